@@ -1,0 +1,1 @@
+"""Writes what a run came to, for people and for programs."""

@@ -1,0 +1,41 @@
+"""RunReport: the last node of every run."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components import GateVerdict, RunSummary
+from components.run_report import executor
+
+
+class RunReportSpec(component_spec.ComponentSpec):
+    """Inputs, output and parameter of RunReport."""
+
+    PARAMETERS = {"config": component_spec.ExecutionParameter(type=str)}
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "data_verdict": component_spec.ChannelParameter(type=GateVerdict),
+        "encoder": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        "baseline": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "serving_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
+        "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
+    }
+    OUTPUTS = {"report": component_spec.ChannelParameter(type=RunSummary)}
+
+
+class RunReport(base_component.BaseComponent):
+    """Gathers a run's artifacts into `summary.json` and `report.html`."""
+
+    SPEC_CLASS = RunReportSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, config: str, **inputs: types.BaseChannel):
+        """Args are named as in `RunReportSpec.INPUTS`.
+
+        Args:
+          config: the JSON of `pipeline.config.Config`.
+          **inputs: one channel for each input of the spec.
+        """
+        super().__init__(RunReportSpec(config=config, report=types.Channel(type=RunSummary), **inputs))

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Runs the pipeline on this machine, asks its models, lists encoders.
+
+Exit status: 0 did what was asked; 1 failed; 2 usage, configuration or input that the user must mend;
+3 the candidate was not blessed, nothing pushed; 130 interrupted (the same command goes on).
+"""
+
+import argparse
+import os
+import sys
+from typing import Optional, Sequence
+
+# Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+import rich.console  # noqa: E402
+import rich.markup  # noqa: E402
+
+from pipeline import config, session  # noqa: E402
+from pipeline.errors import UserError  # noqa: E402
+
+DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
+COMMANDS = ("run", "predict", "encoders")
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs one command; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "run")
+    options = _parser().parse_args(words)
+    try:
+        return options.command(options)
+    except UserError as error:
+        rich.console.Console(stderr=True).print(f"[red]error:[/] {rich.markup.escape(str(error))}", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        rich.console.Console(stderr=True).print("\ninterrupted; the same command goes on from what is complete")
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """`run`: TSV in, gated model in serving out."""
+    settings = config.load_config(options.config, options.set)
+    folder = os.path.join(os.path.abspath(options.root), settings.name)
+    with session.locked(folder), session.output(folder, options.verbose) as screen:
+        console = rich.console.Console(file=screen)
+        if not options.verbose:
+            console.print(f"[bold]{settings.name}[/] log: {rich.markup.escape(folder)}/{session.LOG_FILE}", soft_wrap=True)
+        with console.status("loading TensorFlow and TFX"):
+            from pipeline import local  # Seconds of imports: after usage errors, and into the log.
+        return local.run(settings, folder, console)
+
+
+def predict(options: argparse.Namespace) -> int:
+    """`predict`: sentences or a TSV in, labels and probabilities out."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # What TensorFlow says of missing GPUs is no answer.
+    from pipeline import prediction
+
+    model = prediction.load_model(options.model, options.root)
+    if options.file:
+        return prediction.predict_file(model, options.file, options.out, options.json)
+    return prediction.predict_sentences(model, options.sentences, options.json)
+
+
+def encoders(options: argparse.Namespace) -> int:
+    """`encoders`: the catalogue."""
+    from components.hub_encoder import catalogue
+
+    rich.console.Console().print(catalogue.table())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
+
+    command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
+    command.add_argument("--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/sample.yaml)")
+    command.add_argument(
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
+        help="change a value of the configuration, such as trainer.epochs=3",
+    )
+    command.add_argument("--verbose", action="store_true", help="show what TensorFlow, Beam and TFX say")
+    command.set_defaults(command=run)
+
+    command = commands.add_parser("predict", parents=[root], help="ask a model")
+    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="default: lines of the standard input")
+    command.add_argument("--file", metavar="TSV", help="score the rows of a file instead")
+    command.add_argument("--out", metavar="TSV", help="where to write them (default: the standard output)")
+    command.add_argument("--model", metavar="DIR", help="a model's folder (default: the newest pushed one)")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(command=predict)
+
+    command = commands.add_parser("encoders", help="list the encoders that have a name")
+    command.set_defaults(command=encoders)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,330 @@
+"""The configuration of a run: frozen, validated models, one a concern.
+
+A YAML file under `configs/` holds the sections; `--set section.key=value` changes any of them. Relative
+paths in a file are relative to that file's folder, those after `--set` to the current folder.
+"""
+
+import codecs
+import os
+import re
+from typing import Annotated, Any, Literal, Mapping, Optional, Sequence, Union
+
+import pydantic
+import yaml
+
+from pipeline.errors import UserError
+from schema.task import Task, make_task
+
+Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, pydantic.Field(ge=1)]
+Positive = Annotated[float, pydantic.Field(gt=0.0)]
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+CURATED_SCHEMA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schema", "schema.pbtxt")
+
+# Fields that hold a location, by dotted name; local ones are made absolute when a file is read.
+LOCATION_FIELDS = ("data.train", "data.test", "data.schema_file", "encoder.handle", "encoder.preprocess", "serving.dir")
+
+
+class Section(pydantic.BaseModel):
+    """Base of every section: unknown keys are errors, values can't change."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Section):
+    """Where the reviews are and how to read them.
+
+    A location is a path, a glob, or an `https://` or `gs://` address; `{SPAN}` in it stands for digits, and
+    the largest span that exists is taken.
+    """
+
+    train: str
+    test: Optional[str] = None
+    train_sha256: Optional[Sha256] = None
+    test_sha256: Optional[Sha256] = None
+    id: Optional[str] = "id"
+    text: str = "document"
+    label: str = "label"
+    labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
+    quoting: Literal["minimal", "none"] = "minimal"
+    header: Union[bool, tuple[str, ...]] = True
+    encoding: str = "utf-8"
+    schema_file: Optional[str] = CURATED_SCHEMA
+    sample_size: Optional[Count] = None
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    dev_fraction: OpenFraction = 0.1
+    # Used where no test file is given: that share of the training file is held out instead.
+    test_fraction: OpenFraction = 0.1
+    max_rejected_fraction: Fraction = 0.01
+    # A longer line is no review; the bound keeps a binary file from being read as one line.
+    max_line_bytes: Annotated[int, pydantic.Field(ge=1024)] = 1 << 20
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _labels(cls, value: Any) -> Any:
+        """A list of names stands for the values 0, 1, ...; YAML's numbers are taken as text."""
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if not isinstance(value, Mapping):
+            return value
+        for word in (*value, *value.values()):
+            if isinstance(word, bool):
+                raise ValueError(f"a name is read as {str(word).lower()}; YAML wants it in quotes")
+        return {str(k): str(v) for k, v in value.items()}
+
+    @pydantic.field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str) -> str:
+        try:
+            newline = "\t\n".encode(codecs.lookup(value).name)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError("should be a text encoding that Python knows, such as utf-8 or cp949") from error
+        if newline != b"\t\n":
+            raise ValueError("a tab and a newline should be one byte each in it; convert the file to utf-8 first")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> "DataConfig":
+        make_task((self.text,), self.labels)
+        if self.header is False:
+            raise ValueError("header: should be true, or the list of column names for a file without one")
+        if not isinstance(self.header, bool):
+            for column in filter(None, (self.id, self.text, self.label)):
+                if column not in self.header:
+                    raise ValueError(f"header: {list(self.header)} lacks the column {column!r}")
+        return self
+
+
+class PretrainConfig(Section):
+    """The encoder that is made from the reviews where none is downloaded."""
+
+    vocabulary: Annotated[int, pydantic.Field(ge=100, le=200_000)] = 8000
+    layers: Annotated[int, pydantic.Field(ge=1, le=48)] = 2
+    hidden: Annotated[int, pydantic.Field(ge=8, le=4096)] = 128
+    heads: Annotated[int, pydantic.Field(ge=1, le=64)] = 2
+    steps: Annotated[int, pydantic.Field(ge=0)] = 1000
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
+    lower_case: bool = False
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+    @pydantic.model_validator(mode="after")
+    def _divisible(self) -> "PretrainConfig":
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden: {self.hidden} should be a multiple of heads: {self.heads}")
+        return self
+
+
+class EncoderConfig(Section):
+    """Where the encoder comes from: `hub` takes `handle`, `pretrain` makes one by `pretrain`."""
+
+    source: Literal["hub", "pretrain"] = "pretrain"
+    handle: str = "bert_multi_cased"
+    preprocess: Optional[str] = None
+    pretrain: PretrainConfig = PretrainConfig()
+
+
+class TrainerConfig(Section):
+    """How the classifier is trained."""
+
+    mode: Literal["fine_tune", "feature_based"] = "fine_tune"
+    epochs: Count = 5
+    batch_size: Count = 32
+    learning_rate: Positive = 3e-5
+    warmup_fraction: Fraction = 0.1
+    dropout: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.1
+    # Tokens of a review, [CLS] and [SEP] included; BERT has 512 positions.
+    max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+
+class DataGateConfig(Section):
+    """Bounds of DataGate."""
+
+    # Each label's share of a split; a file with one label only has a share of 0.
+    min_label_share: Annotated[float, pydantic.Field(ge=0.0, le=0.5)] = 0.05
+    min_rows: Count = 20
+
+
+class MetricBound(Section):
+    """Bounds of one metric: the least value, and the most it may lie under the model in serving."""
+
+    min: Fraction = 0.0
+    max_drop: Fraction = 1.0
+
+
+class ServingGateConfig(Section):
+    """Bounds of ServingValidator."""
+
+    # float32 sums in another order differ by about 1e-6; anything past 1e-5 is another function.
+    tolerance: Positive = 1e-5
+    max_p99_ms: Positive = 1000.0
+    max_memory_mb: Positive = 8192.0
+    startup_timeout_s: Positive = 300.0
+
+
+class GatesConfig(Section):
+    """Bounds of every gate; a metric that `model` leaves out has the task's own."""
+
+    data: DataGateConfig = DataGateConfig()
+    model: Mapping[str, MetricBound] = {}
+    serving: ServingGateConfig = ServingGateConfig()
+
+
+class ServingConfig(Section):
+    """The folder that a model server watches (default: `serving` under the pipeline's folder)."""
+
+    dir: Optional[str] = None
+    keep: Count = 5
+
+
+class BeamConfig(Section):
+    """Beam's own flags, as Beam spells them; none is its direct runner on this machine."""
+
+    args: tuple[str, ...] = ()
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,127}$")]
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    gates: GatesConfig = GatesConfig()
+    serving: ServingConfig = ServingConfig()
+    beam: BeamConfig = BeamConfig()
+
+    @property
+    def task(self) -> Task:
+        """The task that the data's columns and labels ask for."""
+        return make_task((self.data.text,), self.data.labels)
+
+
+def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file and applies overrides.
+
+    Args:
+      file: path of the YAML file.
+      overrides: `section.key=value` strings; the value is read as YAML.
+
+    Returns:
+      The validated configuration, its local locations absolute.
+
+    Raises:
+      UserError: the file can't be read, or a key or value is wrong; all faults are listed.
+    """
+    tree = _read_yaml(file)
+    _make_locations_absolute(tree, os.path.dirname(os.path.abspath(file)))
+    given = _override_tree(overrides)
+    _make_locations_absolute(given, os.getcwd())
+    tree = _merged(tree, given)
+    try:
+        return Config.model_validate(_with_task_bounds(tree))
+    except pydantic.ValidationError as error:
+        raise UserError(f"{file}: " + "; ".join(_fault(e) for e in error.errors())) from error
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    try:
+        with open(file, encoding="utf-8") as stream:
+            tree = yaml.safe_load(stream)
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file; configs/ holds examples") from error
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: should hold sections such as `data:`, got {type(tree).__name__}")
+    return tree
+
+
+def _override_tree(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["a.b=1"]` -> `{"a": {"b": 1}}`; later ones win."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, raw = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {override}: should be KEY=VALUE, such as trainer.epochs=3")
+        try:
+            value = _yaml_value(raw)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override}: the value is not valid YAML") from error
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        tree = _merged(tree, value)
+    return tree
+
+
+def _yaml_value(raw: str) -> Any:
+    """YAML 1.1 reads `3e-5` as text; a number is what the reader means."""
+    value = yaml.safe_load(raw)
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge; where both hold a value, `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "labels":
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _with_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
+    """Puts the task's default bounds under `gates.model`, so that a file states only what it changes."""
+    try:
+        data = DataConfig.model_validate(tree.get("data"))
+        stated = set(tree.get("gates", {}).get("model", {}))
+    except (pydantic.ValidationError, AttributeError, TypeError):
+        return tree  # The whole tree's validation reports it with its full name.
+    task = make_task((data.text,), data.labels)
+    for unknown in sorted(stated - set(task.evaluation_metrics)):
+        raise UserError(f"gates.model.{unknown}: no such metric; there are {', '.join(task.evaluation_metrics)}")
+    return _merged({"gates": {"model": task.default_bounds}}, tree)
+
+
+def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
+    """Resolves relative local locations in place; addresses and catalogue names stay as they are."""
+    for field in LOCATION_FIELDS:
+        section, key = field.split(".")
+        location = tree.get(section, {}).get(key) if isinstance(tree.get(section), dict) else None
+        if isinstance(location, str) and _is_local(field, location):
+            tree[section][key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
+
+
+def _is_local(field: str, location: str) -> bool:
+    if "://" in location:
+        return False
+    # A handle without a separator is a catalogue name.
+    return not field.startswith("encoder.") or os.sep in location or location.startswith(".")
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    """One pydantic error as `data.dev_fraction = 1.5: should be less than 1`."""
+    field = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if error["type"] == "extra_forbidden":
+        return f"{field}: no such key{_did_you_mean(error['loc'])}"
+    if error["type"] == "missing":
+        return f"{field}: missing"
+    if isinstance(error["input"], (Mapping, Section)):
+        return f"{field}: {message}" if field else message
+    return f"{field} = {error['input']!r}: {message}"
+
+
+def _did_you_mean(location: Sequence[Union[str, int]]) -> str:
+    model: Any = Config
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(str(part))
+        model = field.annotation if field else None
+    known = getattr(model, "model_fields", None)
+    return f"; there are {', '.join(known)}" if known else ""

@@ -1,0 +1,44 @@
+"""What every gate writes down: its checks, each with the value found, the bound and a sentence."""
+
+import dataclasses
+import json
+import os
+from typing import Optional, Sequence, Union
+
+CHECKS_FILE = "checks.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One check of one gate.
+
+    Attributes:
+      gate: `data`, `model` or `serving`.
+      check: what was checked, a short name (`accuracy`, `label_balance`).
+      passed: whether the bound holds.
+      value: what was found.
+      bound: what it was held against.
+      reason: a sentence for a person, with the numbers in it.
+    """
+
+    gate: str
+    check: str
+    passed: bool
+    value: Optional[Union[float, str]]
+    bound: Optional[Union[float, str]]
+    reason: str
+
+
+def write_checks(folder: str, checks: Sequence[Check]) -> None:
+    """Writes `checks.json` into an artifact's folder."""
+    with open(os.path.join(folder, CHECKS_FILE), "w", encoding="utf-8") as stream:
+        json.dump([dataclasses.asdict(check) for check in checks], stream, ensure_ascii=False, indent=2)
+
+
+def read_checks(folder: str) -> list[Check]:
+    """Reads the `checks.json` of an artifact's folder; an artifact without one made no checks."""
+    path = os.path.join(folder, CHECKS_FILE)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as stream:
+        return [Check(**check) for check in json.load(stream)]

@@ -1,0 +1,135 @@
+"""The graph: which components there are and what flows between them. The same on every target."""
+
+import dataclasses
+import json
+from typing import Optional
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+from tfx.dsl.components.base import base_node
+
+from components.baseline_model.component import BaselineModel
+from components.data_gate.component import DataGate
+from components.encoder_pretrainer.component import EncoderPretrainer
+from components.hub_encoder.component import HubEncoder
+from components.pusher.component import Pusher
+from components.run_report.component import RunReport
+from components.serving_validator.component import ServingValidator
+from components.tsv_example_gen.component import TsvExampleGen
+from pipeline import evaluation
+from pipeline.config import Config
+from schema import features
+
+
+def create_pipeline(
+    config: Config,
+    pipeline_root: str,
+    metadata_connection: Optional[metadata_store_pb2.ConnectionConfig] = None,
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline for a configuration. Pure: the same arguments make the same pipeline.
+
+    Args:
+      config: the run; `serving.dir` is set.
+      pipeline_root: folder of the artifacts.
+      metadata_connection: the local metadata store; a cluster has its own.
+    """
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=pipeline_root,
+        components=_components(config),
+        enable_cache=True,
+        metadata_connection_config=metadata_connection,
+        beam_pipeline_args=list(config.beam.args),
+    )
+
+
+def _components(config: Config) -> list[base_node.BaseNode]:
+    task = dataclasses.asdict(config.task)
+    example_gen = TsvExampleGen(data=config.data.model_dump_json())
+    examples = example_gen.outputs["examples"]
+    statistics_gen = tfx.components.StatisticsGen(examples=examples)
+    statistics = statistics_gen.outputs["statistics"]
+    schema_gen = _schema(config, statistics)
+    schema = schema_gen.outputs["schema"]
+    validator = tfx.components.ExampleValidator(statistics=statistics, schema=schema)
+    data_gate = DataGate(
+        examples=examples,
+        statistics=statistics,
+        schema=schema,
+        anomalies=validator.outputs["anomalies"],
+        gate=json.dumps(
+            {
+                "data": config.gates.data.model_dump(),
+                "max_rejected_fraction": config.data.max_rejected_fraction,
+                "label_names": config.task.label_names,
+            }
+        ),
+    )
+    encoder = _encoder(config, examples)
+    encoder.add_upstream_node(data_gate)
+    trainer = tfx.components.Trainer(
+        run_fn="trainer.run.run_fn",
+        examples=examples,
+        schema=schema,
+        base_model=encoder.outputs["encoder"],
+        train_args=tfx.proto.TrainArgs(splits=[features.TRAIN_SPLIT]),
+        eval_args=tfx.proto.EvalArgs(splits=[features.DEV_SPLIT]),
+        custom_config={
+            "trainer": config.trainer.model_dump(),
+            "task": task,
+            "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
+        },
+    )
+    trainer.add_upstream_node(data_gate)
+    model, model_run = trainer.outputs["model"], trainer.outputs["model_run"]
+    baseline = BaselineModel(model=model, serving_dir=config.serving.dir)
+    evaluator = tfx.components.Evaluator(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["baseline"],
+        example_splits=[features.TEST_SPLIT],
+        eval_config=evaluation.make_eval_config(config.task, config.gates.model),
+        module_path=evaluation.__name__,
+    )
+    serving_validator = ServingValidator(
+        model=model,
+        model_run=model_run,
+        examples=examples,
+        gate=json.dumps({"serving": config.gates.serving.model_dump(), "task": task}),
+    )
+    pusher = Pusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_validator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=config.serving.dir)
+        ),
+        custom_config={"keep": config.serving.keep},
+    )
+    report = RunReport(
+        examples=examples,
+        data_verdict=data_gate.outputs["verdict"],
+        encoder=encoder.outputs["encoder"],
+        model_run=model_run,
+        baseline=baseline.outputs["baseline"],
+        evaluation=evaluator.outputs["evaluation"],
+        serving_blessing=serving_validator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        config=config.model_dump_json(),
+    )
+    return [
+        example_gen, statistics_gen, schema_gen, validator, data_gate, encoder, trainer,
+        baseline, evaluator, serving_validator, pusher, report,
+    ]
+
+
+def _schema(config: Config, statistics: tfx.types.BaseChannel) -> base_node.BaseNode:
+    if config.data.schema_file is None:
+        return tfx.components.SchemaGen(statistics=statistics, infer_feature_shape=True)
+    return tfx.components.ImportSchemaGen(schema_file=config.data.schema_file)
+
+
+def _encoder(config: Config, examples: tfx.types.BaseChannel) -> base_node.BaseNode:
+    if config.encoder.source == "hub":
+        return HubEncoder(handle=config.encoder.handle, preprocess=config.encoder.preprocess or "")
+    return EncoderPretrainer(examples=examples, config=config.encoder.pretrain.model_dump_json())

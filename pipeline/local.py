@@ -1,0 +1,132 @@
+"""Binds this machine to the pipeline: metadata store, serving folder, observer, summary and exit status."""
+
+import dataclasses
+import datetime
+import hashlib
+import logging
+import os
+import shutil
+import time
+from typing import Any, Optional, Sequence
+
+import absl.logging
+import rich.console
+from tfx.orchestration import metadata
+
+from components.data_gate.executor import DataGateStopped
+from pipeline import dag, graph, report, session, summary, terminal
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.outcome import NodeOutcome
+
+# Where the graph's nodes leave what a summary is made from: field -> (node id, output).
+_SOURCES = {
+    "examples": ("TsvExampleGen", "examples"),
+    "data_verdict": ("DataGate", "verdict"),
+    "model_run": ("Trainer", "model_run"),
+    "baseline": ("BaselineModel", "baseline"),
+    "evaluation": ("Evaluator", "evaluation"),
+    "serving_blessing": ("ServingValidator", "blessing"),
+    "pushed_model": ("Pusher", "pushed_model"),
+}
+
+
+def run(config: Config, folder: str, console: rich.console.Console) -> int:
+    """Runs the pipeline, shows how it goes, writes `summary.json` and `report.html`.
+
+    Args:
+      config: the run.
+      folder: this pipeline's folder, locked by the caller.
+      console: where a person reads.
+
+    Returns:
+      The exit status, as `pipeline.summary.EXIT_STATUS` has it.
+
+    Raises:
+      KeyboardInterrupt: the run was interrupted; the same command goes on from what is complete.
+    """
+    absl.logging.set_verbosity(absl.logging.INFO)
+    config = _bound(config, folder)
+    screen = terminal.Terminal(console)
+    runner = dag.ObservedDagRunner(screen)
+    started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    error: Optional[Exception] = None
+    try:
+        store = metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite"))
+        with screen.watching():
+            runner.run(graph.create_pipeline(config, os.path.join(folder, "artifacts"), store))
+    except Exception as failure:  # Whatever it was, the run gets its summary.
+        logging.exception("the run failed")
+        error = failure
+    content = _summarise(config, runner.outcomes, error, folder)
+    content.update(started=started.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 1))
+    _write(folder, content, runner.outcomes)
+    terminal.show_outcome(console, content)
+    if config.data.schema_file is None:
+        console.print(f"the schema was inferred; review it and name it as data.schema_file: {_schema_path(runner.outcomes)}")
+    return content["exit_status"]
+
+
+def _bound(config: Config, folder: str) -> Config:
+    """Fills in what depends on this machine: the serving folder, and the schema by its content."""
+    serving = config.serving.model_copy(update={"dir": config.serving.dir or os.path.join(folder, "serving")})
+    data = config.data
+    if data.schema_file is not None:
+        data = data.model_copy(update={"schema_file": _by_content(data.schema_file, os.path.join(folder, "schemas"))})
+    return config.model_copy(update={"serving": serving, "data": data})
+
+
+def _by_content(file: str, folder: str) -> str:
+    """Copies a file to `<folder>/<sha256>/<name>`: TFX caches an import by path, so new content needs a new one."""
+    try:
+        with open(file, "rb") as stream:
+            digest = hashlib.sha256(stream.read()).hexdigest()
+    except OSError as error:
+        raise UserError(f"data.schema_file = {file}: {error.strerror}; null lets the run infer a schema") from error
+    copy = os.path.join(folder, digest, os.path.basename(file))
+    os.makedirs(os.path.dirname(copy), exist_ok=True)
+    shutil.copyfile(file, copy)
+    return copy
+
+
+def _artifacts(outcomes: Sequence[NodeOutcome]) -> summary.RunArtifacts:
+    outputs = {outcome.id: outcome.outputs for outcome in outcomes}
+    found = {field: outputs.get(node, {}).get(name) for field, (node, name) in _SOURCES.items()}
+    encoder = outputs.get("HubEncoder", outputs.get("EncoderPretrainer", {})).get("encoder")
+    return summary.RunArtifacts(encoder=encoder, **found)
+
+
+def _summarise(
+    config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], folder: str
+) -> dict[str, Any]:
+    content = {"pipeline": config.name, **summary.summarise(config, _artifacts(outcomes)), "error": None}
+    if error is not None:
+        content["status"] = "stopped" if isinstance(error, UserError) else "failed"
+        content["error"] = _told(error, outcomes, folder)
+    if isinstance(error, DataGateStopped):
+        content["gates"] = [dataclasses.asdict(check) for check in error.checks]
+    content["exit_status"] = summary.EXIT_STATUS[content["status"]]
+    content["components"] = [
+        {"id": o.id, "status": o.status, "seconds": round(o.seconds, 2), "cached": o.cached} for o in outcomes
+    ]
+    return content
+
+
+def _told(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str:
+    """A user's mistake speaks for itself; anything else names the component and where to read on."""
+    if isinstance(error, UserError):
+        return str(error)
+    failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return f"{failed}: {type(error).__name__}: {first_line}; the rest is in {os.path.join(folder, session.LOG_FILE)}"
+
+
+def _write(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> None:
+    content["report_path"] = os.path.join(folder, report.REPORT_FILE)
+    report.write(folder, content, _artifacts(outcomes).model_run)
+    summary.write(folder, content)
+
+
+def _schema_path(outcomes: Sequence[NodeOutcome]) -> str:
+    schema = next((o.outputs["schema"] for o in outcomes if "schema" in o.outputs), None)
+    return os.path.join(schema.uri, "schema.pbtxt") if schema else "(not made)"

@@ -1,0 +1,130 @@
+"""What a run came to: `summary.json`, made from the run's artifacts, also where the run ended early."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+from typing import Any, Mapping, Optional, Sequence
+
+from tfx.types import artifact
+from tfx.utils import path_utils
+
+from components import encoder_artifact
+from pipeline import evaluation, gates
+from pipeline.config import Config
+from trainer import model_run
+
+SUMMARY_FILE = "summary.json"
+
+# Exit statuses, by the status of a run.
+EXIT_STATUS = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
+
+# Whose versions explain a difference between two runs.
+PACKAGES = ("tensorflow", "tensorflow-text", "tf-models-official", "tfx", "apache-beam", "tensorflow-model-analysis")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunArtifacts:
+    """The artifacts that a summary is made from; None where the run did not come so far."""
+
+    examples: Optional[artifact.Artifact] = None
+    data_verdict: Optional[artifact.Artifact] = None
+    encoder: Optional[artifact.Artifact] = None
+    model_run: Optional[artifact.Artifact] = None
+    baseline: Optional[artifact.Artifact] = None
+    evaluation: Optional[artifact.Artifact] = None
+    serving_blessing: Optional[artifact.Artifact] = None
+    pushed_model: Optional[artifact.Artifact] = None
+
+
+def summarise(config: Config, found: RunArtifacts) -> dict[str, Any]:
+    """Reads the artifacts of a run into the parts of a summary that every target knows.
+
+    Args:
+      config: the run's configuration.
+      found: the artifacts that exist.
+
+    Returns:
+      `rows`, `encoder`, `training`, `metrics`, `gates`, `pushed_path`, `status` and `versions`; a part is
+      None (or empty) where its component did not run.
+    """
+    checks = _checks(config, found)
+    pushed_path = _pushed_path(found.pushed_model)
+    return {
+        "status": "pushed" if pushed_path else "not_blessed",
+        "rows": _ingested(found.examples).get("rows", {}),
+        "encoder": _encoder(found.encoder),
+        "training": dataclasses.asdict(model_run.read_training(found.model_run.uri)) if found.model_run else None,
+        "metrics": _metrics(found),
+        "gates": [dataclasses.asdict(check) for check in checks],
+        "pushed_path": pushed_path,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that explain a difference between two runs."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def write(folder: str, summary: Mapping[str, Any]) -> str:
+    """Writes `summary.json` in one move; returns its path."""
+    path = os.path.join(folder, SUMMARY_FILE)
+    with open(path + ".new", "w", encoding="utf-8") as stream:
+        json.dump(summary, stream, ensure_ascii=False, indent=2)
+    os.replace(path + ".new", path)
+    return path
+
+
+def _ingested(examples: Optional[artifact.Artifact]) -> dict[str, Any]:
+    if examples is None:
+        return {}
+    with open(os.path.join(examples.uri, "ingest.json"), encoding="utf-8") as stream:
+        return json.load(stream)
+
+
+def _encoder(encoder: Optional[artifact.Artifact]) -> Optional[dict[str, Any]]:
+    if encoder is None:
+        return None
+    folder = path_utils.serving_model_dir(encoder.uri)
+    card = encoder_artifact.read(folder)
+    return {
+        "source": card.source,
+        "handle": card.handle,
+        "digest": card.sha256["encoder"],
+        "path": folder,
+        "layers": card.layers,
+        "hidden": card.hidden,
+        "vocabulary": card.vocabulary,
+    }
+
+
+def _metrics(found: RunArtifacts) -> dict[str, Any]:
+    if found.evaluation is None:
+        return {"candidate": None, "baseline": None}
+    folder = found.evaluation.uri
+    return {
+        "candidate": evaluation.read_metrics(folder, evaluation.CANDIDATE),
+        "baseline": evaluation.read_metrics(folder, evaluation.BASELINE) if _has_baseline(found) else None,
+    }
+
+
+def _has_baseline(found: RunArtifacts) -> bool:
+    """Without another model in serving the candidate was evaluated against itself."""
+    return found.baseline is not None and found.baseline.get_string_custom_property("source") == "serving"
+
+
+def _checks(config: Config, found: RunArtifacts) -> Sequence[gates.Check]:
+    checks = gates.read_checks(found.data_verdict.uri) if found.data_verdict else []
+    if found.evaluation:
+        checks += evaluation.model_checks(found.evaluation.uri, config.gates.model, _has_baseline(found))
+    if found.serving_blessing:
+        checks += gates.read_checks(found.serving_blessing.uri)
+    return checks
+
+
+def _pushed_path(pushed: Optional[artifact.Artifact]) -> Optional[str]:
+    if pushed is None or not pushed.get_int_custom_property("pushed"):
+        return None
+    return pushed.get_string_custom_property("pushed_destination")

@@ -1,0 +1,19 @@
+"""Names of the features of an example: the one place that knows them.
+
+An example is a `tf.Example` with
+
+| feature    | type     | shape | meaning                                              |
+|------------|----------|-------|------------------------------------------------------|
+| `id`       | bytes    | [1]   | the record's own id; else `<file>:<byte offset>`     |
+| `document` | bytes    | [1]   | the text, UTF-8, never empty                         |
+| `label`    | int64    | [1]   | index of the class in the task's label names         |
+"""
+
+ID = "id"
+DOCUMENT = "document"
+LABEL = "label"
+
+TRAIN_SPLIT = "train"
+DEV_SPLIT = "dev"
+TEST_SPLIT = "test"
+SPLITS = (TRAIN_SPLIT, DEV_SPLIT, TEST_SPLIT)

@@ -1,0 +1,52 @@
+"""The binary task: labels, outputs, names."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from schema.task import make_task, task_from_json
+
+TASK = make_task(("document",), {"0": "neg", "1": "pos"})
+
+
+@pytest.mark.parametrize(("raw", "label"), [("0", 0), ("1", 1), ("2", None), ("", None), (" 1", None), ("1.0", None)])
+def test_labels_are_the_configured_values_and_nothing_else(raw, label):
+    assert TASK.parse_label(raw) == label
+
+
+def test_served_outputs_agree_with_each_other_at_and_around_the_boundary():
+    outputs = TASK.served_outputs(tf.constant([[-2.0], [0.0], [1e-6], [2.0]]))
+    assert [t.dtype.name for t in (outputs["probability"], outputs["label"], outputs["logit"])] == ["float32", "int64", "float32"]
+    np.testing.assert_allclose(outputs["probability"], [1 / (1 + math.exp(2)), 0.5, 0.5, 1 / (1 + math.exp(-2))], atol=1e-6)
+    np.testing.assert_array_equal(outputs["label"], [int(p > 0.5) for p in outputs["probability"].numpy()])
+
+
+def test_predictions_give_the_probability_of_the_named_label():
+    outputs = {"label": np.array([0, 1]), "probability": np.array([0.1, 0.8]), "logit": np.array([0.0, 0.0])}
+    assert TASK.predictions(outputs) == [("neg", pytest.approx(0.9)), ("pos", pytest.approx(0.8))]
+
+
+def test_loss_and_metric_are_on_logits():
+    labels, logits = np.array([[0], [1]]), np.array([[-1.0], [1.0]])
+    assert float(TASK.loss()(labels, logits)) == pytest.approx(math.log1p(math.exp(-1)), rel=1e-5)
+    metric = TASK.training_metrics()[0]
+    metric.update_state([[0], [1], [1]], [[-0.1], [0.1], [-0.1]])
+    assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+def test_every_gated_metric_is_evaluated():
+    assert set(TASK.default_bounds) == set(TASK.evaluation_metrics)
+    assert TASK.evaluated_output in TASK.served_outputs(tf.zeros([1, TASK.head_units]))
+
+
+def test_a_task_survives_json():
+    assert task_from_json(dataclasses.asdict(TASK)) == TASK
+
+
+@pytest.mark.parametrize(("columns", "labels"), [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})])
+def test_what_has_no_task_is_refused_in_words(columns, labels):
+    with pytest.raises(ValueError, match="is what there is a task for"):
+        make_task(columns, labels)

@@ -1,0 +1,1 @@
+"""What runs inside the stock Trainer: batches, model, training, export."""

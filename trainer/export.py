@@ -1,0 +1,56 @@
+"""The exported model: text in, prediction out, with the encoder's own tokenisation inside.
+
+| signature          | input                                    | output                        |
+|--------------------|------------------------------------------|-------------------------------|
+| `serving_default`  | `text` string[batch]                     | the task's served outputs     |
+| `serving_examples` | `examples` string[batch], `tf.Example`   | the same                      |
+"""
+
+from typing import Any, Mapping
+
+import tensorflow as tf
+import tf_keras
+
+from schema import features
+from schema.task import Task
+from trainer.batches import MASK
+
+
+class ServedClassifier(tf.Module):
+    """A classifier behind text signatures."""
+
+    def __init__(self, preprocess: Any, classifier: tf_keras.Model, task: Task, max_length: int):
+        super().__init__()
+        self._preprocess = preprocess
+        self._classifier = classifier
+        self._task = task
+        self._max_length = max_length
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def predict_text(self, text: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Scores texts string[batch]; bytes that are not UTF-8 count as U+FFFD."""
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
+        tokens = self._preprocess.tokenize(text)
+        packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
+        return self._task.served_outputs(self._classifier(_trimmed(packed), training=False))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
+    def predict_examples(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Scores serialised `tf.Example`s string[batch]."""
+        spec = {features.DOCUMENT: tf.io.FixedLenFeature([], tf.string)}
+        return self.predict_text(tf.io.parse_example(examples, spec)[features.DOCUMENT])
+
+
+def _trimmed(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Cuts int32[batch, max_length] inputs to the batch's longest row; an empty batch keeps one column."""
+    longest = tf.maximum(tf.reduce_max(tf.reduce_sum(packed[MASK], axis=1)), 1)
+    return {name: tensor[:, :longest] for name, tensor in packed.items()}
+
+
+def export(folder: str, served: ServedClassifier) -> None:
+    """Writes the SavedModel."""
+    tf.saved_model.save(
+        served,
+        folder,
+        signatures={"serving_default": served.predict_text, "serving_examples": served.predict_examples},
+    )
