@@ -1,0 +1,45 @@
+# What a person calls; each target sets up what it needs (scripts/setup.sh: seconds once installed).
+# ARGS is passed on: make run ARGS="--set trainer.epochs=2", make test ARGS="tests/schema -x".
+
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock clean
+
+help:
+	@echo 'make run     train, evaluate and push a model from the bundled sample'
+	@echo 'make test    run the tests'
+	@echo 'make lint    check the style'
+	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
+	@echo 'make clean   remove the runs with their models, the caches and the environment'
+	@echo 'ARGS="..." is passed on to what run, test and lint start'
+
+run:
+	@sh scripts/setup.sh
+	.venv/bin/python local_runner.py run $(ARGS)
+
+test:
+	@sh scripts/setup.sh dev
+	.venv/bin/python -m pytest $(ARGS)
+
+lint:
+	@sh scripts/setup.sh dev
+	.venv/bin/python -m ruff check $(ARGS) .
+
+# The base comes first and binds the extras: a package has one version in all files. With --python-platform the result
+# does not depend on the machine; the command in the header is named so that no path or index address gets in.
+COMPILE = pip compile setup.py --quiet --python-version 3.10 --python-platform linux --generate-hashes \
+	--override requirements-override.txt --custom-compile-command 'make lock' $(ARGS)
+
+lock:
+	@uv="$$(sh scripts/setup.sh --uv)" && \
+	"$$uv" $(COMPILE) --output-file requirements.txt && \
+	for extra in dev gpu; do \
+		"$$uv" $(COMPILE) --extra $$extra --constraint requirements.txt \
+			--output-file requirements-$$extra.txt || exit 1; \
+	done
+
+# Fixed names without a closing slash: a link goes, what it points to stays.
+clean:
+	rm -rf runs .venv .uv .pytest_cache .hypothesis .ruff_cache build review_sentiment_pipeline.egg-info
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,245 @@
+#!/bin/sh
+# Makes .venv: Python 3.10 with exactly the packages of the lock files.
+#
+#   scripts/setup.sh          what a run needs (requirements.txt)
+#   scripts/setup.sh dev      and what the tests need (requirements-dev.txt); gpu likewise
+#   scripts/setup.sh --uv     only finds or installs uv, and prints its path
+#
+# Needs any Python 3 or uv, and the package index. Calling it again is safe, and quick where nothing changed; an
+# extra once installed stays. Messages go to standard error.
+set -eu
+
+UV_VERSION=0.13.9  # installed where no uv is found
+UV_OLDEST_MINOR=5  # 0.5 is the oldest uv that this script was tried with
+ZIG_VERSION=0.17.1 # the compiler borrowed where there is none
+
+STAMP=.venv/.installed       # checksums of the lock files that .venv holds, written last
+UNFINISHED=.venv/.installing # there while packages are being installed: left behind, .venv can't be trusted
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# Prints the executables on PATH whose name matches $1, in PATH's order.
+on_path() (
+    IFS=:
+    for folder in $PATH; do
+        for file in "$folder"/$1; do
+            if [ -f "$file" ] && [ -x "$file" ]; then printf '%s\n' "$file"; fi
+        done
+    done
+)
+
+# Prints the Pythons in pyenv's versions folder whose version matches $1, newest first: pyenv's shims answer only for
+# the versions that are selected.
+in_pyenv() {
+    for file in "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/$1/bin/python3; do
+        if [ -x "$file" ]; then printf '%s\n' "$file"; fi
+    done | sort -rV
+}
+
+# Prints the real path of Python $1 if the Python expression $2 holds in it; to run it is the only proof that it works.
+probe() {
+    "$1" -c "import os, ssl, sys, sysconfig
+sys.exit(1) if not ($2) else print(os.path.realpath(sys.executable))" </dev/null 2>/dev/null
+}
+
+# Prints a Python 3.10 with its headers, which the packages that come as source need. Fails if there is none.
+find_python310() {
+    {
+        on_path python3.10
+        on_path python3
+        in_pyenv '3.10.*'
+    } | while read -r python; do
+        probe "$python" "sys.version_info[:2] == (3, 10) and
+            os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))" && break
+    done
+}
+
+# Prints the Pythons that may be able to install uv, each once.
+find_pythons() {
+    {
+        on_path python3
+        on_path 'python3.[0-9]'
+        on_path 'python3.[0-9][0-9]'
+        in_pyenv '3.*'
+    } | while read -r python; do
+        probe "$python" 'sys.version_info >= (3, 6)' || true
+    done | awk '!seen[$0]++'
+}
+
+# Whether $1 is a uv that is new enough and answers here: in a folder with a .python-version, a pyenv shim may not.
+is_uv() {
+    version=$("$1" --version </dev/null 2>/dev/null) || return 1
+    version=${version#uv }
+    major=${version%%.*}
+    minor=${version#*.}
+    minor=${minor%%.*}
+    case $major:$minor in *[!0-9:]* | :* | *:) return 1 ;; esac
+    [ "$major" -gt 0 ] || [ "$minor" -ge "$UV_OLDEST_MINOR" ]
+}
+
+existing_uv() {
+    {
+        on_path uv
+        echo .uv/bin/uv
+    } | while read -r file; do
+        if is_uv "$file"; then
+            printf '%s\n' "$file"
+            break
+        fi
+    done
+}
+
+# Installs uv with the pip of Python $1 and the options that follow. uv is one binary: that it may ask for a newer
+# Python than $1 does no harm.
+pip_install_uv() {
+    python=$1
+    shift
+    PIP_USER=0 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        "$python" -m pip install --quiet --ignore-requires-python "$@" "uv==$UV_VERSION" </dev/null >&2
+}
+
+# Installs uv into .uv with Python $1, in a private environment. Returns 2 if that Python has no means to install.
+install_uv() {
+    rm -rf .uv
+    if "$1" -m venv .uv >/dev/null 2>&1; then
+        # The pip of an old Python may not know today's wheels; then a newer pip comes first.
+        pip_install_uv .uv/bin/python 2>/dev/null || {
+            .uv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip </dev/null >&2 &&
+                pip_install_uv .uv/bin/python
+        }
+    elif "$1" -m pip --version >/dev/null 2>&1; then # no ensurepip: Debian without python3-venv
+        rm -rf .uv
+        pip_install_uv "$1" --target .uv
+    else
+        return 2
+    fi
+}
+
+# Prints the path of uv, which is installed if there is none.
+find_uv() {
+    uv=$(existing_uv)
+    if [ -z "$uv" ]; then
+        say "installing uv $UV_VERSION into .uv"
+        find_pythons | while read -r python; do
+            status=0
+            install_uv "$python" || status=$?
+            [ "$status" -eq 2 ] || exit "$status"
+        done || die "pip could not install uv (its reason is above). Mend that or install uv, then call again."
+        uv=$(existing_uv)
+    fi
+    [ -n "$uv" ] || die "found no uv, and no Python 3 that can install it. Install uv or Python's venv module" \
+        "(on Debian and Ubuntu: apt-get install python3-venv), then call again."
+    printf '%s\n' "$uv"
+}
+
+# Makes an empty .venv with Python 3.10: this machine's, pyenv's, or one that uv downloads.
+make_venv() {
+    python=$(find_python310) || python=
+    if [ -n "$python" ]; then
+        say "making .venv with $python"
+        "$uv" venv --quiet --python "$python" .venv
+    else
+        say "making .venv with a Python 3.10 that uv provides (this machine has none that can build packages)"
+        "$uv" venv --python-preference only-managed --python 3.10 .venv
+    fi || die "could not make .venv (the reason is above). Install Python 3.10 with its headers, on PATH or in pyenv" \
+        "(on Ubuntu: apt-get install python3.10-dev), then call again."
+}
+
+# pyfarmhash, which TFX needs, comes as C++ source only: without a compiler one is borrowed for this installation.
+provide_compiler() {
+    if [ -n "${CXX:-}" ] || [ -n "$(on_path g++)" ] || [ -n "$(on_path c++)" ]; then return; fi
+    say "no C++ compiler here: borrowing zig's (100 MB, some minutes)"
+    "$uv" pip install --quiet --python .venv/bin/python --target .uv/zig --only-binary :all: "ziglang==$ZIG_VERSION" ||
+        die "could not get a compiler (the reason is above). Install g++, then call again."
+    PATH=$PWD/.uv/zig/ziglang:$PATH
+    # A named target, or what is built would use whatever this machine's processor has.
+    export CC='zig cc -target x86_64-linux-gnu' CXX='zig c++ -target x86_64-linux-gnu'
+    export ZIG_GLOBAL_CACHE_DIR="$PWD/.uv/zig/cache"
+}
+
+# Brings .venv to the lock files "$@": installs what they name, removes everything else.
+sync_packages() {
+    say "installing $*"
+    : >"$UNFINISHED"
+    rm -f "$STAMP"
+    provide_compiler
+    # What comes as source is built with the lock's setuptools too (-b), not with the newest of the day.
+    "$uv" pip sync --python .venv/bin/python --require-hashes -b requirements.txt "$@" ||
+        die "could not install the packages (the reason is above). Call again to go on: downloads are kept."
+    rm -rf .uv/zig
+    sha256sum "$@" >"$UNFINISHED"
+    mv "$UNFINISHED" "$STAMP"
+}
+
+# Prints the lock files for the extras "$@" and for those that .venv has already.
+lock_files() {
+    echo requirements.txt
+    for extra in dev gpu; do
+        case " $* " in
+            *" $extra "*) echo "requirements-$extra.txt" ;;
+            *) if grep -qs "requirements-$extra.txt" "$STAMP"; then echo "requirements-$extra.txt"; fi ;;
+        esac
+    done
+}
+
+# Lets uv reach the index the way pip does on this machine.
+share_pip_settings() {
+    # The machine's certificates, if it has any: behind a company's proxy uv's own do not hold. (The second name is the
+    # one that older releases of uv know.)
+    if [ -n "$(ls /etc/ssl/certs 2>/dev/null)" ]; then
+        export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}"
+    fi
+    if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_INDEX_URL="${UV_INDEX_URL:-$PIP_INDEX_URL}"; fi
+    # A mirror may take more than uv's 30 s to begin with a wheel of 600 MB.
+    export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
+}
+
+# One set-up at a time: holds a lock on this file until the script ends.
+lock_setup() {
+    exec 9<scripts/setup.sh
+    if command -v flock >/dev/null && ! flock -n 9; then
+        say "waiting for another set-up in this folder"
+        flock 9 || say "this file system has no locks: going on"
+    fi
+}
+
+main() {
+    for extra in "$@"; do
+        case $extra in
+            dev | gpu | --uv) ;;
+            *)
+                say "unknown argument '$extra'; usage: scripts/setup.sh [dev] [gpu] | --uv"
+                exit 2
+                ;;
+        esac
+    done
+    cd "$(dirname "$0")/.."
+    lock_setup
+    share_pip_settings
+    if [ "${1:-}" = --uv ]; then
+        find_uv
+        return
+    fi
+    # Lock files' names hold no spaces.
+    # shellcheck disable=SC2046
+    set -- $(lock_files "$@")
+    usable=$(probe .venv/bin/python 'sys.version_info[:2] == (3, 10)') || usable=
+    if [ -n "$usable" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$(sha256sum "$@")" ]; then
+        say ".venv is up to date"
+        return
+    fi
+    uv=$(find_uv)
+    if [ -z "$usable" ] || [ -e "$UNFINISHED" ]; then
+        rm -rf .venv
+        make_venv
+    fi
+    sync_packages "$@"
+    say ".venv is ready"
+}
+
+main "$@"

@@ -1,0 +1,75 @@
+"""Metadata and direct dependencies of the package; `make lock` resolves them into the requirements files.
+
+Install from those files (`make run` and `make test` do): tfx asks for tensorflow-hub<0.16, which does not import
+beside TensorFlow 2.16, so only a resolver that is given requirements-override.txt can put this set together.
+"""
+
+from setuptools import find_packages, setup
+
+INSTALL_REQUIRES = [
+    # The pipeline. Last release whose whole set is published; it needs Python < 3.11.
+    "tfx==1.16.0",
+    # What tfx 1.16 allows (< 2.17).
+    "tensorflow==2.16.2",
+    # Keras 2, which TFX Transform, TFMA and TF Hub are written for.
+    "tf-keras==2.16.0",
+    # First release that imports without tf.estimator, which TensorFlow 2.16 dropped (requirements-override.txt).
+    "tensorflow-hub==0.16.1",
+    # Tokenisation inside the SavedModel; its minor version has to be TensorFlow's.
+    "tensorflow-text==2.16.1",
+    # BERT networks, AdamW with warm-up, the exporter to TF Hub's format.
+    "tf-models-official==2.16.0",
+    # Data processing. Later releases drop dill, which tfx-bsl imports.
+    "apache-beam==2.62.0",
+    # The metrics behind the model gate; the release made for tfx 1.16.
+    "tensorflow-model-analysis==0.47.0",
+    # pkg_resources, which tensorflow-hub imports, is gone from 81 on.
+    "setuptools==80.10.2",
+    # Validated, frozen configuration.
+    "pydantic==2.14.3",
+    # Configuration files.
+    "pyyaml==6.0.3",
+    # Progress on the terminal.
+    "rich==15.0.0",
+    # The command line.
+    "typer==0.29.1",
+    # Learns a WordPiece vocabulary from 150,000 reviews in seconds.
+    "tokenizers==0.23.3",
+    # Pictures of loss and accuracy.
+    "matplotlib==3.10.9",
+    # The HTML report.
+    "jinja2==3.1.6",
+    # Downloads a data set once and checks its SHA-256.
+    "pooch==1.9.0",
+    # One run at a time in a run folder.
+    "filelock==4.1.0",
+]
+
+EXTRAS_REQUIRE = {
+    "dev": [
+        # The test runner.
+        "pytest==8.4.2",
+        # Property tests of parsing and batching.
+        "hypothesis==6.168.5",
+        # The linter.
+        "ruff==0.17.6",
+    ],
+    "gpu": [
+        # The CUDA libraries that this TensorFlow was built for.
+        "tensorflow[and-cuda]==2.16.2",
+    ],
+}
+
+PACKAGES = ("pipeline", "components", "trainer", "schema")
+
+setup(
+    name="review-sentiment-pipeline",
+    version="0.1.0",
+    description="A TFX pipeline from review TSVs to a gated, served sentiment model",
+    python_requires=">=3.10,<3.11",
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    py_modules=["local_runner"],
+    package_data={"schema": ["schema.pbtxt"]},
+)
