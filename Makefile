@@ -11,7 +11,7 @@ help:
 	@echo 'make test    run the tests'
 	@echo 'make lint    check the style'
 	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
-	@echo 'make clean   remove the runs with their models, the caches and the environment'
+	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
 	@echo 'ARGS="..." is passed on to what run, test and lint start'
 
 run:
@@ -41,5 +41,5 @@ lock:
 
 # Fixed names without a closing slash: a link goes, what it points to stays.
 clean:
-	rm -rf runs .venv .uv .pytest_cache .hypothesis .ruff_cache build review_sentiment_pipeline.egg-info
+	rm -rf .venv .uv .pytest_cache .hypothesis .ruff_cache build review_sentiment_pipeline.egg-info
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

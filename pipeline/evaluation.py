@@ -9,6 +9,7 @@ from typing import Any, Callable, Mapping, Optional
 
 import tensorflow_model_analysis as tfma
 import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
+from tensorflow_model_analysis.api import types
 
 from pipeline.config import MetricBound
 from pipeline.gates import Check
@@ -61,27 +62,30 @@ def _threshold(bound: Optional[MetricBound]) -> Optional[tfma.MetricThreshold]:
 
 def custom_eval_shared_model(
     eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **kwargs: Any
-) -> tfma.types.EvalSharedModel:
+) -> types.EvalSharedModel:
     """TFMA's default model, loaded where TF Text's ops are registered."""
     shared = tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config, **kwargs
     )
-    loader = shared.model_loader
-    return shared._replace(
-        model_loader=loader._replace(construct_fn=functools.partial(_construct, loader.construct_fn))
-    )
+    shared.model_loader.construct_fn = functools.partial(_construct, shared.model_loader.construct_fn)
+    return shared
 
 
-def _construct(construct_fn: Callable[..., Any], *args: Any) -> Any:
+def _construct(construct_fn: Callable[[], Any]) -> Any:
     """Unpickling this function imports this module, and with it TF Text."""
-    return construct_fn(*args)
+    return construct_fn()
 
 
 def read_metrics(folder: str, model_name: str) -> dict[str, float]:
-    """Reads the overall metrics of a model from an evaluation's folder."""
+    """Reads the overall metrics of a model, `example_count` among them, from an evaluation's folder."""
     result = tfma.load_eval_result(folder, model_name=model_name)
     overall = result.get_metrics_for_slice() or {}
-    return {name: value["doubleValue"] for name, value in overall.items() if "doubleValue" in value}
+    # TFMA reports the differences between both models as metrics `<name>_diff`.
+    return {
+        name: value["doubleValue"]
+        for name, value in overall.items()
+        if "doubleValue" in value and not name.endswith("_diff")
+    }
 
 
 def model_checks(folder: str, bounds: Mapping[str, MetricBound], has_baseline: bool) -> list[Check]:

@@ -13,7 +13,7 @@ import absl.logging
 import rich.console
 from tfx.orchestration import metadata
 
-from components.data_gate.executor import DataGateStopped
+from components.data_gate.checks import DataGateStopped
 from pipeline import dag, graph, report, session, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError

@@ -1,8 +1,9 @@
 """What a person sees of a run: a line a component, a bar while it works, and the outcome at the end."""
 
 import contextlib
+import itertools
 import logging
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 import rich.box
 import rich.console
@@ -71,7 +72,7 @@ class Terminal(Observer, logging.Handler):
         stage = str(getattr(record, "stage", ""))
         text = _ESCAPE(f"{self._node} {stage} {_shown(figures)}".rstrip())
         if any(name.startswith("dev_") for name in figures):
-            self.console.print(f"  {_ESCAPE(stage)}  {_ESCAPE(_shown(figures))}", highlight=False)
+            self.console.print(f"  {_ESCAPE(stage)}  {_ESCAPE(_shown(figures))}", highlight=False, soft_wrap=True)
             return
         kind = stage.split(" ")[0]
         if kind != self._stage:
@@ -123,11 +124,15 @@ def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> 
     console.print(table)
 
 
-def _show_gates(console: rich.console.Console, checks: list[Mapping[str, Any]]) -> None:
-    for check in checks:
-        mark = "[green]✓[/]" if check["passed"] else "[red]✗[/]"
-        sentence = _ESCAPE(f"{check['gate']:<8}{check['check']}: {check['reason']}")
-        console.print(f"{mark} {sentence}", highlight=False, soft_wrap=True)
+def _show_gates(console: rich.console.Console, checks: Sequence[Mapping[str, Any]]) -> None:
+    """A line a gate, and under it the sentences of what failed; the report has them all."""
+    for gate, group in itertools.groupby(checks, key=lambda check: check["gate"]):
+        made = list(group)
+        failed = [check for check in made if not check["passed"]]
+        verdict = f"[red]✗[/] {gate} gate: {len(failed)} of" if failed else f"[green]✓[/] {gate} gate:"
+        console.print(f"{verdict} {len(made)} checks {'failed' if failed else 'passed'}", highlight=False)
+        for check in failed:
+            console.print(f"    {_ESCAPE(check['check'])}: {_ESCAPE(check['reason'])}", highlight=False, soft_wrap=True)
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""BaselineModel: the model that the candidate is compared with."""

@@ -1,0 +1,42 @@
+"""Makes the Pusher's cache follow the serving folder, where the orchestrator runs drivers."""
+
+import uuid
+
+from tfx.components.pusher import executor as stock
+from tfx.dsl.components.base import base_driver
+from tfx.orchestration.portable import base_driver as ir_base_driver
+from tfx.orchestration.portable import data_types
+from tfx.proto.orchestration import driver_output_pb2
+from tfx.types import standard_component_specs
+from tfx.utils import json_utils
+
+from components import model_files
+from components.pusher import publication
+
+
+class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
+    """Puts a push's id into the cache key: the recorded one while that push is still what is served."""
+
+    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Adds `push_id` to `custom_config`.
+
+        Raises:
+          UserError: the serving folder can't be read.
+        """
+        properties = execution_info.exec_properties
+        candidate = stock.Executor().GetModelPath(execution_info.input_dict)
+        config = publication.parse_custom_config(properties)
+        config[publication.PUSH_ID] = _push_id(candidate, publication.base_directory(properties))
+        output = driver_output_pb2.DriverOutput()
+        output.exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY].string_value = json_utils.dumps(config)
+        return output
+
+
+def _push_id(candidate: str, serving_dir: str) -> str:
+    """The id of the push that put this very candidate in serving, else a new one, which no cache knows."""
+    versions = model_files.served_versions(serving_dir)
+    record = publication.read_record(versions[-1]) if versions else None
+    # The digest is taken again: a record says nothing of what happened to the folder since.
+    if record is not None and model_files.model_sha256(versions[-1]) == model_files.model_sha256(candidate):
+        return record.push_id
+    return uuid.uuid4().hex

@@ -1,0 +1,46 @@
+"""The component: candidate, its training run's answers and test rows in, an infra blessing out."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.serving_validator import executor
+
+
+class ServingValidatorSpec(component_spec.ComponentSpec):
+    """What ServingValidator takes and makes."""
+
+    PARAMETERS = {executor.GATE: component_spec.ExecutionParameter(type=str)}
+    INPUTS = {
+        executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
+        executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS = {executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing)}
+
+
+class ServingValidator(base_component.BaseComponent):
+    """Asks the exported model real and hostile rows in a fresh process, and blesses it if all bounds hold.
+
+    The output is an `InfraBlessing` that TFX's Pusher understands, with `checks.json` in its folder.
+    """
+
+    SPEC_CLASS = ServingValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self, model: types.BaseChannel, model_run: types.BaseChannel, examples: types.BaseChannel, gate: str
+    ) -> None:
+        """Makes the component.
+
+        Args:
+          model: channel of the candidate, `standard_artifacts.Model`.
+          model_run: channel of the Trainer's `standard_artifacts.ModelRun`, which holds `golden.json`.
+          examples: channel of `standard_artifacts.Examples` with a `test` split.
+          gate: JSON object: `serving` is the dump of a `ServingGateConfig`, `task` is `dataclasses.asdict` of
+            the task.
+        """
+        blessing = types.Channel(type=standard_artifacts.InfraBlessing)
+        super().__init__(
+            ServingValidatorSpec(model=model, model_run=model_run, examples=examples, gate=gate, blessing=blessing)
+        )

@@ -1,0 +1,77 @@
+"""Asks the exported model, judges its answers, and writes the blessing."""
+
+import json
+import os
+from typing import Any, Sequence
+
+import tensorflow as tf
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.serving_validator import judge, process, request_set
+from pipeline import gates
+from pipeline.config import ServingGateConfig
+from pipeline.errors import UserError
+from schema import features
+from schema.task import task_from_json
+from trainer.model_run import read_golden
+
+MODEL = "model"
+MODEL_RUN = "model_run"
+EXAMPLES = "examples"
+BLESSING = "blessing"
+GATE = "gate"
+
+# Names that TFX's InfraValidator gives to the marker in a blessing's folder.
+_BLESSED_FILE = "INFRA_BLESSED"
+_NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+
+# Enough for reviews of many lengths; each is asked about three times alone.
+_REAL_ROWS = 32
+
+
+class Executor(base_executor.BaseExecutor):
+    """Writes an `InfraBlessing` with `checks.json`; a bad model is a verdict, never an exception."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Validates the model.
+
+        Raises:
+          UserError: the test split holds no row to ask.
+        """
+        gate = json.loads(exec_properties[GATE])
+        bounds, task = ServingGateConfig(**gate["serving"]), task_from_json(gate["task"])
+        model, model_run, examples = (
+            artifact_utils.get_single_instance(input_dict[key]) for key in (MODEL, MODEL_RUN, EXAMPLES)
+        )
+        golden = read_golden(model_run.uri)
+        requests = request_set.build_requests(_real_rows(examples), [text.encode("utf-8") for text in golden.text])
+        answer = process.ask_in_fresh_process(
+            path_utils.serving_model_path(model.uri), requests, bounds.startup_timeout_s
+        )
+        _bless(artifact_utils.get_single_instance(output_dict[BLESSING]), judge.judge(answer, golden, bounds, task))
+
+
+def _real_rows(examples: types.Artifact) -> list[bytes]:
+    """Some texts of the test split, as many as there are up to `_REAL_ROWS`."""
+    folder = artifact_utils.get_split_uri([examples], features.TEST_SPLIT)
+    records = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(os.path.join(folder, "*"))), compression_type="GZIP")
+    parsed = [tf.train.Example.FromString(record) for record in records.take(_REAL_ROWS).as_numpy_iterator()]
+    if not parsed:
+        raise UserError("data.test: holds no row that the exported model could be asked")
+    return [example.features.feature[features.DOCUMENT].bytes_list.value[0] for example in parsed]
+
+
+def _bless(blessing: types.Artifact, checks: Sequence[gates.Check]) -> None:
+    blessed = all(check.passed for check in checks)
+    gates.write_checks(blessing.uri, checks)
+    with open(os.path.join(blessing.uri, _BLESSED_FILE if blessed else _NOT_BLESSED_FILE), "wb"):
+        pass
+    blessing.set_int_custom_property("blessed", int(blessed))

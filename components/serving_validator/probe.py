@@ -1,0 +1,91 @@
+"""Loads a SavedModel as a model server would and writes down what it answers.
+
+    python -I probe.py JOB.json ANSWERS.jsonl
+
+Run as a script, with nothing but TensorFlow and TF Text: whatever else a model needs to be served is a
+fault of the model. JOB.json holds `model`, a folder, and `requests`, lists of base64 texts (they need not
+be UTF-8). ANSWERS.jsonl gets a line at once for every step, so that it tells how far a process came that
+died:
+
+    {"loaded": true}  or  {"load_error": "..."}
+    {"asked": 0}
+    {"answered": 0, "latency_ms": 1.5, "peak_memory_mb": 400.1,
+     "outputs": {"logit": {"dtype": "float32", "shape": [1], "values": [0.5]}}}  or with "error" for outputs
+"""
+
+import base64
+import json
+import resource
+import sys
+import time
+from typing import Any, TextIO
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Registers the operations of tokenisers.
+
+
+def main(job_file: str, answers_file: str) -> None:
+    """Answers every request of the job, one after the other."""
+    with open(job_file, encoding="utf-8") as stream:
+        job = json.load(stream)
+    with open(answers_file, "w", encoding="utf-8") as answers:
+        try:
+            # The signature does not keep the model's variables alive; the model does.
+            model = tf.saved_model.load(job["model"])
+            serve = model.signatures["serving_default"]
+        except Exception as error:  # noqa: BLE001  Whatever a broken model raises is the answer.
+            _write(answers, {"load_error": _brief(error)})
+            return
+        _write(answers, {"loaded": True})
+        for index, texts in enumerate(job["requests"]):
+            _write(answers, {"asked": index})
+            _write(answers, {"answered": index, **_ask(serve, [base64.b64decode(text) for text in texts])})
+
+
+def _ask(serve: Any, texts: list[bytes]) -> dict[str, Any]:
+    """Asks one request; an exception is an answer, too."""
+    started_s = time.perf_counter()
+    try:
+        tensors = serve(text=tf.constant(texts, tf.string))
+        outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
+    except Exception as error:  # noqa: BLE001  As above.
+        return {"error": _brief(error), **_cost(started_s)}
+    cost = _cost(started_s)
+    return {"outputs": {name: _described(array) for name, array in outputs.items()}, **cost}
+
+
+def _cost(started_s: float) -> dict[str, float]:
+    return {"latency_ms": (time.perf_counter() - started_s) * 1000.0, "peak_memory_mb": _peak_memory_mb()}
+
+
+def _described(array: np.ndarray) -> dict[str, Any]:
+    # Only numbers are served; of anything else the type is enough to refuse it.
+    values = array.ravel().tolist() if np.issubdtype(array.dtype, np.number) else []
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
+
+
+def _peak_memory_mb() -> float:
+    """The most memory this process has held, in MiB, TensorFlow itself (about 500) included."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as stream:
+            (kib,) = [line.split()[1] for line in stream if line.startswith("VmHWM:")]
+        return int(kib) / 1024.0
+    except (OSError, ValueError):
+        # Second choice: on Linux this figure starts at that of the process which started this one.
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _brief(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _write(stream: TextIO, record: dict[str, Any]) -> None:
+    stream.write(json.dumps(record) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
