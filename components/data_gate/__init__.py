@@ -1,0 +1,1 @@
+"""DataGate: stops a run whose data is not fit to learn from, before anything is trained."""

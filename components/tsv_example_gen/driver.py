@@ -1,0 +1,24 @@
+"""Looks at the input before the cache is asked, where the orchestrator runs drivers."""
+
+from tfx.dsl.components.base import base_driver
+from tfx.orchestration.portable import base_driver as ir_base_driver
+from tfx.orchestration.portable import data_types
+from tfx.proto.orchestration import driver_output_pb2
+
+from components.tsv_example_gen import executor, sources
+from pipeline.config import DataConfig
+
+
+class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
+    """Sets `fingerprint`, so that a changed input misses the cache and an unchanged one hits it."""
+
+    def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
+        """Adds the fingerprint of the input files as they are now.
+
+        Raises:
+          UserError: a location, a file or the fractions can't be used.
+        """
+        plan = executor.make_plan(DataConfig.model_validate_json(execution_info.exec_properties[executor.DATA]))
+        output = driver_output_pb2.DriverOutput()
+        output.exec_properties[executor.FINGERPRINT].string_value = sources.fingerprint(plan.sources.files)
+        return output

@@ -1,0 +1,316 @@
+"""The work of TsvExampleGen: one Beam pipeline from byte ranges to the shards of three splits.
+
+Beam's direct runner holds in memory whatever crosses a shuffle. So only ranges, counts and the hashes of a
+sample cross one; rows are read, parsed, assigned and written in one fused stage. With `data.sample_size`
+the training files are read twice: the first reading finds the largest hash that the sample takes.
+"""
+
+import collections
+import dataclasses
+import json
+import os
+from typing import Any, Iterable, Iterator, Mapping, Optional, Union
+
+import apache_beam as beam
+import numpy as np
+import tensorflow as tf
+from tfx import types
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_beam_executor
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils
+
+from components.tsv_example_gen import ingest, parse, reader, sources, split
+from pipeline import progress
+from pipeline.config import DataConfig
+from pipeline.errors import UserError
+from schema import features
+from schema.task import Task, make_task
+
+DATA = "data"
+FINGERPRINT = "fingerprint"
+EXAMPLES = "examples"
+
+_COUNTS = "counts"
+_COUNTS_FILE = "counts.json"
+_ACCEPTED, _NOT_SAMPLED = "accepted", "not_sampled"
+# Some ten seconds apart on one core.
+_REPORT_ROWS = 100_000
+# Rejected rows that an error shows: enough to see a pattern.
+_SHOWN_ROWS = 3
+
+# What a row came to: (split or role, `accepted`, `not_sampled` or the reason of a rejection).
+Counts = collections.Counter
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What an ingestion will do, known before a row is read.
+
+    Attributes:
+      sources: the files.
+      ranges: what to read of them.
+      boundaries: where a record of the training files goes.
+    """
+
+    sources: sources.Sources
+    ranges: list[reader.FileRange]
+    boundaries: split.Boundaries
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Reads the configured TSV files into an Examples artifact."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Runs the ingestion.
+
+        Args:
+          input_dict: empty.
+          output_dict: `examples`: one `standard_artifacts.Examples`.
+          exec_properties: `data`: JSON of `DataConfig`; `fingerprint`: of the input, computed here where no
+            driver did.
+
+        Raises:
+          UserError: a file can't be used, or a split ends up without a row.
+        """
+        data = DataConfig.model_validate_json(exec_properties[DATA])
+        plan = make_plan(data)
+        found = plan.sources
+        # Before the pipeline: it reads every file to its end, and what is wrong with one is still a UserError.
+        fingerprint = exec_properties.get(FINGERPRINT) or sources.fingerprint(found.files)
+        examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
+        with self._make_beam_pipeline() as pipeline:
+            ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
+        _remove_temporary_folders(examples.uri)
+        counts = _take_counts(examples.uri)
+        outcome = ingest.Ingest(
+            rows=rows_by_split(counts),
+            not_sampled=counts[sources.TRAIN, _NOT_SAMPLED],
+            files={sources.TRAIN: [f.name for f in found.train], sources.TEST: [f.name for f in found.test]},
+            span=found.span,
+            fingerprint=fingerprint,
+        )
+        _require_rows(data, outcome.rows, examples.uri)
+        ingest.write_ingest(examples.uri, outcome)
+        _describe(examples, outcome)
+
+
+def make_plan(data: DataConfig) -> Plan:
+    """Finds the files, looks at the start of each, and cuts them into ranges.
+
+    Raises:
+      UserError: a location, a file or the fractions can't be used.
+    """
+    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction)
+    task = _task(data)
+    found = sources.resolve(data)
+    ranges = []
+    for files in (found.train, found.test):
+        for file, head in zip(files, reader.read_heads(files, data, task)):
+            ranges += reader.cut_into_ranges(file, head)
+    return Plan(found, ranges, boundaries)
+
+
+def ingest_ranges(
+    pipeline: beam.Pipeline,
+    ranges: list[reader.FileRange],
+    boundaries: split.Boundaries,
+    data: DataConfig,
+    folder: str,
+) -> None:
+    """Adds the whole ingestion to a pipeline.
+
+    Args:
+      pipeline: to add to.
+      ranges: what to read.
+      boundaries: where a record of the training files goes.
+      data: how to read it.
+      folder: of the Examples artifact.
+    """
+    created = pipeline | "Ranges" >> beam.Create(ranges)
+    threshold = beam.pvalue.AsSingleton(_threshold(created, data)) if data.sample_size else split.HASHES
+    outputs = created | "Ingest" >> beam.ParDo(_IngestRange(data, boundaries), threshold).with_outputs(
+        *features.SPLITS, ingest.REJECTED_FOLDER, _COUNTS
+    )
+    for name in features.SPLITS:
+        prefix = os.path.join(folder, f"Split-{name}", "data_tfrecord")
+        _ = outputs[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
+    _ = outputs[ingest.REJECTED_FOLDER] | "WriteRejected" >> beam.io.WriteToText(
+        os.path.join(folder, ingest.REJECTED_FOLDER, "rows"), file_name_suffix=".jsonl", skip_if_empty=True
+    )
+    _ = (
+        outputs[_COUNTS]
+        | "SumCounts" >> beam.CombineGlobally(_sum_counts)
+        | "CountsToJson" >> beam.Map(lambda counts: json.dumps(list(counts.items())))
+        | "WriteCounts" >> beam.io.WriteToText(os.path.join(folder, _COUNTS_FILE), shard_name_template="")
+    )
+
+
+def to_example(row: parse.Row, fallback_id: str) -> bytes:
+    """Serialises a row as the `tf.Example` of `schema.features`, the same bytes each time."""
+    example = tf.train.Example()
+    feature = example.features.feature  # Filled in place: half the time of building it from parts.
+    feature[features.ID].bytes_list.value.append((row.id or fallback_id).encode())
+    feature[features.DOCUMENT].bytes_list.value.extend(text.encode() for text in row.texts)
+    feature[features.LABEL].int64_list.value.append(row.label)
+    return example.SerializeToString(deterministic=True)
+
+
+def rows_by_split(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, Any]]:
+    """Arranges (split or role, outcome) counts as `Ingest.rows`."""
+    rows: dict[str, dict[str, Any]] = {name: {"accepted": 0, "rejected": {}} for name in features.SPLITS}
+    for (name, outcome), count in sorted(counts.items()):
+        if outcome == _ACCEPTED:
+            rows[name]["accepted"] = count
+        elif outcome != _NOT_SAMPLED:
+            rows[name]["rejected"][outcome] = count
+    return rows
+
+
+class _IngestRange(beam.DoFn):
+    """Range -> examples by split, rejected rows, and at the end the counts of the range."""
+
+    def __init__(self, data: DataConfig, boundaries: split.Boundaries) -> None:
+        super().__init__()
+        self._data, self._task, self._boundaries = data, _task(data), boundaries
+
+    def process(self, file_range: reader.FileRange, threshold: int) -> Iterator[beam.pvalue.TaggedOutput]:
+        counts: Counts = collections.Counter()
+        file = file_range.file
+        for line, outcome in _parsed_lines(file_range, self._data, self._task):
+            if isinstance(outcome, parse.Rejection):
+                counts[file.role, outcome.reason] += 1
+                yield beam.pvalue.TaggedOutput(ingest.REJECTED_FOLDER, _rejected_json(file, line, outcome, self._data))
+                continue
+            name = self._split(outcome, file.role, threshold)
+            counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
+            if name:
+                yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{line.offset}"))
+        yield beam.pvalue.TaggedOutput(_COUNTS, counts)
+
+    def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
+        """Returns the row's split, None where the sample leaves it out."""
+        if role == sources.TEST:
+            return features.TEST_SPLIT
+        if self._data.sample_size and _sample_hash(row, self._data) > threshold:
+            return None
+        return split.assign_split(split.text_hash([text.encode() for text in row.texts]), self._boundaries)
+
+
+class _SmallestHashes(beam.DoFn):
+    """Range -> the smallest sample hashes of its rows, uint64[<= sample_size]."""
+
+    def __init__(self, data: DataConfig) -> None:
+        super().__init__()
+        self._data, self._task = data, _task(data)
+
+    def process(self, file_range: reader.FileRange) -> Iterator[np.ndarray]:
+        lines = _parsed_lines(file_range, self._data, self._task)
+        hashes = (_sample_hash(outcome, self._data) for _, outcome in lines if isinstance(outcome, parse.Row))
+        yield split.smallest(hashes, self._data.sample_size)
+
+
+def _threshold(ranges: beam.PCollection, data: DataConfig) -> beam.PCollection:
+    """The largest sample hash that a sample of the training files takes, as a collection of one."""
+
+    def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
+        return split.cut_to_smallest([np.empty(0, np.uint64), *parts], data.sample_size)
+
+    return (
+        ranges
+        | "TrainingRanges" >> beam.Filter(lambda file_range: file_range.file.role == sources.TRAIN)
+        | "SmallestHashes" >> beam.ParDo(_SmallestHashes(data))
+        | "MergeHashes" >> beam.CombineGlobally(merge)
+        | "Threshold" >> beam.Map(split.sample_threshold, data.sample_size)
+    )
+
+
+def _parsed_lines(
+    file_range: reader.FileRange, data: DataConfig, task: Task
+) -> Iterator[tuple[reader.Line, Union[parse.Row, parse.Rejection]]]:
+    """Yields every line of a range with what it came to."""
+    stage = f"reading {os.path.basename(file_range.file.name)}"
+    for count, line in enumerate(reader.read_lines(file_range, data.max_line_bytes), start=1):
+        if line.too_long:
+            outcome = parse.Rejection(parse.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")
+        else:
+            outcome = parse.parse_row(line.content, file_range.layout, task)
+        yield line, outcome
+        if count % _REPORT_ROWS == 0:
+            progress.report(stage, count, 0, offset=line.offset)
+
+
+def _sample_hash(row: parse.Row, data: DataConfig) -> int:
+    return split.sample_hash(data.seed, row.id, row.texts, row.label)
+
+
+def _rejected_json(file: sources.SourceFile, line: reader.Line, rejection: parse.Rejection, data: DataConfig) -> bytes:
+    record = {
+        "file": file.name,
+        "offset": line.offset,
+        "line": line.number,
+        "reason": rejection.reason,
+        "detail": rejection.detail,
+        "raw": line.content.decode(data.encoding, "backslashreplace"),
+    }
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _sum_counts(parts: Iterable[Counts]) -> Counts:
+    return sum(parts, collections.Counter())
+
+
+def _take_counts(folder: str) -> Counts:
+    """Reads what the pipeline counted and removes the file."""
+    path = os.path.join(folder, _COUNTS_FILE)
+    with tf.io.gfile.GFile(path) as stream:
+        counts = collections.Counter({tuple(key): count for key, count in json.loads(stream.read())})
+    tf.io.gfile.remove(path)
+    return counts
+
+
+def _remove_temporary_folders(folder: str) -> None:
+    """Removes what restarted writes leave behind: readers of a split take its every entry for a shard."""
+    for pattern in ("beam-temp-*", os.path.join("*", "beam-temp-*")):
+        for path in tf.io.gfile.glob(os.path.join(folder, pattern)):
+            tf.io.gfile.rmtree(path)
+
+
+def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folder: str) -> None:
+    """Raises where a split is empty: nothing could be learned or measured."""
+    empty = [name for name in features.SPLITS if not rows[name]["accepted"]]
+    if not empty:
+        return
+    field = "test" if data.test and empty == [features.TEST_SPLIT] else "train"
+    accepted = ", ".join(f"{name} {rows[name]['accepted']}" for name in features.SPLITS)
+    message = f"data.{field} = {getattr(data, field)}: no rows for {' and '.join(empty)} (accepted: {accepted}"
+    rejected = _sum_counts(collections.Counter(rows[name]["rejected"]) for name in features.SPLITS)
+    if not rejected:
+        raise UserError(f"{message}; rejected: none); more rows or other fractions are needed")
+    shown = "; ".join(_shown_rejection(row) for row in ingest.read_rejected(folder, _SHOWN_ROWS))
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
+    setting = parse.SETTINGS.get(rejected.most_common(1)[0][0])
+    raise UserError(f"{message}; rejected: {reasons}); the first: {shown}" + (f"; see {setting}" if setting else ""))
+
+
+def _shown_rejection(row: Mapping[str, Any]) -> str:
+    place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
+    return f"{place} ({row['reason']}) {parse.shown(row['raw'])}"
+
+
+def _describe(examples: types.Artifact, outcome: ingest.Ingest) -> None:
+    """Sets what TFX's own components read from the artifact."""
+    examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+    examples.span = outcome.span or 0
+    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    examples.set_string_custom_property("input_fingerprint", outcome.fingerprint)
+
+
+def _task(data: DataConfig) -> Task:
+    return make_task((data.text,), data.labels)

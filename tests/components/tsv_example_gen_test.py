@@ -1,0 +1,616 @@
+"""TsvExampleGen: what a line becomes, which files are read, where rows go, and that nothing is lost."""
+
+import csv
+import gzip
+import http.server
+import io
+import json
+import os
+import threading
+
+import apache_beam as beam
+import hypothesis
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+from tfx import v1 as tfx
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.orchestration.portable import data_types
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.tsv_example_gen import driver, executor, ingest, parse, reader, sources, split
+from components.tsv_example_gen.component import TsvExampleGen
+from pipeline.config import DataConfig
+from pipeline.errors import UserError
+from schema import features
+from schema.task import make_task
+
+TASK = make_task(("document",), {"0": "negative", "1": "positive"})
+HEADER = b"id\tdocument\tlabel\n"
+PROPERTY = hypothesis.settings(max_examples=60, deadline=None)
+
+
+def config(train, test=None, **fields):
+    return DataConfig(train=str(train), test=None if test is None else str(test), **fields)
+
+
+def layout(**fields):
+    return parse.make_layout(("id", "document", "label"), config("x", **fields), TASK)
+
+
+def rows_file(path, count, start=0, line="{0}\ttext number {0}\t{1}\n"):
+    """Writes `count` good rows with ids from `start` and labels in turn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(HEADER.decode() + "".join(line.format(i, i % 2) for i in range(start, start + count)))
+    return path
+
+
+def run(tmp_path, data, **properties):
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    executor.Executor().Do({}, {"examples": [examples]}, {"data": data.model_dump_json(), **properties})
+    return examples
+
+
+def read_split(uri, name):
+    """Returns the sorted (id, text, label) of a split."""
+    shards = tf.io.gfile.glob(os.path.join(uri, f"Split-{name}", "*"))
+    rows = []
+    for record in tf.data.TFRecordDataset(shards, "GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        (record_id,), (text,) = feature["id"].bytes_list.value, feature["document"].bytes_list.value
+        rows.append((record_id.decode(), text.decode(), *feature["label"].int64_list.value))
+    return sorted(rows)
+
+
+def read_all(uri):
+    return {name: read_split(uri, name) for name in features.SPLITS}
+
+
+# --- parse ---
+
+
+@pytest.mark.parametrize(
+    "line, text, label",
+    [
+        (b"7\tgood\t1", "good", 1),
+        (b"7\tgood\t1\r", "good", 1),
+        ("7\t재미없다\t0".encode(), "재미없다", 0),
+        (b'7\t"he said ""no"""\t0', 'he said "no"', 0),
+        (b'7\t"a\ttab"\t0', "a\ttab", 0),
+        (b'7\t5" disc\t0', '5" disc', 0),
+        (b"7\t  kept as is \t0", "  kept as is ", 0),
+        ("7\t\ufeffmark\t0".encode(), "\ufeffmark", 0),
+    ],
+)
+def test_minimal_quoting_rows(line, text, label):
+    assert parse.parse_row(line, layout(), TASK) == parse.Row("7", (text,), label)
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"", "blank_line"),
+        (b"\r", "blank_line"),
+        (b"7\tgood", "wrong_column_count"),
+        (b"7\tgood\t1\t", "wrong_column_count"),
+        (b'7\t"no end\t1', "bad_quoting"),
+        (b'7\t"an end"too early\t1', "bad_quoting"),
+        (b"7\t\xb1\xdc\t1", "undecodable"),
+        (b"7\t\t1", "empty_text"),
+        ("7\t \u3000\t1".encode(), "empty_text"),
+        (b'7\t""\t1', "empty_text"),
+        (b"7\tgood\t2", "bad_label"),
+        (b"7\tgood\t1 ", "bad_label"),
+        (b"7\tgo\0od\t1", "control_character"),
+        (b"7\tgo\rod\t1", "control_character"),
+        (b"7\t" + b"x" * csv.field_size_limit() + b"\t1", "line_too_long"),
+    ],
+)
+def test_minimal_quoting_rejections(line, reason):
+    rejection = parse.parse_row(line, layout(), TASK)
+    assert isinstance(rejection, parse.Rejection) and rejection.reason == reason
+    assert f"`{reason}`" in parse.__doc__
+
+
+def test_without_quoting_a_quote_is_a_letter():
+    row = parse.parse_row(b'7\t"it""s\t1', layout(quoting="none"), TASK)
+    assert row == parse.Row("7", ('"it""s',), 1)
+
+
+def test_columns_are_found_by_name():
+    reordered = parse.make_layout(("label", "x", "document"), config("x", id=None), TASK)
+    assert parse.parse_row(b"1\tskip\tgood", reordered, TASK) == parse.Row("", ("good",), 1)
+
+
+@pytest.mark.parametrize(
+    "names, found", [(("id", "text", "label"), "data.text = 'document' is not"), (("id",) * 2, "is not|is twice")]
+)
+def test_missing_column_is_named(names, found):
+    with pytest.raises(UserError, match=found):
+        parse.make_layout(names, config("x"), TASK)
+
+
+LINE_PIECES = st.lists(st.sampled_from([b"\t", b'"', b"\r", b"1", b"+", b"\xb1"]))
+
+
+@PROPERTY
+@hypothesis.given(
+    line=st.one_of(st.binary(max_size=60), LINE_PIECES.map(b"".join)),
+    quoting=st.sampled_from(["minimal", "none"]),
+    encoding=st.sampled_from(["utf-8", "cp949", "latin-1", "utf-7", "iso2022_kr"]),
+)
+def test_any_bytes_are_a_row_or_a_rejection(line, quoting, encoding):
+    outcome = parse.parse_row(line, layout(quoting=quoting, encoding=encoding), TASK)
+    if isinstance(outcome, parse.Row):
+        assert outcome.texts[0].strip() and outcome.label in (0, 1)
+        executor.to_example(outcome, "file:0")
+    else:
+        assert f"`{outcome.reason}`" in parse.__doc__
+
+
+@PROPERTY
+@hypothesis.given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\n\r")))
+def test_what_a_csv_writer_quotes_comes_back(text):
+    stream = io.StringIO()
+    csv.writer(stream, delimiter="\t", lineterminator="").writerow(("7", text, "1"))
+    outcome = parse.parse_row(stream.getvalue().encode(), layout(), TASK)
+    if text.strip():
+        assert outcome == parse.Row("7", (text,), 1)
+    else:
+        assert outcome.reason == "empty_text"
+
+
+# --- split ---
+
+
+@PROPERTY
+@hypothesis.given(st.lists(st.binary(), min_size=1, max_size=30), st.randoms())
+def test_split_depends_on_the_text_alone(texts, random):
+    boundaries = split.make_boundaries(0.3, 0.3)
+    before = {text: split.assign_split(split.text_hash([text]), boundaries) for text in texts}
+    random.shuffle(texts)
+    assert {text: split.assign_split(split.text_hash([text]), boundaries) for text in texts} == before
+
+
+def test_split_is_the_same_on_every_machine():
+    assert split.text_hash(["굿".encode()]) == 0x918397EBC0960F43
+    assert split.sample_hash(0, "1", ["굿"], 1) == 0x97A1BB5E1B7BFEFC
+
+
+def test_fractions_hold_and_dev_stays_when_a_test_file_is_added():
+    hashes = [split.text_hash([str(i).encode()]) for i in range(4000)]
+    held_out = [split.assign_split(h, split.make_boundaries(0.1, 0.2)) for h in hashes]
+    with_test_file = [split.assign_split(h, split.make_boundaries(0.1, None)) for h in hashes]
+    # Five standard deviations of a binomial of 4,000.
+    assert abs(held_out.count("dev") / 4000 - 0.1) < 0.024
+    assert abs(held_out.count("test") / 4000 - 0.2) < 0.032
+    assert "test" not in with_test_file
+    assert [s == "dev" for s in held_out] == [s == "dev" for s in with_test_file]
+
+
+def test_fractions_that_leave_nothing_to_train_on():
+    with pytest.raises(UserError, match="data.dev_fraction = 0.6 and data.test_fraction = 0.4"):
+        split.make_boundaries(0.6, 0.4)
+
+
+@PROPERTY
+@hypothesis.given(
+    hashes=st.lists(st.integers(0, split.HASHES - 1), min_size=1, max_size=50),
+    count=st.integers(1, 60),
+    parts=st.integers(1, 7),
+    random=st.randoms(),
+)
+def test_sample_is_the_smallest_in_any_order_and_any_parts(hashes, count, parts, random):
+    expected = sorted(hashes)[:count]
+    random.shuffle(hashes)
+    pieces = [split.smallest(hashes[i::parts], count) for i in range(parts)]
+    assert sorted(split.cut_to_smallest(pieces, count).tolist()) == expected
+
+
+def test_smallest_keeps_little_while_it_reads(monkeypatch):
+    monkeypatch.setattr(split, "_CHUNK", 4)
+    assert sorted(split.smallest(iter(range(100, 0, -1)), 3).tolist()) == [1, 2, 3]
+
+
+@PROPERTY
+@hypothesis.given(st.sets(st.text("ab1", max_size=4), min_size=1), st.integers(1, 20), st.integers(0, 3))
+def test_sample_of_distinct_records_has_exactly_its_size(ids, count, seed):
+    hashes = [split.sample_hash(seed, record_id, ["same"], 1) for record_id in ids]
+    threshold = split.sample_threshold(split.smallest(hashes, count), count)
+    assert sum(h <= threshold for h in hashes) == min(count, len(ids))
+
+
+# --- reader ---
+
+
+def lines_of(path, data, range_bytes):
+    file = sources.SourceFile("train", str(path), str(path))
+    head = reader.read_head(file, data, TASK)
+    cut = reader.cut_into_ranges(file, head, range_bytes)
+    return [line for part in cut for line in reader.read_lines(part, data.max_line_bytes)]
+
+
+FILE_PIECES = (b"\n", b"\r\n", b"\t", b'"', b"a", b"\xef\xbb\xbf", b"\xff", b"xyz" * 9)
+FILE_BYTES = st.lists(st.sampled_from(FILE_PIECES), max_size=40).map(b"".join)
+
+
+@PROPERTY
+@hypothesis.given(body=FILE_BYTES, mark=st.booleans(), range_bytes=st.integers(1, 60), zipped=st.booleans())
+def test_any_cut_gives_the_same_lines(tmp_path_factory, body, mark, range_bytes, zipped):
+    # More good lines than damaged ones can follow, so that the file is not refused for its codec.
+    start, body = b"\xef\xbb\xbf" * mark + b"id\tdocument\tlabel\r\n", b"1\tgood\t1\n" * 41 + body
+    path = tmp_path_factory.mktemp("cut") / ("x.tsv.gz" if zipped else "x.tsv")
+    path.write_bytes(gzip.compress(start + body) if zipped else start + body)
+    expected = body.removesuffix(b"\n").split(b"\n")
+    whole = lines_of(path, config(path, quoting="none"), 1 << 20)
+    assert [line.content for line in whole] == expected
+    assert [line.number for line in whole] == list(range(2, 2 + len(expected)))
+    assert all((start + body)[line.offset :].startswith(line.content) for line in whole)
+    found = lines_of(path, config(path, quoting="none"), range_bytes)
+    assert [(line.offset, line.content) for line in found] == [(line.offset, line.content) for line in whole]
+
+
+@pytest.mark.parametrize("range_bytes", [700, 1 << 20])
+def test_too_long_line_is_cut_and_the_next_one_read(tmp_path, range_bytes):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(HEADER + b"1\t" + b"y" * 200_000 + b"\t1\n2\tgood\t0\n")
+    long, good = lines_of(path, config(path, max_line_bytes=2000), range_bytes)
+    assert long.too_long and len(long.content) == reader.KEPT_BYTES and long.offset == len(HEADER)
+    assert (good.content, good.too_long) == (b"2\tgood\t0", False)
+
+
+def test_line_of_exactly_the_limit_is_read(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(HEADER + b"y" * 1024 + b"\n" + b"y" * 1025 + b"\n")
+    assert [line.too_long for line in lines_of(path, config(path, max_line_bytes=1024), 1 << 20)] == [False, True]
+
+
+# --- sources ---
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is empty: no rows after the header"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (HEADER, "is empty"),
+        (b"id\ttext\tlabel\n1\tx\t1\n", "data.text = 'document' is not among the columns 'id', 'text', 'label'"),
+        (b"number\tdocument\tlabel\n1\tx\t1\n", "data.id = 'id' is not .* data.id=null"),
+        (b"id\tdocument\tdocument\tlabel\n1\tx\tx\t1\n", "data.text = 'document' is twice"),
+        (b"\x7fELF\x02\x01\0\0\n\x01\n", "is a binary file"),
+        (b"\x89PNG\r\n\x1a\n\x00", "first line is no text in data.encoding = utf-8: a binary file"),
+        (HEADER + "1\t재미없다\t0\n2\t최고\t1\n".encode("cp949"), "2 of the first 3 lines are no text in data.encod"),
+        (b'id\t"document\tlabel\n1\tx\t1\n', "first line is no header .bad_quoting"),
+    ],
+)
+def test_unusable_file_is_refused_before_anything_starts(tmp_path, content, message):
+    path = tmp_path / "x.tsv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        executor.make_plan(config(path))
+    assert f"data.train = {path}" in str(caught.value)
+
+
+def test_few_damaged_lines_are_not_refused(tmp_path):
+    path = rows_file(tmp_path / "x.tsv", 5)
+    path.write_bytes(path.read_bytes() + b"9\t\xff\t1\n")
+    assert executor.make_plan(config(path)).ranges
+
+
+@pytest.mark.parametrize(
+    "location, message",
+    [
+        ("no.tsv", "no such file"),
+        ("", "is a folder; name a file, or a glob such as .*/\\*.tsv"),
+        ("no-*.tsv", "no file matches"),
+        ("no-{SPAN}.tsv", "no file matches"),
+    ],
+)
+def test_location_without_a_file(tmp_path, location, message):
+    with pytest.raises(UserError, match=message) as caught:
+        sources.resolve(config(rows_file(tmp_path / "x.tsv", 1), test=tmp_path / location))
+    assert f"data.test = {tmp_path / location}" in str(caught.value)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs Linux: a file that opens and can't be read")
+def test_unreadable_file():
+    with pytest.raises(UserError, match="data.train = /proc/self/mem: cannot be read: Input/output error"):
+        executor.make_plan(config("/proc/self/mem"))
+
+
+@pytest.mark.parametrize("kept", [-8, 30])
+def test_truncated_gzip(tmp_path, kept):
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(gzip.compress(rows_file(tmp_path / "x.tsv", 50).read_bytes())[:kept])
+    with pytest.raises(UserError, match=f"data.train = {path}: is truncated"):
+        executor.make_plan(config(path))
+        sources.fingerprint(sources.resolve(config(path)).files)
+
+
+def test_damaged_gzip(tmp_path):
+    path = tmp_path / "x.tsv.gz"
+    path.write_bytes(HEADER)
+    with pytest.raises(UserError, match="cannot be read: Not a gzipped file"):
+        executor.make_plan(config(path))
+
+
+@pytest.mark.parametrize(
+    "names, location, chosen, span",
+    [
+        (["a-1.tsv", "a-2.tsv"], "a-*.tsv", ["a-1.tsv", "a-2.tsv"], None),
+        (["a-9.tsv", "a-10.tsv"], "a-{SPAN}.tsv", ["a-10.tsv"], 10),
+        (["a-07.tsv", "a-7.tsv", "a-6.tsv"], "a-{SPAN}.tsv", ["a-07.tsv", "a-7.tsv"], 7),
+        (["d3/x.tsv", "d12/x.tsv", "d12/y.tsv"], "d{SPAN}/*.tsv", ["d12/x.tsv", "d12/y.tsv"], 12),
+        (["day12.tsv", "day9.tsv", "day.tsv"], "*{SPAN}.tsv", ["day12.tsv"], 12),
+        (["3/a-3.tsv", "4/a-3.tsv"], "{SPAN}/a-{SPAN}.tsv", ["3/a-3.tsv"], 3),
+        (["a[1].tsv", "a1.tsv"], "a[1].tsv", ["a[1].tsv"], None),
+        (["a1.tsv", "b1.tsv", "c2.tsv"], "[ab]?.tsv", ["a1.tsv", "b1.tsv"], None),
+    ],
+)
+def test_location_to_files(tmp_path, names, location, chosen, span):
+    for name in names:
+        rows_file(tmp_path / name, 1)
+    found = sources.resolve(config(tmp_path / location))
+    assert [os.path.relpath(file.path, tmp_path) for file in found.train] == chosen
+    assert found.span == span
+
+
+def test_empty_part_of_a_glob_is_no_fault_and_parts_have_their_own_headers(tmp_path):
+    (tmp_path / "a.tsv").write_bytes(b"")
+    (tmp_path / "b.tsv").write_bytes(b"label\tdocument\tid\n1\tgood\t7\n")
+    rows_file(tmp_path / "c.tsv", 1)
+    ranges = executor.make_plan(config(tmp_path / "*.tsv")).ranges
+    assert [os.path.basename(r.file.path) for r in ranges] == ["b.tsv", "c.tsv"]
+    assert [r.layout.label for r in ranges] == [0, 2]
+
+
+def test_fingerprint_is_of_the_content(tmp_path):
+    def fingerprint(path, test=None):
+        return sources.fingerprint(sources.resolve(config(path, test)).files)
+
+    first = rows_file(tmp_path / "a.tsv", 3)
+    same = rows_file(tmp_path / "b.tsv", 3)
+    os.utime(same, (1, 1))
+    zipped = tmp_path / "c.tsv.gz"
+    zipped.write_bytes(gzip.compress(first.read_bytes()))
+    other = rows_file(tmp_path / "d.tsv", 4)
+    assert fingerprint(first) == fingerprint(same) == fingerprint(zipped) != fingerprint(other)
+    assert fingerprint(first, other) != fingerprint(other, first)
+    assert fingerprint(first, same) != fingerprint(first)
+
+
+def test_sha256_of_a_local_file(tmp_path):
+    path = rows_file(tmp_path / "a.tsv", 3)
+    right = "6" * 64
+    with pytest.raises(UserError, match=f"its SHA-256 is .*, not data.train_sha256 = {right}"):
+        sources.resolve(config(path, train_sha256=right))
+    rows_file(tmp_path / "b.tsv", 3)
+    with pytest.raises(UserError, match="is of one file, and 2 match"):
+        sources.resolve(config(tmp_path / "*.tsv", train_sha256=right))
+
+
+def test_file_of_another_file_system(tmp_path):
+    content = rows_file(tmp_path / "a.tsv", 30).read_bytes()
+    local = sources.resolve(config(tmp_path / "a.tsv"))
+    for name, stored in (("x-1.tsv", b"old"), ("x-2.tsv", content), ("y.tsv.gz", gzip.compress(content))):
+        with tf.io.gfile.GFile(f"ram://reviews/{name}", "wb") as stream:
+            stream.write(stored)
+    for location in ("ram://reviews/x-{SPAN}.tsv", "ram://reviews/y.tsv.gz"):
+        plan = executor.make_plan(config(location))
+        (whole,) = plan.ranges
+        assert sources.fingerprint(plan.sources.files) == sources.fingerprint(local.files)
+        assert len(list(reader.read_lines(whole, 1024))) == 30
+        parts = reader.cut_into_ranges(whole.file, reader.read_head(whole.file, config(location), TASK), 100)
+        assert sum(len(list(reader.read_lines(part, 1024))) for part in parts) == 30
+
+
+def test_file_system_that_nothing_reads():
+    with pytest.raises(UserError, match="data.train = nosuch://x/y.tsv: .*nosuch.*local copy as data.train"):
+        sources.resolve(config("nosuch://x/y.tsv"))
+
+
+def test_address_without_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    address = "https://127.0.0.1:1/ratings.txt"
+    with pytest.raises(UserError, match="could not be fetched .*refused.*; give the path of a local copy as data.test"):
+        sources.resolve(config(rows_file(tmp_path / "x.tsv", 1), test=address))
+    assert not [name for *_, files in os.walk(tmp_path / "reviews") for name in files]
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    """Serves `/whole`; breaks off in the middle of `/part`."""
+
+    def do_GET(self):
+        body = HEADER + b"1\tgood\t1\n"
+        self.send_response(200 if self.path != "/none" else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:5] if self.path == "/part" else body)
+
+    def log_message(self, *_):
+        """Keeps the test's output clean."""
+
+
+def test_fetched_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    server = http.server.HTTPServer(("127.0.0.1", 0), _Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def fetch(path, sha256=None):
+        address = f"http://127.0.0.1:{server.server_port}/{path}"
+        return sources.fetch(sources.SourceFile("train", address, address), sha256)
+
+    for path, sha256, message in (
+        ("none", None, "HTTP status 404"),
+        ("part", None, "could not be fetched"),
+        ("whole", "6" * 64, "is not the file that data.train_sha256 = 6666"),
+    ):
+        with pytest.raises(UserError, match=message):
+            fetch(path, sha256)
+        assert not [name for *_, files in os.walk(tmp_path) for name in files]
+    with open(fetch("whole"), "rb") as stream:
+        assert stream.read() == HEADER + b"1\tgood\t1\n"
+    server.shutdown()
+    server.server_close()
+    assert os.path.exists(fetch("whole"))  # From the cache: nobody listens any more.
+
+
+# --- executor ---
+
+
+def test_quoted_file_with_damaged_rows(tmp_path):
+    rows = [f'{i}\t"row ""{i}"", here"\t{i % 2}'.encode() for i in range(60)]
+    damaged = [b'90\t"unclosed\t1', b"91\t\t0", b"92\tx\t9", b"93\t\xb1\xdc\t1", b"94\t" + b"y" * 3000 + b"\t1"]
+    train = tmp_path / "train.tsv"
+    train.write_bytes(b"\xef\xbb\xbf" + HEADER + b"\r\n".join(rows + damaged) + b"\r\n")
+    test = rows_file(tmp_path / "test.tsv", 3, start=200, line="{0}\ttest {0}\t{1}\r\n")
+    test.write_bytes(test.read_bytes() + b"300\tno label\r\n")
+    examples = run(tmp_path, config(train, test, dev_fraction=0.3, max_line_bytes=2000), fingerprint="given")
+
+    found = read_all(examples.uri)
+    assert found["test"] == [(str(i), f"test {i}", i % 2) for i in range(200, 203)]
+    assert sorted(found["train"] + found["dev"]) == sorted((str(i), f'row "{i}", here', i % 2) for i in range(60))
+    assert found["train"] and found["dev"]
+
+    outcome = ingest.read_ingest(examples.uri)
+    assert outcome.rows["train"] == {
+        "accepted": len(found["train"]),
+        "rejected": {"bad_label": 1, "bad_quoting": 1, "empty_text": 1, "line_too_long": 1, "undecodable": 1},
+    }
+    assert outcome.rows["dev"] == {"accepted": len(found["dev"]), "rejected": {}}
+    assert outcome.rows["test"] == {"accepted": 3, "rejected": {"wrong_column_count": 1}}
+    assert (outcome.files, outcome.span) == ({"train": [str(train)], "test": [str(test)]}, None)
+    assert outcome.fingerprint == "given" == examples.get_string_custom_property("input_fingerprint")
+
+    kept = {(row["file"], row["line"]): row for row in ingest.read_rejected(examples.uri, 10)}
+    assert set(kept) == {*((str(train), 62 + i) for i in range(5)), (str(test), 5)}
+    undecodable = kept[str(train), 65]
+    assert undecodable["raw"] == "93\t\\xb1\\xdc\t1\r" and undecodable["reason"] == "undecodable"
+    assert train.read_bytes()[undecodable["offset"] :].startswith(damaged[3])
+    assert len(kept[str(train), 66]["raw"]) == reader.KEPT_BYTES
+
+
+def test_plain_dialect_without_header_in_cp949_gzip(tmp_path):
+    train = tmp_path / "train.tsv.gz"
+    lines = [f'{i % 2}\t"영화 {i}' for i in range(40)]
+    train.write_bytes(gzip.compress("\n".join(lines).encode("cp949")))
+    data = config(train, quoting="none", header=("label", "document"), id=None, encoding="cp949", dev_fraction=0.3)
+    found = read_all(run(tmp_path, data).uri)
+    rows = [row for split_rows in found.values() for row in split_rows]
+    assert sorted((text, label) for _, text, label in rows) == sorted((f'"영화 {i}', i % 2) for i in range(40))
+    assert all(found.values())  # No test file: a test split is held out.
+    assert (f"{train}:0", '"영화 0', 0) in rows
+    assert len({record_id for record_id, *_ in rows}) == 40
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    """Two files by glob and span, sampled into a folder that holds a leftover; and the artifact."""
+    folder = tmp_path_factory.mktemp("sampled")
+    leftover = folder / "examples" / "Split-train" / "beam-temp-data_tfrecord-1"
+    leftover.mkdir(parents=True)
+    (leftover / "part").write_bytes(b"half")
+    for name, start in (("3/a.tsv", 0), ("3/b.tsv", 50), ("2/a.tsv", 900)):
+        rows_file(folder / name, 50, start)
+    (folder / "3" / "b.tsv").write_bytes((folder / "3" / "b.tsv").read_bytes() + b"99\t\t1\n")
+    test = rows_file(folder / "test.tsv", 5, start=500)
+    data = config(folder / "{SPAN}" / "*.tsv", test, sample_size=40, seed=5, dev_fraction=0.3)
+    return folder, data, run(folder, data)
+
+
+def test_sample_has_exactly_its_size(sampled):
+    _, _, examples = sampled
+    outcome = ingest.read_ingest(examples.uri)
+    assert outcome.rows["train"]["accepted"] + outcome.rows["dev"]["accepted"] == 40
+    assert outcome.not_sampled == 60
+    assert outcome.rows["train"]["rejected"] == {"empty_text": 1}  # Those of the whole file.
+    assert outcome.rows["test"]["accepted"] == 5
+    assert examples.span == outcome.span == 3
+
+
+def test_sample_is_the_same_whatever_the_ranges_and_their_order(sampled, tmp_path):
+    _, data, examples = sampled
+    plan = executor.make_plan(data)
+    cut = [
+        part
+        for whole in plan.ranges
+        for part in reader.cut_into_ranges(whole.file, reader.read_head(whole.file, data, TASK), 300)
+    ]
+    assert len(cut) > len(plan.ranges)
+    with beam.Pipeline() as pipeline:
+        executor.ingest_ranges(pipeline, cut[::-1], plan.boundaries, data, str(tmp_path))
+    assert read_all(str(tmp_path)) == read_all(examples.uri)
+
+
+def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
+    _, _, examples = sampled
+    assert artifact_utils.decode_split_names(examples.split_names) == ["train", "dev", "test"]
+    statistics = standard_artifacts.ExampleStatistics()
+    statistics.uri = str(tmp_path)
+    statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+    for name, count in (("train", ingest.read_ingest(examples.uri).rows["train"]["accepted"]), ("test", 5)):
+        view = stats_artifact_utils.load_statistics(statistics, name).proto().datasets[0]
+        assert view.num_examples == count
+        assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
+
+
+def test_empty_split_stops_with_counts_and_rows(tmp_path):
+    train = rows_file(tmp_path / "train.tsv", 30, line="{0}\ttext\x07 {0}\tgood\n")
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, config(train))
+    message = str(caught.value)
+    assert f"data.train = {train}: no rows for train and dev and test" in message
+    assert "rejected: bad_label 30)" in message and "see data.labels" in message
+    assert "line 2 (bad_label) '0\\ttext\\x07 0\\tgood'; line 3" in message and "line 5" not in message
+
+
+def test_leftovers_of_restarted_writes_are_removed(sampled):
+    _, _, examples = sampled
+    names = [name for _, folders, files in os.walk(examples.uri) for name in folders + files]
+    assert "Split-train" in names and not [name for name in names if name.startswith("beam-temp")]
+
+
+# --- component ---
+
+
+def test_cache_hits_the_same_content_and_misses_another(tmp_path):
+    train = rows_file(tmp_path / "train.tsv", 60)
+    metadata = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(tmp_path / "db"))
+
+    def run_pipeline():
+        component = TsvExampleGen(data=config(train, dev_fraction=0.3).model_dump_json())
+        pipeline = tfx.dsl.Pipeline(
+            pipeline_name="reviews",
+            pipeline_root=str(tmp_path / "root"),
+            components=[component],
+            enable_cache=True,
+            metadata_connection_config=metadata,
+        )
+        tfx.orchestration.LocalDagRunner().run(pipeline)
+        return sorted(os.listdir(tmp_path / "root" / "TsvExampleGen" / "examples"))
+
+    first = run_pipeline()
+    os.utime(train, (1, 1))
+    assert run_pipeline() == first
+    rows_file(train, 61)
+    assert len(run_pipeline()) == 2
+
+
+def test_driver_refuses_at_once(tmp_path):
+    properties = {"data": config(tmp_path / "no.tsv").model_dump_json()}
+    with pytest.raises(UserError, match="no such file"):
+        driver.Driver(None).run(data_types.ExecutionInfo(exec_properties=properties))
+
+
+def test_hashes_fit_numpy():
+    assert split.smallest([split.HASHES - 1], 1).dtype == np.uint64
+
+
+def test_ingest_round_trip(tmp_path):
+    outcome = ingest.Ingest({"train": {"accepted": 1, "rejected": {}}}, 0, {"train": ["굿.tsv"]}, None, "f")
+    ingest.write_ingest(str(tmp_path), outcome)
+    assert ingest.read_ingest(str(tmp_path)) == outcome
+    assert json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
