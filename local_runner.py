@@ -8,6 +8,7 @@ Exit status: 0 did what was asked; 1 failed; 2 usage, configuration or input tha
 import argparse
 import os
 import sys
+import warnings
 from typing import Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
@@ -54,7 +55,9 @@ def run(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: sentences or a TSV in, labels and probabilities out."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # What TensorFlow says of missing GPUs is no answer.
+    # What libraries say of missing GPUs and of their own future is no answer.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
     from pipeline import prediction
 
     model = prediction.load_model(options.model, options.root)

@@ -119,9 +119,14 @@ def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> 
         return
     table = rich.table.Table("on the test split", "this model", "in serving before", box=rich.box.SIMPLE_HEAD)
     for name, value in metrics["candidate"].items():
-        before = f"{metrics['baseline'][name]:.4f}" if metrics["baseline"] else "none"
-        table.add_row(name, f"{value:.4f}", before)
+        before = _figure(metrics["baseline"][name]) if metrics["baseline"] else "none"
+        table.add_row(name, _figure(value), before)
     console.print(table)
+
+
+def _figure(value: float) -> str:
+    """Counts are whole numbers, the rest are shares."""
+    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
 
 
 def _show_gates(console: rich.console.Console, checks: Sequence[Mapping[str, Any]]) -> None:

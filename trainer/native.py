@@ -28,7 +28,7 @@ def rebuild_bert(loaded: Any) -> Optional[tf_keras.Model]:
       The network, from [input_word_ids, input_mask, input_type_ids] int32[batch, seq] to the same outputs;
       None where the encoder is not a BERT, or the network's outputs differ by more than 1e-5.
     """
-    weights = {variable.name: variable for variable in loaded.variables}
+    weights = {variable.name: variable for variable in getattr(loaded, "variables", ())}
     config = _bert_config({name: tuple(variable.shape) for name, variable in weights.items()})
     if config is None:
         return None

@@ -45,10 +45,10 @@ def draw_model(model: tf_keras.Model, parameters: Mapping[str, int], file: str) 
     box = {"boxstyle": "round,pad=0.5", "facecolor": "#e8eef7", "edgecolor": "#4a6fa5"}
     for layer, centre in centres.items():
         for source in _sources(layer):
-            axes.annotate("", centre, centres[source], arrowprops={"arrowstyle": "->", "shrinkA": 18, "shrinkB": 18})
+            axes.annotate("", centre, centres[source], arrowprops={"arrowstyle": "->", "shrinkB": 22}, zorder=1)
         count = parameters.get(layer.name, 0)
         text = f"{layer.name}\n{layer.output_shape if not isinstance(layer.output_shape, dict) else ''}"
-        axes.text(*centre, text.strip() + (f"\n{count:,} weights" if count else ""), ha="center", va="center", bbox=box)
+        axes.text(*centre, text.strip() + (f"\n{count:,} weights" if count else ""), ha="center", va="center", bbox=box, zorder=2)
     figure.savefig(file, dpi=100)
 
 

@@ -15,7 +15,7 @@ from components import encoder_artifact
 from pipeline import progress
 from pipeline.config import TrainerConfig
 from schema.task import Task, task_from_json
-from trainer import batches, export, model, model_card, model_run, pictures
+from trainer import batches, export, model, model_card, model_run, pictures, tracing
 from trainer.reviews import Reviews, read_reviews
 
 # Dev rows whose answers ServingValidator holds the served model against.
@@ -85,7 +85,15 @@ def run_fn(fn_args: FnArgs) -> None:
     config = TrainerConfig.model_validate(fn_args.custom_config["trainer"])
     task = task_from_json(fn_args.custom_config["task"])
     tf_keras.utils.set_random_seed(config.seed)
+    with tracing.libraries_as_written():
+        figures, golden, classifier = _train_and_export(fn_args, config, task)
+    figures = dataclasses.replace(figures, seconds=time.monotonic() - started)
+    _write_model_run(fn_args.model_run_dir, figures, golden, classifier, task)
 
+
+def _train_and_export(
+    fn_args: FnArgs, config: TrainerConfig, task: Task
+) -> tuple[model_run.TrainingFigures, model_run.GoldenAnswers, tf_keras.Model]:
     preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(fn_args.base_model))
     train, dev = (_load(files, preprocess, config.max_length) for files in (fn_args.train_files, fn_args.eval_files))
     encoder = model.load_encoder(encoder_artifact.encoder_dir(fn_args.base_model), config.mode == "fine_tune")
@@ -99,8 +107,7 @@ def run_fn(fn_args: FnArgs) -> None:
         fn_args.serving_model_dir, export.ServedClassifier(preprocess, classifier, task, config.max_length)
     )
     model_card.write(fn_args.serving_model_dir, model_card.ModelCard(task, fn_args.custom_config["data"]))
-    figures = dataclasses.replace(figures, seconds=time.monotonic() - started)
-    _write_model_run(fn_args.model_run_dir, figures, golden, classifier, task)
+    return figures, golden, classifier
 
 
 def train_and_evaluate(

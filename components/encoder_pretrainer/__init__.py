@@ -1,0 +1,1 @@
+"""EncoderPretrainer: makes an encoder from the reviews themselves."""

@@ -1,0 +1,38 @@
+"""The component: examples in, an encoder made from them out."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.encoder_pretrainer import executor
+
+
+class EncoderPretrainerSpec(component_spec.ComponentSpec):
+    """What EncoderPretrainer takes and makes."""
+
+    PARAMETERS = {executor.CONFIG: component_spec.ExecutionParameter(type=str)}
+    INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
+    OUTPUTS = {executor.ENCODER: component_spec.ChannelParameter(type=standard_artifacts.Model)}
+
+
+class EncoderPretrainer(base_component.BaseComponent):
+    """Learns a vocabulary and a small BERT from the training reviews; needs no network.
+
+    The output is described in `components.encoder_artifact`.
+    """
+
+    SPEC_CLASS = EncoderPretrainerSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(self, examples: types.BaseChannel, config: str) -> None:
+        """Makes the component.
+
+        Args:
+          examples: channel of `standard_artifacts.Examples` with a `train` split.
+          config: JSON of `pipeline.config.PretrainConfig` (`config.encoder.pretrain.model_dump_json()`).
+        """
+        super().__init__(
+            EncoderPretrainerSpec(
+                examples=examples, config=config, encoder=types.Channel(type=standard_artifacts.Model)
+            )
+        )

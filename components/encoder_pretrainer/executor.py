@@ -1,0 +1,48 @@
+"""The work of EncoderPretrainer: reads the training split and writes an encoder."""
+
+import os
+from typing import Any
+
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+
+from components import encoder_artifact
+from components.encoder_pretrainer import pretrain
+from pipeline.config import PretrainConfig
+from schema import features
+from trainer import reviews
+
+EXAMPLES = "examples"
+CONFIG = "config"
+ENCODER = "encoder"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Makes an encoder artifact from the training split's texts."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Trains and exports the encoder.
+
+        Args:
+          input_dict: `examples`: one `standard_artifacts.Examples` with a `train` split.
+          output_dict: `encoder`: one `standard_artifacts.Model`.
+          exec_properties: `config`: JSON of `PretrainConfig`.
+
+        Raises:
+          UserError: the training split is empty.
+        """
+        config = PretrainConfig.model_validate_json(exec_properties[CONFIG])
+        split = artifact_utils.get_split_uri(input_dict[EXAMPLES], features.TRAIN_SPLIT)
+        texts = reviews.read_reviews([os.path.join(split, "*")]).texts
+        with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
+            pretrain.make_encoder(texts, config, folder)
+            handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"
+            encoder_artifact.finish(
+                folder, source="pretrain", handle=handle, preprocess_handle="", heads=config.heads
+            )

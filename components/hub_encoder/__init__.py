@@ -1,0 +1,1 @@
+"""HubEncoder: brings a published encoder into the pipeline, once."""

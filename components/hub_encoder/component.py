@@ -1,0 +1,44 @@
+"""The component: a handle in, an encoder out."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.hub_encoder import driver, executor
+
+
+class HubEncoderSpec(component_spec.ComponentSpec):
+    """What HubEncoder takes and makes."""
+
+    PARAMETERS = {
+        executor.HANDLE: component_spec.ExecutionParameter(type=str),
+        executor.PREPROCESS: component_spec.ExecutionParameter(type=str),
+        executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS = {}
+    OUTPUTS = {executor.ENCODER: component_spec.ChannelParameter(type=standard_artifacts.Model)}
+
+
+class HubEncoder(base_component.BaseComponent):
+    """Copies a published text encoder into the pipeline once; workers never download.
+
+    The output is described in `components.encoder_artifact`. On this machine the driver puts a local folder's
+    digest into the cache key; Kubeflow runs no driver, so there a folder's new contents need a new name.
+    """
+
+    SPEC_CLASS = HubEncoderSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    DRIVER_CLASS = driver.Driver
+
+    def __init__(self, handle: str, preprocess: str = "") -> None:
+        """Makes the component.
+
+        Args:
+          handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a folder.
+          preprocess: the same for the preprocess model; empty where the handle says it all.
+        """
+        super().__init__(
+            HubEncoderSpec(
+                handle=handle, preprocess=preprocess, encoder=types.Channel(type=standard_artifacts.Model)
+            )
+        )

@@ -1,0 +1,174 @@
+"""The whole pipeline through `local_runner.py`, as a person would start it: three runs, and what goes wrong."""
+
+import collections
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NODES = {
+    "TsvExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "EncoderPretrainer",
+    "Trainer", "BaselineModel", "Evaluator", "ServingValidator", "Pusher", "RunReport",
+}
+CONFIG = """
+name: tiny
+data: {train: train.tsv, test: test.tsv}
+encoder:
+  pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 5, max_length: 32}
+trainer: {epochs: 4, batch_size: 8, learning_rate: 0.01, max_length: 32}
+"""
+
+
+# A model that learns next to nothing, and bounds that it then misses.
+HOPELESS = ("trainer.epochs=1", "trainer.learning_rate=1e-9", "gates.model.accuracy.min=1", "gates.model.auc.min=1")
+
+
+def call(*arguments, stdin=None):
+    """Runs local_runner.py; returns the finished process."""
+    command = [sys.executable, os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=900)
+
+
+def write_reviews(path, count, seed):
+    """Writes reviews that a tiny model can tell apart."""
+    chance = random.Random(seed)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(["id", "document", "label"])
+        for i in range(count):
+            word = chance.choice(["재미있다", "최고다"] if i % 2 else ["지루하다", "별로다"])
+            writer.writerow([f"{seed}{i}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {i}", i % 2])
+
+
+def executions(folder, run):
+    """Node id -> state of the executions of the run-th run, read from MLMD."""
+    store = metadata_store.MetadataStore(metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite")))
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+    states = {}
+    for execution in store.get_executions_by_context(runs[run].id):
+        node = [c for c in store.get_contexts_by_execution(execution.id) if c.name.startswith("tiny.")][0]
+        states[node.name.split(".", 1)[1]] = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+    return states
+
+
+@pytest.fixture(scope="module", name="job")
+def _job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "job.yaml").write_text(CONFIG)
+    write_reviews(folder / "train.tsv", 300, seed=1)
+    write_reviews(folder / "test.tsv", 60, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module", name="first")
+def _first(job):
+    return call("run", "--config", job / "job.yaml", "--root", job / "runs")
+
+
+def summary(job):
+    return json.loads((job / "runs" / "tiny" / "summary.json").read_text())
+
+
+def test_the_first_run_pushes_a_model_and_says_so(job, first):
+    assert first.returncode == 0, first.stdout + first.stderr
+    told = summary(job)
+    assert told["status"] == "pushed" and told["exit_status"] == 0
+    assert {c["id"]: (c["status"], c["cached"]) for c in told["components"]} == dict.fromkeys(NODES, ("complete", False))
+    assert told["rows"]["train"]["accepted"] + told["rows"]["dev"]["accepted"] == 300
+    assert told["metrics"]["candidate"]["accuracy"] > 0.9 and told["metrics"]["baseline"] is None
+    assert {check["gate"] for check in told["gates"]} == {"data", "model", "serving"}
+    assert all(check["passed"] and check["reason"] for check in told["gates"])
+    assert os.path.exists(os.path.join(told["pushed_path"], "saved_model.pb"))
+    assert os.path.exists(os.path.join(told["encoder"]["path"], "encoder", "saved_model.pb"))
+    assert "<img src=\"data:image/png" in open(told["report_path"], encoding="utf-8").read()
+    assert told["pushed_path"] in first.stdout and "TensorFlow" not in first.stdout and first.stderr == ""
+
+
+def test_sentences_are_answered_with_a_name_and_a_probability(job, first):
+    asked = call("predict", "--root", job / "runs", "정말 최고다", "정말 지루하다")
+    assert asked.returncode == 0, asked.stderr
+    assert [line.split()[0] for line in asked.stdout.splitlines()] == ["긍정", "부정"]
+    answers = [json.loads(line) for line in call("predict", "--root", job / "runs", "--json", stdin="정말 최고다\n").stdout.splitlines()]
+    assert [(answer["text"], answer["label"]) for answer in answers] == [("정말 최고다", "긍정")]
+    assert 0.5 < answers[0]["probability"] <= 1
+
+
+def test_a_file_comes_back_with_the_same_rows_in_the_same_order_and_two_columns_more(job, first, tmp_path):
+    source, out = tmp_path / "in.tsv", tmp_path / "out.tsv"
+    source.write_text('id\tdocument\tlabel\n7\t정말 최고다\t1\n8\t\t0\n9\t"그는 ""별로다"" 했다"\t0\n"broken\n')
+    asked = call("predict", "--root", job / "runs", "--file", source, "--out", out)
+    assert asked.returncode == 0, asked.stderr
+    assert "4 rows, 2 without a score" in asked.stderr and "accuracy 1.0000 on 2 labelled rows" in asked.stderr
+    lines = out.read_text().splitlines()
+    assert lines[0] == "id\tdocument\tlabel\tlabel_name\tprobability"
+    rows = list(csv.reader(lines[1:4], delimiter="\t"))
+    assert [row[:4] for row in rows] == [["7", "정말 최고다", "1", "긍정"], ["8", "", "0", ""], ["9", '그는 "별로다" 했다', "0", "부정"]]
+    assert 0.5 < float(rows[0][4]) <= 1 and rows[1][4] == ""
+
+
+def test_the_second_run_is_all_cache_hits_and_the_third_with_one_row_changed_is_not(job, first):
+    second = call("run", "--config", job / "job.yaml", "--root", job / "runs")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert executions(job / "runs" / "tiny", 1) == dict.fromkeys(NODES, "CACHED")
+    pushed = summary(job)["pushed_path"]
+
+    text = (job / "train.tsv").read_text(encoding="utf-8")
+    (job / "train.tsv").write_text(text.replace("정말", "진짜", 1), encoding="utf-8")
+    third = call("run", "--config", job / "job.yaml", "--root", job / "runs")
+    states = executions(job / "runs" / "tiny", 2)
+    assert states["ImportSchemaGen"] == "CACHED"
+    assert collections.Counter(state for node, state in states.items() if node != "ImportSchemaGen") == {"COMPLETE": len(NODES) - 1}
+    told = summary(job)
+    assert told["metrics"]["baseline"]["accuracy"] > 0.9
+    assert third.returncode == {"pushed": 0, "not_blessed": 3}[told["status"]], third.stdout
+    assert told["status"] == "not_blessed" or int(os.path.basename(told["pushed_path"])) > int(os.path.basename(pushed))
+
+
+def test_a_bound_out_of_reach_pushes_nothing_and_names_the_bound(job, first):
+    versions = os.listdir(job / "runs" / "tiny" / "serving")
+    refused = call("run", "--config", job / "job.yaml", "--root", job / "runs", "--set", *HOPELESS)
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert os.listdir(job / "runs" / "tiny" / "serving") == versions
+    told = summary(job)
+    assert told["status"] == "not_blessed" and told["pushed_path"] is None
+    failed = [check for check in told["gates"] if not check["passed"]]
+    assert failed and all(check["reason"] in refused.stdout for check in failed)
+    assert any("under the bound 1.0000" in check["reason"] for check in failed)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "trainer.epochs=none"], ["trainer.epochs", "'none'"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml: no such file"]),
+        (["--root", "/proc/nowhere"], ["--root", "/proc/nowhere"]),
+    ],
+)
+def test_usage_errors_start_nothing_and_are_one_line(job, arguments, words):
+    refused = call("run", "--config", job / "job.yaml", "--root", job / "elsewhere", *arguments)
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1 and all(word in refused.stderr for word in words)
+    assert not (job / "elsewhere").exists()
+
+
+def test_data_that_must_be_mended_stops_the_run_before_training(job, tmp_path):
+    write_reviews(tmp_path / "all_good.tsv", 80, seed=3)
+    text = (tmp_path / "all_good.tsv").read_text(encoding="utf-8").replace("\t0\n", "\t1\n")
+    (tmp_path / "all_good.tsv").write_text(text, encoding="utf-8")
+    root = tmp_path / "runs"
+    stopped = call("run", "--config", job / "job.yaml", "--root", root, "--set", f"data.train={tmp_path}/all_good.tsv")
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    told = json.loads((root / "tiny" / "summary.json").read_text())
+    assert told["status"] == "stopped" and "부정" in told["error"]
+    assert [check["check"] for check in told["gates"] if not check["passed"]] == ["label_balance/train", "label_balance/dev"]
+    status = {c["id"]: c["status"] for c in told["components"]}
+    assert status["DataGate"] == "failed" and status["Trainer"] == status["EncoderPretrainer"] == "not_run"
+    assert "Traceback" not in stopped.stdout + stopped.stderr

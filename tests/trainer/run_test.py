@@ -1,0 +1,182 @@
+"""Training through the stock Trainer's executor on a tiny real encoder, and the model that it exports."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+import tensorflow_text  # noqa: F401  Registers the exported model's ops.
+from tfx import v1 as tfx
+from tfx.components.trainer import executor
+from tfx.proto import trainer_pb2
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.utils import path_utils, proto_utils
+
+from pipeline.config import TrainerConfig
+from schema import features
+from tests import encoders
+from trainer import model_card, model_run, reviews
+from trainer.batches import MASK, TYPE_IDS, WORD_IDS
+from trainer.model import load_encoder
+
+TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
+DATA = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8"}
+GOOD, BAD = "정말 재미있는 영화 {}", "시간이 아까웠다 {}"
+
+
+def write_examples(folder, rows, shards=1):
+    """Writes (id, text, label) rows as an Examples artifact with the splits train and dev."""
+    for split in (features.TRAIN_SPLIT, features.DEV_SPLIT):
+        os.makedirs(os.path.join(folder, f"Split-{split}"))
+        for shard in range(shards):
+            path = os.path.join(folder, f"Split-{split}", f"data-{shard}.gz")
+            with tf.io.TFRecordWriter(path, "GZIP") as writer:
+                for row_id, text, label in rows[shard::shards]:
+                    example = tf.train.Example()
+                    example.features.feature[features.ID].bytes_list.value.append(row_id.encode())
+                    example.features.feature[features.DOCUMENT].bytes_list.value.append(text.encode())
+                    example.features.feature[features.LABEL].int64_list.value.append(label)
+                    writer.write(example.SerializeToString())
+    examples = standard_artifacts.Examples()
+    examples.uri = str(folder)
+    examples.split_names = artifact_utils.encode_split_names([features.TRAIN_SPLIT, features.DEV_SPLIT])
+    return examples
+
+
+ROWS = [(str(i), (GOOD if i % 2 else BAD).format(i), i % 2) for i in range(40)]
+
+
+def train(folder, rows=ROWS, shards=1, **config):
+    """Runs the stock executor; returns (model folder, model run folder)."""
+    os.makedirs(folder)
+    model, run = standard_artifacts.Model(), standard_artifacts.ModelRun()
+    model.uri, run.uri = os.path.join(folder, "model"), os.path.join(folder, "run")
+    settings = TrainerConfig(**{"epochs": 6, "batch_size": 4, "learning_rate": 0.02, "max_length": 16, **config})
+    executor.GenericExecutor().Do(
+        {
+            "examples": [write_examples(os.path.join(folder, "examples"), rows, shards)],
+            "base_model": [encoders.save_artifact(os.path.join(folder, "encoder"))],
+        },
+        {"model": [model], "model_run": [run]},
+        {
+            "train_args": proto_utils.proto_to_json(tfx.proto.TrainArgs(splits=["train"])),
+            "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=["dev"])),
+            "run_fn": "trainer.run.run_fn",
+            "custom_config": json.dumps({"trainer": settings.model_dump(), "task": TASK, "data": DATA}),
+        },
+    )
+    return path_utils.serving_model_dir(model.uri), run.uri
+
+
+@pytest.fixture(scope="module", name="trained")
+def _trained(tmp_path_factory):
+    return train(str(tmp_path_factory.mktemp("trained") / "run"))
+
+
+@pytest.fixture(scope="module", name="served")
+def _served(trained):
+    return tf.saved_model.load(trained[0])
+
+
+def test_six_epochs_tell_the_good_from_the_bad(trained):
+    history = model_run.read_training(trained[1]).history
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert set(history[0]) == {"epoch", "loss", "accuracy", "dev_loss", "dev_accuracy"}
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert max(row["dev_accuracy"] for row in history) > 0.9
+
+
+def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(trained):
+    training, golden = model_run.read_training(trained[1]), model_run.read_golden(trained[1])
+    best = training.history[training.best_epoch - 1]["dev_accuracy"]
+    assert best == max(row["dev_accuracy"] for row in training.history)
+    right = [label == ("재미" in text) for text, label in zip(golden.text, golden.outputs["label"])]
+    assert np.mean(right) == pytest.approx(best)
+
+
+def test_the_exported_model_answers_as_the_training_process_did(trained, served):
+    golden = model_run.read_golden(trained[1])
+    outputs = served.signatures["serving_default"](text=tf.constant(golden.text))
+    assert {name: (t.dtype.name, t.shape.rank) for name, t in outputs.items()} == {
+        "probability": ("float32", 1), "label": ("int64", 1), "logit": ("float32", 1)
+    }
+    for name, value in outputs.items():
+        np.testing.assert_allclose(value, golden.outputs[name], atol=1e-5)
+
+
+def test_both_signatures_say_the_same(served):
+    example = tf.train.Example()
+    example.features.feature[features.DOCUMENT].bytes_list.value.append("재미있는".encode())
+    by_example = served.signatures["serving_examples"](examples=tf.constant([example.SerializeToString()]))
+    by_text = served.signatures["serving_default"](text=tf.constant(["재미있는"]))
+    assert float(by_example["logit"][0]) == pytest.approx(float(by_text["logit"][0]), abs=1e-6)
+
+
+@pytest.mark.parametrize("texts", [[], [""], [b"\xff\xfe"], ["a\0b"], ["가" * 100_000], ["😀"], ["좋다", "x" * 500, ""]])
+def test_any_bytes_get_finite_numbers(served, texts):
+    outputs = served.signatures["serving_default"](text=tf.constant(texts, tf.string))
+    assert outputs["probability"].shape == [len(texts)]
+    assert np.isfinite(outputs["logit"].numpy()).all()
+
+
+def test_the_run_holds_logs_and_pictures_and_the_model_its_card(trained):
+    for name in (model_run.HISTORY_PICTURE, model_run.MODEL_PICTURE):
+        with open(os.path.join(trained[1], name), "rb") as stream:
+            assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert tf.io.gfile.glob(os.path.join(trained[1], model_run.LOGS_DIR, "*", "events*"))
+    card = model_card.read(trained[0])
+    assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_the_shards(trained, tmp_path):
+    again = model_run.read_golden(train(str(tmp_path / "again"), rows=ROWS[::-1], shards=3)[1])
+    assert again == model_run.read_golden(trained[1])
+
+
+def test_feature_based_training_leaves_the_encoder_as_it_was(tmp_path):
+    folder, run = train(str(tmp_path / "frozen"), mode="feature_based", learning_rate=0.05, epochs=4)
+    history = model_run.read_training(run).history
+    assert history[-1]["loss"] < history[0]["loss"]
+    before = load_encoder(os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"), False)
+    after = {v.name.split("/")[0] + str(v.shape): v for v in tf.saved_model.load(folder)._classifier.variables}
+    embeddings = [v for v in before.weights if v.name == "word_embeddings/embeddings:0"]
+    kept = [v for name, v in after.items() if v.shape == embeddings[0].shape]
+    assert len(kept) == 1
+    np.testing.assert_array_equal(kept[0].numpy(), embeddings[0].numpy())
+
+
+def test_reviews_are_read_in_an_order_that_shards_do_not_change(tmp_path):
+    one = write_examples(str(tmp_path / "one"), ROWS).uri
+    three = write_examples(str(tmp_path / "three"), ROWS[::-1], shards=3).uri
+    first, second = (reviews.read_reviews([os.path.join(uri, "Split-train", "*")]) for uri in (one, three))
+    assert first.texts == second.texts and first.labels.tolist() == second.labels.tolist()
+
+
+def test_a_rebuilt_encoder_computes_what_the_hubs_does(tmp_path):
+    folder = os.path.join(encoders.save(str(tmp_path / "encoder")), "encoder")
+    rebuilt, loaded = load_encoder(folder, True), tf.saved_model.load(folder)
+    ids = np.array([[2, 7, 9, 3, 0], [2, 5, 3, 0, 0]], np.int32)
+    inputs = {WORD_IDS: tf.constant(ids), MASK: tf.constant((ids > 0).astype(np.int32)), TYPE_IDS: tf.zeros_like(ids)}
+    np.testing.assert_allclose(rebuilt(inputs)["pooled_output"], loaded(inputs)["pooled_output"], atol=1e-5)
+    assert not isinstance(rebuilt, hub.KerasLayer) and len(rebuilt.trainable_weights) == len(rebuilt.weights) > 10
+
+
+def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path):
+    table = tf.Variable(np.eye(10, 4, dtype=np.float32), name="table")
+    inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
+
+    @tf.function(input_signature=[inputs, tf.TensorSpec([], tf.bool)])
+    def call(inputs, training):
+        sequence = tf.gather(table, inputs[WORD_IDS])
+        return {"pooled_output": tf.reduce_mean(sequence, 1), "sequence_output": sequence}
+
+    bag = tf.train.Checkpoint(variables=[table], trainable_variables=[table], regularization_losses=[])
+    bag.__call__ = call
+    tf.saved_model.save(bag, str(tmp_path / "bag"))
+    layer = load_encoder(str(tmp_path / "bag"), True)
+    ids = tf.constant([[1, 2]])
+    outputs = layer({WORD_IDS: ids, MASK: tf.ones_like(ids), TYPE_IDS: tf.zeros_like(ids)})
+    np.testing.assert_allclose(outputs["pooled_output"], [[0, 0.5, 0.5, 0]])
+    assert isinstance(layer, hub.KerasLayer) and len(layer.trainable_weights) == 1
