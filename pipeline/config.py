@@ -88,6 +88,8 @@ class DataConfig(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
         make_task((self.text,), self.labels)
+        if self.test is None and self.dev_fraction + self.test_fraction >= 1:
+            raise ValueError(f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows")
         if self.header is False:
             raise ValueError("header: should be true, or the list of column names for a file without one")
         if not isinstance(self.header, bool):
@@ -179,6 +181,14 @@ class ServingConfig(Section):
 
     dir: Optional[str] = None
     keep: Count = 5
+
+    @pydantic.field_validator("dir")
+    @classmethod
+    def _local(cls, value: Optional[str]) -> Optional[str]:
+        # A rename is what makes a push atomic, and object stores have none.
+        if value is not None and "://" in value:
+            raise ValueError("should be a folder, not an address")
+        return value
 
 
 class BeamConfig(Section):

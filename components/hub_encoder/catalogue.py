@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Mapping, Optional
 
+import rich.box
 import rich.table
 
 _HUB = "https://tfhub.dev"
@@ -36,7 +37,8 @@ class Entry:
 
 def table() -> rich.table.Table:
     """Draws the catalogue for a terminal."""
-    drawn = rich.table.Table("handle", "layers", "hidden", "heads", "parameters", "note")
+    name_column = rich.table.Column("handle", no_wrap=True)  # It is copied from here.
+    drawn = rich.table.Table(name_column, "layers", "hidden", "heads", "parameters", "note", box=rich.box.SIMPLE_HEAD)
     for name, entry in CATALOGUE.items():
         sizes = (str(entry.layers), str(entry.hidden), str(entry.heads), f"{entry.parameters_m:.1f} M")
         drawn.add_row(name, *sizes, entry.note)
