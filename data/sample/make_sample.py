@@ -25,7 +25,7 @@ TRAIN_ROWS = 3600
 TEST_ROWS = 800
 TRAIN_EMPTY = 5  # the corpus' one known defect: a few rows without a document
 TEST_EMPTY = 1
-SEED = 20240
+SEED = 20244
 MAX_CHARS = 140  # the limit of the review form that NSMC's rows came from
 MAX_ID = 10_300_000  # NSMC's ids end near here
 
@@ -97,18 +97,18 @@ ASPECTS = (
 )
 # What can be said of any aspect.
 ANY_ASPECT = (
-    _items("n 별로/n 엉망/아쉽다/n 최악/실망스럽다/형편없다"),
-    _items("좋다/n 최고/괜찮다/완벽하다/n 대박/훌륭하다"),
+    _items("n 별로/n 엉망/아쉽다/n 최악/실망스럽다/형편없다/끔찍하다"),
+    _items("좋다/n 최고/괜찮다/완벽하다/n 대박/훌륭하다/놀랍다"),
 )
 WHOLE = Domain(
     _items("영화/이 영화/이거/이 작품/이 드라마/이 애니/이번 편/시즌 2/극장판/솔직히 이 영화"),
     (
         _items(
             "재미없다/n 노잼/지루하다/n 최악/n 쓰레기/유치하다/n 별로/돈이 아깝다/n 망작/n 핵노잼/시간이 아깝다/"
-            "허접하다/n 시간 낭비/n 실망/n 졸작/n 꽝/n worst"
+            "허접하다/끔찍하다/n 시간 낭비/n 실망/n 졸작/n 꽝/n worst"
         ),
         _items(
-            "재밌다/n 꿀잼/n 최고/n 감동적/n 명작/재미있다/훌륭하다/n 개꿀잼/n 대박/볼 만하다/n 갓영화/유쾌하다/"
+            "재밌다/n 꿀잼/n 최고/n 감동적/n 명작/재미있다/훌륭하다/n 개꿀잼/n 대박/볼 만하다/n 갓영화/유쾌하다/놀랍다/"
             "n 인생 영화/n 걸작/n 수작/n best"
         ),
     ),

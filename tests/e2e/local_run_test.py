@@ -160,7 +160,7 @@ def test_usage_errors_start_nothing_and_are_one_line(job, arguments, words):
 
 
 def test_data_that_must_be_mended_stops_the_run_before_training(job, tmp_path):
-    write_reviews(tmp_path / "all_good.tsv", 80, seed=3)
+    write_reviews(tmp_path / "all_good.tsv", 400, seed=3)
     text = (tmp_path / "all_good.tsv").read_text(encoding="utf-8").replace("\t0\n", "\t1\n")
     (tmp_path / "all_good.tsv").write_text(text, encoding="utf-8")
     root = tmp_path / "runs"

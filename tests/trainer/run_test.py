@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
 import tensorflow_text  # noqa: F401  Registers the exported model's ops.
-from tfx import v1 as tfx
 from tfx.components.trainer import executor
 from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts
@@ -61,7 +60,7 @@ def train(folder, rows=ROWS, shards=1, **config):
         },
         {"model": [model], "model_run": [run]},
         {
-            "train_args": proto_utils.proto_to_json(tfx.proto.TrainArgs(splits=["train"])),
+            "train_args": proto_utils.proto_to_json(trainer_pb2.TrainArgs(splits=["train"])),
             "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=["dev"])),
             "run_fn": "trainer.run.run_fn",
             "custom_config": json.dumps({"trainer": settings.model_dump(), "task": TASK, "data": DATA}),
