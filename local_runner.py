@@ -55,9 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: sentences or a TSV in, labels and probabilities out."""
-    # What libraries say of missing GPUs and of their own future is no answer.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
+    _hush_libraries()
     from pipeline import prediction
 
     model = prediction.load_model(options.model, options.root)
@@ -68,10 +66,17 @@ def predict(options: argparse.Namespace) -> int:
 
 def encoders(options: argparse.Namespace) -> int:
     """`encoders`: the catalogue."""
+    _hush_libraries()
     from components.hub_encoder import catalogue
 
     rich.console.Console().print(catalogue.table())
     return 0
+
+
+def _hush_libraries() -> None:
+    """What libraries say at import of missing GPUs and of their own future is no answer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
 
 
 def _parser() -> argparse.ArgumentParser:

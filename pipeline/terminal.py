@@ -149,4 +149,6 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "not_blessed":
         reasons = "; ".join(check["reason"] for check in failed)
         return f"\n[red]not blessed[/], nothing was pushed: {_ESCAPE(reasons)}{report}"
+    if failed:
+        return f"\n[red]stopped[/] before training: the failed checks above say why{report}"
     return f"\n[red]{summary['status']}[/]: {_ESCAPE(summary['error'])}{report}"
