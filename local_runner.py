@@ -47,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
     with session.locked(folder), session.output(folder, options.verbose) as screen:
         console = rich.console.Console(file=screen)
         if not options.verbose:
-            console.print(f"[bold]{settings.name}[/] log: {rich.markup.escape(folder)}/{session.LOG_FILE}", soft_wrap=True)
+            console.print(
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(folder)}/{session.LOG_FILE}", soft_wrap=True
+            )
         with console.status("loading TensorFlow and TFX"):
             from pipeline import local  # Seconds of imports: after usage errors, and into the log.
         return local.run(settings, folder, console)
@@ -88,7 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
     command.add_argument("--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/sample.yaml)")
     command.add_argument(
-        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
+        "--set",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
         help="change a value of the configuration, such as trainer.epochs=3",
     )
     command.add_argument("--verbose", action="store_true", help="show what TensorFlow, Beam and TFX say")

@@ -25,14 +25,14 @@ INSTALL_REQUIRES = [
     "tensorflow-model-analysis==0.47.0",
     # pkg_resources, which tensorflow-hub imports, is gone from 81 on.
     "setuptools==80.10.2",
+    # Tokens, batches and masks; 1.x is what tfx 1.16 and TensorFlow 2.16 share.
+    "numpy==1.26.4",
     # Validated, frozen configuration.
     "pydantic==2.14.3",
     # Configuration files.
     "pyyaml==6.0.3",
     # Progress on the terminal.
     "rich==15.0.0",
-    # The command line.
-    "typer==0.29.1",
     # Learns a WordPiece vocabulary from 150,000 reviews in seconds.
     "tokenizers==0.23.3",
     # Pictures of loss and accuracy.

@@ -124,7 +124,10 @@ def finish(
 
     Args:
       folder: holds `preprocess/` and `encoder/`.
-      source: as in `EncoderCard`, like `handle`, `preprocess_handle` and `heads`.
+      source: as in `EncoderCard`.
+      handle: as in `EncoderCard`.
+      preprocess_handle: as in `EncoderCard`.
+      heads: as in `EncoderCard`.
       names: as in `check`.
 
     Returns:

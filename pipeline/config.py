@@ -89,7 +89,9 @@ class DataConfig(Section):
     def _consistent(self) -> "DataConfig":
         make_task((self.text,), self.labels)
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:
-            raise ValueError(f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows")
+            raise ValueError(
+                f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows"
+            )
         if self.header is False:
             raise ValueError("header: should be true, or the list of column names for a file without one")
         if not isinstance(self.header, bool):

@@ -37,12 +37,10 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()}
         )
         self.outcomes = [NodeOutcome(node.pipeline_node.node_info.id) for node in pipeline.nodes]
-        for node, outcome in zip(pipeline.nodes, self.outcomes):
+        for node, outcome in zip(pipeline.nodes, self.outcomes, strict=True):
             self._run_node(pipeline, node.pipeline_node, outcome)
 
-    def _run_node(
-        self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, outcome: NodeOutcome
-    ) -> None:
+    def _run_node(self, pipeline: pipeline_pb2.Pipeline, node: pipeline_pb2.PipelineNode, outcome: NodeOutcome) -> None:
         deployment = runner_utils.extract_local_deployment_config(pipeline)
         connection = metadata.Metadata(_connection(deployment))
         node_launcher = launcher.Launcher(

@@ -129,5 +129,10 @@ def _absolute_sentence(name: str, value: float, bound: float, passed: bool) -> s
 
 
 def _change_sentence(name: str, value: float, before: float, max_drop: float, passed: bool) -> str:
-    relation = "within" if passed else "not within"
-    return f"{name} {value:.4f} against {before:.4f} in serving is {relation} the allowed drop of {max_drop:.4f}"
+    if value >= before:
+        return f"{name} {value:.4f} is no worse than the {before:.4f} of the model in serving"
+    allowed = f"a drop of {max_drop:.4f} is allowed"
+    verdict = "; " if passed else ", too far: only "
+    return (
+        f"{name} {value:.4f} is {before - value:.4f} under the {before:.4f} of the model in serving{verdict}{allowed}"
+    )

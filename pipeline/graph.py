@@ -55,44 +55,80 @@ def create_pipeline(
 
 
 def _components(config: Config) -> list[base_node.BaseNode]:
-    task = dataclasses.asdict(config.task)
+    data = _data_nodes(config)
+    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"])
+    gates = _gate_nodes(config, data["TsvExampleGen"], trainer)
+    report = RunReport(
+        examples=data["TsvExampleGen"].outputs["examples"],
+        data_verdict=data["DataGate"].outputs["verdict"],
+        encoder=encoder.outputs["encoder"],
+        model_run=trainer.outputs["model_run"],
+        baseline=gates["BaselineModel"].outputs["baseline"],
+        evaluation=gates["Evaluator"].outputs["evaluation"],
+        serving_blessing=gates["ServingValidator"].outputs["blessing"],
+        pushed_model=gates["Pusher"].outputs["pushed_model"],
+        config=config.model_dump_json(),
+    )
+    return [*data.values(), encoder, trainer, *gates.values(), report]
+
+
+def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
+    """From the files to checked examples."""
     example_gen = TsvExampleGen(data=config.data.model_dump_json())
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(examples=examples)
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema(config, statistics)
-    schema = schema_gen.outputs["schema"]
-    validator = ExampleValidator(statistics=statistics, schema=schema)
+    validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
+    bounds = {
+        "data": config.gates.data.model_dump(),
+        "max_rejected_fraction": config.data.max_rejected_fraction,
+        "label_names": config.task.label_names,
+    }
     data_gate = DataGate(
         examples=examples,
         statistics=statistics,
-        schema=schema,
+        schema=schema_gen.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
-        gate=json.dumps(
-            {
-                "data": config.gates.data.model_dump(),
-                "max_rejected_fraction": config.data.max_rejected_fraction,
-                "label_names": config.task.label_names,
-            }
-        ),
+        gate=json.dumps(bounds),
     )
-    encoder = _encoder(config, examples)
-    encoder.add_upstream_node(data_gate)
+    return {
+        "TsvExampleGen": example_gen,
+        "StatisticsGen": statistics_gen,
+        "SchemaGen": schema_gen,
+        "ExampleValidator": validator,
+        "DataGate": data_gate,
+    }
+
+
+def _training_nodes(
+    config: Config, example_gen: base_node.BaseNode, schema_gen: base_node.BaseNode, data_gate: base_node.BaseNode
+) -> tuple[base_node.BaseNode, base_node.BaseNode]:
+    """Encoder and Trainer, neither before DataGate has passed the data."""
+    encoder = _encoder(config, example_gen.outputs["examples"])
     trainer = Trainer(
         run_fn="trainer.run.run_fn",
-        examples=examples,
-        schema=schema,
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
         base_model=encoder.outputs["encoder"],
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.DEV_SPLIT]),
         custom_config={
             "trainer": config.trainer.model_dump(),
-            "task": task,
+            "task": dataclasses.asdict(config.task),
             "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
         },
     )
+    encoder.add_upstream_node(data_gate)
     trainer.add_upstream_node(data_gate)
-    model, model_run = trainer.outputs["model"], trainer.outputs["model_run"]
+    return encoder, trainer
+
+
+def _gate_nodes(
+    config: Config, example_gen: base_node.BaseNode, trainer: base_node.BaseNode
+) -> dict[str, base_node.BaseNode]:
+    """From the candidate to the model in serving."""
+    examples, model = example_gen.outputs["examples"], trainer.outputs["model"]
     baseline = BaselineModel(model=model, serving_dir=config.serving.dir)
     evaluator = Evaluator(
         examples=examples,
@@ -102,11 +138,9 @@ def _components(config: Config) -> list[base_node.BaseNode]:
         eval_config=evaluation.make_eval_config(config.task, config.gates.model),
         module_path=evaluation.__name__,
     )
+    bounds = {"serving": config.gates.serving.model_dump(), "task": dataclasses.asdict(config.task)}
     serving_validator = ServingValidator(
-        model=model,
-        model_run=model_run,
-        examples=examples,
-        gate=json.dumps({"serving": config.gates.serving.model_dump(), "task": task}),
+        model=model, model_run=trainer.outputs["model_run"], examples=examples, gate=json.dumps(bounds)
     )
     pusher = Pusher(
         model=model,
@@ -117,21 +151,12 @@ def _components(config: Config) -> list[base_node.BaseNode]:
         ),
         custom_config={"keep": config.serving.keep},
     )
-    report = RunReport(
-        examples=examples,
-        data_verdict=data_gate.outputs["verdict"],
-        encoder=encoder.outputs["encoder"],
-        model_run=model_run,
-        baseline=baseline.outputs["baseline"],
-        evaluation=evaluator.outputs["evaluation"],
-        serving_blessing=serving_validator.outputs["blessing"],
-        pushed_model=pusher.outputs["pushed_model"],
-        config=config.model_dump_json(),
-    )
-    return [
-        example_gen, statistics_gen, schema_gen, validator, data_gate, encoder, trainer,
-        baseline, evaluator, serving_validator, pusher, report,
-    ]
+    return {
+        "BaselineModel": baseline,
+        "Evaluator": evaluator,
+        "ServingValidator": serving_validator,
+        "Pusher": pusher,
+    }
 
 
 def _schema(config: Config, statistics: BaseChannel) -> base_node.BaseNode:

@@ -63,7 +63,9 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     _write(folder, content, runner.outcomes)
     terminal.show_outcome(console, content)
     if config.data.schema_file is None:
-        console.print(f"the schema was inferred; review it and name it as data.schema_file: {_schema_path(runner.outcomes)}")
+        console.print(
+            f"the schema was inferred; review it and name it as data.schema_file: {_schema_path(runner.outcomes)}"
+        )
     return content["exit_status"]
 
 

@@ -44,7 +44,8 @@ class Model:
         for start in range(0, len(order), BATCH_ROWS):
             rows = order[start : start + BATCH_ROWS]
             outputs = self.signature(text=tf.constant([texts[row] for row in rows]))
-            found.update(zip(rows, self.card.task.predictions({name: t.numpy() for name, t in outputs.items()})))
+            scores = self.card.task.predictions({name: tensor.numpy() for name, tensor in outputs.items()})
+            found.update(zip(rows, scores, strict=True))
         return [found[row] for row in range(len(texts))]
 
 
@@ -87,7 +88,7 @@ def _newest_pushed(root: str) -> str:
 def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> int:
     """Scores sentences, or the lines of the standard input, onto the standard output; returns the exit status."""
     texts = list(sentences) or [line.rstrip("\n") for line in sys.stdin]
-    for text, (label, probability) in zip(texts, model.predict(texts)):
+    for text, (label, probability) in zip(texts, model.predict(texts), strict=True):
         if as_json:
             print(json.dumps({"text": text, "label": label, "probability": round(probability, 6)}, ensure_ascii=False))
         else:
@@ -162,12 +163,16 @@ class _Scored:
         """Yields each line's fields with its score; a line that can't be read is one field, its raw text."""
         text_at = columns.index(self._model.card.task.text_columns[0])
         rows = [self._fields(line) for line in lines]
-        usable = [i for i, row in enumerate(rows) if isinstance(row, list) and len(row) == len(columns) and row[text_at].strip()]
-        scores = dict(zip(usable, self._model.predict([rows[i][text_at] for i in usable])))
+        usable = [
+            i
+            for i, row in enumerate(rows)
+            if isinstance(row, list) and len(row) == len(columns) and row[text_at].strip()
+        ]
+        scores = dict(zip(usable, self._model.predict([rows[i][text_at] for i in usable]), strict=True))
         for i, row in enumerate(rows):
             if isinstance(row, Rejection):
                 row = [lines[i].rstrip(b"\r\n").decode(self._data["encoding"], "backslashreplace")]
-            self._count(dict(zip(columns, row)), scores.get(i))
+            self._count(dict(zip(columns, row, strict=False)), scores.get(i))
             yield row, scores.get(i)
 
     def _count(self, row: Mapping[str, str], score: Optional[Score]) -> None:
@@ -192,8 +197,9 @@ def _opened(file: str) -> Iterator[Iterator[bytes]]:
 
 
 def _json_row(columns: Sequence[str], row: Sequence[str], score: Optional[Score]) -> str:
-    fields = dict(zip(columns, row)) if len(row) == len(columns) else {"line": "\t".join(row)}
-    return json.dumps({**fields, **dict(zip(ADDED_COLUMNS, score or (None, None)))}, ensure_ascii=False) + "\n"
+    fields = dict(zip(columns, row, strict=True)) if len(row) == len(columns) else {"line": "\t".join(row)}
+    added = dict(zip(ADDED_COLUMNS, score or (None, None), strict=True))
+    return json.dumps({**fields, **added}, ensure_ascii=False) + "\n"
 
 
 def _shown(score: Optional[Score]) -> tuple[str, str]:

@@ -19,6 +19,10 @@ def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> N
         f" {name}={value:.4g}" if isinstance(value, float) else f" {name}={value}" for name, value in figures.items()
     )
     LOGGER.info(
-        "%s: %d of %d%s", stage, done, total, shown,
+        "%s: %d of %d%s",
+        stage,
+        done,
+        total,
+        shown,
         extra={"stage": stage, "done": done, "total": total, "figures": figures},
     )

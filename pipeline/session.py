@@ -66,7 +66,7 @@ def _redirected(log_file: str) -> Iterator[TextIO]:
         yield screen
     finally:
         screen.close()
-        for descriptor, original in zip((1, 2), saved):
+        for descriptor, original in zip((1, 2), saved, strict=True):
             os.dup2(original, descriptor)
             os.close(original)
         os.close(log)

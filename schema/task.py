@@ -118,7 +118,7 @@ class BinaryTask(Task):
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         return [
             (self.label_names[int(label)], float(p if label == 1 else 1.0 - p))
-            for label, p in zip(outputs["label"], outputs["probability"])
+            for label, p in zip(outputs["label"], outputs["probability"], strict=True)
         ]
 
 

@@ -94,7 +94,7 @@ def _artifact(artifact: Artifact, uri: str) -> Artifact:
     return artifact
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _made_once() -> str:
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

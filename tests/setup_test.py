@@ -4,7 +4,6 @@ The script runs for real, in a folder of its own, with a PATH of a few real tool
 A stand-in Python is this interpreter under another version; the stand-in uv writes down what it was asked.
 """
 
-import os
 import pathlib
 import re
 import runpy

@@ -74,7 +74,7 @@ def tokenise(preprocess: Any, texts: Sequence[bytes], max_length: int) -> Tokens
         mask = packed[MASK].numpy().astype(bool)
         chunks.append((packed[WORD_IDS].numpy()[mask], packed[TYPE_IDS].numpy()[mask], mask.sum(axis=1)))
         progress.report("tokenising", min(start + TOKENISER_ROWS, len(texts)), len(texts))
-    word_ids, type_ids, lengths = (np.concatenate(parts) for parts in zip(*chunks))
+    word_ids, type_ids, lengths = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     return Tokens(word_ids, type_ids, np.concatenate([[0], np.cumsum(lengths)]))
 
 
@@ -133,7 +133,9 @@ def token_dataset(tokens: Tokens, labels: np.ndarray, batches: Sequence[Sequence
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def feature_dataset(features: np.ndarray, labels: np.ndarray, batches: Sequence[Sequence[np.ndarray]]) -> tf.data.Dataset:
+def feature_dataset(
+    features: np.ndarray, labels: np.ndarray, batches: Sequence[Sequence[np.ndarray]]
+) -> tf.data.Dataset:
     """Makes the dataset of (features float32[batch, hidden], labels int64[batch, 1]) for some epochs' batches."""
 
     def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -32,7 +32,9 @@ def write(model_dir: str, card: ModelCard) -> None:
     path = os.path.join(model_dir, CARD_FILE)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as stream:
-        json.dump({"task": dataclasses.asdict(card.task), "data": dict(card.data)}, stream, ensure_ascii=False, indent=2)
+        json.dump(
+            {"task": dataclasses.asdict(card.task), "data": dict(card.data)}, stream, ensure_ascii=False, indent=2
+        )
 
 
 def read(model_dir: str) -> ModelCard:

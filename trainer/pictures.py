@@ -17,7 +17,7 @@ def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric
     """
     figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", metric)):
+    for axes, name in zip(figure.subplots(1, 2), ("loss", metric), strict=True):
         axes.plot(epochs, [row[name] for row in history], "o-", label="train")
         axes.plot(epochs, [row[f"dev_{name}"] for row in history], "o-", label="dev")
         axes.axvline(best_epoch, color="grey", linestyle=":", label="kept")
@@ -40,7 +40,9 @@ def draw_model(model: tf_keras.Model, parameters: Mapping[str, int], file: str) 
     axes.set(xlim=(-0.5, max(map(len, rows)) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.axis("off")
     centres = {
-        layer: (i + (max(map(len, rows)) - len(row)) / 2, y) for y, row in enumerate(rows) for i, layer in enumerate(row)
+        layer: (i + (max(map(len, rows)) - len(row)) / 2, y)
+        for y, row in enumerate(rows)
+        for i, layer in enumerate(row)
     }
     box = {"boxstyle": "round,pad=0.5", "facecolor": "#e8eef7", "edgecolor": "#4a6fa5"}
     for layer, centre in centres.items():
@@ -48,7 +50,14 @@ def draw_model(model: tf_keras.Model, parameters: Mapping[str, int], file: str) 
             axes.annotate("", centre, centres[source], arrowprops={"arrowstyle": "->", "shrinkB": 22}, zorder=1)
         count = parameters.get(layer.name, 0)
         text = f"{layer.name}\n{layer.output_shape if not isinstance(layer.output_shape, dict) else ''}"
-        axes.text(*centre, text.strip() + (f"\n{count:,} weights" if count else ""), ha="center", va="center", bbox=box, zorder=2)
+        axes.text(
+            *centre,
+            text.strip() + (f"\n{count:,} weights" if count else ""),
+            ha="center",
+            va="center",
+            bbox=box,
+            zorder=2,
+        )
     figure.savefig(file, dpi=100)
 
 

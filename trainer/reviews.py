@@ -44,6 +44,6 @@ def read_reviews(patterns: Sequence[str]) -> Reviews:
     rows = []
     for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, _FEATURES)):
         columns = (batch[name].numpy().tolist() for name in (features.ID, features.DOCUMENT, features.LABEL))
-        rows.extend(zip(*columns))
+        rows.extend(zip(*columns, strict=True))
     rows.sort()
     return Reviews([text for _, text, _ in rows], np.array([label for *_, label in rows], np.int64))

@@ -103,9 +103,7 @@ def _train_and_export(
 
     figures = train_and_evaluate(config, task, encoder, head, classifier, train, dev, fn_args.model_run_dir)
     golden = golden_answers(classifier, task, dev)
-    export.export(
-        fn_args.serving_model_dir, export.ServedClassifier(preprocess, classifier, task, config.max_length)
-    )
+    export.export(fn_args.serving_model_dir, export.ServedClassifier(preprocess, classifier, task, config.max_length))
     model_card.write(fn_args.serving_model_dir, model_card.ModelCard(task, fn_args.custom_config["data"]))
     return figures, golden, classifier
 
@@ -139,7 +137,8 @@ def train_and_evaluate(
     else:
         trained = classifier
         train_set, dev_set = (
-            batches.token_dataset(split.tokens, split.labels, order) for split, order in ((train, epochs), (dev, dev_epoch))
+            batches.token_dataset(split.tokens, split.labels, order)
+            for split, order in ((train, epochs), (dev, dev_epoch))
         )
     history, seconds = _fit(config, task, trained, train_set, dev_set, len(epochs[0]), run_dir)
     metric = task.training_metrics()[0].name
@@ -174,7 +173,7 @@ def _pooled_outputs(encoder: tf_keras.layers.Layer, split: Split, name: str) -> 
     call = tf.function(lambda inputs: encoder(inputs, training=False)["pooled_output"], reduce_retracing=True)
     for done, rows in enumerate(order, 1):
         inputs = {key: tf.constant(value) for key, value in split.tokens.padded(rows).items()}
-        pooled.update(zip(rows.tolist(), call(inputs).numpy()))
+        pooled.update(zip(rows.tolist(), call(inputs).numpy(), strict=True))
         progress.report(f"encoding {name}", done, len(order))
     return np.stack([pooled[row] for row in range(len(split.labels))])
 
@@ -214,9 +213,9 @@ def _fit(
 
 def _history(columns: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
     """Keras' columns as one mapping an epoch, `val_` spelled `dev_`."""
-    rows = zip(*columns.values())
+    rows = zip(*columns.values(), strict=True)
     names = [name.replace("val_", "dev_") for name in columns]
-    return [{"epoch": epoch, **dict(zip(names, row))} for epoch, row in enumerate(rows, 1)]
+    return [{"epoch": epoch, **dict(zip(names, row, strict=True))} for epoch, row in enumerate(rows, 1)]
 
 
 def _write_model_run(

@@ -143,7 +143,7 @@ def _train_step(pretrainer: models.BertPretrainerV2, config: PretrainConfig) -> 
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             # A batch of unknown words only has no label.
             loss = tf.math.divide_no_nan(tf.reduce_sum(losses * label_weights), tf.reduce_sum(label_weights))
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
 
     return step

@@ -37,11 +37,11 @@ class Entry:
 
 def table() -> rich.table.Table:
     """Draws the catalogue for a terminal."""
-    name_column = rich.table.Column("handle", no_wrap=True)  # It is copied from here.
-    drawn = rich.table.Table(name_column, "layers", "hidden", "heads", "parameters", "note", box=rich.box.SIMPLE_HEAD)
+    # What is copied or compared is never cut, however narrow the terminal.
+    columns = [rich.table.Column(title, no_wrap=True) for title in ("handle", "layers", "weights")]
+    drawn = rich.table.Table(*columns, "note", box=rich.box.SIMPLE_HEAD)
     for name, entry in CATALOGUE.items():
-        sizes = (str(entry.layers), str(entry.hidden), str(entry.heads), f"{entry.parameters_m:.1f} M")
-        drawn.add_row(name, *sizes, entry.note)
+        drawn.add_row(name, f"{entry.layers} x {entry.hidden}", f"{entry.parameters_m:.1f} M", entry.note)
     return drawn
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import os
-from typing import Mapping, Optional
+from typing import Optional
 
 import tensorflow as tf
 

@@ -111,7 +111,7 @@ def make_plan(data: DataConfig) -> Plan:
     found = sources.resolve(data)
     ranges = []
     for files in (found.train, found.test):
-        for file, head in zip(files, reader.read_heads(files, data, task)):
+        for file, head in zip(files, reader.read_heads(files, data, task), strict=True):
             ranges += reader.cut_into_ranges(file, head)
     return Plan(found, ranges, boundaries)
 

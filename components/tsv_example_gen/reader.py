@@ -7,6 +7,7 @@ gives the same lines. A compressed file is one range, its offsets count uncompre
 
 import codecs
 import dataclasses
+import itertools
 from typing import BinaryIO, Iterator, Optional, Sequence
 
 from components.tsv_example_gen import parse
@@ -118,7 +119,8 @@ def cut_into_ranges(file: SourceFile, head: FileHead, range_bytes: int = RANGE_B
     starts = range(head.start, size_bytes(file.path), range_bytes)
     later = [dataclasses.replace(first, start=start, first_line=None) for start in starts[1:]]
     ranges = [first, *later]
-    return [dataclasses.replace(r, end=following.start) for r, following in zip(ranges, later)] + ranges[-1:]
+    cut = [dataclasses.replace(one, end=following.start) for one, following in itertools.pairwise(ranges)]
+    return cut + ranges[-1:]
 
 
 def read_lines(file_range: FileRange, max_line_bytes: int) -> Iterator[Line]:

@@ -671,6 +671,7 @@ def make_sample(out: Path, seed: int = SEED) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line and writes both files."""
     parser = argparse.ArgumentParser(description="Makes the bundled sample of synthetic reviews.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to (default: here)")
     parser.add_argument("--seed", type=int, default=SEED, help="another seed gives other rows (default: %(default)s)")

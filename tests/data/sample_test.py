@@ -161,5 +161,5 @@ def test_naive_bayes_on_character_ngrams_learns_it_in_part(training, held_out):
         for ngram, (bad, good) in count_rows(training, ngrams).items()
     }
     scores = [sum(weights.get(ngram, 0.0) for ngram in ngrams(document)) for _, document, _ in held_out]
-    accuracy = statistics.mean((score > 0) == label for score, (*_, label) in zip(scores, held_out))
+    accuracy = statistics.mean((score > 0) == label for score, (*_, label) in zip(scores, held_out, strict=True))
     assert 0.8 <= accuracy <= 0.95

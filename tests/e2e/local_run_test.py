@@ -15,8 +15,18 @@ from tfx.orchestration import metadata
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NODES = {
-    "TsvExampleGen", "StatisticsGen", "ImportSchemaGen", "ExampleValidator", "DataGate", "EncoderPretrainer",
-    "Trainer", "BaselineModel", "Evaluator", "ServingValidator", "Pusher", "RunReport",
+    "TsvExampleGen",
+    "StatisticsGen",
+    "ImportSchemaGen",
+    "ExampleValidator",
+    "DataGate",
+    "EncoderPretrainer",
+    "Trainer",
+    "BaselineModel",
+    "Evaluator",
+    "ServingValidator",
+    "Pusher",
+    "RunReport",
 }
 CONFIG = """
 name: tiny
@@ -50,7 +60,9 @@ def write_reviews(path, count, seed):
 
 def executions(folder, run):
     """Node id -> state of the executions of the run-th run, read from MLMD."""
-    store = metadata_store.MetadataStore(metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite")))
+    store = metadata_store.MetadataStore(
+        metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite"))
+    )
     runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
     states = {}
     for execution in store.get_executions_by_context(runs[run].id):
@@ -81,14 +93,16 @@ def test_the_first_run_pushes_a_model_and_says_so(job, first):
     assert first.returncode == 0, first.stdout + first.stderr
     told = summary(job)
     assert told["status"] == "pushed" and told["exit_status"] == 0
-    assert {c["id"]: (c["status"], c["cached"]) for c in told["components"]} == dict.fromkeys(NODES, ("complete", False))
+    assert {c["id"]: (c["status"], c["cached"]) for c in told["components"]} == dict.fromkeys(
+        NODES, ("complete", False)
+    )
     assert told["rows"]["train"]["accepted"] + told["rows"]["dev"]["accepted"] == 300
     assert told["metrics"]["candidate"]["accuracy"] > 0.9 and told["metrics"]["baseline"] is None
     assert {check["gate"] for check in told["gates"]} == {"data", "model", "serving"}
     assert all(check["passed"] and check["reason"] for check in told["gates"])
     assert os.path.exists(os.path.join(told["pushed_path"], "saved_model.pb"))
     assert os.path.exists(os.path.join(told["encoder"]["path"], "encoder", "saved_model.pb"))
-    assert "<img src=\"data:image/png" in open(told["report_path"], encoding="utf-8").read()
+    assert '<img src="data:image/png' in open(told["report_path"], encoding="utf-8").read()
     assert told["pushed_path"] in first.stdout and "TensorFlow" not in first.stdout and first.stderr == ""
 
 
@@ -96,7 +110,10 @@ def test_sentences_are_answered_with_a_name_and_a_probability(job, first):
     asked = call("predict", "--root", job / "runs", "정말 최고다", "정말 지루하다")
     assert asked.returncode == 0, asked.stderr
     assert [line.split()[0] for line in asked.stdout.splitlines()] == ["긍정", "부정"]
-    answers = [json.loads(line) for line in call("predict", "--root", job / "runs", "--json", stdin="정말 최고다\n").stdout.splitlines()]
+    answers = [
+        json.loads(line)
+        for line in call("predict", "--root", job / "runs", "--json", stdin="정말 최고다\n").stdout.splitlines()
+    ]
     assert [(answer["text"], answer["label"]) for answer in answers] == [("정말 최고다", "긍정")]
     assert 0.5 < answers[0]["probability"] <= 1
 
@@ -110,7 +127,11 @@ def test_a_file_comes_back_with_the_same_rows_in_the_same_order_and_two_columns_
     lines = out.read_text().splitlines()
     assert lines[0] == "id\tdocument\tlabel\tlabel_name\tprobability"
     rows = list(csv.reader(lines[1:4], delimiter="\t"))
-    assert [row[:4] for row in rows] == [["7", "정말 최고다", "1", "긍정"], ["8", "", "0", ""], ["9", '그는 "별로다" 했다', "0", "부정"]]
+    assert [row[:4] for row in rows] == [
+        ["7", "정말 최고다", "1", "긍정"],
+        ["8", "", "0", ""],
+        ["9", '그는 "별로다" 했다', "0", "부정"],
+    ]
     assert 0.5 < float(rows[0][4]) <= 1 and rows[1][4] == ""
 
 
@@ -125,7 +146,9 @@ def test_the_second_run_is_all_cache_hits_and_the_third_with_one_row_changed_is_
     third = call("run", "--config", job / "job.yaml", "--root", job / "runs")
     states = executions(job / "runs" / "tiny", 2)
     assert states["ImportSchemaGen"] == "CACHED"
-    assert collections.Counter(state for node, state in states.items() if node != "ImportSchemaGen") == {"COMPLETE": len(NODES) - 1}
+    assert collections.Counter(state for node, state in states.items() if node != "ImportSchemaGen") == {
+        "COMPLETE": len(NODES) - 1
+    }
     told = summary(job)
     assert told["metrics"]["baseline"]["accuracy"] > 0.9
     assert third.returncode == {"pushed": 0, "not_blessed": 3}[told["status"]], third.stdout
@@ -168,7 +191,10 @@ def test_data_that_must_be_mended_stops_the_run_before_training(job, tmp_path):
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
     told = json.loads((root / "tiny" / "summary.json").read_text())
     assert told["status"] == "stopped" and "부정" in told["error"]
-    assert [check["check"] for check in told["gates"] if not check["passed"]] == ["label_balance/train", "label_balance/dev"]
+    assert [check["check"] for check in told["gates"] if not check["passed"]] == [
+        "label_balance/train",
+        "label_balance/dev",
+    ]
     status = {c["id"]: c["status"] for c in told["components"]}
     assert status["DataGate"] == "failed" and status["Trainer"] == status["EncoderPretrainer"] == "not_run"
     assert "Traceback" not in stopped.stdout + stopped.stderr

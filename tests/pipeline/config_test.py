@@ -55,7 +55,11 @@ def test_values_are_frozen(file):
         ("data.labels=[neg, pos]", lambda c: dict(c.data.labels), {"0": "neg", "1": "pos"}),
         ("data.labels={bad: 'no', good: yes it is}", lambda c: c.task.label_names, ("no", "yes it is")),
         ("data.header=[id, document, label]", lambda c: c.data.header, ("id", "document", "label")),
-        ("gates.model.accuracy.min=0.9", lambda c: (c.gates.model["accuracy"].min, c.gates.model["accuracy"].max_drop), (0.9, 0.01)),
+        (
+            "gates.model.accuracy.min=0.9",
+            lambda c: (c.gates.model["accuracy"].min, c.gates.model["accuracy"].max_drop),
+            (0.9, 0.01),
+        ),
         ("data.dev_fraction=0.5", lambda c: c.data.dev_fraction, 0.5),
     ],
 )

@@ -19,8 +19,14 @@ def test_labels_are_the_configured_values_and_nothing_else(raw, label):
 
 def test_served_outputs_agree_with_each_other_at_and_around_the_boundary():
     outputs = TASK.served_outputs(tf.constant([[-2.0], [0.0], [1e-6], [2.0]]))
-    assert [t.dtype.name for t in (outputs["probability"], outputs["label"], outputs["logit"])] == ["float32", "int64", "float32"]
-    np.testing.assert_allclose(outputs["probability"], [1 / (1 + math.exp(2)), 0.5, 0.5, 1 / (1 + math.exp(-2))], atol=1e-6)
+    assert [t.dtype.name for t in (outputs["probability"], outputs["label"], outputs["logit"])] == [
+        "float32",
+        "int64",
+        "float32",
+    ]
+    np.testing.assert_allclose(
+        outputs["probability"], [1 / (1 + math.exp(2)), 0.5, 0.5, 1 / (1 + math.exp(-2))], atol=1e-6
+    )
     np.testing.assert_array_equal(outputs["label"], [int(p > 0.5) for p in outputs["probability"].numpy()])
 
 
@@ -46,7 +52,10 @@ def test_a_task_survives_json():
     assert task_from_json(dataclasses.asdict(TASK)) == TASK
 
 
-@pytest.mark.parametrize(("columns", "labels"), [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})])
+@pytest.mark.parametrize(
+    ("columns", "labels"),
+    [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})],
+)
 def test_what_has_no_task_is_refused_in_words(columns, labels):
     with pytest.raises(ValueError, match="is what there is a task for"):
         make_task(columns, labels)

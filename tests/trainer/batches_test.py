@@ -12,7 +12,9 @@ LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=300).map(np.array)
 
 def _tokens(lengths):
     total = int(np.sum(lengths))
-    return batches.Tokens(np.arange(1, total + 1, dtype=np.int32), np.zeros(total, np.int32), np.concatenate([[0], np.cumsum(lengths)]))
+    return batches.Tokens(
+        np.arange(1, total + 1, dtype=np.int32), np.zeros(total, np.int32), np.concatenate([[0], np.cumsum(lengths)])
+    )
 
 
 @given(LENGTHS, st.integers(1, 50), st.integers(0, 5), st.integers(0, 5))
@@ -69,7 +71,10 @@ def test_padded_rows_are_the_tokens_then_zeros(lengths, data):
     for i, row in enumerate(rows):
         n = lengths[row]
         assert padded[batches.MASK][i].tolist() == [1] * n + [0] * (padded[batches.MASK].shape[1] - n)
-        assert padded[batches.WORD_IDS][i, :n].tolist() == tokens.word_ids[tokens.starts[row] : tokens.starts[row + 1]].tolist()
+        assert (
+            padded[batches.WORD_IDS][i, :n].tolist()
+            == tokens.word_ids[tokens.starts[row] : tokens.starts[row + 1]].tolist()
+        )
         assert not padded[batches.WORD_IDS][i, n:].any()
 
 

@@ -91,7 +91,7 @@ def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(
     training, golden = model_run.read_training(trained[1]), model_run.read_golden(trained[1])
     best = training.history[training.best_epoch - 1]["dev_accuracy"]
     assert best == max(row["dev_accuracy"] for row in training.history)
-    right = [label == ("재미" in text) for text, label in zip(golden.text, golden.outputs["label"])]
+    right = [label == ("재미" in text) for text, label in zip(golden.text, golden.outputs["label"], strict=True)]
     assert np.mean(right) == pytest.approx(best)
 
 
@@ -99,7 +99,9 @@ def test_the_exported_model_answers_as_the_training_process_did(trained, served)
     golden = model_run.read_golden(trained[1])
     outputs = served.signatures["serving_default"](text=tf.constant(golden.text))
     assert {name: (t.dtype.name, t.shape.rank) for name, t in outputs.items()} == {
-        "probability": ("float32", 1), "label": ("int64", 1), "logit": ("float32", 1)
+        "probability": ("float32", 1),
+        "label": ("int64", 1),
+        "logit": ("float32", 1),
     }
     for name, value in outputs.items():
         np.testing.assert_allclose(value, golden.outputs[name], atol=1e-5)
@@ -113,7 +115,9 @@ def test_both_signatures_say_the_same(served):
     assert float(by_example["logit"][0]) == pytest.approx(float(by_text["logit"][0]), abs=1e-6)
 
 
-@pytest.mark.parametrize("texts", [[], [""], [b"\xff\xfe"], ["a\0b"], ["가" * 100_000], ["😀"], ["좋다", "x" * 500, ""]])
+@pytest.mark.parametrize(
+    "texts", [[], [""], [b"\xff\xfe"], ["a\0b"], ["가" * 100_000], ["😀"], ["좋다", "x" * 500, ""]]
+)
 def test_any_bytes_get_finite_numbers(served, texts):
     outputs = served.signatures["serving_default"](text=tf.constant(texts, tf.string))
     assert outputs["probability"].shape == [len(texts)]
@@ -138,7 +142,9 @@ def test_feature_based_training_leaves_the_encoder_as_it_was(tmp_path):
     folder, run = train(str(tmp_path / "frozen"), mode="feature_based", learning_rate=0.05, epochs=4)
     history = model_run.read_training(run).history
     assert history[-1]["loss"] < history[0]["loss"]
-    before = load_encoder(os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"), False)
+    before = load_encoder(
+        os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"), False
+    )
     after = {v.name.split("/")[0] + str(v.shape): v for v in tf.saved_model.load(folder)._classifier.variables}
     embeddings = [v for v in before.weights if v.name == "word_embeddings/embeddings:0"]
     kept = [v for name, v in after.items() if v.shape == embeddings[0].shape]
