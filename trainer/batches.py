@@ -6,7 +6,7 @@ arrays. In a batch the rows are padded with 0 to the longest row; `input_mask` i
 """
 
 import dataclasses
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -119,29 +119,25 @@ def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
 
 
 def token_dataset(tokens: Tokens, labels: np.ndarray, batches: Sequence[Sequence[np.ndarray]]) -> tf.data.Dataset:
-    """Makes the dataset of (encoder inputs, labels int64[batch, 1]) for some epochs' batches."""
-
-    def generate() -> Iterator[tuple[Mapping[str, np.ndarray], np.ndarray]]:
-        for epoch in batches:
-            for rows in epoch:
-                yield tokens.padded(rows), labels[rows, None]
-
+    """Makes the dataset of (encoder inputs by name, labels int64[batch, 1]) for some epochs' batches."""
     inputs = {name: tf.TensorSpec([None, None], tf.int32, name) for name in (WORD_IDS, MASK, TYPE_IDS)}
-    dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=(inputs, tf.TensorSpec([None, 1], tf.int64, "label"))
-    )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return _dataset(tokens.padded, inputs, labels, batches)
 
 
 def feature_dataset(
     features: np.ndarray, labels: np.ndarray, batches: Sequence[Sequence[np.ndarray]]
 ) -> tf.data.Dataset:
     """Makes the dataset of (features float32[batch, hidden], labels int64[batch, 1]) for some epochs' batches."""
+    return _dataset(features.__getitem__, tf.TensorSpec([None, features.shape[1]], tf.float32), labels, batches)
 
-    def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+
+def _dataset(
+    inputs_of: Callable[[np.ndarray], Any], inputs: Any, labels: np.ndarray, batches: Sequence[Sequence[np.ndarray]]
+) -> tf.data.Dataset:
+    def generate() -> Iterator[tuple[Any, np.ndarray]]:
         for epoch in batches:
             for rows in epoch:
-                yield features[rows], labels[rows, None]
+                yield inputs_of(rows), labels[rows, None]
 
-    signature = (tf.TensorSpec([None, features.shape[1]], tf.float32), tf.TensorSpec([None, 1], tf.int64, "label"))
+    signature = (inputs, tf.TensorSpec([None, 1], tf.int64, "label"))
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(tf.data.AUTOTUNE)
