@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from pipeline.errors import UserError
 
-# TensorFlow's own name for files beside a SavedModel that are no part of it; the Pusher keeps its record there.
-EXTRA_ASSETS = "assets.extra"
+# The Pusher's record of a push. `assets.extra` is TensorFlow's name for files that a server does not read; the
+# model's card lies there too, and is part of the model.
+PUSH_RECORD = "assets.extra/push.json"
 
 
 def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
@@ -17,14 +18,14 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
     Args:
       folder: a local folder or an address that `tf.io.gfile` reads.
-      exclude: names directly under the folder that are left out, with everything in them.
+      exclude: relative names of files that are left out.
 
     Returns:
       64 hexadecimal digits; the same for the same relative names and contents, wherever the folder lies.
     """
     digest = hashlib.sha256()
     for name in sorted(_relative_names(folder)):
-        if name.split("/", 1)[0] not in exclude:
+        if name not in exclude:
             # A name can't hold a NUL and a content's digest has a fixed length, so no two trees read the same.
             digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + _file_sha256(os.path.join(folder, name)))
     return digest.hexdigest()
@@ -32,7 +33,7 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
 def model_sha256(folder: str) -> str:
     """Digests a model without what a push adds to it, so that a pushed model and its candidate agree."""
-    return tree_sha256(folder, exclude=(EXTRA_ASSETS,))
+    return tree_sha256(folder, exclude=(PUSH_RECORD,))
 
 
 def check_local(serving_dir: str) -> None:

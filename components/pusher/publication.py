@@ -27,7 +27,7 @@ from pipeline.errors import UserError
 
 KEEP = "keep"
 PUSH_ID = "push_id"
-RECORD_FILE = os.path.join(model_files.EXTRA_ASSETS, "push.json")
+RECORD_FILE = model_files.PUSH_RECORD
 _LOCK_FILE = ".push.lock"
 _HIDDEN = ".push-"
 
@@ -117,8 +117,9 @@ def publish(staging: str, serving_dir: str, record: PushRecord) -> str:
       The version, the name of its folder.
     """
     (staged,) = model_files.served_versions(staging)
-    os.makedirs(os.path.join(staged, model_files.EXTRA_ASSETS), exist_ok=True)
-    with open(os.path.join(staged, RECORD_FILE), "w", encoding="utf-8") as stream:
+    record_file = os.path.join(staged, RECORD_FILE)
+    os.makedirs(os.path.dirname(record_file), exist_ok=True)
+    with open(record_file, "w", encoding="utf-8") as stream:
         json.dump(dataclasses.asdict(record), stream, indent=2)
     _flush(staged)
     existing = [int(os.path.basename(path)) for path in model_files.served_versions(serving_dir)]

@@ -16,6 +16,7 @@ from components.baseline_model import driver, executor
 from components.baseline_model.component import BaselineModel
 from pipeline.errors import UserError
 from tests import saved_models
+from trainer import model_card
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,9 @@ def models(tmp_path_factory):
 
 def serve(model, serving_dir, version):
     folder = shutil.copytree(path_utils.serving_model_path(model.uri), serving_dir / version)
-    (folder / model_files.EXTRA_ASSETS).mkdir()
-    (folder / model_files.EXTRA_ASSETS / "push.json").write_text("{}")
+    record = folder / model_files.PUSH_RECORD
+    record.parent.mkdir(exist_ok=True)
+    record.write_text("{}")
     return folder
 
 
@@ -108,8 +110,18 @@ def test_tree_digest_sees_names_contents_and_places(tmp_path):
 
     trees = [{"a": "1", "b": ""}, {"a": "1"}, {"a": "2"}, {"b": "1"}, {"d/a": "1"}, {"a": "", "b": "1"}]
     assert len({digest(tree) for tree in trees}) == len(trees)
-    assert digest({"a": "1", "extra/x": "9"}, ["extra"]) == digest({"a": "1"})
-    assert digest({"a": "1", "extra.x": "9"}, ["extra"]) != digest({"a": "1"})
+    assert digest({"a": "1", "extra/x": "9"}, ["extra/x"]) == digest({"a": "1"})
+    assert digest({"a": "1", "extra/y": "9"}, ["extra/x"]) != digest({"a": "1"})
+
+
+def test_a_push_changes_no_digest_but_other_label_names_do(tmp_path):
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "saved_model.pb").write_text("graph")
+    before = model_files.model_sha256(str(tmp_path))
+    (tmp_path / model_files.PUSH_RECORD).write_text("{}")
+    assert model_files.model_sha256(str(tmp_path)) == before
+    (tmp_path / model_card.CARD_FILE).write_text('{"labels": {"0": "bad"}}')
+    assert model_files.model_sha256(str(tmp_path)) != before
 
 
 def test_cache_follows_the_serving_folder(models, tmp_path):

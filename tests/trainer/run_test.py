@@ -15,10 +15,11 @@ from tfx.utils import path_utils, proto_utils
 
 from pipeline.config import TrainerConfig
 from schema import features
+from schema.task import task_from_json
 from tests import encoders
-from trainer import model_card, model_run, reviews
+from trainer import batches, model_card, model_run, reviews, run
 from trainer.batches import MASK, TYPE_IDS, WORD_IDS
-from trainer.model import load_encoder
+from trainer.model import build_head, load_encoder
 
 TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
 DATA = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8"}
@@ -93,6 +94,22 @@ def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(
     assert best == max(row["dev_accuracy"] for row in training.history)
     right = [label == ("재미" in text) for text, label in zip(golden.text, golden.outputs["label"], strict=True)]
     assert np.mean(right) == pytest.approx(best)
+
+
+def test_the_weights_of_the_best_epoch_are_kept_not_the_lasts(tmp_path):
+    features_ = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    labels = (features_[:, 0] > 0).astype(np.int64)
+    rows = [np.arange(64)]
+    # On dev the labels are swapped: the more is learned, the worse.
+    train_set = batches.feature_dataset(features_, labels, [rows] * 6)
+    dev_set = batches.feature_dataset(features_, 1 - labels, [rows])
+    task = task_from_json(TASK)
+    head = build_head(task, 4, dropout=0.0)
+    config = TrainerConfig(epochs=6, learning_rate=0.3)
+    history, _ = run._fit(config, task, head, train_set, dev_set, 1, str(tmp_path))
+    accuracy = [row["dev_accuracy"] for row in history]
+    assert max(accuracy) > accuracy[-1]
+    assert np.mean((head(features_).numpy()[:, 0] > 0) == 1 - labels) == pytest.approx(max(accuracy))
 
 
 def test_the_exported_model_answers_as_the_training_process_did(trained, served):
