@@ -19,6 +19,7 @@ import rich.markup  # noqa: E402
 
 from pipeline import config, session  # noqa: E402
 from pipeline.errors import UserError  # noqa: E402
+from trainer import gpu  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
 COMMANDS = ("run", "predict", "encoders")
@@ -42,7 +43,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """`run`: TSV in, gated model in serving out."""
-    settings = config.load_config(options.config, options.set)
+    workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
+    settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
     with session.locked(folder), session.output(folder, options.verbose) as screen:
         console = rich.console.Console(file=screen)
@@ -51,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
                 f"[bold]{settings.name}[/] log: {rich.markup.escape(folder)}/{session.LOG_FILE}", soft_wrap=True
             )
         with console.status("loading TensorFlow and TFX"):
+            # TensorFlow looks for CUDA's libraries when it is imported, and never again.
+            gpu.load_libraries()
             from pipeline import local  # Seconds of imports: after usage errors, and into the log.
         return local.run(settings, folder, console)
 
@@ -97,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a value of the configuration, such as trainer.epochs=3",
     )
+    command.add_argument("--workers", metavar="N", help="processes that train together: trainer.workers")
     command.add_argument("--verbose", action="store_true", help="show what TensorFlow, Beam and TFX say")
     command.set_defaults(command=run)
 

@@ -143,6 +143,22 @@ class TrainerConfig(Section):
     # Tokens of a review, [CLS] and [SEP] included; BERT has 512 positions.
     max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    # Of matrix products; `auto` takes what this device multiplies faster without loss of accuracy.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # Whether XLA compiles the training step, for a few batch widths; `auto` does so on a GPU.
+    xla: Union[Literal["auto"], bool] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Processes that train together, each with all GPUs of its host or its share of this one's. `batch_size` is that
+    # of all of them together: more workers are faster, not different.
+    workers: Count = 1
+    # What a killed training loses at most. BERT-base's state has 1 GB and is written in about 2 s.
+    checkpoint_seconds: Positive = 120.0
+
+    @pydantic.model_validator(mode="after")
+    def _enough_rows(self) -> "TrainerConfig":
+        if self.workers > self.batch_size:
+            raise ValueError(f"workers: {self.workers} can't share a batch_size of {self.batch_size}")
+        return self
 
 
 class DataGateConfig(Section):

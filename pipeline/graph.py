@@ -5,6 +5,7 @@ TFX's parts are imported one by one: `tfx.v1` as a whole loads Google Cloud's cl
 
 import dataclasses
 import json
+import os
 from typing import Optional
 
 from ml_metadata.proto import metadata_store_pb2
@@ -47,16 +48,17 @@ def create_pipeline(
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
-        components=_components(config),
+        components=_components(config, pipeline_root),
         enable_cache=True,
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(config.beam.args),
     )
 
 
-def _components(config: Config) -> list[base_node.BaseNode]:
+def _components(config: Config, pipeline_root: str) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
-    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"])
+    checkpoints = os.path.join(pipeline_root, "Trainer", "checkpoints")
+    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], checkpoints)
     gates = _gate_nodes(config, data["TsvExampleGen"], trainer)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
@@ -102,7 +104,11 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
 
 
 def _training_nodes(
-    config: Config, example_gen: base_node.BaseNode, schema_gen: base_node.BaseNode, data_gate: base_node.BaseNode
+    config: Config,
+    example_gen: base_node.BaseNode,
+    schema_gen: base_node.BaseNode,
+    data_gate: base_node.BaseNode,
+    checkpoints: str,
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
     """Encoder and Trainer, neither before DataGate has passed the data."""
     encoder = _encoder(config, example_gen.outputs["examples"])
@@ -117,6 +123,8 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
             "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
+            # Not under this execution's own folders, which a killed execution's successor does not get.
+            "checkpoints": checkpoints,
         },
     )
     encoder.add_upstream_node(data_gate)

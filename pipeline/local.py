@@ -18,6 +18,7 @@ from pipeline import dag, graph, report, session, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outcome import NodeOutcome
+from trainer import gpu
 
 # Where the graph's nodes leave what a summary is made from: field -> (node id, output).
 _SOURCES = {
@@ -43,9 +44,12 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
       The exit status, as `pipeline.summary.EXIT_STATUS` has it.
 
     Raises:
+      UserError: a GPU is asked for and none can be used.
       KeyboardInterrupt: the run was interrupted; the same command goes on from what is complete.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
+    if config.trainer.device == "gpu":
+        gpu.visible_gpus("gpu")  # Raises now what the Trainer would raise in half an hour.
     config = _bound(config, folder)
     screen = terminal.Terminal(console)
     runner = dag.ObservedDagRunner(screen)

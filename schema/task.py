@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
-    import tf_keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +41,17 @@ class Task(abc.ABC):
         """Width of the dense layer on top of the encoder."""
 
     @abc.abstractmethod
-    def loss(self) -> "tf_keras.losses.Loss":
-        """The training loss, from logits float32[batch, head_units] and labels int64[batch, 1]."""
+    def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        """Training losses float32[batch] of examples: labels int64[batch], logits float32[batch, head_units]."""
+
+    @property
+    @abc.abstractmethod
+    def training_metric(self) -> str:
+        """Name of the metric that is watched during training and picks the checkpoint; higher is better."""
 
     @abc.abstractmethod
-    def training_metrics(self) -> "list[tf_keras.metrics.Metric]":
-        """Metrics on logits during training; the first one picks the checkpoint, higher is better."""
+    def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        """What examples add to the training metric, float32[batch], which is the mean; arguments as above."""
 
     @abc.abstractmethod
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
@@ -84,16 +88,20 @@ class BinaryTask(Task):
     def head_units(self) -> int:
         return 1
 
-    def loss(self) -> "tf_keras.losses.Loss":
-        import tf_keras
+    def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
 
-        return tf_keras.losses.BinaryCrossentropy(from_logits=True)
+        return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits[:, 0])
 
-    def training_metrics(self) -> "list[tf_keras.metrics.Metric]":
-        import tf_keras
+    @property
+    def training_metric(self) -> str:
+        return "accuracy"
+
+    def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
 
         # A logit of 0 is a probability of 0.5.
-        return [tf_keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        return tf.cast(tf.equal(logits[:, 0] > 0.0, labels > 0), tf.float32)
 
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
         import tensorflow as tf

@@ -9,17 +9,17 @@
 from typing import Any, Mapping
 
 import tensorflow as tf
-import tf_keras
 
 from schema import features
 from schema.task import Task
-from trainer.batches import MASK
+from trainer.model import Classifier
+from trainer.tokens import MASK
 
 
 class ServedClassifier(tf.Module):
     """A classifier behind text signatures."""
 
-    def __init__(self, preprocess: Any, classifier: tf_keras.Model, task: Task, max_length: int):
+    def __init__(self, preprocess: Any, classifier: Classifier, task: Task, max_length: int):
         super().__init__()
         self._preprocess = preprocess
         self._classifier = classifier
@@ -32,7 +32,7 @@ class ServedClassifier(tf.Module):
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         tokens = self._preprocess.tokenize(text)
         packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
-        return self._task.served_outputs(self._classifier(_trimmed(packed), training=False))
+        return self._task.served_outputs(self._classifier(_trimmed(packed)))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def predict_examples(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:

@@ -1,6 +1,7 @@
 """The classifier: a TF Hub text encoder, dropout and a dense layer, and its optimizer."""
 
 import logging
+from typing import Mapping, Optional, Protocol
 
 import tensorflow as tf
 import tensorflow_hub as hub
@@ -9,47 +10,101 @@ import tf_keras
 from official.nlp import optimization
 
 from schema.task import Task
-from trainer import native
-from trainer.batches import MASK, TYPE_IDS, WORD_IDS
+from trainer import bert, native
 
 
-def load_encoder(folder: str, trainable: bool) -> tf_keras.layers.Layer:
-    """Loads an encoder of TF Hub's common text API as a Keras layer.
+class Encoder(Protocol):
+    """What makes a pooled output float32[batch, hidden] of int32[batch, seq] inputs by name.
 
-    A BERT becomes a network of this process (`native.rebuild_bert`), whose dropout follows the seed; anything
-    else stays the SavedModel that it is.
+    `seed` is as in `bert.Dropout`: None computes without dropout.
+    """
+
+    name: str
+    weights: list[tf.Variable]
+
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Computes the pooled output; `dtype` is that of the matrix products."""
+
+
+class SavedEncoder(tf.Module):
+    """An encoder as the SavedModel that it is: float32, and its dropout does not follow the seed."""
+
+    def __init__(self, folder: str):
+        super().__init__("encoder")
+        self._layer = hub.KerasLayer(folder, trainable=True)
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        return self._layer.trainable_weights
+
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        return self._layer(dict(inputs), training=seed is not None)["pooled_output"]
+
+
+def load_encoder(folder: str, strategy: Optional[tf.distribute.Strategy] = None) -> Encoder:
+    """Loads an encoder of TF Hub's common text API.
+
+    A BERT becomes a network of this process (`native.rebuild_bert`); anything else stays the SavedModel that it is.
 
     Args:
       folder: the SavedModel's folder.
-      trainable: whether its weights are trained along.
-
-    Returns:
-      A layer named `encoder`, from inputs by name, int32[batch, seq], to outputs by name.
+      strategy: what will train it; call this outside its scope. Default: one device.
     """
+    strategy = strategy or tf.distribute.get_strategy()
+    # A SavedModel that was loaded in a scope can't be asked outside of a step, and rebuilding asks it.
     network = native.rebuild_bert(tf.saved_model.load(folder))
-    if network is None:
-        logging.info("%s is no BERT that can be rebuilt: it is trained as the SavedModel it is", folder)
-        return hub.KerasLayer(folder, trainable=trainable, name="encoder")
-    inputs = _encoder_inputs()
-    encoder = tf_keras.Model(inputs, network(list(inputs.values())), name="encoder")
-    encoder.trainable = trainable
-    return encoder
+    with strategy.scope():
+        if network is None:
+            logging.warning("%s is no BERT that can be rebuilt: it is trained as the float32 SavedModel it is", folder)
+            return SavedEncoder(folder)
+        return network.copy() if strategy.num_replicas_in_sync > 1 else network
 
 
-def build_head(task: Task, hidden: int, dropout: float) -> tf_keras.Model:
-    """Builds dropout and dense layer: pooled output float32[batch, hidden] -> logits float32[batch, head_units]."""
-    pooled = tf_keras.Input([hidden], name="pooled_output")
-    dropped = tf_keras.layers.Dropout(dropout, name="dropout")(pooled)
-    # BERT's own initialiser for new layers (Devlin et al. 2019, run_classifier.py).
-    initializer = tf_keras.initializers.TruncatedNormal(stddev=0.02)
-    logits = tf_keras.layers.Dense(task.head_units, kernel_initializer=initializer, name="logits")(dropped)
-    return tf_keras.Model(pooled, logits, name="head")
+class Head(tf.Module):
+    """Dropout and a dense layer: pooled output float32[batch, hidden] -> logits float32[batch, head_units]."""
+
+    def __init__(self, task: Task, hidden: int, dropout: float, seed: int):
+        super().__init__("head")
+        # BERT's own initialiser for new layers (Devlin et al. 2019, run_classifier.py).
+        initial = tf.random.stateless_truncated_normal([hidden, task.head_units], [seed, 0], stddev=0.02, alg="philox")
+        self.kernel = tf.Variable(initial, name="logits/kernel")
+        self.bias = tf.Variable(tf.zeros([task.head_units]), name="logits/bias")
+        self._dropout = dropout
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """What is trained."""
+        return [self.kernel, self.bias]
+
+    def __call__(self, pooled: tf.Tensor, seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Computes the logits, always in float32."""
+        # The run's numbers apart from the encoder's, which have the seed itself.
+        dropout = bert.Dropout(None if seed is None else ~seed, self._dropout)
+        return tf.matmul(dropout(pooled), self.kernel) + self.bias
 
 
-def build_classifier(encoder: tf_keras.layers.Layer, head: tf_keras.Model) -> tf_keras.Model:
-    """Puts the head on the encoder: int32[batch, seq] inputs by name -> logits float32[batch, head_units]."""
-    inputs = _encoder_inputs()
-    return tf_keras.Model(inputs, head(encoder(inputs)["pooled_output"]), name="classifier")
+class Classifier(tf.Module):
+    """The head on the encoder: int32[batch, seq] inputs by name -> logits float32[batch, head_units]."""
+
+    def __init__(self, encoder: Encoder, head: Head):
+        super().__init__("classifier")
+        self.encoder = encoder
+        self.head = head
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """What is trained."""
+        return [*self.encoder.weights, *self.head.weights]
+
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Computes the logits; arguments as in `Encoder`."""
+        return self.head(self.encoder(inputs, seed, dtype), seed)
 
 
 def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) -> tf_keras.optimizers.Optimizer:
@@ -66,8 +121,3 @@ def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) ->
         num_warmup_steps=round(warmup_fraction * steps),
         optimizer_type="adamw",
     )
-
-
-def _encoder_inputs() -> dict[str, tf.Tensor]:
-    """Inputs in the order in which tf-models' networks take them."""
-    return {name: tf_keras.Input([None], dtype=tf.int32, name=name) for name in (WORD_IDS, MASK, TYPE_IDS)}

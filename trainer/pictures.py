@@ -3,7 +3,8 @@
 from typing import Mapping, Sequence
 
 import matplotlib.figure
-import tf_keras
+
+from components.encoder_artifact import EncoderCard
 
 
 def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric: str, file: str) -> None:
@@ -26,49 +27,27 @@ def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric
     figure.savefig(file, dpi=100)
 
 
-def draw_model(model: tf_keras.Model, parameters: Mapping[str, int], file: str) -> None:
-    """Draws the model's layers from input to output, with output shapes and parameters.
+def draw_model(parameters: Mapping[str, int], card: EncoderCard, file: str) -> None:
+    """Draws the model's parts from text to logits, with their outputs' shapes and their weights.
 
     Args:
-      model: a functional model.
-      parameters: layer name -> its weights' element count.
+      parameters: `encoder` and `head` -> the elements of its weights.
+      card: the encoder's.
       file: the PNG to write.
     """
-    rows = _layer_rows(model)
-    figure = matplotlib.figure.Figure(figsize=(3.2 * max(map(len, rows)), 1.1 * len(rows)), layout="constrained")
+    boxes = (
+        "text\nstring [batch]",
+        f"tokens\nint32 [batch, longest]\nvocabulary of {card.vocabulary:,}",
+        f"encoder\nfloat32 [batch, {card.hidden}]\n{card.layers} layers, {parameters['encoder']:,} weights",
+        f"dropout, dense\nlogits float32 [batch, units]\n{parameters['head']:,} weights",
+    )
+    figure = matplotlib.figure.Figure(figsize=(3.2, 1.3 * len(boxes)), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(-0.5, max(map(len, rows)) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(-0.5, 0.5), ylim=(len(boxes) - 0.5, -0.5))
     axes.axis("off")
-    centres = {
-        layer: (i + (max(map(len, rows)) - len(row)) / 2, y)
-        for y, row in enumerate(rows)
-        for i, layer in enumerate(row)
-    }
     box = {"boxstyle": "round,pad=0.5", "facecolor": "#e8eef7", "edgecolor": "#4a6fa5"}
-    for layer, centre in centres.items():
-        for source in _sources(layer):
-            axes.annotate("", centre, centres[source], arrowprops={"arrowstyle": "->", "shrinkB": 22}, zorder=1)
-        count = parameters.get(layer.name, 0)
-        text = f"{layer.name}\n{layer.output_shape if not isinstance(layer.output_shape, dict) else ''}"
-        axes.text(
-            *centre,
-            text.strip() + (f"\n{count:,} weights" if count else ""),
-            ha="center",
-            va="center",
-            bbox=box,
-            zorder=2,
-        )
+    for y, text in enumerate(boxes):
+        if y:
+            axes.annotate("", (0, y), (0, y - 1), arrowprops={"arrowstyle": "->", "shrinkB": 26}, zorder=1)
+        axes.text(0, y, text, ha="center", va="center", bbox=box, zorder=2)
     figure.savefig(file, dpi=100)
-
-
-def _sources(layer: tf_keras.layers.Layer) -> list[tf_keras.layers.Layer]:
-    inbound = layer.inbound_nodes[0].inbound_layers if layer.inbound_nodes else []
-    return inbound if isinstance(inbound, list) else [inbound]
-
-
-def _layer_rows(model: tf_keras.Model) -> list[list[tf_keras.layers.Layer]]:
-    """Layers by depth: a layer stands one row below the lowest of its sources."""
-    depth: dict[tf_keras.layers.Layer, int] = {}
-    for layer in model.layers:
-        depth[layer] = 1 + max((depth[source] for source in _sources(layer)), default=-1)
-    return [[layer for layer in model.layers if depth[layer] == row] for row in range(max(depth.values()) + 1)]

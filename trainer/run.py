@@ -1,8 +1,8 @@
-"""`run_fn`: fine-tunes or trains on top of the encoder, keeps the best epoch, exports."""
+"""`run_fn`: trains the classifier, in this process or in several, and exports the best epoch's model."""
 
 import dataclasses
+import logging
 import os
-import tempfile
 import time
 from typing import Any, Mapping, Sequence
 
@@ -12,222 +12,299 @@ import tf_keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components import encoder_artifact
-from pipeline import progress
 from pipeline.config import TrainerConfig
+from pipeline.errors import UserError
 from schema.task import Task, task_from_json
-from trainer import batches, export, model, model_card, model_run, pictures, tracing
-from trainer.reviews import Reviews, read_reviews
+from trainer import (
+    batches,
+    checkpoints,
+    distribution,
+    export,
+    gpu,
+    launcher,
+    loop,
+    model,
+    model_card,
+    model_run,
+    pictures,
+    pooled,
+    precision,
+    reviews,
+    tracing,
+)
 
-# Dev rows whose answers ServingValidator holds the served model against.
-GOLDEN_ROWS = 64
-
-# Rows a batch where nothing is learned: more is no faster on two cores and costs memory.
-EVALUATION_BATCH = 128
+# What changes how fast a result comes, not what it is: a training goes on from a checkpoint made under another value.
+_NO_PART_OF_THE_RESULT = {"workers", "device", "xla", "checkpoint_seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
-    """A split ready for batches: tokens, labels, and texts for the golden answers."""
+class Job:
+    """A training as worker processes get it; JSON values only.
 
-    reviews: Reviews
-    tokens: batches.Tokens
+    Attributes:
+      train_files: patterns of the train split's files.
+      eval_files: the dev split's.
+      base_model: the encoder's folder.
+      serving_model_dir: where the exported model goes.
+      model_run_dir: where `trainer.model_run`'s files go.
+      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card) and `checkpoints` (a folder
+        that outlives this execution and that all workers share).
+    """
+
+    train_files: Sequence[str]
+    eval_files: Sequence[str]
+    base_model: str
+    serving_model_dir: str
+    model_run_dir: str
+    custom_config: Mapping[str, Any]
 
     @property
-    def labels(self) -> np.ndarray:
-        """int64[n], class of each review."""
-        return self.reviews.labels
+    def config(self) -> TrainerConfig:
+        """How to train."""
+        return TrainerConfig.model_validate(self.custom_config["trainer"])
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return task_from_json(self.custom_config["task"])
 
 
-class ProgressLog(tf_keras.callbacks.Callback):
-    """Reports the epoch's progress about once a second, and clocks training apart from evaluation."""
+@dataclasses.dataclass(frozen=True)
+class Reviews:
+    """Both splits, and the encoder's own tokenisation."""
 
-    def __init__(self, epochs: int, steps: int, batch_size: int, metric: str):
-        super().__init__()
-        self._epochs, self._steps, self._batch_size, self._metric = epochs, steps, batch_size, metric
-        self._epoch = 0
-        self._started = self._reported = 0.0
-        self.epoch_seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch, self._started = epoch, time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.monotonic()
-        if batch + 1 == self._steps:
-            self.epoch_seconds.append(now - self._started)
-        elif now - self._reported < 1.0:
-            return
-        self._reported = now
-        self._report(batch + 1, logs, ("loss", self._metric), (batch + 1) * self._batch_size / (now - self._started))
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        names = ("loss", self._metric, "val_loss", f"val_{self._metric}")
-        self._report(self._steps, logs, names, self._steps * self._batch_size / self.epoch_seconds[-1])
-
-    def _report(self, step: int, logs: Any, names: Sequence[str], examples_per_s: float) -> None:
-        progress.report(
-            f"epoch {self._epoch + 1}/{self._epochs}",
-            self._epoch * self._steps + step,
-            self._epochs * self._steps,
-            **{name.replace("val_", "dev_"): float(logs[name]) for name in names},
-            examples_per_s=examples_per_s,
-        )
+    preprocess: Any
+    train: reviews.Split
+    dev: reviews.Split
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports; the stock Trainer's entry point.
 
     Args:
-      fn_args: `train_files` and `eval_files` are the train and dev splits, `base_model` the encoder
-        artifact's folder; `custom_config` holds `trainer` (TrainerConfig), `task` and `data` (for the model's card).
+      fn_args: has what `Job` holds, under the same names.
+    """
+    job = Job(**{field.name: getattr(fn_args, field.name) for field in dataclasses.fields(Job)})
+    # A scheduler that sets TF_CONFIG has started the workers itself, of which this is one.
+    if job.config.workers == 1 or "TF_CONFIG" in os.environ:
+        train(dataclasses.asdict(job))
+        return
+    logs = os.path.join(job.custom_config["checkpoints"], "logs")
+    processes = launcher.LocalProcesses(gpus=_gpu_names(job.config.device))
+    processes.launch(launcher.Job("trainer.run.train", dataclasses.asdict(job), logs), job.config.workers)
+
+
+def train(arguments: Mapping[str, Any]) -> None:
+    """Does one worker's part of a training; worker 0 exports the model.
+
+    Args:
+      arguments: a `Job` as a mapping.
     """
     started = time.monotonic()
-    config = TrainerConfig.model_validate(fn_args.custom_config["trainer"])
-    task = task_from_json(fn_args.custom_config["task"])
-    tf_keras.utils.set_random_seed(config.seed)
+    job = Job(**arguments)
+    gpus = gpu.visible_gpus(job.config.device)
+    strategy = distribution.choose_strategy(gpus)
+    # For what a SavedModel draws that is trained as it is; all else has seeds of its own.
+    tf_keras.utils.set_random_seed(job.config.seed)
     with tracing.libraries_as_written():
-        figures, golden, classifier = _train_and_export(fn_args, config, task)
-    figures = dataclasses.replace(figures, seconds=time.monotonic() - started)
-    _write_model_run(fn_args.model_run_dir, figures, golden, classifier, task)
+        _train(job, strategy, gpus, started)
 
 
-def _train_and_export(
-    fn_args: FnArgs, config: TrainerConfig, task: Task
-) -> tuple[model_run.TrainingFigures, model_run.GoldenAnswers, tf_keras.Model]:
-    preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(fn_args.base_model))
-    train, dev = (_load(files, preprocess, config.max_length) for files in (fn_args.train_files, fn_args.eval_files))
-    encoder = model.load_encoder(encoder_artifact.encoder_dir(fn_args.base_model), config.mode == "fine_tune")
-    hidden = encoder_artifact.read(fn_args.base_model).hidden
-    head = model.build_head(task, hidden, config.dropout)
-    classifier = model.build_classifier(encoder, head)
-
-    figures = train_and_evaluate(config, task, encoder, head, classifier, train, dev, fn_args.model_run_dir)
-    golden = golden_answers(classifier, task, dev)
-    export.export(fn_args.serving_model_dir, export.ServedClassifier(preprocess, classifier, task, config.max_length))
-    model_card.write(fn_args.serving_model_dir, model_card.ModelCard(task, fn_args.custom_config["data"]))
-    return figures, golden, classifier
+def _gpu_names(device: str) -> list[str]:
+    """The GPUs that local workers share, as `CUDA_VISIBLE_DEVICES` calls them."""
+    count = len(gpu.visible_gpus(device))
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",")[:count] if named else [str(i) for i in range(count)]
 
 
-def train_and_evaluate(
+def _train(
+    job: Job, strategy: tf.distribute.Strategy, gpus: Sequence[tf.config.PhysicalDevice], started: float
+) -> None:
+    config, read = job.config, _read(job)
+    classifier = _build_classifier(job, strategy)
+    trained = classifier if config.mode == "fine_tune" else classifier.head
+    with strategy.scope():
+        optimizer = _build_optimizer(config, len(read.train.labels), trained.weights)
+    dtype = _precision(config, classifier.encoder, strategy, gpus)
+    if dtype == tf.float16:
+        with strategy.scope():
+            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+    xla = bool(gpus) and config.xla == "auto" or config.xla is True
+    store = _checkpoints(job, read, strategy, optimizer, trained.weights)
+    train_data, dev_data = _data(config, classifier.encoder, read, store.folder, strategy)
+    steps = loop.Steps(strategy, job.task, trained, optimizer, config.seed, dtype, xla)
+    widths = _widths(config, read) if xla or gpus else []
+    result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
+    if distribution.worker(strategy) == 0:
+        _finish(job, read, strategy, classifier, store, result, widths, started)
+    distribution.wait_for_all(strategy)
+
+
+def _read(job: Job) -> Reviews:
+    preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(job.base_model))
+    train_split, dev_split = (
+        reviews.read_split(files, preprocess, job.config.max_length, name)
+        for files, name in ((job.train_files, "train"), (job.eval_files, "dev"))
+    )
+    return Reviews(preprocess, train_split, dev_split)
+
+
+def _build_classifier(job: Job, strategy: tf.distribute.Strategy) -> model.Classifier:
+    encoder = model.load_encoder(encoder_artifact.encoder_dir(job.base_model), strategy)
+    hidden = encoder_artifact.read(job.base_model).hidden
+    with strategy.scope():
+        return model.Classifier(encoder, model.Head(job.task, hidden, job.config.dropout, job.config.seed))
+
+
+def _build_optimizer(config: TrainerConfig, rows: int, weights: Sequence[tf.Variable]) -> tf_keras.optimizers.Optimizer:
+    steps = config.epochs * -(-rows // config.batch_size)
+    optimizer = model.build_optimizer(config.learning_rate, steps, config.warmup_fraction)
+    # Now, not in the first step: what a checkpoint holds can only be compared with variables that exist.
+    optimizer._create_all_weights(weights)
+    return optimizer
+
+
+def _precision(
     config: TrainerConfig,
-    task: Task,
-    encoder: tf_keras.layers.Layer,
-    head: tf_keras.Model,
-    classifier: tf_keras.Model,
-    train: Split,
-    dev: Split,
-    run_dir: str,
-) -> model_run.TrainingFigures:
-    """Trains for all epochs and leaves the weights of the best one (by dev metric) in the model.
+    encoder: model.Encoder,
+    strategy: tf.distribute.Strategy,
+    gpus: Sequence[tf.config.PhysicalDevice],
+) -> tf.DType:
+    """The type to multiply in: the same on all workers.
 
-    In `feature_based` mode the encoder is frozen: its pooled outputs are computed once, and the head
-    alone is trained on them.
+    Raises:
+      UserError: the encoder can't be trained in the one that is asked for.
     """
-    epochs = [
-        batches.epoch_batches(train.tokens.lengths, config.batch_size, config.seed, epoch)
+    if isinstance(encoder, model.SavedEncoder) or config.mode == "feature_based":
+        if config.precision not in ("auto", "float32"):
+            raise UserError(
+                f"trainer.precision = {config.precision}: an encoder that is frozen, or no BERT that can be rebuilt, "
+                "computes in float32; should be float32 or auto"
+            )
+        return tf.float32
+    dtype = precision.choose(config.precision, gpus)
+    return dtype if distribution.agreed(strategy, dtype.as_datatype_enum) else tf.float32
+
+
+def _checkpoints(
+    job: Job,
+    read: Reviews,
+    strategy: tf.distribute.Strategy,
+    optimizer: tf_keras.optimizers.Optimizer,
+    weights: Sequence[tf.Variable],
+) -> checkpoints.Checkpoints:
+    """The checkpoints of the training that these rows, this encoder and this configuration make."""
+    root, writes = job.custom_config["checkpoints"], distribution.worker(strategy) == 0
+    key = checkpoints.training_key(
+        job.config.model_dump(exclude=_NO_PART_OF_THE_RESULT),
+        dataclasses.asdict(job.task),
+        dict(encoder_artifact.read(job.base_model).sha256),
+        [read.train.digest, read.dev.digest],
+    )
+    if writes:
+        checkpoints.remove_abandoned(root, key)
+    trackables = {"weights": list(weights), "optimizer": optimizer}
+    return checkpoints.Checkpoints(os.path.join(root, key), trackables, weights, writes)
+
+
+def _data(
+    config: TrainerConfig, encoder: model.Encoder, read: Reviews, folder: str, strategy: tf.distribute.Strategy
+) -> list[loop.Data]:
+    """Train and dev as the model takes them: tokens, or for a frozen encoder what it makes of them."""
+    made = []
+    for split, name in ((read.train, "train"), (read.dev, "dev")):
+        if config.mode == "feature_based":
+            inputs = batches.feature_inputs(pooled.pooled_outputs(encoder, split.tokens, folder, name, strategy))
+        else:
+            inputs = batches.token_inputs(split.tokens)
+        made.append(loop.Data(inputs, split.labels, split.tokens.lengths))
+    return made
+
+
+def _widths(config: TrainerConfig, read: Reviews) -> list[int]:
+    """The widths of all batches, the longest dev row's among them."""
+    lengths = read.train.tokens.lengths
+    first_epoch = batches.epoch_batches(lengths, config.batch_size, config.seed, 0)
+    widths = batches.choose_widths(lengths, first_epoch, batches.LEAST_REAL_SHARE)
+    return [*widths[:-1], max(widths[-1], int(read.dev.tokens.lengths.max(initial=0)))]
+
+
+def _finish(
+    job: Job,
+    read: Reviews,
+    strategy: tf.distribute.Strategy,
+    classifier: model.Classifier,
+    store: checkpoints.Checkpoints,
+    result: loop.Trained,
+    widths: Sequence[int],
+    started: float,
+) -> None:
+    """Exports the best epoch's model and writes all that a training leaves; its checkpoints go last."""
+    if strategy.num_replicas_in_sync > 1:
+        # Mirrored variables can only be exported by all workers together.
+        classifier = _build_classifier(job, tf.distribute.get_strategy())
+    trained = classifier if job.config.mode == "fine_tune" else classifier.head
+    store.restore_best(result.best_step, trained.weights)
+    golden = golden_answers(classifier, job.task, read.dev)
+    served = export.ServedClassifier(read.preprocess, classifier, job.task, job.config.max_length)
+    export.export(job.serving_model_dir, served)
+    model_card.write(job.serving_model_dir, model_card.ModelCard(job.task, job.custom_config["data"]))
+    figures = _figures(job.config, read, result, widths, time.monotonic() - started)
+    _write_model_run(job, figures, golden, classifier)
+    store.remove()
+
+
+def _figures(
+    config: TrainerConfig, read: Reviews, result: loop.Trained, widths: Sequence[int], seconds: float
+) -> model_run.TrainingFigures:
+    lengths = read.train.tokens.lengths
+    all_batches = (
+        rows
         for epoch in range(config.epochs)
-    ]
-    dev_epoch = [batches.sorted_batches(dev.tokens.lengths, EVALUATION_BATCH)]
-    if config.mode == "feature_based":
-        trained = head
-        train_set, dev_set = (
-            batches.feature_dataset(_pooled_outputs(encoder, split, name), split.labels, order)
-            for split, name, order in ((train, "train", epochs), (dev, "dev", dev_epoch))
-        )
-    else:
-        trained = classifier
-        train_set, dev_set = (
-            batches.token_dataset(split.tokens, split.labels, order)
-            for split, order in ((train, epochs), (dev, dev_epoch))
-        )
-    history, seconds = _fit(config, task, trained, train_set, dev_set, len(epochs[0]), run_dir)
-    metric = task.training_metrics()[0].name
+        for rows in batches.epoch_batches(lengths, config.batch_size, config.seed, epoch)
+    )
     return model_run.TrainingFigures(
-        examples_per_s=len(train.labels) * config.epochs / seconds,
-        padding_share=batches.padding_share(train.tokens.lengths, [rows for epoch in epochs for rows in epoch]),
+        examples_per_s=result.examples_per_s,
+        padding_share=batches.padding_share(lengths, all_batches, widths),
         seconds=seconds,
-        best_epoch=1 + int(np.argmax([row[f"dev_{metric}"] for row in history])),
-        history=history,
+        best_epoch=result.best_epoch,
+        history=result.history,
     )
 
 
-def golden_answers(classifier: tf_keras.Model, task: Task, dev: Split) -> model_run.GoldenAnswers:
+def golden_answers(classifier: model.Classifier, task: Task, dev: reviews.Split) -> model_run.GoldenAnswers:
     """Asks the model in this process for the served outputs of some dev rows."""
-    rows = np.arange(min(GOLDEN_ROWS, len(dev.labels)))
-    outputs = task.served_outputs(classifier(dev.tokens.padded(rows), training=False))
+    rows = np.arange(len(dev.first_texts))
+    # In plain float32, as a model server on any device may be asked to agree with it: a GPU's own is TF32.
+    with tf.device("/CPU:0"):
+        outputs = task.served_outputs(classifier(dev.tokens.padded(rows)))
     return model_run.GoldenAnswers(
-        text=[dev.reviews.texts[row].decode("utf-8") for row in rows],
+        text=[text.decode("utf-8") for text in dev.first_texts],
         outputs={name: value.numpy().tolist() for name, value in outputs.items()},
     )
 
 
-def _load(patterns: Sequence[str], preprocess: Any, max_length: int) -> Split:
-    reviews = read_reviews(patterns)
-    return Split(reviews, batches.tokenise(preprocess, reviews.texts, max_length))
-
-
-def _pooled_outputs(encoder: tf_keras.layers.Layer, split: Split, name: str) -> np.ndarray:
-    """Returns float32[n, hidden], the frozen encoder's pooled output of every row."""
-    pooled = {}
-    order = batches.sorted_batches(split.tokens.lengths, EVALUATION_BATCH)
-    call = tf.function(lambda inputs: encoder(inputs, training=False)["pooled_output"], reduce_retracing=True)
-    for done, rows in enumerate(order, 1):
-        inputs = {key: tf.constant(value) for key, value in split.tokens.padded(rows).items()}
-        pooled.update(zip(rows.tolist(), call(inputs).numpy(), strict=True))
-        progress.report(f"encoding {name}", done, len(order))
-    return np.stack([pooled[row] for row in range(len(split.labels))])
-
-
-def _fit(
-    config: TrainerConfig,
-    task: Task,
-    trained: tf_keras.Model,
-    train_set: tf.data.Dataset,
-    dev_set: tf.data.Dataset,
-    steps: int,
-    run_dir: str,
-) -> tuple[list[dict[str, float]], float]:
-    """Runs Keras' own loop; returns the history by epoch and the seconds spent on training steps."""
-    metrics = task.training_metrics()
-    metric = metrics[0].name
-    optimizer = model.build_optimizer(config.learning_rate, steps * config.epochs, config.warmup_fraction)
-    trained.compile(optimizer, task.loss(), metrics)
-    log = ProgressLog(config.epochs, steps, config.batch_size, metric)
-    with tempfile.TemporaryDirectory() as folder:
-        best = os.path.join(folder, "best")
-        keep_best = tf_keras.callbacks.ModelCheckpoint(
-            best, monitor=f"val_{metric}", mode="max", save_best_only=True, save_weights_only=True
-        )
-        board = tf_keras.callbacks.TensorBoard(os.path.join(run_dir, model_run.LOGS_DIR), write_graph=False)
-        fitted = trained.fit(
-            train_set,
-            validation_data=dev_set,
-            epochs=config.epochs,
-            steps_per_epoch=steps,
-            callbacks=[log, keep_best, board],
-            verbose=0,
-        )
-        trained.load_weights(best).expect_partial()
-    return _history(fitted.history), sum(log.epoch_seconds)
-
-
-def _history(columns: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
-    """Keras' columns as one mapping an epoch, `val_` spelled `dev_`."""
-    rows = zip(*columns.values(), strict=True)
-    names = [name.replace("val_", "dev_") for name in columns]
-    return [{"epoch": epoch, **dict(zip(names, row, strict=True))} for epoch, row in enumerate(rows, 1)]
-
-
 def _write_model_run(
-    folder: str,
-    figures: model_run.TrainingFigures,
-    golden: model_run.GoldenAnswers,
-    classifier: tf_keras.Model,
-    task: Task,
+    job: Job, figures: model_run.TrainingFigures, golden: model_run.GoldenAnswers, classifier: model.Classifier
 ) -> None:
+    folder = job.model_run_dir
+    os.makedirs(folder, exist_ok=True)
     model_run.write_json(folder, model_run.TRAINING_FILE, figures)
     model_run.write_json(folder, model_run.GOLDEN_FILE, golden)
-    metric = task.training_metrics()[0].name
-    pictures.draw_history(figures.history, figures.best_epoch, metric, os.path.join(folder, model_run.HISTORY_PICTURE))
-    parameters = {layer.name: sum(tf.size(w).numpy() for w in layer.weights) for layer in classifier.layers}
-    pictures.draw_model(classifier, parameters, os.path.join(folder, model_run.MODEL_PICTURE))
+    pictures.draw_history(
+        figures.history, figures.best_epoch, job.task.training_metric, os.path.join(folder, model_run.HISTORY_PICTURE)
+    )
+    parts = {part.name: sum(int(tf.size(w)) for w in part.weights) for part in (classifier.encoder, classifier.head)}
+    pictures.draw_model(parts, encoder_artifact.read(job.base_model), os.path.join(folder, model_run.MODEL_PICTURE))
+    _write_board(os.path.join(folder, model_run.LOGS_DIR), figures.history)
+    logging.info("trained in %.0f s", figures.seconds)
+
+
+def _write_board(folder: str, history: Sequence[Mapping[str, float]]) -> None:
+    """Writes the history for TensorBoard, train and dev as two runs of it."""
+    for run, prefix in (("train", ""), ("dev", "dev_")):
+        with tf.summary.create_file_writer(os.path.join(folder, run)).as_default():
+            for row in history:
+                names = [name for name in row if name.startswith("dev_") == bool(prefix) and name != "epoch"]
+                for name in names:
+                    tf.summary.scalar(f"epoch_{name.removeprefix('dev_')}", row[name], row["epoch"])

@@ -39,7 +39,7 @@ class Executor(base_executor.BaseExecutor):
         """
         config = PretrainConfig.model_validate_json(exec_properties[CONFIG])
         split = artifact_utils.get_split_uri(input_dict[EXAMPLES], features.TRAIN_SPLIT)
-        texts = reviews.read_reviews([os.path.join(split, "*")]).texts
+        texts = reviews.read_texts([os.path.join(split, "*")])
         with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             pretrain.make_encoder(texts, config, folder)
             handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"

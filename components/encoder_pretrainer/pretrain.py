@@ -21,6 +21,7 @@ from pipeline import progress
 from pipeline.config import PretrainConfig
 from pipeline.errors import UserError
 from trainer import batches, tracing
+from trainer.tokens import WORD_IDS, Tokens, tokenise
 
 _STAGE = "pre-training"
 _REPORT_INTERVAL_S = 1.0
@@ -62,7 +63,7 @@ def make_encoder(texts: Sequence[bytes], config: PretrainConfig, folder: str) ->
         _export_preprocess(file, config, encoder_artifact.preprocess_dir(folder))
         pretrainer = build(config, len(pieces))
         preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
-        losses = train(pretrainer, batches.tokenise(preprocess, texts, config.max_length), config)
+        losses = train(pretrainer, tokenise(preprocess, texts, config.max_length), config)
         _export_encoder(pretrainer.encoder_network, file, config, encoder_artifact.encoder_dir(folder))
     return losses
 
@@ -84,7 +85,7 @@ def build(config: PretrainConfig, pieces: int) -> models.BertPretrainerV2:
     return models.BertPretrainerV2(network, mlm_activation=activation)
 
 
-def train(pretrainer: models.BertPretrainerV2, tokens: batches.Tokens, config: PretrainConfig) -> np.ndarray:
+def train(pretrainer: models.BertPretrainerV2, tokens: Tokens, config: PretrainConfig) -> np.ndarray:
     """Trains a model to guess hidden tokens.
 
     Args:
@@ -101,8 +102,8 @@ def train(pretrainer: models.BertPretrainerV2, tokens: batches.Tokens, config: P
     losses, reported_at = [], time.monotonic()
     for rows in itertools.islice(_row_batches(tokens.lengths, config), config.steps):
         inputs = tokens.padded(rows)
-        masked = masking.mask_tokens(inputs[batches.WORD_IDS], pieces, generator)
-        inputs |= {batches.WORD_IDS: masked.word_ids, _POSITIONS: masked.positions}
+        masked = masking.mask_tokens(inputs[WORD_IDS], pieces, generator)
+        inputs |= {WORD_IDS: masked.word_ids, _POSITIONS: masked.positions}
         losses.append(step(inputs, masked.labels, masked.weights))
         if time.monotonic() - reported_at >= _REPORT_INTERVAL_S:
             progress.report(_STAGE, len(losses), config.steps, loss=float(losses[-1]))

@@ -20,7 +20,8 @@ from components.encoder_pretrainer.component import EncoderPretrainer
 from pipeline.config import PretrainConfig
 from pipeline.errors import UserError
 from tests import encoders
-from trainer import batches, tracing
+from trainer import tracing
+from trainer.tokens import Tokens
 
 TEXTS = [text.encode() for text in encoders.TEXTS]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -145,8 +146,8 @@ TINY = PretrainConfig(
 
 def tokens_of(rows):
     word_ids = np.concatenate([np.array([2, *row, 3], np.int32) for row in rows])
-    starts = np.concatenate([[0], np.cumsum([len(row) + 2 for row in rows])])
-    return batches.Tokens(word_ids, np.zeros_like(word_ids), starts)
+    lengths = np.array([len(row) + 2 for row in rows])
+    return Tokens(word_ids, np.zeros_like(word_ids), np.cumsum(lengths) - lengths, lengths)
 
 
 # Each token says which ones its neighbours are.

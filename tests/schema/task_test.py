@@ -36,11 +36,11 @@ def test_predictions_give_the_probability_of_the_named_label():
 
 
 def test_loss_and_metric_are_on_logits():
-    labels, logits = np.array([[0], [1]]), np.array([[-1.0], [1.0]])
-    assert float(TASK.loss()(labels, logits)) == pytest.approx(math.log1p(math.exp(-1)), rel=1e-5)
-    metric = TASK.training_metrics()[0]
-    metric.update_state([[0], [1], [1]], [[-0.1], [0.1], [-0.1]])
-    assert float(metric.result()) == pytest.approx(2 / 3)
+    losses = TASK.example_losses(np.array([0, 1]), np.array([[-1.0], [1.0]], np.float32))
+    np.testing.assert_allclose(losses, [math.log1p(math.exp(-1))] * 2, rtol=1e-5)
+    scores = TASK.example_scores(tf.constant([0, 1, 1]), tf.constant([[-0.1], [0.1], [-0.1]]))
+    assert scores.numpy().tolist() == [1.0, 1.0, 0.0]
+    assert TASK.training_metric == "accuracy"
 
 
 def test_every_gated_metric_is_evaluated():

@@ -1,20 +1,17 @@
 """Batches: every row once, like lengths together, padding where the mask says so."""
 
+import itertools
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer import batches
+from trainer.tokens import MASK, WORD_IDS, Tokens
 
 LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=300).map(np.array)
-
-
-def _tokens(lengths):
-    total = int(np.sum(lengths))
-    return batches.Tokens(
-        np.arange(1, total + 1, dtype=np.int32), np.zeros(total, np.int32), np.concatenate([[0], np.cumsum(lengths)])
-    )
 
 
 @given(LENGTHS, st.integers(1, 50), st.integers(0, 5), st.integers(0, 5))
@@ -60,26 +57,97 @@ def test_reviews_like_nsmcs_leave_under_six_percent_of_padding():
     assert batches.padding_share(lengths, batches.epoch_batches(lengths, 32, 0, 0)) < 0.06
 
 
-@settings(max_examples=50)
-@given(LENGTHS, st.data())
-def test_padded_rows_are_the_tokens_then_zeros(lengths, data):
-    tokens = _tokens(lengths)
-    rows = np.array(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=20)))
-    padded = tokens.padded(rows)
-    assert {array.dtype for array in padded.values()} == {np.dtype(np.int32)}
-    assert padded[batches.WORD_IDS].shape == (len(rows), lengths[rows].max())
-    for i, row in enumerate(rows):
-        n = lengths[row]
-        assert padded[batches.MASK][i].tolist() == [1] * n + [0] * (padded[batches.MASK].shape[1] - n)
-        assert (
-            padded[batches.WORD_IDS][i, :n].tolist()
-            == tokens.word_ids[tokens.starts[row] : tokens.starts[row + 1]].tolist()
+@given(LENGTHS, st.integers(1, 20), st.integers(0, 3), st.data())
+def test_endless_batches_go_on_from_any_step(lengths, batch_size, seed, data):
+    steps = -(-len(lengths) // batch_size)
+    first = data.draw(st.integers(0, 3 * steps))
+    whole = [rows for epoch in range(5) for rows in batches.epoch_batches(lengths, batch_size, seed, epoch)]
+    found = itertools.islice(batches.endless_batches(lengths, batch_size, seed, first, steps), steps)
+    for rows, expected in zip(found, whole[first:], strict=False):
+        np.testing.assert_array_equal(rows, expected)
+
+
+@given(LENGTHS, st.integers(1, 20), st.floats(0, 1))
+def test_chosen_widths_hold_every_batch_and_reach_the_share_or_the_most(lengths, batch_size, share):
+    plan = batches.epoch_batches(lengths, batch_size, 0, 0)
+    widths = batches.choose_widths(lengths, plan, share)
+    assert widths == sorted(set(widths)) and widths[-1] == lengths.max()
+    assert len(widths) <= batches.MOST_WIDTHS
+    longest = {int(lengths[rows].max()) for rows in plan}
+    reached = 1 - batches.padding_share(lengths, plan, widths)
+    best = 1 - batches.padding_share(lengths, plan)
+    assert reached >= share or reached == pytest.approx(best) or len(widths) == batches.MOST_WIDTHS
+    assert longest >= set(widths)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=12).map(np.array), st.integers(1, 4))
+def test_no_other_choice_of_as_many_widths_pads_less(lengths, number):
+    plan = [np.array([row]) for row in range(len(lengths))]
+    longest, counts = np.unique(lengths, return_counts=True)
+    number = min(number, len(longest))
+    widths, computed = list(itertools.islice(batches._best_widths(longest, counts), number))[-1]
+    assert computed == sum(batches.width_of(int(length), widths) for length in lengths)
+    for others in itertools.combinations(longest[:-1].tolist(), number - 1):
+        assert batches.padding_share(lengths, plan, widths) <= batches.padding_share(
+            lengths, plan, [*others, int(longest[-1])]
         )
-        assert not padded[batches.WORD_IDS][i, n:].any()
 
 
-def test_a_token_dataset_yields_the_epochs_batches_in_order():
+def test_the_docstrings_widths():
+    lengths = np.array([4, 5, 20])
+    plan = [np.array([row]) for row in range(3)]
+    assert batches.choose_widths(lengths, plan, 0.9) == [5, 20]
+    assert batches.choose_widths(lengths, plan, 1.0) == [4, 5, 20]
+
+
+def test_reviews_like_nsmcs_reach_85_percent_with_a_few_widths():
+    lengths = np.clip(np.random.default_rng(0).lognormal(2.8, 0.65, 14000).astype(int), 3, 128)
+    plan = batches.epoch_batches(lengths, 32, 0, 0)
+    widths = batches.choose_widths(lengths, plan, batches.LEAST_REAL_SHARE)
+    assert len(widths) <= 12
+    for epoch in range(3):
+        assert batches.padding_share(lengths, batches.epoch_batches(lengths, 32, 0, epoch), widths) < 0.15
+
+
+def _elements(workers, local_replicas, count, rows, **arguments):
+    """The elements of each worker's dataset for one global batch, `rows`, given again and again."""
     lengths = np.array([2, 3, 4])
-    dataset = batches.token_dataset(_tokens(lengths), np.array([0, 1, 1]), [[np.array([2]), np.array([0, 1])]])
-    found = [(inputs[batches.MASK].numpy().sum(axis=1).tolist(), labels.numpy().tolist()) for inputs, labels in dataset]
-    assert found == [([4], [[1]]), ([2, 3], [[0], [1]])]
+    ids = np.arange(1, 10, dtype=np.int32)
+    tokens = Tokens(ids, np.zeros(9, np.uint8), np.array([0, 2, 5]), lengths)
+    found = []
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, workers * local_replicas)
+        made = batches.dataset(
+            batches.token_inputs(tokens),
+            np.array([0, 1, 1]),
+            lengths,
+            lambda: itertools.repeat(rows),
+            context,
+            **arguments,
+        )
+        found.append(list(made.take(count).as_numpy_iterator()))
+    return found
+
+
+def test_a_dataset_yields_batches_with_labels_weights_and_the_number_of_rows():
+    (((inputs, labels, weights, rows),),) = _elements(1, 1, 1, np.array([2, 0]))
+    assert inputs[WORD_IDS].tolist() == [[6, 7, 8, 9], [1, 2, 0, 0]]
+    assert inputs[MASK].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert (labels.tolist(), weights.tolist(), rows) == ([1, 0], [1, 1], 2)
+
+
+@pytest.mark.parametrize(("workers", "local_replicas"), [(1, 2), (2, 1), (2, 2), (1, 3)])
+def test_replicas_share_a_batch_without_loss_or_repetition(workers, local_replicas):
+    found = _elements(workers, local_replicas, local_replicas, np.array([2, 0, 1]))
+    elements = [element for worker in found for element in worker]
+    assert len(elements) == workers * local_replicas
+    shared = [int(row[0]) for inputs, _, weights, _ in elements for row in inputs[WORD_IDS][weights > 0]]
+    assert shared == [6, 1, 3]
+    assert all(rows == 3 and len(labels) >= 1 for _, labels, _, rows in elements)
+
+
+def test_static_shapes_fill_up_rows_and_columns():
+    elements = _elements(1, 2, 2, np.array([0, 1, 2]), widths=[3, 5], replica_rows=3)[0]
+    assert {inputs[WORD_IDS].shape for inputs, *_ in elements} == {(3, 5)}
+    assert [weights.tolist() for _, _, weights, _ in elements] == [[1, 1, 0], [1, 0, 0]]

@@ -6,7 +6,6 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_hub as hub
 import tensorflow_text  # noqa: F401  Registers the exported model's ops.
 from tfx.components.trainer import executor
 from tfx.proto import trainer_pb2
@@ -15,11 +14,11 @@ from tfx.utils import path_utils, proto_utils
 
 from pipeline.config import TrainerConfig
 from schema import features
-from schema.task import task_from_json
 from tests import encoders
-from trainer import batches, model_card, model_run, reviews, run
-from trainer.batches import MASK, TYPE_IDS, WORD_IDS
-from trainer.model import build_head, load_encoder
+from trainer import model_card, model_run, reviews
+from trainer.bert import Bert
+from trainer.model import SavedEncoder, load_encoder
+from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
 DATA = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8"}
@@ -64,7 +63,9 @@ def train(folder, rows=ROWS, shards=1, **config):
             "train_args": proto_utils.proto_to_json(trainer_pb2.TrainArgs(splits=["train"])),
             "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=["dev"])),
             "run_fn": "trainer.run.run_fn",
-            "custom_config": json.dumps({"trainer": settings.model_dump(), "task": TASK, "data": DATA}),
+            "custom_config": json.dumps(
+                {"trainer": settings.model_dump(), "task": TASK, "data": DATA, "checkpoints": f"{folder}/checkpoints"}
+            ),
         },
     )
     return path_utils.serving_model_dir(model.uri), run.uri
@@ -94,22 +95,6 @@ def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(
     assert best == max(row["dev_accuracy"] for row in training.history)
     right = [label == ("재미" in text) for text, label in zip(golden.text, golden.outputs["label"], strict=True)]
     assert np.mean(right) == pytest.approx(best)
-
-
-def test_the_weights_of_the_best_epoch_are_kept_not_the_lasts(tmp_path):
-    features_ = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
-    labels = (features_[:, 0] > 0).astype(np.int64)
-    rows = [np.arange(64)]
-    # On dev the labels are swapped: the more is learned, the worse.
-    train_set = batches.feature_dataset(features_, labels, [rows] * 6)
-    dev_set = batches.feature_dataset(features_, 1 - labels, [rows])
-    task = task_from_json(TASK)
-    head = build_head(task, 4, dropout=0.0)
-    config = TrainerConfig(epochs=6, learning_rate=0.3)
-    history, _ = run._fit(config, task, head, train_set, dev_set, 1, str(tmp_path))
-    accuracy = [row["dev_accuracy"] for row in history]
-    assert max(accuracy) > accuracy[-1]
-    assert np.mean((head(features_).numpy()[:, 0] > 0) == 1 - labels) == pytest.approx(max(accuracy))
 
 
 def test_the_exported_model_answers_as_the_training_process_did(trained, served):
@@ -155,34 +140,52 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_shards(trained, tmp_p
     assert again == model_run.read_golden(trained[1])
 
 
+def test_a_finished_training_leaves_no_checkpoints(trained):
+    folder = os.path.join(os.path.dirname(trained[1]), "checkpoints")
+    assert os.listdir(folder) == []
+
+
 def test_feature_based_training_leaves_the_encoder_as_it_was(tmp_path):
     folder, run = train(str(tmp_path / "frozen"), mode="feature_based", learning_rate=0.05, epochs=4)
     history = model_run.read_training(run).history
     assert history[-1]["loss"] < history[0]["loss"]
-    before = load_encoder(
-        os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"), False
-    )
-    after = {v.name.split("/")[0] + str(v.shape): v for v in tf.saved_model.load(folder)._classifier.variables}
-    embeddings = [v for v in before.weights if v.name == "word_embeddings/embeddings:0"]
-    kept = [v for name, v in after.items() if v.shape == embeddings[0].shape]
-    assert len(kept) == 1
-    np.testing.assert_array_equal(kept[0].numpy(), embeddings[0].numpy())
+    before = load_encoder(os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"))
+    after = {v.name: v for v in tf.saved_model.load(folder)._classifier.encoder._variables}
+    assert len(after) == len(before.weights) > 10
+    for weight in before.weights:
+        np.testing.assert_array_equal(after[weight.name], weight)
 
 
 def test_reviews_are_read_in_an_order_that_shards_do_not_change(tmp_path):
+    preprocess = tf.saved_model.load(encoders.save(str(tmp_path / "encoder")) + "/preprocess")
     one = write_examples(str(tmp_path / "one"), ROWS).uri
     three = write_examples(str(tmp_path / "three"), ROWS[::-1], shards=3).uri
-    first, second = (reviews.read_reviews([os.path.join(uri, "Split-train", "*")]) for uri in (one, three))
-    assert first.texts == second.texts and first.labels.tolist() == second.labels.tolist()
+    first, second = (
+        reviews.read_split([os.path.join(uri, "Split-train", "*")], preprocess, 16, "train") for uri in (one, three)
+    )
+    assert first.first_texts == second.first_texts and first.labels.tolist() == second.labels.tolist()
+    assert first.digest == second.digest
+    rows = np.arange(len(ROWS))
+    np.testing.assert_array_equal(first.tokens.padded(rows)[WORD_IDS], second.tokens.padded(rows)[WORD_IDS])
+    # Each text lies with its own tokens and label.
+    own = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(first.first_texts))], tf.constant(16))
+    np.testing.assert_array_equal(first.tokens.padded(rows, 16)[WORD_IDS], own[WORD_IDS])
+    labels = {text.encode(): label for _, text, label in ROWS}
+    assert first.labels.tolist() == [labels[text] for text in first.first_texts]
+    other = write_examples(str(tmp_path / "other"), [(*ROWS[0][:2], 1), *ROWS[1:]]).uri
+    assert reviews.read_split([os.path.join(other, "Split-train", "*")], preprocess, 16, "train").digest != first.digest
 
 
 def test_a_rebuilt_encoder_computes_what_the_hubs_does(tmp_path):
     folder = os.path.join(encoders.save(str(tmp_path / "encoder")), "encoder")
-    rebuilt, loaded = load_encoder(folder, True), tf.saved_model.load(folder)
+    rebuilt, loaded = load_encoder(folder), tf.saved_model.load(folder)
     ids = np.array([[2, 7, 9, 3, 0], [2, 5, 3, 0, 0]], np.int32)
-    inputs = {WORD_IDS: tf.constant(ids), MASK: tf.constant((ids > 0).astype(np.int32)), TYPE_IDS: tf.zeros_like(ids)}
-    np.testing.assert_allclose(rebuilt(inputs)["pooled_output"], loaded(inputs)["pooled_output"], atol=1e-5)
-    assert not isinstance(rebuilt, hub.KerasLayer) and len(rebuilt.trainable_weights) == len(rebuilt.weights) > 10
+    types = np.array([[0, 0, 1, 1, 0], [0, 1, 1, 0, 0]], np.int32)
+    inputs = {WORD_IDS: tf.constant(ids), MASK: tf.constant((ids > 0).astype(np.int32)), TYPE_IDS: tf.constant(types)}
+    np.testing.assert_allclose(rebuilt(inputs), loaded(inputs)["pooled_output"], atol=1e-5)
+    assert isinstance(rebuilt, Bert)
+    names = {variable.name for variable in loaded.trainable_variables}
+    assert {weight.name for weight in rebuilt.weights} == names
 
 
 def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path):
@@ -197,8 +200,8 @@ def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path
     bag = tf.train.Checkpoint(variables=[table], trainable_variables=[table], regularization_losses=[])
     bag.__call__ = call
     tf.saved_model.save(bag, str(tmp_path / "bag"))
-    layer = load_encoder(str(tmp_path / "bag"), True)
+    encoder = load_encoder(str(tmp_path / "bag"))
     ids = tf.constant([[1, 2]])
-    outputs = layer({WORD_IDS: ids, MASK: tf.ones_like(ids), TYPE_IDS: tf.zeros_like(ids)})
-    np.testing.assert_allclose(outputs["pooled_output"], [[0, 0.5, 0.5, 0]])
-    assert isinstance(layer, hub.KerasLayer) and len(layer.trainable_weights) == 1
+    outputs = encoder({WORD_IDS: ids, MASK: tf.ones_like(ids), TYPE_IDS: tf.zeros_like(ids)})
+    np.testing.assert_allclose(outputs, [[0, 0.5, 0.5, 0]])
+    assert isinstance(encoder, SavedEncoder) and len(encoder.weights) == 1

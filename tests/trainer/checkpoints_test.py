@@ -1,0 +1,123 @@
+"""Checkpoints: the newest whole one counts, torn ones do not, old ones go."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import checkpoints
+from trainer.checkpoints import Checkpoints
+
+
+def _open(folder, value=0.0, writes=True):
+    weights = [tf.Variable(tf.fill([1000], value)), tf.Variable(value)]
+    return Checkpoints(str(folder), {"weights": weights}, weights, writes), weights
+
+
+def _write(folder, *steps):
+    store, weights = _open(folder)
+    for step in steps:
+        for weight in weights:
+            weight.assign(tf.fill(weight.shape, float(step)))
+        store.save_best(step)
+        store.save(step, {"best_step": step, "step": step})
+
+
+def test_nothing_there_restores_nothing(tmp_path):
+    assert _open(tmp_path / "new")[0].restore() is None
+
+
+def test_the_newest_state_comes_back_with_its_progress(tmp_path):
+    _write(tmp_path, 9, 10)
+    store, weights = _open(tmp_path)
+    assert store.restore() == {"best_step": 10, "step": 10}
+    assert [weight.numpy().ravel()[0] for weight in weights] == [10, 10]
+
+
+def _cut(path):
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def _flip(path):
+    with open(path, "r+b") as stream:
+        stream.seek(os.path.getsize(path) // 2)
+        byte = stream.read(1)
+        stream.seek(-1, os.SEEK_CUR)
+        stream.write(bytes([byte[0] ^ 0xFF]))
+
+
+@pytest.mark.parametrize("harm", [_cut, _flip, os.remove], ids=["cut", "flipped bit", "removed"])
+@pytest.mark.parametrize("kind", ["state", "best"])
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, harm, kind, suffix):
+    _write(tmp_path, 9, 10)
+    harm(str(tmp_path / f"{kind}-10{suffix}"))
+    store, weights = _open(tmp_path)
+    assert store.restore() == {"best_step": 9, "step": 9}
+    assert [weight.numpy().ravel()[0] for weight in weights] == [9, 9]
+    store.restore_best(9, weights)
+
+
+def test_nothing_whole_restores_nothing(tmp_path):
+    _write(tmp_path, 9, 10)
+    for step in (9, 10):
+        _cut(str(tmp_path / f"state-{step}.data-00000-of-00001"))
+    assert _open(tmp_path)[0].restore() is None
+
+
+def test_only_two_states_and_the_best_they_name_are_kept(tmp_path):
+    _write(tmp_path, 1, 2, 3, 10)
+    found = {file for file in os.listdir(tmp_path) if file.endswith(".index")}
+    assert found == {"state-3.index", "state-10.index", "best-3.index", "best-10.index"}
+
+
+def test_the_best_stays_however_many_states_follow(tmp_path):
+    store, weights = _open(tmp_path, 7.0)
+    store.save_best(1)
+    for step in range(1, 6):
+        store.save(step, {"best_step": 1})
+    weights[0].assign(tf.zeros([1000]))
+    store.restore_best(1, weights)
+    np.testing.assert_array_equal(weights[0], np.full(1000, 7.0))
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    os.makedirs(tmp_path / "state-5_temp" / "part")
+    _open(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_one_worker_writes_and_the_others_read(tmp_path):
+    _write(tmp_path, 4)
+    before = sorted(os.listdir(tmp_path))
+    reader, weights = _open(tmp_path, writes=False)
+    assert reader.restore() == {"best_step": 4, "step": 4}
+    reader.save_best(5)
+    reader.save(5, {"best_step": 5})
+    reader.remove()
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_other_shapes_are_no_checkpoint_of_this_training(tmp_path):
+    _write(tmp_path, 4)
+    weights = [tf.Variable(tf.zeros([3])), tf.Variable(0.0)]
+    assert Checkpoints(str(tmp_path), {"weights": weights}, weights, True).restore() is None
+
+
+def test_a_key_changes_with_each_part_and_not_with_the_order_of_names():
+    key = checkpoints.training_key({"a": 1, "b": 2}, ["x"])
+    assert key == checkpoints.training_key({"b": 2, "a": 1}, ["x"])
+    assert len({key, checkpoints.training_key({"a": 1, "b": 3}, ["x"]), checkpoints.training_key({"a": 1}, ["x"])}) == 3
+
+
+def test_only_abandoned_trainings_are_removed(tmp_path):
+    for name in ("mine", "old", "young"):
+        _write(tmp_path / name, 1)
+    long_ago = time.time() - checkpoints.ABANDONED_AFTER_S - 60
+    for name in ("mine", "old"):
+        for path in [*(tmp_path / name).iterdir(), tmp_path / name]:
+            os.utime(path, (long_ago, long_ago))
+    checkpoints.remove_abandoned(str(tmp_path), "mine")
+    assert sorted(os.listdir(tmp_path)) == ["mine", "young"]

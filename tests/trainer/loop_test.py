@@ -1,0 +1,147 @@
+"""The training loop on a head alone, whose inputs are features: fast, and all of the loop is in it."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+from pipeline.config import TrainerConfig
+from schema.task import task_from_json
+from trainer import batches, loop, model
+from trainer.checkpoints import Checkpoints
+
+TASK = task_from_json({"text_columns": ["document"], "labels": {"0": "n", "1": "p"}})
+FEATURES = np.random.default_rng(0).normal(size=(70, 4)).astype(np.float32)
+LABELS = (FEATURES[:, 0] > 0).astype(np.int64)
+
+
+class Killed(Exception):
+    """Stands for the end of a process at a step."""
+
+
+class Run:
+    """A training of a head on `FEATURES`; several with one folder are attempts at the same."""
+
+    def __init__(self, folder, dev_labels=LABELS, strategy=None, xla=False, dtype=tf.float32, widths=(), **config):
+        self.strategy = strategy or tf.distribute.get_strategy()
+        settings = TrainerConfig(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.05, **config})
+        steps = settings.epochs * 9
+        with self.strategy.scope():
+            self.head = model.Head(TASK, 4, settings.dropout, settings.seed)
+            optimizer = model.build_optimizer(settings.learning_rate, steps, 0.1)
+            optimizer._create_all_weights(self.head.weights)
+            if dtype == tf.float16:
+                optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+        trackables = {"weights": self.head.weights, "optimizer": optimizer}
+        self.checkpoints = Checkpoints(str(folder), trackables, self.head.weights, writes=True)
+        lengths = np.arange(len(LABELS)) % 9 + 2
+        data = [loop.Data(batches.feature_inputs(FEATURES), labels, lengths) for labels in (LABELS, dev_labels)]
+        self.steps = loop.Steps(self.strategy, TASK, self.head, optimizer, settings.seed, dtype, xla)
+        self.loop = loop.Loop(settings, TASK, self.steps, self.strategy, self.checkpoints, *data, widths)
+
+    def train(self):
+        """Trains to the end; returns (result, weights at the end)."""
+        result = self.loop.run()
+        return result, [weight.numpy() for weight in self.head.weights]
+
+    def train_until(self, step):
+        """Trains until the process "ends" before a step."""
+        train = self.steps.train
+
+        def dies(iterator, number):
+            if int(number) == step:
+                raise Killed
+            return train(iterator, number)
+
+        self.steps.train = dies
+        with pytest.raises(Killed):
+            self.loop.run()
+
+
+@pytest.fixture(scope="module", name="whole")
+def _whole(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("whole")).train()
+
+
+def test_three_epochs_learn(whole):
+    result, _ = whole
+    assert [row["epoch"] for row in result.history] == [1, 2, 3]
+    assert result.history[2]["loss"] < result.history[0]["loss"]
+    assert set(result.history[0]) == {"epoch", "loss", "accuracy", "dev_loss", "dev_accuracy"}
+    assert result.examples_per_s > 0
+
+
+def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(whole, tmp_path):
+    again, other = Run(tmp_path / "again").train(), Run(tmp_path / "other", seed=1).train()
+    assert again[0].history == whole[0].history
+    for one, two, three in zip(again[1], whole[1], other[1], strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert (one != three).any()
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1e9], ids=["a checkpoint a step", "a checkpoint an epoch"])
+@pytest.mark.parametrize("step", [0, 1, 8, 9, 10, 17, 26])
+def test_a_training_that_died_ends_bit_for_bit_where_it_would_have(whole, tmp_path, step, seconds):
+    Run(tmp_path, checkpoint_seconds=seconds).train_until(step)
+    result, weights = Run(tmp_path, checkpoint_seconds=seconds).train()
+    assert result.history == whole[0].history
+    assert (result.best_epoch, result.best_step) == (whole[0].best_epoch, whole[0].best_step)
+    for one, two in zip(weights, whole[1], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_it_goes_on_from_the_last_step_and_not_from_the_start(tmp_path):
+    Run(tmp_path, checkpoint_seconds=1e-9).train_until(20)
+    run = Run(tmp_path)
+    seen = []
+    train = run.steps.train
+    run.steps.train = lambda iterator, step: seen.append(int(step)) or train(iterator, step)
+    run.train()
+    assert seen == list(range(20, 27))
+
+
+def test_the_weights_of_the_best_epoch_are_kept_not_the_lasts(tmp_path):
+    # On dev the labels are swapped: the more is learned, the worse.
+    run = Run(tmp_path, dev_labels=1 - LABELS, epochs=6, learning_rate=0.3, dropout=0.0)
+    result, _ = run.train()
+    accuracy = [row["dev_accuracy"] for row in result.history]
+    assert max(accuracy) > accuracy[-1]
+    run.checkpoints.restore_best(result.best_step, run.head.weights)
+    assert np.mean((run.head(FEATURES).numpy()[:, 0] > 0) == 1 - LABELS) == pytest.approx(max(accuracy))
+    assert result.best_epoch == 1 + int(np.argmax(accuracy))
+
+
+def test_one_state_and_the_one_before_are_kept_on_disk(tmp_path):
+    Run(tmp_path, checkpoint_seconds=1e-9).train()
+    states = sorted(file for file in os.listdir(tmp_path) if file.startswith("state") and file.endswith(".index"))
+    assert states == ["state-26.index", "state-27.index"]
+    assert len([file for file in os.listdir(tmp_path) if file.startswith("best") and file.endswith(".index")]) <= 2
+
+
+# Without dropout, whose numbers depend on how rows lie in a batch.
+@pytest.fixture(scope="module", name="plain")
+def _plain(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("plain"), dropout=0.0).train()
+
+
+def test_two_replicas_learn_what_one_does(plain, tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    result, _ = Run(tmp_path, dropout=0.0, strategy=strategy).train()
+    for row, other in zip(result.history, plain[0].history, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+
+
+def test_xla_and_filled_up_rows_change_nothing_but_the_last_digits(plain, tmp_path):
+    result, weights = Run(tmp_path, dropout=0.0, xla=True, widths=[12]).train()
+    for row, other in zip(result.history, plain[0].history, strict=True):
+        assert row == pytest.approx(other, rel=1e-4)
+    for one, two in zip(weights, plain[1], strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_a_scaled_loss_learns_the_same_in_float16(whole, tmp_path):
+    result, _ = Run(tmp_path, dtype=tf.float16).train()
+    assert result.history[-1]["loss"] == pytest.approx(whole[0].history[-1]["loss"], rel=0.02)

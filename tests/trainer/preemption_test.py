@@ -1,0 +1,131 @@
+"""Trainings killed for real, alone and in pairs: the same command again ends as if nothing had been."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline.config import TrainerConfig
+from schema import features
+from tests import encoders
+from trainer import model_run, run
+
+TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
+# Long enough to be killed in the middle; a checkpoint after every step.
+SETTINGS = {"epochs": 12, "batch_size": 4, "learning_rate": 0.01, "max_length": 16, "checkpoint_seconds": 1e-9}
+
+SCRIPT = """
+import json, sys
+from trainer import launcher, run
+job = json.load(open(sys.argv[1]))
+run.run_fn(run.Job(**job))
+"""
+
+
+@pytest.fixture(scope="module", name="inputs")
+def _inputs(tmp_path_factory):
+    """Files of both splits, and the encoder's folder."""
+    folder = tmp_path_factory.mktemp("inputs")
+    rows = [((("정말 재미있는 영화 {}", "시간이 아까웠다 {}")[i % 2]).format(i), 1 - i % 2) for i in range(60)]
+    for split in ("train", "dev"):
+        with tf.io.TFRecordWriter(str(folder / f"{split}.gz"), "GZIP") as writer:
+            for i, (text, label) in enumerate(rows):
+                example = tf.train.Example()
+                example.features.feature[features.ID].bytes_list.value.append(str(i).encode())
+                example.features.feature[features.DOCUMENT].bytes_list.value.append(text.encode())
+                example.features.feature[features.LABEL].int64_list.value.append(label)
+                writer.write(example.SerializeToString())
+    encoders.save(str(folder / "encoder"))
+    return folder
+
+
+class Training:
+    """One training and its attempts, each a process of its own."""
+
+    def __init__(self, folder, inputs, workers):
+        self.folder = folder
+        self.checkpoints = str(folder / "checkpoints")
+        config = TrainerConfig(**SETTINGS, workers=workers, precision="float32", device="cpu")
+        job = run.Job(
+            [str(inputs / "train.gz")],
+            [str(inputs / "dev.gz")],
+            str(inputs / "encoder"),
+            str(folder / "model"),
+            str(folder / "run"),
+            {"trainer": config.model_dump(), "task": TASK, "data": {}, "checkpoints": self.checkpoints},
+        )
+        (folder / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
+
+    def start(self):
+        environment = {**os.environ, "PYTHONPATH": os.getcwd(), "TF_NUM_INTRAOP_THREADS": "1"}
+        command = [sys.executable, "-c", SCRIPT, str(self.folder / "job.json")]
+        with open(self.folder / "log", "ab") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def states(self):
+        found = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
+        return sorted(int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in found)
+
+    def wait_for_step(self, step, process):
+        deadline = time.monotonic() + 120
+        while not any(found >= step for found in self.states()):
+            assert process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "no checkpoint within two minutes"
+            time.sleep(0.02)
+
+    def finish(self):
+        assert self.start().wait(timeout=240) == 0, (self.folder / "log").read_text()[-2000:]
+        return model_run.read_training(str(self.folder / "run")), model_run.read_golden(str(self.folder / "run"))
+
+
+@pytest.fixture(scope="module", name="whole")
+def _whole(tmp_path_factory, inputs):
+    return Training(tmp_path_factory.mktemp("whole"), inputs, workers=1).finish()
+
+
+def test_a_training_killed_twice_ends_bit_for_bit_as_one_that_was_not(tmp_path, inputs, whole):
+    training = Training(tmp_path, inputs, workers=1)
+    for step in (20, 70):
+        process = training.start()
+        training.wait_for_step(step, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    before = training.states()[-1]
+    assert before >= 70
+    figures, golden = training.finish()
+    assert figures.history == whole[0].history
+    assert golden == whole[1]
+    assert os.listdir(training.checkpoints) == []
+
+
+def _worker_process(parent, index):
+    """The process id of a local worker."""
+    for line in subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout.splitlines()[1:]:
+        pid, ppid = map(int, line.split())
+        if ppid == parent:
+            with open(f"/proc/{pid}/environ", "rb") as stream:
+                if f'"index": {index}'.encode() in stream.read():
+                    return pid
+    raise AssertionError(f"worker {index} of {parent} is not there")
+
+
+def test_two_workers_of_which_one_is_killed_end_as_one_process_does(tmp_path, inputs, whole):
+    training = Training(tmp_path, inputs, workers=2)
+    process = training.start()
+    training.wait_for_step(40, process)
+    os.kill(_worker_process(process.pid, 1), signal.SIGKILL)
+    assert process.wait(timeout=60) == 1
+    assert "WorkerFailed: worker 1 of 2: killed by signal 9 (SIGKILL)" in (tmp_path / "log").read_text()
+    assert training.states()[-1] >= 40
+    figures, golden = training.finish()
+    # Dropout draws other numbers on two replicas: alike, not equal.
+    assert figures.history[-1]["loss"] == pytest.approx(whole[0].history[-1]["loss"], abs=0.1)
+    assert figures.history[-1]["dev_accuracy"] == pytest.approx(whole[0].history[-1]["dev_accuracy"], abs=0.05)
+    assert np.isfinite(golden.outputs["logit"]).all()

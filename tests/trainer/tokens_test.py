@@ -1,0 +1,67 @@
+"""Tokens: made once, padded on demand, the same whatever the shards."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Registers the preprocess model's ops.
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import encoders
+from trainer import tokens
+from trainer.tokens import FILLER, MASK, TYPE_IDS, WORD_IDS, Tokens
+
+LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=100).map(np.array)
+
+
+def make(lengths):
+    ids = np.arange(1, lengths.sum() + 1, dtype=np.int32)
+    return Tokens(ids, (ids % 2).astype(np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
+@settings(max_examples=50)
+@given(LENGTHS, st.integers(0, 5), st.data())
+def test_padded_rows_are_the_tokens_then_zeros(lengths, extra, data):
+    made = make(lengths)
+    rows = np.array(data.draw(st.lists(st.integers(FILLER, len(lengths) - 1), min_size=1, max_size=20)))
+    longest = max(1, *(0 if row == FILLER else int(lengths[row]) for row in rows))
+    padded = made.padded(rows, longest + extra if extra else None)
+    assert {(array.dtype, array.shape) for array in padded.values()} == {
+        (np.dtype(np.int32), (len(rows), longest + extra))
+    }
+    for i, row in enumerate(rows):
+        n = 0 if row == FILLER else lengths[row]
+        ids = np.arange(made.starts[row], made.starts[row] + n) + 1
+        assert padded[MASK][i].tolist() == [1] * n + [0] * (longest + extra - n)
+        assert padded[WORD_IDS][i, :n].tolist() == ids.tolist()
+        assert padded[TYPE_IDS][i, :n].tolist() == (ids % 2).tolist()
+        assert not padded[WORD_IDS][i, n:].any()
+
+
+@given(LENGTHS, st.randoms(use_true_random=False))
+def test_another_order_moves_rows_not_tokens(lengths, random):
+    order = np.array(random.sample(range(len(lengths)), len(lengths)))
+    made = make(lengths)
+    moved = made.ordered(order)
+    assert moved.word_ids is made.word_ids
+    for i, row in enumerate(order):
+        np.testing.assert_array_equal(moved.padded(np.array([i]))[WORD_IDS], made.padded(np.array([row]))[WORD_IDS])
+
+
+@pytest.fixture(scope="module", name="preprocess")
+def _preprocess(tmp_path_factory):
+    return tf.saved_model.load(encoders.save(str(tmp_path_factory.mktemp("encoder") / "e")) + "/preprocess")
+
+
+def test_tokens_are_the_preprocess_models_in_any_number_of_chunks(preprocess, monkeypatch):
+    texts = [text.encode() for text in encoders.TEXTS] + [b""]
+    monkeypatch.setattr(tokens, "CHUNK_ROWS", 5)
+    made = tokens.tokenise(preprocess, texts, 8)
+    packed = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(texts))], seq_length=tf.constant(8))
+    for name, array in made.padded(np.arange(len(texts)), 8).items():
+        np.testing.assert_array_equal(array, packed[name])
+
+
+def test_no_texts_are_no_tokens(preprocess):
+    made = tokens.tokenise(preprocess, [], 8)
+    assert made.lengths.shape == (0,) and made.padded(np.arange(0))[WORD_IDS].shape == (0, 1)

@@ -1,0 +1,243 @@
+"""BERT's pooled output (Devlin et al. 2019), computed from a Hub encoder's own weights.
+
+The network is the one that tf-models exports to TF Hub, with only what a classifier on top of it needs: of the
+last layer the first token alone goes on. Query, key and value are one matrix product, and products run over all
+tokens of the batch as one matrix, which on narrow encoders is what a CPU's and a GPU's matrix units want.
+"""
+
+import dataclasses
+import re
+from typing import Mapping, Optional
+
+import tensorflow as tf
+
+from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
+
+# BERT's own: dropout of hidden states and attention, and what keeps the normalisation from dividing by 0.
+DROPOUT = 0.1
+EPSILON = 1e-12
+
+# Added to the attention to padding, whose share then rounds to 0 in every precision.
+_NO_ATTENTION = -1e9
+
+# Dropouts a step and replica; more would run into the next step's random numbers.
+_SALTS = 1 << 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """A BERT's sizes, as its weights' names and shapes show them.
+
+    Attributes:
+      names: tf-models' names of all its weights.
+    """
+
+    names: tuple[str, ...]
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+
+
+def sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
+    """Reads a BERT's sizes off its weights' names and shapes; None where a weight lacks or has another shape."""
+    layers = len({found[1] for name in shapes if (found := re.match(r"transformer/layer_(\d+)/", name))})
+    try:
+        vocabulary, hidden = shapes["word_embeddings/embeddings:0"]
+        positions, _ = shapes["position_embedding/embeddings:0"]
+        types, _ = shapes["type_embeddings/embeddings:0"]
+        _, heads, _ = shapes["transformer/layer_0/self_attention/query/kernel:0"]
+        (inner,) = shapes["transformer/layer_0/intermediate/bias:0"]
+    except (KeyError, ValueError):
+        return None
+    expected = {
+        "word_embeddings/embeddings:0": (vocabulary, hidden),
+        "position_embedding/embeddings:0": (positions, hidden),
+        "type_embeddings/embeddings:0": (types, hidden),
+        **_expected_shapes(layers, hidden, heads, inner),
+    }
+    if any(shapes.get(name) != shape for name, shape in expected.items()):
+        return None
+    return Sizes(tuple(expected), vocabulary, hidden, layers, heads)
+
+
+def _expected_shapes(layers: int, hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights but the embedding tables."""
+    by_head = (heads, hidden // heads)
+    expected = {**_dense("pooler_transform", (hidden, hidden)), **_norm("embeddings/layer_norm", hidden)}
+    for layer in (f"transformer/layer_{i}" for i in range(layers)):
+        for name in ("query", "key", "value"):
+            expected |= {
+                f"{layer}/self_attention/{name}/kernel:0": (hidden, *by_head),
+                f"{layer}/self_attention/{name}/bias:0": by_head,
+            }
+        expected |= {
+            f"{layer}/self_attention/attention_output/kernel:0": (*by_head, hidden),
+            f"{layer}/self_attention/attention_output/bias:0": (hidden,),
+            **_norm(f"{layer}/self_attention_layer_norm", hidden),
+            **_dense(f"{layer}/intermediate", (hidden, inner)),
+            **_dense(f"{layer}/output", (inner, hidden)),
+            **_norm(f"{layer}/output_layer_norm", hidden),
+        }
+    return expected
+
+
+def _dense(name: str, shape: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/kernel:0": shape, f"{name}/bias:0": shape[1:]}
+
+
+def _norm(name: str, hidden: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/gamma:0": (hidden,), f"{name}/beta:0": (hidden,)}
+
+
+class Dropout:
+    """Dropout whose random numbers follow from a seed alone, so that a step can be repeated.
+
+    Each call takes the next random numbers; make a new one for each step.
+    """
+
+    def __init__(self, seed: Optional[tf.Tensor], rate: float):
+        """Drops with a probability.
+
+        Args:
+          seed: int64[2], the run (and replica) and the step; None drops nothing.
+          rate: 0 to below 1.
+        """
+        self._seed = seed
+        self._rate = rate
+        self._calls = 0
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """Drops entries of a tensor and scales the others up."""
+        if self._seed is None or not self._rate:
+            return x
+        seed = self._seed * [1, _SALTS] + [0, self._calls]
+        self._calls += 1
+        # A named algorithm gives the same numbers on every device.
+        return tf.nn.experimental.stateless_dropout(x, self._rate, seed=seed, rng_alg="philox")
+
+
+class Bert(tf.Module):
+    """Pooled output of a batch of tokens."""
+
+    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes, name: str = "encoder"):
+        """Takes the weights as they are; training changes them.
+
+        Args:
+          weights: by tf-models' names; others than a BERT's are left out.
+          found: the sizes of these weights.
+          name: what a person calls it.
+        """
+        super().__init__(name)
+        # A list, since a variable's name is no attribute's.
+        self._variables = [weights[name] for name in found.names]
+        self._sizes = found
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """What is trained."""
+        return self._variables
+
+    def copy(self) -> "Bert":
+        """Returns the same network on new variables, which a strategy whose scope this is called in may mirror."""
+        pairs = zip(self._sizes.names, self._variables, strict=True)
+        copies = {name: tf.Variable(weight.read_value(), name=name.removesuffix(":0")) for name, weight in pairs}
+        return Bert(copies, self._sizes)
+
+    def __call__(
+        self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Computes the pooled output.
+
+        Args:
+          inputs: int32[batch, seq] by input name.
+          seed: as in `Dropout`.
+          dtype: of the matrix products and what lies between them; normalisation and softmax are float32.
+
+        Returns:
+          float32[batch, hidden].
+        """
+        forward = _Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
+        return forward.pooled_output(inputs)
+
+
+class _Forward:
+    """One pass; holds what the steps of it share."""
+
+    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
+        self._weights = weights
+        self._hidden, self._heads, self._layers = found.hidden, found.heads, found.layers
+        self._dropout = Dropout(seed, DROPOUT)
+        self._dtype = dtype
+
+    def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        x = self._embeddings(inputs[WORD_IDS], inputs[TYPE_IDS])
+        padding = 1.0 - tf.cast(inputs[MASK], tf.float32)
+        # [batch, heads, from, to]: padding gets no attention from any token.
+        bias = (padding * _NO_ATTENTION)[:, None, None, :]
+        for i in range(self._layers):
+            x = self._layer(f"transformer/layer_{i}", x, bias, last=i + 1 == self._layers)
+        return tf.cast(tf.tanh(self._product(x, "pooler_transform")), tf.float32)
+
+    def _embeddings(self, word_ids: tf.Tensor, type_ids: tf.Tensor) -> tf.Tensor:
+        """int32[batch, seq] -> [batch, seq, hidden]."""
+        types = self._weights["type_embeddings/embeddings:0"]
+        x = tf.gather(self._weights["word_embeddings/embeddings:0"], word_ids)
+        x += self._weights["position_embedding/embeddings:0"][: tf.shape(word_ids)[1]]
+        # As a product, whose gradient is a small dense matrix.
+        x += tf.matmul(tf.one_hot(type_ids, types.shape[0]), types)
+        return self._dropout(self._normalised(x, "embeddings/layer_norm"))
+
+    def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
+        """[batch, seq, hidden] -> the same; [batch, hidden] of the first token in the last layer."""
+        source = x[:, 0] if last else x
+        taken = self._attention(f"{name}/self_attention", x, bias, last)
+        attended = self._product(taken, f"{name}/self_attention/attention_output")
+        x = self._normalised(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
+        inner = tf.nn.gelu(self._product(x, f"{name}/intermediate"), approximate=True)
+        return self._normalised(x + self._dropout(self._product(inner, f"{name}/output")), f"{name}/output_layer_norm")
+
+    def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
+        """[batch, seq, hidden] -> what the heads take from the values, of the first token alone in the last layer."""
+        shape = tf.shape(x)
+        if last:
+            query = self._by_head(self._projected(x[:, :1], name, ("query",)), shape[0], 1, 1)[0]
+            key, value = tf.unstack(
+                self._by_head(self._projected(x, name, ("key", "value")), shape[0], shape[1], 2), num=2
+            )
+        else:
+            projected = self._projected(x, name, ("query", "key", "value"))
+            query, key, value = tf.unstack(self._by_head(projected, shape[0], shape[1], 3), num=3)
+        scores = tf.matmul(query * (self._hidden // self._heads) ** -0.5, key, transpose_b=True)
+        shares = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + bias), self._dtype)
+        taken = tf.transpose(tf.matmul(self._dropout(shares), value), [0, 2, 1, 3])
+        return tf.reshape(taken, [shape[0], self._hidden] if last else shape)
+
+    def _projected(self, x: tf.Tensor, name: str, parts: tuple[str, ...]) -> tf.Tensor:
+        """Projects to query, key or value, side by side: [..., hidden] -> [tokens, len(parts) * hidden]."""
+        kernels = [tf.reshape(self._weights[f"{name}/{part}/kernel:0"], [self._hidden, -1]) for part in parts]
+        biases = [tf.reshape(self._weights[f"{name}/{part}/bias:0"], [-1]) for part in parts]
+        return self._affine(tf.reshape(x, [-1, self._hidden]), tf.concat(kernels, 1), tf.concat(biases, 0))
+
+    def _by_head(self, projected: tf.Tensor, batch: tf.Tensor, seq: "tf.Tensor | int", parts: int) -> tf.Tensor:
+        """[tokens, parts * hidden] -> [parts, batch, heads, seq, hidden / heads]."""
+        shape = [batch, seq, parts, self._heads, self._hidden // self._heads]
+        return tf.transpose(tf.reshape(projected, shape), [2, 0, 3, 1, 4])
+
+    def _product(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """Multiplies [..., width] by a kernel, over all tokens as one matrix, and adds the bias."""
+        bias = self._weights[f"{name}/bias:0"]
+        kernel = tf.reshape(self._weights[f"{name}/kernel:0"], [-1, bias.shape[0]])
+        made = self._affine(tf.reshape(x, [-1, kernel.shape[0]]), kernel, bias)
+        return tf.reshape(made, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], 0))
+
+    def _affine(self, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        product = tf.matmul(tf.cast(x, self._dtype), tf.cast(kernel, self._dtype))
+        return tf.nn.bias_add(product, tf.cast(bias, self._dtype))
+
+    def _normalised(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """Normalises each token's vector (Ba et al. 2016)."""
+        x = tf.cast(x, tf.float32)
+        mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+        beta, gamma = (self._weights[f"{name}/{part}:0"] for part in ("beta", "gamma"))
+        return tf.cast(tf.nn.batch_normalization(x, mean, variance, beta, gamma, EPSILON), self._dtype)

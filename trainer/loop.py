@@ -1,0 +1,320 @@
+"""The training loop: steps, epochs, the best epoch's weights, checkpoints.
+
+Everything that decides the next step is a function of the step's number and the seed: the rows of its batch, its
+dropout, its learning rate. So a training that goes on from a checkpoint does what it would have done anyway.
+"""
+
+import dataclasses
+import itertools
+import time
+from typing import Any, Callable, Iterator, Optional, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from pipeline import progress
+from pipeline.config import TrainerConfig
+from schema.task import Task
+from trainer import batches, distribution, model
+from trainer.checkpoints import Checkpoints
+
+# Rows a batch where nothing is learned: more is no faster on two cores and costs memory.
+EVALUATION_BATCH = 128
+
+# BERT's own (Devlin et al. 2019, optimization.py).
+MAX_GRADIENT_NORM = 1.0
+
+_REPORT_INTERVAL_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Rows that a model is trained or evaluated on.
+
+    Attributes:
+      inputs: from `batches.token_inputs` or `batches.feature_inputs`.
+      labels: int64[n], class of each row.
+      lengths: int64[n], tokens of each row.
+    """
+
+    inputs: tuple[batches.InputsOf, Any]
+    labels: np.ndarray
+    lengths: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+      history: one mapping an epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
+      best_epoch: the epoch (from 1) whose weights are the best on dev.
+      best_step: steps after which they were saved.
+      seconds: spent on training steps, in all attempts.
+      examples_per_s: training examples a second, the steps that trace the graph left out.
+    """
+
+    history: Sequence[dict[str, float]]
+    best_epoch: int
+    best_step: int
+    seconds: float
+    examples_per_s: float
+
+
+@dataclasses.dataclass
+class _Progress:
+    """Where a training is: what a checkpoint holds besides variables.
+
+    Attributes:
+      step: steps done.
+      totals: sums over the rows of this epoch so far: loss, score, rows.
+      history: as in `Trained`.
+      best_step: as in `Trained`; None before the first epoch's end.
+      seconds: as in `Trained`.
+      timed_rows: rows of the steps behind `timed_seconds`.
+      timed_seconds: seconds of the steps that did not trace.
+    """
+
+    step: int = 0
+    totals: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_step: Optional[int] = None
+    seconds: float = 0.0
+    timed_rows: float = 0.0
+    timed_seconds: float = 0.0
+
+
+class Steps:
+    """The compiled steps of a model: one of training, one of evaluation."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        task: Task,
+        trained: "model.Classifier | model.Head",
+        optimizer: tf_keras.optimizers.Optimizer,
+        seed: int,
+        dtype: tf.DType,
+        xla: bool,
+    ):
+        """Holds what a step needs; nothing is traced yet.
+
+        Args:
+          strategy: in whose scope the model and the optimizer were made.
+          task: loss and metric.
+          trained: the model.
+          optimizer: from `model.build_optimizer`, or its loss-scaling wrapper.
+          seed: of the dropout.
+          dtype: of the matrix products in training; evaluation is in float32, as the model is served.
+          xla: whether XLA compiles the passes through the model.
+        """
+        self._strategy = strategy
+        self._task = task
+        self._model = trained
+        self._optimizer = optimizer
+        self._seed = seed
+        self._dtype = dtype
+        # Rows and widths change from batch to batch, and the iterators say so: one trace for all of them. XLA
+        # compiles each shape that it meets.
+        self._gradients = tf.function(self._gradients_of, jit_compile=xla, autograph=False)
+        self._sums = tf.function(self._sums_of, jit_compile=xla, autograph=False)
+        self.train = tf.function(self._train, autograph=False)
+        self.evaluate = tf.function(self._evaluate, autograph=False)
+
+    def _train(self, iterator: Iterator[Any], step: tf.Tensor) -> tf.Tensor:
+        """Does one step on the next global batch; returns the sums of `_sums_of` over it."""
+        sums = self._strategy.run(self._replica_step, args=(next(iterator), step))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+    def _evaluate(self, iterator: Iterator[Any]) -> tf.Tensor:
+        """Returns the sums of `_sums_of` over the next global batch."""
+        sums = self._strategy.run(lambda batch: self._sums(*batch[:3]), args=(next(iterator),))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+
+    def _replica_step(self, batch: Any, step: tf.Tensor) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
+        # 2 ** 20: more replicas than there will be, so that no two runs' numbers meet.
+        seed = tf.stack([self._seed * 2**20 + replica, step])
+        gradients, sums = self._gradients(*batch, seed)
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+            gradients = self._optimizer.get_unscaled_gradients(gradients)
+        # The embedding table's gradient comes as the rows that were met. AdamW moves all rows anyway; given a dense
+        # gradient it does so in one pass over the table instead of ten.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        # Of the whole batch's gradient, whatever the replicas: tf-models' optimizer would clip each one's share.
+        gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
+        pairs = zip(gradients, self._model.weights, strict=True)
+        self._optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        return sums
+
+    def _gradients_of(
+        self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor, rows: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        with tf.GradientTape() as tape:
+            logits = self._model(inputs, seed, self._dtype)
+            losses = self._task.example_losses(labels, logits) * weights
+            # Summed over the replicas this is the mean over the global batch.
+            loss = tf.reduce_sum(losses) / rows
+            if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+                loss = self._optimizer.get_scaled_loss(loss)
+        scores = self._task.example_scores(labels, logits) * weights
+        return tape.gradient(loss, self._model.weights), self._totals(losses, scores, weights)
+
+    def _sums_of(self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Sums over rows with weight: float32[3], loss, score, rows."""
+        logits = self._model(inputs)
+        losses, scores = self._task.example_losses(labels, logits), self._task.example_scores(labels, logits)
+        return self._totals(losses * weights, scores * weights, weights)
+
+    @staticmethod
+    def _totals(losses: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(scores), tf.reduce_sum(weights)])
+
+
+class Loop:
+    """Trains a model for all epochs, from a checkpoint where there is one."""
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        task: Task,
+        steps: Steps,
+        strategy: tf.distribute.Strategy,
+        checkpoints: Checkpoints,
+        train: Data,
+        dev: Data,
+        widths: Sequence[int] = (),
+    ):
+        """Prepares the loop.
+
+        Args:
+          config: epochs, batch size, seed and the time between checkpoints.
+          task: names the metric.
+          steps: the model's.
+          strategy: what the steps run on.
+          checkpoints: of this training.
+          train: rows to learn from.
+          dev: rows that pick the best epoch.
+          widths: to which batches are padded, ascending; none pads to the longest row.
+        """
+        self._config = config
+        self._metric = task.training_metric
+        self._steps = steps
+        self._strategy = strategy
+        self._checkpoints = checkpoints
+        self._train, self._dev = train, dev
+        self._widths = widths
+        self._steps_per_epoch = -(-len(train.labels) // config.batch_size)
+        self._state = _Progress()
+        # Sums that the device may still be working on; to read them is to wait for it.
+        self._pending: list[tf.Tensor] = []
+        self._mark = self._saved = 0.0
+        self._traced = False
+        self._first_step = 0
+
+    def run(self) -> Trained:
+        """Trains to the end of the last epoch.
+
+        Raises:
+          RuntimeError: the workers found different checkpoints, so their folder is not one and the same.
+        """
+        restored = self._checkpoints.restore()
+        if restored is not None:
+            self._state = _Progress(**restored)
+        state = self._state
+        self._first_step = state.step
+        if not distribution.agreed(self._strategy, state.step):
+            raise RuntimeError("the workers found different checkpoints: their folder has to be one that all share")
+        dev_batches = batches.sorted_batches(self._dev.lengths, EVALUATION_BATCH)
+        dev = self._iterator(self._dev, EVALUATION_BATCH, lambda: itertools.cycle(dev_batches))
+        train = self._iterator(self._train, self._config.batch_size, self._train_batches)
+        while len(state.history) < self._config.epochs:
+            self._train_epoch(train)
+            self._end_epoch([self._steps.evaluate(dev) for _ in dev_batches])
+        rate = state.timed_rows / state.timed_seconds if state.timed_seconds else 0.0
+        best_epoch = state.best_step // self._steps_per_epoch
+        return Trained(state.history, best_epoch, state.best_step, state.seconds, rate)
+
+    def _train_batches(self) -> Iterator[np.ndarray]:
+        config, first_step = self._config, self._first_step
+        return batches.endless_batches(
+            self._train.lengths, config.batch_size, config.seed, first_step, self._steps_per_epoch
+        )
+
+    def _iterator(self, data: Data, batch_size: int, global_batches: Callable[[], Iterator[np.ndarray]]) -> Any:
+        replica_rows = -(-batch_size // self._strategy.num_replicas_in_sync) if self._widths else None
+
+        def worker_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            return batches.dataset(
+                data.inputs, data.labels, data.lengths, global_batches, context, self._widths, replica_rows
+            )
+
+        return iter(self._strategy.distribute_datasets_from_function(worker_dataset))
+
+    def _train_epoch(self, iterator: Any) -> None:
+        """Trains from where the epoch stands to its end."""
+        state = self._state
+        end = (len(state.history) + 1) * self._steps_per_epoch
+        self._mark = self._saved = time.monotonic()
+        while state.step < end:
+            self._pending.append(self._steps.train(iterator, tf.constant(state.step, tf.int64)))
+            state.step += 1
+            now = time.monotonic()
+            if not self._traced or state.step == end or now - self._mark >= _REPORT_INTERVAL_S:
+                self._report(self._collect())
+            if state.step < end and now - self._saved >= self._config.checkpoint_seconds:
+                self._collect()
+                self._save()
+
+    def _collect(self) -> float:
+        """Waits for the device, adds up what it made since the last call; returns the rows a second since then."""
+        state = self._state
+        sums = _summed(self._pending)
+        self._pending.clear()
+        state.totals = [before + new for before, new in zip(state.totals, sums, strict=True)]
+        seconds, self._mark = time.monotonic() - self._mark, time.monotonic()
+        state.seconds += seconds
+        if self._traced:
+            state.timed_rows += sums[2]
+            state.timed_seconds += seconds
+        self._traced = True
+        return sums[2] / seconds
+
+    def _end_epoch(self, dev_sums: Sequence[tf.Tensor]) -> None:
+        """Adds the epoch to the history, keeps its weights if they are the best, writes a checkpoint."""
+        state, metric = self._state, self._metric
+        totals = {"": state.totals, "dev_": _summed(dev_sums)}
+        row = {"epoch": len(state.history) + 1}
+        for prefix, (loss, score, rows) in totals.items():
+            row |= {f"{prefix}loss": loss / rows, f"{prefix}{metric}": score / rows}
+        if state.best_step is None or row[f"dev_{metric}"] > max(past[f"dev_{metric}"] for past in state.history):
+            state.best_step = state.step
+            self._checkpoints.save_best(state.step)
+        state.history.append(row)
+        state.totals = [0.0, 0.0, 0.0]
+        self._save()
+        rate = state.timed_rows / state.timed_seconds if state.timed_seconds else 0.0
+        figures = {name: value for name, value in row.items() if name != "epoch"}
+        self._tell(len(state.history), **figures, examples_per_s=rate)
+
+    def _save(self) -> None:
+        self._checkpoints.save(self._state.step, dataclasses.asdict(self._state))
+        # Writing is no training.
+        self._mark = self._saved = time.monotonic()
+
+    def _report(self, examples_per_s: float) -> None:
+        loss, score, rows = self._state.totals
+        figures = {"loss": loss / rows, self._metric: score / rows, "examples_per_s": examples_per_s}
+        self._tell(len(self._state.history) + 1, **figures)
+
+    def _tell(self, epoch: int, **figures: float) -> None:
+        total = self._config.epochs * self._steps_per_epoch
+        progress.report(f"epoch {epoch}/{self._config.epochs}", self._state.step, total, **figures)
+
+
+def _summed(sums: Sequence[tf.Tensor]) -> list[float]:
+    """Adds up sums of `Steps` in float64; none are zeros."""
+    return np.sum([np.zeros(3), *(each.numpy() for each in sums)], axis=0).tolist()

@@ -1,0 +1,72 @@
+"""Pooled outputs of a frozen encoder: computed once, kept beside the checkpoints."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline import progress
+from trainer import batches, distribution
+from trainer.model import Encoder
+from trainer.tokens import Tokens
+
+# Rows a batch: more is no faster on two cores and costs memory.
+_BATCH = 128
+
+
+def pooled_outputs(
+    encoder: Encoder, tokens: Tokens, folder: str, name: str, strategy: tf.distribute.Strategy
+) -> np.ndarray:
+    """Computes the pooled output of every row, or reads what an earlier attempt computed.
+
+    Each worker computes a part of the rows; all of them find all parts in the folder.
+
+    Args:
+      encoder: the frozen encoder.
+      tokens: of n rows.
+      folder: a folder of this encoder's and these rows' own, which all workers share.
+      name: the split's.
+      strategy: what the workers train with.
+
+    Returns:
+      float32[n, hidden].
+    """
+    workers, worker = distribution.workers(strategy), distribution.worker(strategy)
+    files = [os.path.join(folder, f"pooled-{name}-{i}-of-{workers}.npy") for i in range(workers)]
+    if not tf.io.gfile.exists(files[worker]):
+        part = tokens.ordered(np.arange(worker, len(tokens.lengths), workers))
+        _write(files[worker], _computed(encoder, part, name))
+    distribution.wait_for_all(strategy)
+    pooled = [_read(file) for file in files]
+    if workers == 1:
+        return pooled[0]
+    merged = np.empty((len(tokens.lengths), pooled[0].shape[1]), np.float32)
+    for i, part in enumerate(pooled):
+        merged[i::workers] = part
+    return merged
+
+
+def _computed(encoder: Encoder, tokens: Tokens, name: str) -> np.ndarray:
+    signature = {key: tf.TensorSpec([None, None], tf.int32) for key in tokens.padded(np.arange(0))}
+    call = tf.function(lambda inputs: encoder(inputs), input_signature=[signature], autograph=False)
+    order = batches.sorted_batches(tokens.lengths, _BATCH)
+    pooled = np.empty((len(tokens.lengths), 0), np.float32)
+    for done, rows in enumerate(order, 1):
+        outputs = call({key: tf.constant(value) for key, value in tokens.padded(rows).items()}).numpy()
+        if done == 1:
+            pooled = np.empty((len(tokens.lengths), outputs.shape[1]), np.float32)
+        pooled[rows] = outputs
+        progress.report(f"encoding {name}", done, len(order))
+    return pooled
+
+
+def _write(file: str, pooled: np.ndarray) -> None:
+    # Renamed when whole: what is there under the name is complete.
+    with tf.io.gfile.GFile(file + ".tmp", "wb") as stream:
+        np.save(stream, pooled)
+    tf.io.gfile.rename(file + ".tmp", file, overwrite=True)
+
+
+def _read(file: str) -> np.ndarray:
+    with tf.io.gfile.GFile(file, "rb") as stream:
+        return np.load(stream, allow_pickle=False)
