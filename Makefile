@@ -4,12 +4,13 @@
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock clean
+.PHONY: help run test lint bench lock clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
 	@echo 'make test    run the tests'
 	@echo 'make lint    check the style'
+	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
 	@echo 'ARGS="..." is passed on to what run, test and lint start'
@@ -26,6 +27,19 @@ lint:
 	@sh scripts/setup.sh dev
 	.venv/bin/python -m ruff check $(ARGS) .
 
+BENCH = .venv/bin/python -m benchmarks
+
+bench:
+	@sh scripts/setup.sh bench || sh scripts/setup.sh # without PyTorch the rest is measured
+	$(BENCH).training_speed speed --shape 4x256
+	$(BENCH).training_speed speed --shape 12x768
+	$(BENCH).training_speed floor --shape 4x256
+	$(BENCH).training_speed accuracy --shape 4x256
+	$(BENCH).training_scaling
+	$(BENCH).training_memory 34000 340000
+	$(BENCH).kill_drills
+	$(BENCH).kill_drills --workers 2
+
 # The base comes first and binds the extras: a package has one version in all files. With --python-platform the result
 # does not depend on the machine; the command in the header is named so that no path or index address gets in.
 COMPILE = pip compile setup.py --quiet --python-version 3.10 --python-platform linux --generate-hashes \
@@ -34,7 +48,7 @@ COMPILE = pip compile setup.py --quiet --python-version 3.10 --python-platform l
 lock:
 	@uv="$$(sh scripts/setup.sh --uv)" && \
 	"$$uv" $(COMPILE) --output-file requirements.txt && \
-	for extra in dev gpu; do \
+	for extra in dev bench gpu; do \
 		"$$uv" $(COMPILE) --extra $$extra --constraint requirements.txt \
 			--output-file requirements-$$extra.txt || exit 1; \
 	done

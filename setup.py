@@ -54,6 +54,11 @@ EXTRAS_REQUIRE = {
         # The linter.
         "ruff==0.17.6",
     ],
+    "bench": [
+        # What a user would pick instead, for the benchmarks to measure against.
+        "torch==2.14.1",
+        "transformers==5.20.2",
+    ],
     "gpu": [
         # The CUDA libraries that this TensorFlow was built for.
         "tensorflow[and-cuda]==2.16.2",

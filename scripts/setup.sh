@@ -2,7 +2,7 @@
 # Makes .venv: Python 3.10 with exactly the packages of the lock files.
 #
 #   scripts/setup.sh          what a run needs (requirements.txt)
-#   scripts/setup.sh dev      and what the tests need (requirements-dev.txt); gpu likewise
+#   scripts/setup.sh dev      and what the tests need (requirements-dev.txt); bench and gpu likewise
 #   scripts/setup.sh --uv     only finds or installs uv, and prints its path
 #
 # Needs any Python 3 or uv, and the package index. Calling it again is safe, and quick where nothing changed; an
@@ -179,7 +179,7 @@ sync_packages() {
 # Prints the lock files for the extras "$@" and for those that .venv has already.
 lock_files() {
     echo requirements.txt
-    for extra in dev gpu; do
+    for extra in dev bench gpu; do
         case " $* " in
             *" $extra "*) echo "requirements-$extra.txt" ;;
             *) if grep -qs "requirements-$extra.txt" "$STAMP"; then echo "requirements-$extra.txt"; fi ;;
@@ -211,9 +211,9 @@ lock_setup() {
 main() {
     for extra in "$@"; do
         case $extra in
-            dev | gpu | --uv) ;;
+            dev | bench | gpu | --uv) ;;
             *)
-                say "unknown argument '$extra'; usage: scripts/setup.sh [dev] [gpu] | --uv"
+                say "unknown argument '$extra'; usage: scripts/setup.sh [dev] [bench] [gpu] | --uv"
                 exit 2
                 ;;
         esac

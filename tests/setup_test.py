@@ -18,7 +18,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LOCKS = {"": "requirements.txt", "dev": "requirements-dev.txt", "gpu": "requirements-gpu.txt"}
+LOCKS = {
+    "": "requirements.txt",
+    "dev": "requirements-dev.txt",
+    "bench": "requirements-bench.txt",
+    "gpu": "requirements-gpu.txt",
+}
 
 
 def entries(lock: str) -> dict[str, str]:
@@ -56,7 +61,7 @@ def test_packages_hold_every_folder_with_code(metadata):
     assert {".".join(folder.parts) for folder in folders} == set(metadata["packages"])
 
 
-@pytest.mark.parametrize("lock", ["requirements-dev.txt", "requirements-gpu.txt"])
+@pytest.mark.parametrize("lock", ["requirements-dev.txt", "requirements-bench.txt", "requirements-gpu.txt"])
 def test_an_extra_adds_to_the_base_and_changes_nothing(lock):
     base, extended = versions("requirements.txt"), versions(lock)
     assert base.items() < extended.items()
@@ -281,7 +286,7 @@ def test_the_folder_it_is_called_from_does_not_matter(machine):
 def test_an_unknown_argument_is_a_usage_error(machine):
     result = machine.call("sh", "scripts/setup.sh", "tests")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "'tests'" in result.stderr and "[dev] [gpu]" in result.stderr
+    assert "'tests'" in result.stderr and "[dev] [bench] [gpu]" in result.stderr
 
 
 @pytest.mark.parametrize(

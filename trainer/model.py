@@ -107,6 +107,28 @@ class Classifier(tf.Module):
         return self.head(self.encoder(inputs, seed, dtype), seed)
 
 
+class WarmUpDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to the peak, then what is left of a linear decay from the peak at step 0 to 0 at the last step.
+
+    The values are those of tf-models' schedule, computed without a branch: on a GPU its condition would be asked
+    back from the device in every step.
+    """
+
+    def __init__(self, peak: float, steps: int, warmup_steps: int):
+        """Takes the peak, all steps of the training, and how many of them warm up."""
+        self._peak, self._steps, self._warmup_steps = peak, steps, warmup_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the learning rate float32[] of a step, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        warming = step / max(self._warmup_steps, 1)
+        decaying = tf.maximum(1.0 - step / max(self._steps, 1), 0.0)
+        return self._peak * tf.where(step < self._warmup_steps, warming, decaying)
+
+    def get_config(self) -> dict[str, float]:
+        return {"peak": self._peak, "steps": self._steps, "warmup_steps": self._warmup_steps}
+
+
 def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) -> tf_keras.optimizers.Optimizer:
     """Builds AdamW (Loshchilov & Hutter 2019) with linear warm-up, then linear decay to 0.
 
@@ -115,9 +137,12 @@ def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) ->
       steps: all steps of the training.
       warmup_fraction: 0 to 1.
     """
-    return optimization.create_optimizer(
-        init_lr=learning_rate,
-        num_train_steps=steps,
-        num_warmup_steps=round(warmup_fraction * steps),
-        optimizer_type="adamw",
+    # BERT's own constants (Devlin et al. 2019, optimization.py).
+    return optimization.AdamWeightDecay(
+        learning_rate=WarmUpDecay(learning_rate, steps, round(warmup_fraction * steps)),
+        weight_decay_rate=0.01,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        exclude_from_weight_decay=["layer_norm", "bias"],
     )

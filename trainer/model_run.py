@@ -26,11 +26,14 @@ class TrainingFigures:
     """How training went.
 
     Attributes:
-      examples_per_s: training examples a second, evaluation left out.
+      examples_per_s: training examples a second; evaluation, checkpoints and the steps that trace are left out.
       padding_share: padding among the tokens computed in training, 0 to 1.
       seconds: wall time from reading the examples to the exported model.
       best_epoch: the epoch (from 1) whose weights were kept.
       history: one mapping an epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
+      precision: type of the matrix products in training.
+      replicas: devices that trained together, on all workers.
+      encoder: `native`, or `SavedModel` for one that could not be rebuilt.
     """
 
     examples_per_s: float
@@ -38,6 +41,9 @@ class TrainingFigures:
     seconds: float
     best_epoch: int
     history: Sequence[Mapping[str, float]]
+    precision: str
+    replicas: int
+    encoder: str
 
 
 @dataclasses.dataclass(frozen=True)

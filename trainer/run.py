@@ -1,10 +1,9 @@
 """`run_fn`: trains the classifier, in this process or in several, and exports the best epoch's model."""
 
 import dataclasses
-import logging
 import os
 import time
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence, Union
 
 import numpy as np
 import tensorflow as tf
@@ -14,68 +13,25 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components import encoder_artifact
 from pipeline.config import TrainerConfig
 from pipeline.errors import UserError
-from schema.task import Task, task_from_json
 from trainer import (
     batches,
     checkpoints,
     distribution,
-    export,
     gpu,
     launcher,
     loop,
     model,
-    model_card,
     model_run,
-    pictures,
     pooled,
     precision,
+    results,
     reviews,
     tracing,
 )
+from trainer.job import Job, Reviews
 
 # What changes how fast a result comes, not what it is: a training goes on from a checkpoint made under another value.
 _NO_PART_OF_THE_RESULT = {"workers", "device", "xla", "checkpoint_seconds"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A training as worker processes get it; JSON values only.
-
-    Attributes:
-      train_files: patterns of the train split's files.
-      eval_files: the dev split's.
-      base_model: the encoder's folder.
-      serving_model_dir: where the exported model goes.
-      model_run_dir: where `trainer.model_run`'s files go.
-      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card) and `checkpoints` (a folder
-        that outlives this execution and that all workers share).
-    """
-
-    train_files: Sequence[str]
-    eval_files: Sequence[str]
-    base_model: str
-    serving_model_dir: str
-    model_run_dir: str
-    custom_config: Mapping[str, Any]
-
-    @property
-    def config(self) -> TrainerConfig:
-        """How to train."""
-        return TrainerConfig.model_validate(self.custom_config["trainer"])
-
-    @property
-    def task(self) -> Task:
-        """What is predicted."""
-        return task_from_json(self.custom_config["task"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Reviews:
-    """Both splits, and the encoder's own tokenisation."""
-
-    preprocess: Any
-    train: reviews.Split
-    dev: reviews.Split
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -122,21 +78,35 @@ def _train(
 ) -> None:
     config, read = job.config, _read(job)
     classifier = _build_classifier(job, strategy)
-    trained = classifier if config.mode == "fine_tune" else classifier.head
+    trained = _trained_part(config, classifier)
     with strategy.scope():
         optimizer = _build_optimizer(config, len(read.train.labels), trained.weights)
     dtype = _precision(config, classifier.encoder, strategy, gpus)
     if dtype == tf.float16:
         with strategy.scope():
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
-    xla = bool(gpus) and config.xla == "auto" or config.xla is True
+    # XLA can't look into a SavedModel.
+    xla = bool(gpus) and not isinstance(classifier.encoder, model.SavedEncoder) if config.xla == "auto" else config.xla
     store = _checkpoints(job, read, strategy, optimizer, trained.weights)
     train_data, dev_data = _data(config, classifier.encoder, read, store.folder, strategy)
     steps = loop.Steps(strategy, job.task, trained, optimizer, config.seed, dtype, xla)
     widths = _widths(config, read) if xla or gpus else []
     result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
     if distribution.worker(strategy) == 0:
-        _finish(job, read, strategy, classifier, store, result, widths, started)
+        best = _best_classifier(job, strategy, classifier, store, result)
+        lengths = read.train.tokens.lengths
+        figures = model_run.TrainingFigures(
+            examples_per_s=result.examples_per_s,
+            padding_share=batches.padding_share(lengths, _all_batches(config, lengths), widths),
+            seconds=time.monotonic() - started,
+            best_epoch=result.best_epoch,
+            history=result.history,
+            precision=dtype.name,
+            replicas=strategy.num_replicas_in_sync,
+            encoder="SavedModel" if isinstance(best.encoder, model.SavedEncoder) else "native",
+        )
+        results.write(job, read, best, figures)
+        store.remove()
     distribution.wait_for_all(strategy)
 
 
@@ -221,6 +191,11 @@ def _data(
     return made
 
 
+def _all_batches(config: TrainerConfig, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    for epoch in range(config.epochs):
+        yield from batches.epoch_batches(lengths, config.batch_size, config.seed, epoch)
+
+
 def _widths(config: TrainerConfig, read: Reviews) -> list[int]:
     """The widths of all batches, the longest dev row's among them."""
     lengths = read.train.tokens.lengths
@@ -229,82 +204,20 @@ def _widths(config: TrainerConfig, read: Reviews) -> list[int]:
     return [*widths[:-1], max(widths[-1], int(read.dev.tokens.lengths.max(initial=0)))]
 
 
-def _finish(
+def _best_classifier(
     job: Job,
-    read: Reviews,
     strategy: tf.distribute.Strategy,
     classifier: model.Classifier,
     store: checkpoints.Checkpoints,
     result: loop.Trained,
-    widths: Sequence[int],
-    started: float,
-) -> None:
-    """Exports the best epoch's model and writes all that a training leaves; its checkpoints go last."""
+) -> model.Classifier:
+    """The model with the best epoch's weights, on this process's own variables."""
     if strategy.num_replicas_in_sync > 1:
         # Mirrored variables can only be exported by all workers together.
         classifier = _build_classifier(job, tf.distribute.get_strategy())
-    trained = classifier if job.config.mode == "fine_tune" else classifier.head
-    store.restore_best(result.best_step, trained.weights)
-    golden = golden_answers(classifier, job.task, read.dev)
-    served = export.ServedClassifier(read.preprocess, classifier, job.task, job.config.max_length)
-    export.export(job.serving_model_dir, served)
-    model_card.write(job.serving_model_dir, model_card.ModelCard(job.task, job.custom_config["data"]))
-    figures = _figures(job.config, read, result, widths, time.monotonic() - started)
-    _write_model_run(job, figures, golden, classifier)
-    store.remove()
+    store.restore_best(result.best_step, _trained_part(job.config, classifier).weights)
+    return classifier
 
 
-def _figures(
-    config: TrainerConfig, read: Reviews, result: loop.Trained, widths: Sequence[int], seconds: float
-) -> model_run.TrainingFigures:
-    lengths = read.train.tokens.lengths
-    all_batches = (
-        rows
-        for epoch in range(config.epochs)
-        for rows in batches.epoch_batches(lengths, config.batch_size, config.seed, epoch)
-    )
-    return model_run.TrainingFigures(
-        examples_per_s=result.examples_per_s,
-        padding_share=batches.padding_share(lengths, all_batches, widths),
-        seconds=seconds,
-        best_epoch=result.best_epoch,
-        history=result.history,
-    )
-
-
-def golden_answers(classifier: model.Classifier, task: Task, dev: reviews.Split) -> model_run.GoldenAnswers:
-    """Asks the model in this process for the served outputs of some dev rows."""
-    rows = np.arange(len(dev.first_texts))
-    # In plain float32, as a model server on any device may be asked to agree with it: a GPU's own is TF32.
-    with tf.device("/CPU:0"):
-        outputs = task.served_outputs(classifier(dev.tokens.padded(rows)))
-    return model_run.GoldenAnswers(
-        text=[text.decode("utf-8") for text in dev.first_texts],
-        outputs={name: value.numpy().tolist() for name, value in outputs.items()},
-    )
-
-
-def _write_model_run(
-    job: Job, figures: model_run.TrainingFigures, golden: model_run.GoldenAnswers, classifier: model.Classifier
-) -> None:
-    folder = job.model_run_dir
-    os.makedirs(folder, exist_ok=True)
-    model_run.write_json(folder, model_run.TRAINING_FILE, figures)
-    model_run.write_json(folder, model_run.GOLDEN_FILE, golden)
-    pictures.draw_history(
-        figures.history, figures.best_epoch, job.task.training_metric, os.path.join(folder, model_run.HISTORY_PICTURE)
-    )
-    parts = {part.name: sum(int(tf.size(w)) for w in part.weights) for part in (classifier.encoder, classifier.head)}
-    pictures.draw_model(parts, encoder_artifact.read(job.base_model), os.path.join(folder, model_run.MODEL_PICTURE))
-    _write_board(os.path.join(folder, model_run.LOGS_DIR), figures.history)
-    logging.info("trained in %.0f s", figures.seconds)
-
-
-def _write_board(folder: str, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes the history for TensorBoard, train and dev as two runs of it."""
-    for run, prefix in (("train", ""), ("dev", "dev_")):
-        with tf.summary.create_file_writer(os.path.join(folder, run)).as_default():
-            for row in history:
-                names = [name for name in row if name.startswith("dev_") == bool(prefix) and name != "epoch"]
-                for name in names:
-                    tf.summary.scalar(f"epoch_{name.removeprefix('dev_')}", row[name], row["epoch"])
+def _trained_part(config: TrainerConfig, classifier: model.Classifier) -> Union[model.Classifier, model.Head]:
+    return classifier if config.mode == "fine_tune" else classifier.head

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from official.nlp import optimization
 
 from pipeline.config import TrainerConfig
 from schema.task import task_from_json
@@ -145,3 +146,27 @@ def test_xla_and_filled_up_rows_change_nothing_but_the_last_digits(plain, tmp_pa
 def test_a_scaled_loss_learns_the_same_in_float16(whole, tmp_path):
     result, _ = Run(tmp_path, dtype=tf.float16).train()
     assert result.history[-1]["loss"] == pytest.approx(whole[0].history[-1]["loss"], rel=0.02)
+
+
+def _op_types(function):
+    """Types of all ops of a traced function and of the functions that it calls."""
+    definition = function.graph.as_graph_def(add_shapes=False)
+    nodes = [*definition.node, *(node for called in definition.library.function for node in called.node_def)]
+    return {node.op for node in nodes}
+
+
+def test_nothing_in_a_step_asks_the_host(tmp_path):
+    run = Run(tmp_path)
+    iterator = run.loop._iterator(run.loop._train, 8, run.loop._train_batches)
+    found = _op_types(run.steps.train.get_concrete_function(iterator, tf.constant(0, tf.int64)))
+    assert {"MatMul", "ResourceApplyAdam", "IteratorGetNext"} <= found
+    # Python, and branches and loops, whose conditions a device hands back to the host.
+    assert not {op for op in found if "Py" in op or op.removeprefix("Stateless") in ("If", "While", "Case", "Switch")}
+
+
+@pytest.mark.parametrize("warmup_fraction", [0.0, 0.1, 0.5, 1.0])
+def test_the_learning_rate_is_tf_models(warmup_fraction):
+    ours = model.build_optimizer(3e-5, 40, warmup_fraction).learning_rate
+    theirs = optimization.create_optimizer(3e-5, 40, round(warmup_fraction * 40)).learning_rate
+    for step in range(42):
+        np.testing.assert_allclose(ours(step), theirs(tf.constant(step)), rtol=1e-5, atol=1e-12)

@@ -1,0 +1,99 @@
+"""BERT's forward pass: what it must not depend on, and what it may."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import encoders
+from trainer import bert, native
+from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
+
+IDS = np.array([[2, 7, 9, 3, 0], [2, 5, 3, 0, 0]], np.int32)
+
+
+def inputs_of(ids):
+    return {
+        WORD_IDS: tf.constant(ids),
+        MASK: tf.constant((ids > 0).astype(np.int32)),
+        TYPE_IDS: tf.zeros_like(ids),
+    }
+
+
+@pytest.fixture(scope="module", name="network")
+def _network(tmp_path_factory):
+    folder = encoders.save(str(tmp_path_factory.mktemp("encoder") / "encoder"))
+    return native.rebuild_bert(tf.saved_model.load(folder + "/encoder"))
+
+
+def test_sizes_are_read_off_the_weights(network):
+    shapes = {name: tuple(weight.shape) for name, weight in zip(network._sizes.names, network.weights, strict=True)}
+    found = bert.sizes(shapes)
+    assert (found.vocabulary, found.hidden, found.layers, found.heads) == (
+        shapes["word_embeddings/embeddings:0"][0],
+        encoders.CONFIG.hidden,
+        encoders.CONFIG.layers,
+        encoders.CONFIG.heads,
+    )
+    for name in shapes:
+        assert bert.sizes({other: shape for other, shape in shapes.items() if other != name}) is None, name
+        assert bert.sizes({**shapes, name: (*shapes[name], 1)}) is None, name
+
+
+def test_padding_and_neighbours_change_nothing(network):
+    together = network(inputs_of(IDS)).numpy()
+    alone = [network(inputs_of(row[row > 0][None])).numpy()[0] for row in IDS]
+    wider = network(inputs_of(np.pad(IDS, ((0, 2), (0, 4))))).numpy()
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(together, wider[:2], atol=1e-6)
+    # A row that only fills a batch up.
+    assert np.isfinite(wider).all()
+
+
+def test_dropout_follows_the_seed_alone(network):
+    def draw(*seed):
+        return network(inputs_of(IDS), tf.constant(seed, tf.int64)).numpy()
+
+    np.testing.assert_array_equal(draw(1, 2), draw(1, 2))
+    assert len({draw(*seed).tobytes() for seed in ((1, 2), (1, 3), (2, 2))}) == 3
+    assert not np.allclose(draw(1, 2), network(inputs_of(IDS)))
+
+
+def test_dropouts_of_one_step_and_of_the_next_have_numbers_of_their_own():
+    ones = tf.ones([1000])
+    first, second = (bert.Dropout(tf.constant([0, step], tf.int64), 0.5) for step in (0, 1))
+    drawn = [dropout(ones).numpy() for dropout in (first, first, second, second)]
+    assert len({draw.tobytes() for draw in drawn}) == 4
+    for draw in drawn:
+        assert set(draw) == {0.0, 2.0} and 0.4 < np.mean(draw == 0) < 0.6
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_lower_precision_is_near_and_hands_on_float32(network, dtype):
+    output = network(inputs_of(IDS), dtype=dtype)
+    assert output.dtype == tf.float32
+    np.testing.assert_allclose(output, network(inputs_of(IDS)), atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_every_weight_gets_a_gradient_and_no_branch_is_traced(network, dtype):
+    @tf.function(autograph=False)
+    def gradients(inputs, seed):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(network(inputs, seed, dtype) ** 2)
+        return tape.gradient(loss, network.weights)
+
+    seed = tf.constant([0, 0], tf.int64)
+    for weight, gradient in zip(network.weights, gradients(inputs_of(IDS), seed), strict=True):
+        assert tf.convert_to_tensor(gradient).shape == weight.shape and gradient.dtype == tf.float32
+    graph = gradients.get_concrete_function(inputs_of(IDS), seed).graph
+    found = {op.type.removeprefix("Stateless") for op in graph.get_operations()}
+    assert not found & {"If", "While", "Case", "PyFunc", "EagerPyFunc"}
+
+
+def test_a_copy_is_trained_apart(network):
+    copy = network.copy()
+    np.testing.assert_array_equal(copy(inputs_of(IDS)), network(inputs_of(IDS)))
+    assert [weight.name for weight in copy.weights] == [weight.name for weight in network.weights]
+    before = network.weights[0].numpy()
+    copy.weights[0].assign_add(tf.ones_like(copy.weights[0]))
+    np.testing.assert_array_equal(network.weights[0], before)
