@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.training_speed`: contenders, turns, data, rates, and the arithmetic floor."""

@@ -1,0 +1,74 @@
+"""The rows that every contender trains on."""
+
+import dataclasses
+import os
+from typing import Optional
+
+import numpy as np
+
+from components.tsv_example_gen import parse, reader, sources, split
+from pipeline.config import DataConfig
+from schema import features
+from schema.task import make_task
+from trainer.tokens import Tokens
+
+DEV_FRACTION = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Reviews and their labels.
+
+    Attributes:
+      texts: UTF-8 reviews.
+      labels: int64[n], 0 or 1.
+    """
+
+    texts: list[bytes]
+    labels: np.ndarray
+
+
+def read_rows(file: str, count: Optional[int] = None) -> Rows:
+    """Reads the rows of a TSV in NSMC's format as TsvExampleGen does; it passes over what is no row.
+
+    Args:
+      file: the TSV.
+      count: the first rows only; None for all.
+    """
+    config = DataConfig(train=file)
+    task = make_task((config.text,), config.labels)
+    source = sources.SourceFile(sources.TRAIN, file, file)
+    head = reader.read_head(source, config, task)
+    lines = (
+        line for part in reader.cut_into_ranges(source, head) for line in reader.read_lines(part, config.max_line_bytes)
+    )
+    parsed = (parse.parse_row(line.content, head.layout, task) for line in lines)
+    rows = [row for row in parsed if isinstance(row, parse.Row)][:count]
+    return Rows([row.texts[0].encode() for row in rows], np.array([row.label for row in rows], np.int64))
+
+
+def whole_batches(rows: Rows, batch_size: int) -> Rows:
+    """Leaves out the rows that fill no batch."""
+    whole = len(rows.texts) // batch_size * batch_size
+    return Rows(rows.texts[:whole], rows.labels[:whole])
+
+
+def split_rows(rows: Rows) -> tuple[Rows, Rows]:
+    """Splits rows into (train, dev) by the hash of their text, as TsvExampleGen does."""
+    boundaries = split.make_boundaries(DEV_FRACTION, None)
+    names = np.array([split.assign_split(split.text_hash([text]), boundaries) for text in rows.texts])
+    train, dev = (np.flatnonzero(names == name) for name in (features.TRAIN_SPLIT, features.DEV_SPLIT))
+    return tuple(Rows([rows.texts[i] for i in chosen], rows.labels[chosen]) for chosen in (train, dev))
+
+
+def write_tokens(file: str, tokens: Tokens, labels: np.ndarray) -> None:
+    """Writes tokens for contenders that have no tokeniser of ours.
+
+    Args:
+      file: the .npz, with `word_ids`, `starts` and `lengths` as in `Tokens`, and `labels`.
+      tokens: of n rows.
+      labels: int64[n].
+    """
+    temporary = f"{file}.{os.getpid()}.npz"
+    np.savez(temporary, word_ids=tokens.word_ids, starts=tokens.starts, lengths=tokens.lengths, labels=labels)
+    os.replace(temporary, file)

@@ -1,0 +1,41 @@
+"""The encoder that every contender starts from, made once into a cache folder."""
+
+import hashlib
+import os
+from typing import Sequence
+
+from tfx.utils import path_utils
+
+from benchmarks.training.shapes import Shape
+from components import encoder_artifact
+from components.encoder_pretrainer import pretrain
+from pipeline.config import PretrainConfig
+
+VOCABULARY = 8000
+
+
+def prepare(texts: Sequence[bytes], shape: Shape, steps: int, cache: str) -> str:
+    """Makes an encoder from texts as EncoderPretrainer does, where the cache has none.
+
+    Args:
+      texts: UTF-8 reviews.
+      shape: its sizes.
+      steps: of pre-training; 0 leaves the weights random.
+      cache: folder for encoders.
+
+    Returns:
+      The folder with `preprocess/`, `encoder/` and `encoder.json`.
+    """
+    digest = hashlib.sha256(b"\n".join(sorted(texts))).hexdigest()[:12]
+    uri = os.path.join(cache, f"encoder-{shape}-{steps}-steps-{digest}")
+    folder = path_utils.serving_model_dir(uri)
+    if os.path.exists(os.path.join(folder, encoder_artifact.CARD)):
+        return folder
+    config = PretrainConfig(
+        vocabulary=VOCABULARY, layers=shape.layers, hidden=shape.hidden, heads=shape.heads, steps=steps
+    )
+    with encoder_artifact.staged(uri) as staging:
+        pretrain.make_encoder(texts, config, staging)
+        handle = f"BERT {shape}, {steps} steps"
+        encoder_artifact.finish(staging, source="pretrain", handle=handle, preprocess_handle="", heads=shape.heads)
+    return folder

@@ -1,0 +1,57 @@
+"""How near our training step comes to the arithmetic that it can't do without, and what takes the rest."""
+
+import dataclasses
+from typing import Mapping, Sequence
+
+import rich.table
+
+from benchmarks.training import contenders, turns
+from benchmarks.training.shapes import Shape, step_flops
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """The least time of an example at some rate of multiplication.
+
+    Attributes:
+      rate: what the rate is of, in words.
+      gflops_per_s: the rate.
+      examples_per_s: what it would allow.
+    """
+
+    rate: str
+    gflops_per_s: float
+    examples_per_s: float
+
+
+def floors(lengths: Sequence[int], shape: Shape, rates: Mapping[str, float]) -> list[Floor]:
+    """Computes the floor for rows of these lengths, by the names of rates in GFLOP/s."""
+    flops = step_flops(lengths, shape.layers, shape.hidden, shape.feed_forward) / len(lengths)
+    return [Floor(name, rate, rate * 1e9 / flops) for name, rate in rates.items()]
+
+
+def trace(job: turns.Job) -> dict[str, float]:
+    """Traces our step in a process of its own; returns seconds of a step by kind."""
+    with contenders.start(contenders.Entry("trace", "trace", job.precision, job.batching), job, "") as process:
+        return process.turn("trace")["seconds"]
+
+
+def floor_table(found: Sequence[Floor], examples_per_s: float) -> rich.table.Table:
+    """Makes the table of floors; the share is the part of our time that the arithmetic alone would take."""
+    made = rich.table.Table(title=f"The arithmetic floor; ours: {examples_per_s:.1f} examples/s")
+    for column in ("at the rate of", "GFLOP/s", "examples/s at most", "our share of it"):
+        made.add_column(column, justify="left" if column == "at the rate of" else "right")
+    for one in found:
+        share = f"{examples_per_s / one.examples_per_s:.0%}"
+        made.add_row(one.rate, f"{one.gflops_per_s:.1f}", f"{one.examples_per_s:.1f}", share)
+    return made
+
+
+def trace_table(seconds: Mapping[str, float]) -> rich.table.Table:
+    """Makes the table of where a step's time goes."""
+    made = rich.table.Table(title=f"A step of ours, {1e3 * sum(seconds.values()):.1f} ms on average")
+    for column in ("time in", "ms", "share"):
+        made.add_column(column, justify="left" if column == "time in" else "right")
+    for kind, value in seconds.items():
+        made.add_row(kind, f"{1e3 * value:.1f}", f"{value / sum(seconds.values()):.1%}")
+    return made

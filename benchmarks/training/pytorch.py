@@ -1,0 +1,131 @@
+"""PyTorch + transformers as a contender: what a user would pick instead, as its Trainer does it by default.
+
+`BertForSequenceClassification` with the Trainer's own choices: AdamW (weight decay on all but biases and
+normalisation), linear warm-up and decay, gradients clipped to norm 1, transformers' sampler and collator. Batches:
+
+- `padded`: random, padded to 128;
+- `dynamic`: random, padded to their longest row (the Trainer's default);
+- `grouped`: sorted by length in stretches of 50 batches (its `train_sampling_strategy="group_by_length"`).
+
+The batches of an epoch are the sampler's; they are taken in `evenly_mixed` order, so that a turn of seconds sees
+long and short ones as an epoch does. Runs under an interpreter that has torch and transformers, and no TensorFlow.
+"""
+
+import json
+import os
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import torch
+import transformers
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from benchmarks.training import turns
+
+# The first steps allocate the optimizer's state and choose kernels.
+_WARM_UP_STEPS = 2
+_WEIGHT_DECAY = 0.01
+_MAX_GRADIENT_NORM = 1.0
+
+
+def build_model(encoder: str) -> transformers.BertForSequenceClassification:
+    """Builds a model of the encoder's sizes with random weights."""
+    with open(os.path.join(encoder, "encoder.json"), encoding="utf-8") as stream:
+        card = json.load(stream)
+    config = transformers.BertConfig(
+        vocab_size=card["vocabulary"],
+        hidden_size=card["hidden"],
+        num_hidden_layers=card["layers"],
+        num_attention_heads=card["heads"],
+        intermediate_size=4 * card["hidden"],
+        num_labels=2,
+    )
+    return transformers.BertForSequenceClassification(config)
+
+
+def build_optimizer(model: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    """Builds AdamW; fused, as the Trainer does from torch 2.8 on."""
+    named = list(model.named_parameters())
+    plain = [parameter for name, parameter in named if "bias" in name or "LayerNorm" in name]
+    decayed = [parameter for name, parameter in named if not ("bias" in name or "LayerNorm" in name)]
+    groups = [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, batching: str, generator: torch.Generator) -> list[list[int]]:
+    """Splits an epoch's rows into batches; the rows that fill no batch are left out."""
+    if batching == "grouped":
+        order = list(LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator))
+    else:
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+    return [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+
+
+def make_step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, precision: str
+) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
+    """Returns what trains on one batch and gives its loss."""
+    device = next(model.parameters()).device
+
+    def step(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = model(**{name: tensor.to(device) for name, tensor in batch.items()}).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    return step
+
+
+def make_collator(job: turns.Job) -> transformers.DataCollatorWithPadding:
+    """Makes transformers' own collator, padding to the longest row or to `max_length`."""
+    tokenizer = transformers.BertTokenizer(vocab=os.path.join(job.encoder, "preprocess", "assets", "vocab.txt"))
+    padding = "max_length" if job.batching == "padded" else "longest"
+    return transformers.DataCollatorWithPadding(tokenizer, padding=padding, max_length=job.max_length)
+
+
+def read_examples(file: str) -> list[dict[str, Any]]:
+    """Reads the rows' tokens and labels as the collator takes them."""
+    arrays = np.load(file)
+    ids = arrays["word_ids"].tolist()
+    rows = zip(*(arrays[name].tolist() for name in ("starts", "lengths", "labels")), strict=True)
+    return [{"input_ids": ids[start : start + length], "label": label} for start, length, label in rows]
+
+
+def endless_batches(examples: list[dict[str, Any]], job: turns.Job) -> Iterator[list[dict[str, Any]]]:
+    """Yields the batches of one epoch after the other."""
+    lengths = np.array([len(example["input_ids"]) for example in examples])
+    generator = torch.Generator().manual_seed(job.seed)
+    while True:
+        epoch = epoch_batches(lengths, job.batch_size, job.batching, generator)
+        costs = [int(lengths[rows].max()) for rows in epoch]
+        for number in turns.evenly_mixed(costs):
+            yield [examples[row] for row in epoch[number]]
+
+
+def main() -> None:
+    """Trains when it is its turn."""
+    job = turns.Job.from_argument()
+    torch.manual_seed(job.seed)
+    transformers.logging.set_verbosity_error()
+    examples = read_examples(job.tokens)
+    model = build_model(job.encoder).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    optimizer = build_optimizer(model, job.learning_rate)
+    steps = job.epochs * (len(examples) // job.batch_size)
+    scheduler = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+    train, collate = make_step(model, optimizer, scheduler, job.precision), make_collator(job)
+    batches = endless_batches(examples, job)
+
+    def step() -> torch.Tensor:
+        return train(collate(next(batches)))
+
+    for _ in range(_WARM_UP_STEPS):
+        step()
+    turns.work(step, torch.Tensor.item, job.batch_size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""How fast training is: against the notebook's pipeline, against PyTorch, and against the arithmetic.
+
+    python -m benchmarks.training_speed speed --shape 4x256 --torch-python TORCH_ENV/bin/python
+    python -m benchmarks.training_speed floor --shape 4x256
+    python -m benchmarks.training_speed accuracy --shape 4x256 --seeds 0 1 2
+
+`speed`: examples a second in steady state. Every contender is a process of its own that trains on the same rows with
+an encoder of the same sizes; they take turns of some seconds, round after round, so that all see the same noise of
+the machine, and are compared round by round. Before that it shows how fast the machine multiplies matrices. Names:
+`notebook`, `ours`, `pytorch-padded`, `pytorch-dynamic`, `pytorch-grouped`; with `-bfloat16` behind the name in that
+precision (all but the notebook's). Those of PyTorch need an interpreter with torch and transformers and are left out,
+with the reason, where there is none.
+
+`floor`: floating-point operations of the real tokens over the measured rate of matrix products, our share of that,
+and a step's time by kind of operation.
+
+`accuracy`: seconds of training until all reach the same dev accuracy, for each seed, from a pre-trained encoder; with
+`--contenders ours ours-bfloat16` also what the precision costs in accuracy.
+
+All need the rows of NSMC's training file (`--train`) and leave encoders in `--cache`. They need a quiet machine: turns
+cancel slow noise, but work of others on the same cores costs PyTorch's threads, which wait for each other after every
+operation, far more than TensorFlow's.
+"""
+
+import argparse
+import dataclasses
+import os
+import statistics
+import sys
+from typing import Any, Callable, Optional, Sequence
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np  # noqa: E402
+import rich.console  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from benchmarks.training import accuracy, contenders, data, encoder, floor, rates, speed, turns  # noqa: E402
+from benchmarks.training.shapes import Shape, parse_shape, step_matmuls  # noqa: E402
+from components import encoder_artifact  # noqa: E402
+from trainer import tokens  # noqa: E402
+
+# Beside the repository.
+DEFAULT_TRAIN = os.path.join("..", "shared", "nsmc", "ratings_train.txt")
+DEFAULT_CACHE = os.path.join("build", "benchmarks")
+# A turn is some ten batches of those that pad little; BERT-base does one or two a second.
+TURN_S, LARGE_TURN_S = 10.0, 30.0
+LARGE_HIDDEN = 512
+
+
+def main(words: Optional[Sequence[str]] = None) -> int:
+    """Runs one subcommand; returns the exit status, 0 also where there is nothing to measure."""
+    arguments = _parser().parse_args(words)
+    if not os.path.exists(arguments.train):
+        print(f"skipped: {arguments.train}: no such file (--train takes NSMC's training file)")
+        return 0
+    try:
+        # A file has no width; 80 columns would break the tables' lines.
+        arguments.run(arguments, rich.console.Console(width=None if sys.stdout.isatty() else 120))
+    except turns.ContenderError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
+    for add in (_add_speed, _add_floor, _add_accuracy):
+        _add_common(add(commands))
+    return parser
+
+
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Lets argparse show what is wrong with a value."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--shape", type=_argument(parse_shape), default=Shape(4, 256), help="layers x width (default: 4x256)"
+    )
+    command.add_argument("--train", default=DEFAULT_TRAIN, help=f"rows to train on (default: {DEFAULT_TRAIN})")
+    command.add_argument("--rows", type=int, help="take the first rows only")
+    command.add_argument("--cache", default=DEFAULT_CACHE, help=f"where encoders stay (default: {DEFAULT_CACHE})")
+
+
+def _add_turns(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rounds", type=int, default=5, help="turns of each contender (default: 5)")
+    command.add_argument("--turn-seconds", type=float, help="default: 10, or 30 where the width is above 512")
+
+
+def _add_speed(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    command = commands.add_parser("speed", help="examples a second of all contenders")
+    _add_turns(command)
+    _add_contenders(command, contenders.DEFAULT)
+    command.add_argument("--torch-python", default=sys.executable, help="interpreter with torch and transformers")
+    command.set_defaults(run=_speed)
+    return command
+
+
+def _add_floor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    command = commands.add_parser("floor", help="our share of what the arithmetic allows, and what takes the rest")
+    _add_turns(command)
+    command.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    command.set_defaults(run=_floor)
+    return command
+
+
+def _add_accuracy(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
+    command = commands.add_parser("accuracy", help="seconds to the same dev accuracy")
+    _add_contenders(command, ("notebook", "ours"))
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    command.add_argument("--epochs", type=int, default=turns.Job.epochs)
+    command.add_argument("--learning-rate", type=float, default=turns.Job.learning_rate)
+    command.add_argument("--encoder", help="folder of a pre-trained encoder (default: one is made)")
+    command.add_argument("--pretrain-steps", type=int, default=1000, help="of the encoder that is made")
+    command.set_defaults(run=_accuracy)
+    return command
+
+
+def _add_contenders(command: argparse.ArgumentParser, default: Sequence[str]) -> None:
+    entries = [contenders.parse_name(name) for name in default]
+    command.add_argument(
+        "--contenders", type=_argument(contenders.parse_name), nargs="+", default=entries, metavar="NAME"
+    )
+
+
+def _speed(arguments: argparse.Namespace, console: rich.console.Console) -> None:
+    entries, reason = contenders.runnable(arguments.contenders, arguments.torch_python)
+    if reason:
+        console.print(f"left out, PyTorch's contenders: {reason}", markup=False)
+    if not entries:
+        return
+    job, lengths = _prepare(arguments, console)
+    _step_rates(arguments.shape, lengths, job, console)
+    measured = _measure(entries, job, arguments, console)
+    console.print(speed.table(entries, measured))
+
+
+def _floor(arguments: argparse.Namespace, console: rich.console.Console) -> None:
+    entry = dataclasses.replace(contenders.parse_name("ours"), precision=arguments.precision)
+    job, lengths = _prepare(arguments, console)
+    found = _step_rates(arguments.shape, lengths, job, console)[arguments.precision]
+    measured = _measure([entry], job, arguments, console)
+    floors = floor.floors(lengths, arguments.shape, found)
+    console.print(floor.floor_table(floors, statistics.median(measured[entry.name])))
+    console.print(floor.trace_table(floor.trace(dataclasses.replace(job, precision=arguments.precision))))
+
+
+def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> None:
+    train, _ = data.split_rows(data.read_rows(arguments.train, arguments.rows))
+    folder = arguments.encoder or encoder.prepare(
+        train.texts, arguments.shape, arguments.pretrain_steps, arguments.cache
+    )
+    job = turns.Job(
+        encoder=os.path.abspath(folder),
+        train=os.path.abspath(arguments.train),
+        rows=arguments.rows,
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+    )
+    trained = {
+        seed: accuracy.train(arguments.contenders, dataclasses.replace(job, seed=seed), console)
+        for seed in arguments.seeds
+    }
+    console.print(accuracy.table(trained))
+
+
+def _prepare(arguments: argparse.Namespace, console: rich.console.Console) -> tuple[turns.Job, np.ndarray]:
+    """Reads the rows, makes the encoder, tokenises; returns the job and int64[n], the rows' tokens."""
+    rows = data.read_rows(arguments.train, arguments.rows)
+    console.print(f"{len(rows.texts):,} rows; making an encoder {arguments.shape} where {arguments.cache} has none ...")
+    # Random weights train as fast as learned ones.
+    folder = os.path.abspath(encoder.prepare(rows.texts, arguments.shape, 0, arguments.cache))
+    file = os.path.join(folder, "tokens.npz")
+    job = turns.Job(encoder=folder, train=os.path.abspath(arguments.train), tokens=file, rows=arguments.rows)
+    preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
+    tokenised = tokens.tokenise(preprocess, rows.texts, job.max_length)
+    data.write_tokens(file, tokenised, rows.labels)
+    return job, tokenised.lengths
+
+
+def _step_rates(
+    shape: Shape, lengths: np.ndarray, job: turns.Job, console: rich.console.Console
+) -> dict[str, dict[str, float]]:
+    """Shows the machine's rates; returns those of big matrices and of a step's, GFLOP/s, by precision."""
+    products = step_matmuls(round(float(lengths.mean()) * job.batch_size), shape)
+    measured = rates.measure([rates.BIG, *products])
+    console.print(rates.table([rates.BIG, *products], measured))
+    return {
+        name: {"big matrices": big, "a step's own matrices": rates.step_rate(products, own)}
+        for name, (big, *own) in measured.items()
+    }
+
+
+def _measure(
+    entries: Sequence[contenders.Entry], job: turns.Job, arguments: argparse.Namespace, console: rich.console.Console
+) -> dict[str, list[float]]:
+    turn_s = arguments.turn_seconds or (LARGE_TURN_S if arguments.shape.hidden > LARGE_HIDDEN else TURN_S)
+    torch_python = getattr(arguments, "torch_python", sys.executable)
+    return speed.measure(entries, job, torch_python, turn_s, arguments.rounds, console)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
