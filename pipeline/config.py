@@ -142,7 +142,7 @@ class TrainerConfig(Section):
     dropout: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.1
     # Tokens of a review, [CLS] and [SEP] included; BERT has 512 positions.
     max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
     # Of matrix products; `auto` takes what this device multiplies faster without loss of accuracy.
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     # Whether XLA compiles the training step, for a few batch widths; `auto` does so on a GPU.

@@ -23,6 +23,9 @@ from google.protobuf import message
 
 KEPT_STATES = 2
 
+# Where TensorFlow puts the value of `Checkpoint(progress=<PythonState>)`.
+_PROGRESS = "progress/.ATTRIBUTES/py_state"
+
 # What TensorFlow raises for a file that is cut, changed or gone, or holds other variables: its checkpoint reader has
 # Python's errors for some of TensorFlow's codes.
 _UNREADABLE = (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError, message.DecodeError)
@@ -81,15 +84,16 @@ class Checkpoints:
         """Restores the newest state that is whole.
 
         Returns:
-          Its progress; None where there is no state, and the variables are what they were or half another's.
+          Its progress; None where there is none, and the variables are what they were.
         """
         for step in sorted(self._steps("state"), reverse=True):
             try:
+                # All checks first: what is read half is assigned half.
+                progress = json.loads(_checked(self._path("state", step)).get_tensor(_PROGRESS))
+                if progress["best_step"] is not None:
+                    _checked(self._path("best", progress["best_step"]))
                 self._state.read(self._path("state", step)).assert_existing_objects_matched()
-                best_step = self._progress.content["best_step"]
-                if best_step is not None:
-                    self._check_whole(self._path("best", best_step))
-                return self._progress.content
+                return progress
             except _UNREADABLE as error:
                 first_line = (str(error).splitlines() or [""])[0]
                 logging.warning("%s can't be read, the one before is tried: %s", self._path("state", step), first_line)
@@ -127,12 +131,13 @@ class Checkpoints:
     def _path(self, kind: str, step: "int | str") -> str:
         return os.path.join(self.folder, f"{kind}-{step}")
 
-    @staticmethod
-    def _check_whole(path: str) -> None:
-        """Reads every tensor, whose checksums TensorFlow then compares."""
-        reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
+
+def _checked(path: str) -> Any:
+    """Reads every tensor of a checkpoint, whose checksums TensorFlow then compares; returns its reader."""
+    reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
+    return reader
 
 
 def remove_abandoned(root: str, key: str) -> None:

@@ -33,6 +33,7 @@ def pooled_outputs(
     """
     workers, worker = distribution.workers(strategy), distribution.worker(strategy)
     files = [os.path.join(folder, f"pooled-{name}-{i}-of-{workers}.npy") for i in range(workers)]
+    tf.io.gfile.makedirs(folder)
     if not tf.io.gfile.exists(files[worker]):
         part = tokens.ordered(np.arange(worker, len(tokens.lengths), workers))
         _write(files[worker], _computed(encoder, part, name))

@@ -90,6 +90,34 @@ def test_every_weight_gets_a_gradient_and_no_branch_is_traced(network, dtype):
     assert not found & {"If", "While", "Case", "PyFunc", "EagerPyFunc"}
 
 
+def _gradients(function, *arguments):
+    arguments = [tf.constant(argument) for argument in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        output = function(*arguments)
+        loss = tf.reduce_sum(tf.sin(output))
+    return [output, *tape.gradient(loss, arguments)]
+
+
+def test_gelu_is_tensorflows_and_so_is_its_gradient():
+    x = np.linspace(-6, 6, 101).astype(np.float32)
+    ours, theirs = _gradients(bert.gelu, x), _gradients(lambda x: tf.nn.gelu(x, approximate=True), x)
+    for one, two in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_normalisation_is_tensorflows_and_so_are_its_gradients():
+    def reference(x, gamma, beta):
+        mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+        return tf.nn.batch_normalization(x, mean, variance, beta, gamma, bert.EPSILON)
+
+    draw = np.random.default_rng(0).normal
+    for shape in ((3, 8), (2, 3, 8)):
+        arguments = [draw(size=size).astype(np.float32) for size in (shape, 8, 8)]
+        for one, two in zip(_gradients(bert.normalise, *arguments), _gradients(reference, *arguments), strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-5)
+
+
 def test_a_copy_is_trained_apart(network):
     copy = network.copy()
     np.testing.assert_array_equal(copy(inputs_of(IDS)), network(inputs_of(IDS)))

@@ -64,7 +64,17 @@ def test_nothing_whole_restores_nothing(tmp_path):
     _write(tmp_path, 9, 10)
     for step in (9, 10):
         _cut(str(tmp_path / f"state-{step}.data-00000-of-00001"))
-    assert _open(tmp_path)[0].restore() is None
+    store, weights = _open(tmp_path)
+    assert store.restore() is None
+    assert not any(weight.numpy().any() for weight in weights)
+
+
+def test_a_state_whose_best_weights_are_gone_is_not_half_taken(tmp_path):
+    _write(tmp_path, 10)
+    os.remove(tmp_path / "best-10.index")
+    store, weights = _open(tmp_path)
+    assert store.restore() is None
+    assert not any(weight.numpy().any() for weight in weights)
 
 
 def test_only_two_states_and_the_best_they_name_are_kept(tmp_path):

@@ -1,0 +1,55 @@
+"""Pooled outputs: computed once, whole or not at all, in the rows' order."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Registers the preprocess model's ops.
+
+from tests import encoders
+from trainer import native, pooled, tokens
+
+
+@pytest.fixture(scope="module", name="made")
+def _made(tmp_path_factory):
+    """(encoder, tokens of some rows)."""
+    folder = encoders.save(str(tmp_path_factory.mktemp("encoder") / "encoder"))
+    texts = [text.encode() for text in encoders.TEXTS]
+    made = tokens.tokenise(tf.saved_model.load(folder + "/preprocess"), texts, 16)
+    return native.rebuild_bert(tf.saved_model.load(folder + "/encoder")), made
+
+
+class Counted:
+    """An encoder that counts how often it is traced."""
+
+    def __init__(self, encoder):
+        self.encoder, self.traced = encoder, 0
+
+    def __call__(self, inputs):
+        self.traced += 1
+        return self.encoder(inputs)
+
+
+def test_they_are_the_encoders_in_the_order_of_the_rows(made, tmp_path):
+    encoder, rows = made
+    found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
+    alone = [encoder(rows.padded(np.array([row]))).numpy()[0] for row in range(len(rows.lengths))]
+    np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
+def test_a_second_attempt_reads_what_the_first_computed(made, tmp_path):
+    encoder, rows = Counted(made[0]), made[1]
+    strategy = tf.distribute.get_strategy()
+    first = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", strategy)
+    second = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", strategy)
+    assert encoder.traced == 1
+    np.testing.assert_array_equal(first, second)
+
+
+def test_what_a_killed_attempt_left_half_written_is_not_read(made, tmp_path):
+    (tmp_path / "pooled-train-0-of-1.npy.tmp").write_bytes(b"\x93NUMPY")
+    encoder, rows = Counted(made[0]), made[1]
+    found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
+    assert encoder.traced == 1 and found.shape == (len(rows.lengths), encoders.CONFIG.hidden)
+    assert os.listdir(tmp_path) == ["pooled-train-0-of-1.npy"]
