@@ -3,8 +3,9 @@
     python -m benchmarks.kill_drills [--workers 2] [--kills 10] [--seed 0]
 
 A row is an attempt: what was killed (the training's process, or with two workers one of them), after how many
-seconds, the newest checkpoint then on disk, and the error that is told. The last attempt is left alone; below stand
-its result and that of a training that was never killed.
+seconds, the newest checkpoint then on disk, and the error that is told. Every fourth kill is some time after the
+start, most likely before the first step; the others are some time after the first checkpoint of that attempt. The
+last attempt is left alone; below stand its result and that of a training that was never killed.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from benchmarks.training import data, encoder, shapes
 from benchmarks.training.job import Training, write_examples
 from pipeline.config import TrainerConfig
 
-# A kill before the first is one during the imports, one after the last is well inside the training.
-_EARLIEST_S, _LATEST_S = 3.0, 30.0
+# Of a kill, after the start or after a checkpoint; a training writes one a second here.
+_LATEST_S = 5.0
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -51,20 +52,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         drilled = Training(os.path.join(folder, "drilled"), examples, made, config)
         table = rich.table.Table("attempt", "killed", "after s", "checkpoint at step", "what was told")
         for attempt in range(options.kills):
-            table.add_row(str(attempt + 1), *_drill(drilled, options.workers, generator))
+            table.add_row(str(attempt + 1), *_drill(drilled, options.workers, attempt % 4 == 3, generator))
         ended = drilled.start().wait()
         table.add_row("last", "nothing", "", "", f"exit status {ended}")
         console.print(table)
         _compare(console, alone, drilled)
 
 
-def _drill(training: Training, workers: int, generator: random.Random) -> list[str]:
+def _drill(training: Training, workers: int, early: bool, generator: random.Random) -> list[str]:
     """Starts an attempt and kills it, or one of its workers, at a random moment."""
-    after_s = generator.uniform(_EARLIEST_S, _LATEST_S)
-    victim = generator.randrange(workers)
+    victim, before, started = generator.randrange(workers), training.last_checkpoint(), time.monotonic()
     with tempfile.TemporaryFile() as output:
         process = training.start(output)
-        time.sleep(after_s)
+        while not early and process.poll() is None and training.last_checkpoint() == before:
+            time.sleep(0.05)
+        time.sleep(generator.uniform(0.0, _LATEST_S))
+        after_s = time.monotonic() - started
         if process.poll() is not None:
             raise SystemExit(
                 f"the training was over before it could be killed; give it more --epochs: {process.wait()}"
