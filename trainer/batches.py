@@ -13,7 +13,7 @@ from trainer.tokens import FILLER, MASK, TYPE_IDS, WORD_IDS, Tokens
 WINDOW_BATCHES = 100
 
 # Where every width costs a compilation: the least share of real tokens, and the most widths to get there. NSMC
-# reaches that with 10.
+# reaches that with 11.
 LEAST_REAL_SHARE = 0.87
 MOST_WIDTHS = 16
 

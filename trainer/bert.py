@@ -122,7 +122,7 @@ class Dropout:
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """GELU as BERT has it, by tanh (Hendrycks & Gimpel 2016).
 
-    TensorFlow's own has the same values; its gradient takes powers, and a tenth of a narrow encoder's step.
+    TensorFlow's own has the same values; its derived gradient takes powers and goes over the tensors more often.
     """
     scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
     square = x * x
@@ -141,7 +141,7 @@ def normalise(
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """Normalises each token's vector (Ba et al. 2016): float32[..., hidden], gamma and beta float32[hidden].
 
-    The gradient is written out because the one that TensorFlow derives goes over the tensors twice as often.
+    The gradient is written out because the one that TensorFlow derives goes over the tensors more often.
     """
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
@@ -160,15 +160,14 @@ def normalise(
 class Bert(tf.Module):
     """Pooled output of a batch of tokens."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes, name: str = "encoder"):
+    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes):
         """Takes the weights as they are; training changes them.
 
         Args:
           weights: by tf-models' names; others than a BERT's are left out.
           found: the sizes of these weights.
-          name: what a person calls it.
         """
-        super().__init__(name)
+        super().__init__("encoder")
         # A list, since a variable's name is no attribute's.
         self._variables = [weights[name] for name in found.names]
         self._sizes = found

@@ -141,8 +141,8 @@ class Steps:
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
             gradients = self._optimizer.get_unscaled_gradients(gradients)
-        # The embedding table's gradient comes as the rows that were met. AdamW moves all rows anyway; given a dense
-        # gradient it does so in one pass over the table instead of ten.
+        # The embedding table's gradient comes as the rows that were met. AdamW moves all rows anyway, and has one fused
+        # operation for a dense gradient where it has several over the whole table for a sparse one.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         # Of the whole batch's gradient, whatever the replicas: tf-models' optimizer would clip each one's share.
         gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)

@@ -7,11 +7,9 @@ import tensorflow as tf
 
 from pipeline import progress
 from trainer import batches, distribution
+from trainer.loop import EVALUATION_BATCH
 from trainer.model import Encoder
 from trainer.tokens import Tokens
-
-# Rows a batch: more is no faster on two cores and costs memory.
-_BATCH = 128
 
 
 def pooled_outputs(
@@ -50,7 +48,7 @@ def pooled_outputs(
 def _computed(encoder: Encoder, tokens: Tokens, name: str) -> np.ndarray:
     signature = {key: tf.TensorSpec([None, None], tf.int32) for key in tokens.padded(np.arange(0))}
     call = tf.function(lambda inputs: encoder(inputs), input_signature=[signature], autograph=False)
-    order = batches.sorted_batches(tokens.lengths, _BATCH)
+    order = batches.sorted_batches(tokens.lengths, EVALUATION_BATCH)
     pooled = np.empty((len(tokens.lengths), 0), np.float32)
     for done, rows in enumerate(order, 1):
         outputs = call({key: tf.constant(value) for key, value in tokens.padded(rows).items()}).numpy()
