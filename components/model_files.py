@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from pipeline.errors import UserError
 
-# The Pusher's record of a push. `assets.extra` is TensorFlow's name for files that a server does not read; the
-# model's card lies there too, and is part of the model.
+# What the Pusher adds: its record of the push, and the profile of the data behind the model. `assets.extra` is
+# TensorFlow's name for files that a server does not read; the model's card lies there too, and is part of the model.
 PUSH_RECORD = "assets.extra/push.json"
+DATA_PROFILE = "assets.extra/data_profile.json"
 
 
 def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
@@ -33,7 +34,7 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
 def model_sha256(folder: str) -> str:
     """Digests a model without what a push adds to it, so that a pushed model and its candidate agree."""
-    return tree_sha256(folder, exclude=(PUSH_RECORD,))
+    return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE))
 
 
 def check_local(serving_dir: str) -> None:

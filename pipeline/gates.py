@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import os
-from typing import Optional, Sequence, Union
+from typing import Literal, Optional, Sequence, Union
 
 CHECKS_FILE = "checks.json"
+
+Severity = Literal["fail", "warn"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,12 +15,13 @@ class Check:
     """One check of one gate.
 
     Attributes:
-      gate: `data`, `model` or `serving`.
+      gate: `data`, `model`, `invariance` or `serving`.
       check: what was checked, a short name (`accuracy`, `label_balance`).
       passed: whether the bound holds.
       value: what was found.
       bound: what it was held against.
       reason: a sentence for a person, with the numbers in it.
+      severity: what a missed bound does: `fail` stops the run or the push, `warn` is only told.
     """
 
     gate: str
@@ -27,6 +30,12 @@ class Check:
     value: Optional[Union[float, str]]
     bound: Optional[Union[float, str]]
     reason: str
+    severity: Severity = "fail"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this check alone keeps the model out of serving."""
+        return not self.passed and self.severity == "fail"
 
 
 def write_checks(folder: str, checks: Sequence[Check]) -> None:

@@ -1,17 +1,15 @@
 """What a run came to: `summary.json`, made from the run's artifacts, also where the run ended early."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 from typing import Any, Mapping, Optional, Sequence
 
 from tfx.types import artifact
 from tfx.utils import path_utils
 
 from components import encoder_artifact
-from pipeline import evaluation, gates
+from pipeline import evaluation, gates, versions
 from pipeline.config import Config
 from trainer import model_run
 
@@ -19,9 +17,6 @@ SUMMARY_FILE = "summary.json"
 
 # Exit statuses, by the status of a run.
 EXIT_STATUS = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
-
-# Whose versions explain a difference between two runs.
-PACKAGES = ("tensorflow", "tensorflow-text", "tf-models-official", "tfx", "apache-beam", "tensorflow-model-analysis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +54,8 @@ def summarise(config: Config, found: RunArtifacts) -> dict[str, Any]:
         "metrics": _metrics(found),
         "gates": [dataclasses.asdict(check) for check in checks],
         "pushed_path": pushed_path,
-        "versions": versions(),
+        "versions": versions.installed(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that explain a difference between two runs."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def write(folder: str, summary: Mapping[str, Any]) -> str:
