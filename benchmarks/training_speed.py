@@ -118,6 +118,8 @@ def _add_floor(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
 def _add_accuracy(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     command = commands.add_parser("accuracy", help="seconds to the same dev accuracy")
     _add_contenders(command, ("notebook", "ours"))
+    command.add_argument("--dev", default="", help="rows to evaluate on (default: a tenth of the others)")
+    command.add_argument("--dev-rows", type=int, help="take the first rows only")
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     command.add_argument("--epochs", type=int, default=turns.Job.epochs)
     command.add_argument("--learning-rate", type=float, default=turns.Job.learning_rate)
@@ -157,7 +159,7 @@ def _floor(arguments: argparse.Namespace, console: rich.console.Console) -> None
 
 
 def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> None:
-    train, _ = data.split_rows(data.read_rows(arguments.train, arguments.rows))
+    train, _ = data.train_and_dev(arguments.train, arguments.rows, arguments.dev, arguments.dev_rows)
     folder = arguments.encoder or encoder.prepare(
         train.texts, arguments.shape, arguments.pretrain_steps, arguments.cache
     )
@@ -165,6 +167,8 @@ def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> N
         encoder=os.path.abspath(folder),
         train=os.path.abspath(arguments.train),
         rows=arguments.rows,
+        dev=arguments.dev and os.path.abspath(arguments.dev),
+        dev_rows=arguments.dev_rows,
         epochs=arguments.epochs,
         learning_rate=arguments.learning_rate,
     )

@@ -16,14 +16,22 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_ru
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from pipeline import store
 from pipeline.outcome import NodeOutcome, Observer
 
 
 class ObservedDagRunner(tfx_runner.IrBasedRunner):
     """Runs the nodes in topological order; `outcomes` holds one entry a node, in that order."""
 
-    def __init__(self, observer: Observer):
+    def __init__(self, observer: Observer, folder: str):
+        """Makes a runner.
+
+        Args:
+          observer: is told of each component.
+          folder: the run's, where `pipeline.store` notes what each component left.
+        """
         self._observer = observer
+        self._folder = folder
         self.outcomes: Sequence[NodeOutcome] = ()
 
     def run_with_ir(
@@ -64,6 +72,8 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
             outcome.outputs = {name: artifacts[0] for name, artifacts in outputs.items() if artifacts}
             outcome.cached = state == metadata_store_pb2.Execution.CACHED
             outcome.status = "complete"
+            if not outcome.cached:
+                store.seal(self._folder, list(outcome.outputs.values()))
         finally:
             outcome.seconds = time.monotonic() - start
             self._observer.ended(outcome)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import errno
 import hashlib
 import logging
 import os
@@ -11,10 +12,9 @@ from typing import Any, Optional, Sequence
 
 import absl.logging
 import rich.console
-from tfx.orchestration import metadata
 
 from components.data_gate.checks import DataGateStopped
-from pipeline import dag, graph, report, session, summary, terminal
+from pipeline import dag, graph, report, session, store, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outcome import NodeOutcome
@@ -52,20 +52,24 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         gpu.visible_gpus("gpu")  # Raises now what the Trainer would raise in half an hour.
     config = _bound(config, folder)
     screen = terminal.Terminal(console)
-    runner = dag.ObservedDagRunner(screen)
+    runner = dag.ObservedDagRunner(screen, folder)
     started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     error: Optional[Exception] = None
     try:
-        store = metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite"))
+        for sentence in store.make_sound(folder):
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.watching():
-            runner.run(graph.create_pipeline(config, os.path.join(folder, "artifacts"), store))
+            runner.run(graph.create_pipeline(config, root, connection))
     except Exception as failure:  # Whatever it was, the run gets its summary.
         logging.exception("the run failed")
         error = failure
     content = _summarise(config, runner.outcomes, error, folder)
     content.update(started=started.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 1))
-    _write(folder, content, runner.outcomes)
+    unwritten = _write(folder, content, runner.outcomes)
     terminal.show_outcome(console, content)
+    if unwritten:
+        console.print(unwritten, markup=False, soft_wrap=True)
     if config.data.schema_file is None:
         console.print(
             f"the schema was inferred; review it and name it as data.schema_file: {_schema_path(runner.outcomes)}"
@@ -122,15 +126,36 @@ def _told(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str
     """A user's mistake speaks for itself; anything else names the component and where to read on."""
     if isinstance(error, UserError):
         return str(error)
+    if _is_disk_full(error):
+        free = shutil.disk_usage(folder).free >> 20
+        return (
+            f"no space is left on a disk ({free:,} MiB free under {folder}); make room or give another --root: "
+            "the same command goes on from what is complete"
+        )
     failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
     first_line = (str(error).strip() or "no message").splitlines()[0]
     return f"{failed}: {type(error).__name__}: {first_line}; the rest is in {os.path.join(folder, session.LOG_FILE)}"
 
 
-def _write(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> None:
+def _is_disk_full(error: Optional[BaseException]) -> bool:
+    """Libraries wrap the system's error in their own: what is left of it everywhere is its text."""
+    while error is not None:
+        if any(text in str(error) for text in (os.strerror(errno.ENOSPC), "database or disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _write(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> Optional[str]:
+    """Writes the summary and the report; returns why it could not, for a full disk hides nothing of the run itself."""
     content["report_path"] = os.path.join(folder, report.REPORT_FILE)
-    report.write(folder, content, _artifacts(outcomes).model_run)
-    summary.write(folder, content)
+    try:
+        report.write(folder, content, _artifacts(outcomes).model_run)
+        summary.write(folder, content)
+    except OSError as error:
+        content["report_path"] = None
+        return f"{folder}: {summary.SUMMARY_FILE} and {report.REPORT_FILE} were not written: {error.strerror}"
+    return None
 
 
 def _schema_path(outcomes: Sequence[NodeOutcome]) -> str:

@@ -61,6 +61,19 @@ def split_rows(rows: Rows) -> tuple[Rows, Rows]:
     return tuple(Rows([rows.texts[i] for i in chosen], rows.labels[chosen]) for chosen in (train, dev))
 
 
+def train_and_dev(train: str, count: Optional[int], dev: str, dev_count: Optional[int]) -> tuple[Rows, Rows]:
+    """Reads rows to train on and rows to evaluate on.
+
+    Args:
+      train: the TSV to train on.
+      count: its first rows only; None for all.
+      dev: the TSV to evaluate on; empty takes a tenth of the other's rows.
+      dev_count: its first rows only; None for all.
+    """
+    rows = read_rows(train, count)
+    return (rows, read_rows(dev, dev_count)) if dev else split_rows(rows)
+
+
 def write_tokens(file: str, tokens: Tokens, labels: np.ndarray) -> None:
     """Writes tokens for contenders that have no tokeniser of ours.
 

@@ -119,7 +119,7 @@ def train_by_turns(job: turns.Job) -> None:
 
 def train_by_epochs(job: turns.Job) -> None:
     """Trains for one epoch a turn, and tells its seconds and the dev accuracy."""
-    train, dev = data.split_rows(data.read_rows(job.train, job.rows))
+    train, dev = data.train_and_dev(job.train, job.rows, job.dev, job.dev_rows)
     dev_batches = make_batches(dev, job.batch_size).prefetch(tf.data.AUTOTUNE)
     _fit(job, train, EpochTurns(len(train.texts)), epochs=job.epochs, validation_data=dev_batches)
 

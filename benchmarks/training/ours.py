@@ -116,7 +116,7 @@ def train_by_epochs(job: turns.Job) -> None:
 
     The first epoch's seconds have the tokenising and the tracing of the step in them.
     """
-    train, dev = data.split_rows(data.read_rows(job.train, job.rows))
+    train, dev = data.train_and_dev(job.train, job.rows, job.dev, job.dev_rows)
     setting = Setting(job, len(train.texts))
     referee, numbers, training = turns.Referee(), itertools.count(), None
     referee.answer(ready=True)

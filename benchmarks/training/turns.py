@@ -40,6 +40,8 @@ class Job:
       tokens: .npz of the same rows' tokens and labels, from `data.write_tokens`, for who has no tokeniser of ours.
       work: `turns` of seconds, or `epochs`, each with an evaluation.
       rows: the first rows of the file only; None for all.
+      dev: TSV of the rows to evaluate on, or empty for a tenth of the others.
+      dev_rows: as `rows`.
       precision: `float32`, `bfloat16`, or what else a contender knows.
       batching: `padded`, `dynamic` or `grouped`; PyTorch's contender has the choice.
       batch_size: rows of a batch.
@@ -54,6 +56,8 @@ class Job:
     tokens: str = ""
     work: str = "turns"
     rows: Optional[int] = None
+    dev: str = ""
+    dev_rows: Optional[int] = None
     precision: str = "float32"
     batching: str = "grouped"
     batch_size: int = 32

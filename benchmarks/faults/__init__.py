@@ -1,0 +1,1 @@
+"""Faults that are injected into whole runs, and what became of them."""

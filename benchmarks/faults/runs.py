@@ -1,0 +1,176 @@
+"""Whole runs of a small pipeline as processes of their own, to be disturbed."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Optional, Sequence
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# A run of it takes half a minute on two cores, most of it imports.
+_CONFIG = """
+name: drill
+data: {train: train.tsv, test: test.tsv}
+encoder:
+  pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 40, max_length: 32}
+trainer: {epochs: 8, batch_size: 8, learning_rate: 0.01, max_length: 32, checkpoint_seconds: 0.5}
+serving: {dir: serving}
+"""
+_TIMEOUT_S = 600.0
+_ENDED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """A run that is over.
+
+    Attributes:
+      status: exit status; negative: the signal that ended it.
+      told: all that it told, on both streams.
+      seconds: it took.
+    """
+
+    status: int
+    told: str
+    seconds: float
+
+    @property
+    def nodes(self) -> list[str]:
+        """The components that ended, in order."""
+        return _ENDED.findall(self.told)
+
+    @property
+    def cached(self) -> set[str]:
+        """The components whose earlier outputs were taken."""
+        return {line.split()[1] for line in self.told.splitlines() if line.endswith("cached")}
+
+    @property
+    def last_words(self) -> str:
+        """The line that says how it ended."""
+        lines = [line for line in self.told.splitlines() if line.strip()]
+        marked = [line for line in lines if re.match(r"(error|stopped|failed|not blessed|pushed|interrupted)", line)]
+        return (marked or lines or [""])[-1]
+
+
+class Running:
+    """A run that goes on; a thread reads what it tells, so that it never waits for us."""
+
+    def __init__(self, command: Sequence[str], environment: Optional[dict[str, str]] = None):
+        self._started = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "500", **(environment or {})},
+            encoding="utf-8",
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+    def wait_for(self, node: Optional[str]) -> bool:
+        """Waits until a component has ended (None: until the run shows life); returns whether the run still goes on."""
+        while self.process.poll() is None:
+            told = "".join(self._lines)
+            if (node in _ENDED.findall(told)) if node else told:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def wait(self, seconds: float) -> None:
+        """Waits that long, or until the run is over."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+
+    def kill(self, sent: signal.Signals = signal.SIGKILL) -> Ended:
+        """Sends a signal to the run's process alone, not to what it has started."""
+        if self.process.poll() is None:
+            self.process.send_signal(sent)
+        return self.end()
+
+    def end(self) -> Ended:
+        """Waits for the end."""
+        status = self.process.wait(_TIMEOUT_S)
+        self._reader.join(_TIMEOUT_S)
+        return Ended(status, "".join(self._lines), time.monotonic() - self._started)
+
+
+class Place:
+    """A folder with a job in it: a configuration, rows, a run root."""
+
+    def __init__(self, folder: str, root: Optional[str] = None):
+        """Writes the job.
+
+        Args:
+          folder: new or empty.
+          root: the run root, default: `runs` in the folder.
+        """
+        self.folder = folder
+        self.root = root or os.path.join(folder, "runs")
+        self.config = os.path.join(folder, "drill.yaml")
+        self.train, self.test = (os.path.join(folder, name) for name in ("train.tsv", "test.tsv"))
+        os.makedirs(folder, exist_ok=True)
+        with open(self.config, "w", encoding="utf-8") as stream:
+            stream.write(_CONFIG)
+        write_reviews(self.train, 400, seed=1)
+        write_reviews(self.test, 80, seed=2)
+
+    @property
+    def run_folder(self) -> str:
+        """The pipeline's folder in the root."""
+        return os.path.join(self.root, "drill")
+
+    @property
+    def serving(self) -> str:
+        """The serving folder."""
+        return os.path.join(self.folder, "serving")
+
+    def versions(self) -> list[str]:
+        """The versions in serving, oldest first."""
+        names = os.listdir(self.serving) if os.path.isdir(self.serving) else []
+        return sorted((name for name in names if name.isdecimal()), key=int)
+
+    def start(self, *settings: str, command: str = "run") -> Running:
+        """Starts a run with settings after `--set`."""
+        words = [sys.executable, os.path.join(REPO, "local_runner.py"), command, "--config", self.config]
+        return Running([*words, "--root", self.root, *(["--set", *settings] if settings else [])])
+
+    def run(self, *settings: str) -> Ended:
+        """Runs to the end."""
+        return self.start(*settings).end()
+
+    def summary(self) -> dict[str, Any]:
+        """The last run's `summary.json`."""
+        with open(os.path.join(self.run_folder, "summary.json"), encoding="utf-8") as stream:
+            return json.load(stream)
+
+    def output(self, node: str, name: str) -> str:
+        """The newest output folder of a component."""
+        parent = os.path.join(self.run_folder, "artifacts", node, name)
+        return os.path.join(parent, max((n for n in os.listdir(parent) if n.isdecimal()), key=int))
+
+
+def write_reviews(path: str, count: int, seed: int) -> None:
+    """Writes reviews that a tiny model can tell apart."""
+    chance = random.Random(seed)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(["id", "document", "label"])
+        for number in range(count):
+            word = chance.choice(["재미있다", "최고다"] if number % 2 else ["지루하다", "별로다"])
+            writer.writerow(
+                [f"{seed}{number}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {number}", number % 2]
+            )
