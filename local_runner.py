@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, asks its models, lists encoders.
+"""Runs the pipeline on this machine, asks its models, returns to an earlier one, lists encoders.
 
 Exit status: 0 did what was asked; 1 failed; 2 usage, configuration or input that the user must mend;
 3 the candidate was not blessed, nothing pushed; 130 interrupted (the same command goes on).
@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import warnings
-from typing import Optional, Sequence
+from typing import NoReturn, Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -17,12 +17,12 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from pipeline import config, session  # noqa: E402
+from pipeline import config, escape, session  # noqa: E402
 from pipeline.errors import UserError  # noqa: E402
 from trainer import gpu  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
-COMMANDS = ("run", "predict", "encoders")
+COMMANDS = ("run", "predict", "encoders", "rollback")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -34,7 +34,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return options.command(options)
     except UserError as error:
-        rich.console.Console(stderr=True).print(f"[red]error:[/] {rich.markup.escape(str(error))}", soft_wrap=True)
+        text = rich.markup.escape(escape.shown(str(error)))
+        rich.console.Console(stderr=True).print(f"[red]error:[/] {text}", soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         rich.console.Console(stderr=True).print("\ninterrupted; the same command goes on from what is complete")
@@ -50,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
         console = rich.console.Console(file=screen)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(folder)}/{session.LOG_FILE}", soft_wrap=True
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.shown(folder))}/{session.LOG_FILE}",
+                soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):
             # TensorFlow looks for CUDA's libraries when it is imported, and never again.
@@ -79,14 +81,35 @@ def encoders(options: argparse.Namespace) -> int:
     return 0
 
 
+def rollback(options: argparse.Namespace) -> int:
+    """`rollback`: an earlier model in serving again, or a table of the versions there are."""
+    _hush_libraries()
+    from pipeline import serving
+
+    serving_dir = options.serving or serving.find(options.root, options.config)
+    console = rich.console.Console()
+    if options.list:
+        serving.show(serving_dir, console)
+    else:
+        serving.roll_back(serving_dir, options.to, console)
+    return 0
+
+
 def _hush_libraries() -> None:
     """What libraries say at import of missing GPUs and of their own future is no answer."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes what it does not understand, such as a file's name from a glob, without obeying it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape.shown(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = _Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
@@ -115,6 +138,15 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("encoders", help="list the encoders that have a name")
     command.set_defaults(command=encoders)
+
+    command = commands.add_parser("rollback", parents=[root], help="put an earlier model in serving again")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--config", metavar="FILE", help="the job whose model it is (default: the one under --root)")
+    where.add_argument("--serving", metavar="DIR", help="the serving folder itself")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--to", metavar="VERSION", type=int, help="default: the last that was not rolled back itself")
+    what.add_argument("--list", action="store_true", help="show the versions there are, and change nothing")
+    command.set_defaults(command=rollback)
     return parser
 
 

@@ -27,6 +27,8 @@ INSTALL_REQUIRES = [
     "setuptools==80.10.2",
     # Tokens, batches and masks; 1.x is what tfx 1.16 and TensorFlow 2.16 share.
     "numpy==1.26.4",
+    # Jensen-Shannon divergence of two histograms.
+    "scipy==1.12.0",
     # Validated, frozen configuration.
     "pydantic==2.14.3",
     # Configuration files.
@@ -41,6 +43,11 @@ INSTALL_REQUIRES = [
     "jinja2==3.1.6",
     # Downloads a data set once and checks its SHA-256.
     "pooch==1.9.0",
+    # Asks a real model server: over gRPC, with its own messages, over REST, and on ports that are free.
+    "grpcio==1.65.5",
+    "tensorflow-serving-api==2.16.1",
+    "requests==2.34.2",
+    "portpicker==1.6.0",
     # One run at a time in a run folder.
     "filelock==4.1.0",
 ]

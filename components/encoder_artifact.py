@@ -81,9 +81,37 @@ def encoder_dir(folder: str) -> str:
 
 
 def read(folder: str) -> EncoderCard:
-    """Reads the card of a finished encoder folder."""
-    with tf.io.gfile.GFile(os.path.join(folder, CARD)) as stream:
-        return EncoderCard(**json.load(stream))
+    """Reads the card of a finished encoder folder.
+
+    Raises:
+      UserError: the card is missing or damaged.
+    """
+    path = os.path.join(folder, CARD)
+    try:
+        with tf.io.gfile.GFile(path) as stream:
+            return EncoderCard(**json.load(stream))
+    except (tf.errors.OpError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not the card of an encoder ({str(error).splitlines()[0]})") from error
+
+
+def digests(folder: str) -> dict[str, str]:
+    """Digests both models of a folder: `preprocess` and `encoder` -> SHA-256 of its names and contents."""
+    return {part: tree_sha256(os.path.join(folder, part)) for part in (PREPROCESS, ENCODER)}
+
+
+def verify(folder: str) -> None:
+    """Holds an encoder against its card, before it is loaded.
+
+    Raises:
+      UserError: a file is not what it was when the encoder was made, or the card can't be read.
+    """
+    recorded = read(folder).sha256
+    for part, found in digests(folder).items():
+        if found != recorded.get(part):
+            raise UserError(
+                f"{os.path.join(folder, part)}: has the digest {found}, but {CARD} records {recorded.get(part)}: its "
+                f"files were damaged or changed after they were made; delete {folder} and run again"
+            )
 
 
 @contextlib.contextmanager
@@ -141,7 +169,7 @@ def finish(
         source=source,
         handle=handle,
         preprocess_handle=preprocess_handle,
-        sha256={part: tree_sha256(os.path.join(folder, part)) for part in (PREPROCESS, ENCODER)},
+        sha256=digests(folder),
         heads=heads,
         **dataclasses.asdict(sizes),
     )

@@ -13,6 +13,9 @@ from pipeline.errors import UserError
 PUSH_RECORD = "assets.extra/push.json"
 DATA_PROFILE = "assets.extra/data_profile.json"
 
+# TensorFlow Serving reads a version into a signed 64-bit number and passes over a folder that does not fit.
+LARGEST_VERSION = 2**63 - 1
+
 
 def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
     """Digests the names and contents of all files under a folder.
@@ -47,6 +50,11 @@ def check_local(serving_dir: str) -> None:
         raise UserError(f"serving.dir = {serving_dir!r}: should be a folder on a file system, not an address")
 
 
+def is_version(name: str) -> bool:
+    """Returns whether a model server takes a folder of that name for a version."""
+    return name.isascii() and name.isdecimal() and int(name) <= LARGEST_VERSION
+
+
 def served_versions(serving_dir: str) -> list[str]:
     """Lists the version folders that a model server would see.
 
@@ -62,7 +70,7 @@ def served_versions(serving_dir: str) -> list[str]:
     check_local(serving_dir)
     try:
         with os.scandir(serving_dir) as entries:
-            names = [e.name for e in entries if e.name.isascii() and e.name.isdecimal() and e.is_dir()]
+            names = [entry.name for entry in entries if is_version(entry.name) and entry.is_dir()]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -79,12 +87,17 @@ def newest_served(serving_dir: str) -> Optional[str]:
     versions = served_versions(serving_dir)
     if not versions:
         return None
-    if not os.path.isfile(os.path.join(versions[-1], tf.saved_model.SAVED_MODEL_FILENAME_PB)):
+    if not holds_model(versions[-1]):
         raise UserError(
             f"serving.dir: its newest version {versions[-1]} lacks {tf.saved_model.SAVED_MODEL_FILENAME_PB}, "
             "so no server can load it; mend or remove that folder"
         )
     return versions[-1]
+
+
+def holds_model(version_path: str) -> bool:
+    """Returns whether a version's folder holds what makes it a SavedModel."""
+    return os.path.isfile(os.path.join(version_path, tf.saved_model.SAVED_MODEL_FILENAME_PB))
 
 
 def _relative_names(folder: str) -> list[str]:

@@ -1,32 +1,51 @@
-"""The model gate: what TFMA computes, what it is held against, and its verdict in sentences.
+"""What TFMA computes of the candidate and the model in serving, and what it found.
 
-The stock Evaluator loads this module by its import path and finds `custom_eval_shared_model` in it.
+The stock Evaluator loads this module by its import path and finds `custom_eval_shared_model` and
+`custom_extractors` in it. Nothing is judged here: the bounds are ModelGate's.
 """
 
+import dataclasses
 import functools
 import json
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping
 
+import apache_beam as beam
 import tensorflow_model_analysis as tfma
 import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
 from tensorflow_model_analysis.api import types
 
-from pipeline.config import MetricBound
-from pipeline.gates import Check
+from pipeline import metrics, slices
 from schema import features
-from schema.task import Task
+from schema.task import EvaluationMetric, Task
 
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
+# Name of the slice that holds every row.
+OVERALL = "overall"
 
-def make_eval_config(task: Task, bounds: Mapping[str, MetricBound]) -> tfma.EvalConfig:
-    """Builds the evaluation: metrics of the task on the served output, with each metric's bounds.
+_EXAMPLE_COUNT = "example_count"
 
-    Args:
-      task: what is predicted.
-      bounds: metric name -> bounds; a metric without one is only reported.
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Both models on the same rows: all of them, or a slice.
+
+    Attributes:
+      rows: how many.
+      candidate: metric name -> value; `nan` where the rows leave it undefined.
+      baseline: the same of the model in serving.
+      errors: metric name -> standard error of the difference of both.
     """
+
+    rows: int
+    candidate: Mapping[str, float]
+    baseline: Mapping[str, float]
+    errors: Mapping[str, float]
+
+
+def make_eval_config(task: Task) -> tfma.EvalConfig:
+    """Builds the evaluation: metrics of the task on the served output, overall and by slice, without thresholds."""
     model_specs = [
         tfma.ModelSpec(
             name=name,
@@ -38,26 +57,22 @@ def make_eval_config(task: Task, bounds: Mapping[str, MetricBound]) -> tfma.Eval
         )
         for name in (CANDIDATE, BASELINE)
     ]
-    metrics = [tfma.MetricConfig(class_name="ExampleCount")]
-    for name, class_name in task.evaluation_metrics.items():
-        named = json.dumps({"name": name})
-        metrics.append(tfma.MetricConfig(class_name=class_name, config=named, threshold=_threshold(bounds.get(name))))
+    wanted = {_EXAMPLE_COUNT: EvaluationMetric("ExampleCount"), **task.evaluation_metrics}
+    computed = [_metric_config(name, metric) for name, metric in wanted.items()]
+    computed.append(_metric_config("paired_errors", task.difference_errors))
     return tfma.EvalConfig(
         model_specs=model_specs,
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics, model_names=[CANDIDATE, BASELINE])],
-        slicing_specs=[tfma.SlicingSpec()],
+        metrics_specs=[tfma.MetricsSpec(metrics=computed, model_names=[CANDIDATE, BASELINE])],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            tfma.SlicingSpec(feature_keys=[slices.LENGTH]),
+            tfma.SlicingSpec(feature_keys=[slices.SCRIPT]),
+        ],
     )
 
 
-def _threshold(bound: Optional[MetricBound]) -> Optional[tfma.MetricThreshold]:
-    if bound is None:
-        return None
-    return tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": bound.min}),
-        change_threshold=tfma.GenericChangeThreshold(
-            direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute={"value": -bound.max_drop}
-        ),
-    )
+def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
+    return tfma.MetricConfig(class_name=metric.class_name, module=metric.module, config=json.dumps({"name": name}))
 
 
 def custom_eval_shared_model(
@@ -76,63 +91,64 @@ def _construct(construct_fn: Callable[[], Any]) -> Any:
     return construct_fn()
 
 
-def read_metrics(folder: str, model_name: str) -> dict[str, float]:
-    """Reads the overall metrics of a model, `example_count` among them, from an evaluation's folder."""
-    result = tfma.load_eval_result(folder, model_name=model_name)
-    overall = result.get_metrics_for_slice() or {}
-    # TFMA reports the differences between both models as metrics `<name>_diff`.
-    return {
-        name: value["doubleValue"]
-        for name, value in overall.items()
-        if "doubleValue" in value and not name.endswith("_diff")
-    }
+def custom_extractors(
+    eval_shared_model: types.MaybeMultipleEvalSharedModels, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
+) -> list[tfma.extractors.Extractor]:
+    """TFMA's default extractors, with the slices of a text put among its features before the slices are keyed.
 
-
-def model_checks(folder: str, bounds: Mapping[str, MetricBound], has_baseline: bool) -> list[Check]:
-    """Puts TFMA's verdict into checks: each metric against its least value, and against the model in serving.
-
-    Args:
-      folder: the evaluation artifact's folder.
-      bounds: metric name -> bounds.
-      has_baseline: whether the baseline is a model in serving; else it was the candidate itself.
+    The examples themselves don't hold them: another band needs another evaluation, not another ingestion.
     """
-    candidate, baseline = (read_metrics(folder, name) for name in (CANDIDATE, BASELINE))
-    failed = _failures(tfma.load_validation_result(folder))
-    checks = []
-    for name, bound in bounds.items():
-        value, before = candidate[name], baseline[name]
-        sentence = _absolute_sentence(name, value, bound.min, (name, False) not in failed)
-        checks.append(Check("model", name, (name, False) not in failed, value, bound.min, sentence))
-        if has_baseline:
-            sentence = _change_sentence(name, value, before, bound.max_drop, (name, True) not in failed)
-        else:
-            sentence = "no other model is in serving to compare with"
-        checks.append(
-            Check("model", f"{name}_drop", (name, True) not in failed, before - value, bound.max_drop, sentence)
-        )
-    return checks
+    *before, slice_keys = tfma.default_extractors(
+        eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
+    )
+    sliced = tfma.extractors.Extractor(stage_name="ExtractTextSlices", ptransform=beam.Map(_with_slices))
+    return [*before, sliced, slice_keys]
 
 
-def _failures(validation: Any) -> set[tuple[str, bool]]:
-    """(metric name, whether the change or the value failed), over all slices."""
+def _with_slices(extracts: types.Extracts) -> types.Extracts:
+    text = extracts[tfma.FEATURES_KEY][features.DOCUMENT].item().decode("utf-8")
+    found = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
+    return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **found}}
+
+
+def read_comparisons(folder: str) -> dict[str, Comparison]:
+    """Reads an evaluation's folder.
+
+    Returns:
+      `OVERALL` and the name of each slice that has rows (`pipeline.slices.NAMES`) -> what was found there.
+    """
+    candidate, baseline = (_read_values(folder, name) for name in (CANDIDATE, BASELINE))
+    return {name: _comparison(values, baseline[name]) for name, values in candidate.items()}
+
+
+def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
+    """Slice name -> metric name -> value."""
+    result = tfma.load_eval_result(folder, model_name=model_name)
     return {
-        (failure.metric_key.name, failure.metric_key.is_diff)
-        for validated in validation.metric_validations_per_slice
-        for failure in validated.failures
+        _slice_name(key): {
+            # Protobuf's JSON has "NaN" in quotes, which `float` reads.
+            name: float(value["doubleValue"])
+            for name, value in outputs[""][""].items()
+            # TFMA's own differences are these values' differences.
+            if "doubleValue" in value and not name.endswith("_diff")
+        }
+        for key, outputs in result.slicing_metrics
     }
 
 
-def _absolute_sentence(name: str, value: float, bound: float, passed: bool) -> str:
-    if passed:
-        return f"{name} {value:.4f} is at least {bound:.4f}"
-    return f"{name} {value:.4f} is {bound - value:.4f} under the bound {bound:.4f}"
+def _slice_name(key: Any) -> str:
+    """`(("length", "1-9"),)` -> `length:1-9`; the overall slice has the empty key."""
+    return ":".join(key[0]) if key else OVERALL
 
 
-def _change_sentence(name: str, value: float, before: float, max_drop: float, passed: bool) -> str:
-    if value >= before:
-        return f"{name} {value:.4f} is no worse than the {before:.4f} of the model in serving"
-    allowed = f"a drop of {max_drop:.4f} is allowed"
-    verdict = "; " if passed else ", too far: only "
-    return (
-        f"{name} {value:.4f} is {before - value:.4f} under the {before:.4f} of the model in serving{verdict}{allowed}"
+def _comparison(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Comparison:
+    return Comparison(
+        rows=int(candidate[_EXAMPLE_COUNT]),
+        candidate={name: value for name, value in candidate.items() if not name.endswith(metrics.ERROR_SUFFIX)},
+        baseline=baseline,
+        errors={
+            name.removesuffix(metrics.ERROR_SUFFIX): value
+            for name, value in candidate.items()
+            if name.endswith(metrics.ERROR_SUFFIX)
+        },
     )

@@ -3,9 +3,14 @@
 import dataclasses
 import json
 import os
-from typing import Literal, Optional, Sequence, Union
+from typing import Literal, Mapping, Optional, Sequence, Union
 
 CHECKS_FILE = "checks.json"
+# In the model gate's folder: `candidate` -> its metrics, `baseline` -> those of the model in serving, null without one.
+METRICS_FILE = "metrics.json"
+
+Metrics = Mapping[str, Optional[Mapping[str, float]]]
+NO_METRICS: Metrics = {"candidate": None, "baseline": None}
 
 Severity = Literal["fail", "warn"]
 
@@ -51,3 +56,18 @@ def read_checks(folder: str) -> list[Check]:
         return []
     with open(path, encoding="utf-8") as stream:
         return [Check(**check) for check in json.load(stream)]
+
+
+def write_metrics(folder: str, metrics: Metrics) -> None:
+    """Writes `metrics.json` into an artifact's folder."""
+    with open(os.path.join(folder, METRICS_FILE), "w", encoding="utf-8") as stream:
+        json.dump(metrics, stream, indent=2)
+
+
+def read_metrics(folder: str) -> Metrics:
+    """Reads the `metrics.json` of an artifact's folder; without one there are none."""
+    path = os.path.join(folder, METRICS_FILE)
+    if not os.path.exists(path):
+        return NO_METRICS
+    with open(path, encoding="utf-8") as stream:
+        return json.load(stream)

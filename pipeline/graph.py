@@ -6,7 +6,7 @@ TFX's parts are imported one by one: `tfx.v1` as a whole loads Google Cloud's cl
 import dataclasses
 import json
 import os
-from typing import Optional
+from typing import Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator.component import Evaluator
@@ -24,6 +24,7 @@ from components.baseline_model.component import BaselineModel
 from components.data_gate.component import DataGate
 from components.encoder_pretrainer.component import EncoderPretrainer
 from components.hub_encoder.component import HubEncoder
+from components.model_gate.component import ModelGate
 from components.pusher.component import Pusher
 from components.run_report.component import RunReport
 from components.serving_validator.component import ServingValidator
@@ -59,17 +60,16 @@ def _components(config: Config, pipeline_root: str) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
     checkpoints = os.path.join(pipeline_root, "Trainer", "checkpoints")
     encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], checkpoints)
-    gates = _gate_nodes(config, data["TsvExampleGen"], trainer)
+    gates = _gate_nodes(config, data, encoder, trainer)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
         data_verdict=data["DataGate"].outputs["verdict"],
         encoder=encoder.outputs["encoder"],
         model_run=trainer.outputs["model_run"],
-        baseline=gates["BaselineModel"].outputs["baseline"],
-        evaluation=gates["Evaluator"].outputs["evaluation"],
+        model_blessing=gates["ModelGate"].outputs["blessing"],
         serving_blessing=gates["ServingValidator"].outputs["blessing"],
         pushed_model=gates["Pusher"].outputs["pushed_model"],
-        config=config.model_dump_json(),
+        pipeline_name=config.name,
     )
     return [*data.values(), encoder, trainer, *gates.values(), report]
 
@@ -93,6 +93,7 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
         schema=schema_gen.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
         gate=json.dumps(bounds),
+        serving_dir=config.serving.dir,
     )
     return {
         "TsvExampleGen": example_gen,
@@ -133,35 +134,50 @@ def _training_nodes(
 
 
 def _gate_nodes(
-    config: Config, example_gen: base_node.BaseNode, trainer: base_node.BaseNode
+    config: Config, data: Mapping[str, base_node.BaseNode], encoder: base_node.BaseNode, trainer: base_node.BaseNode
 ) -> dict[str, base_node.BaseNode]:
     """From the candidate to the model in serving."""
-    examples, model = example_gen.outputs["examples"], trainer.outputs["model"]
+    examples, model = data["TsvExampleGen"].outputs["examples"], trainer.outputs["model"]
+    task, gates = dataclasses.asdict(config.task), config.gates
     baseline = BaselineModel(model=model, serving_dir=config.serving.dir)
     evaluator = Evaluator(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["baseline"],
         example_splits=[features.TEST_SPLIT],
-        eval_config=evaluation.make_eval_config(config.task, config.gates.model),
+        eval_config=evaluation.make_eval_config(config.task),
         module_path=evaluation.__name__,
     )
-    bounds = {"serving": config.gates.serving.model_dump(), "task": dataclasses.asdict(config.task)}
+    model_gate = ModelGate(
+        evaluation=evaluator.outputs["evaluation"],
+        model=model,
+        baseline=baseline.outputs["baseline"],
+        gate=json.dumps({"gates": gates.model_dump(include={"model", "slices", "invariance"}), "task": task}),
+        pairs_file=gates.invariance.pairs or "",
+    )
     serving_validator = ServingValidator(
-        model=model, model_run=trainer.outputs["model_run"], examples=examples, gate=json.dumps(bounds)
+        model=model,
+        model_run=trainer.outputs["model_run"],
+        examples=examples,
+        gate=json.dumps({"serving": gates.serving.model_dump(), "task": task}),
     )
     pusher = Pusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=model_gate.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
+        examples=examples,
+        data_verdict=data["DataGate"].outputs["verdict"],
+        encoder=encoder.outputs["encoder"],
+        model_run=trainer.outputs["model_run"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving.dir)
         ),
-        custom_config={"keep": config.serving.keep},
+        custom_config=config.serving.model_dump(include={"keep", "allow_rolled_back"}),
     )
     return {
         "BaselineModel": baseline,
         "Evaluator": evaluator,
+        "ModelGate": model_gate,
         "ServingValidator": serving_validator,
         "Pusher": pusher,
     }

@@ -14,7 +14,8 @@ import absl.logging
 import rich.console
 
 from components.data_gate.checks import DataGateStopped
-from pipeline import dag, graph, report, session, store, summary, terminal
+from components.model_gate import invariance
+from pipeline import dag, graph, report, serving, session, store, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outcome import NodeOutcome
@@ -25,8 +26,7 @@ _SOURCES = {
     "examples": ("TsvExampleGen", "examples"),
     "data_verdict": ("DataGate", "verdict"),
     "model_run": ("Trainer", "model_run"),
-    "baseline": ("BaselineModel", "baseline"),
-    "evaluation": ("Evaluator", "evaluation"),
+    "model_blessing": ("ModelGate", "blessing"),
     "serving_blessing": ("ServingValidator", "blessing"),
     "pushed_model": ("Pusher", "pushed_model"),
 }
@@ -78,21 +78,33 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
 
 
 def _bound(config: Config, folder: str) -> Config:
-    """Fills in what depends on this machine: the serving folder, and the schema by its content."""
-    serving = config.serving.model_copy(update={"dir": config.serving.dir or os.path.join(folder, "serving")})
-    data = config.data
-    if data.schema_file is not None:
-        data = data.model_copy(update={"schema_file": _by_content(data.schema_file, os.path.join(folder, "schemas"))})
-    return config.model_copy(update={"serving": serving, "data": data})
+    """Fills in what depends on this machine: the serving folder, and files by their content."""
+    serving_dir = config.serving.dir or serving.default_dir(folder)
+    files = os.path.join(folder, "files")
+    schema_file = _by_content("data.schema_file", config.data.schema_file, files)
+    pairs = _by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
+    if pairs is not None:
+        # Raises now what ModelGate would raise after the training.
+        invariance.read_pairs(config.gates.invariance.pairs)
+    asked = config.gates.invariance.model_copy(update={"pairs": pairs})
+    return config.model_copy(
+        update={
+            "serving": config.serving.model_copy(update={"dir": serving_dir}),
+            "data": config.data.model_copy(update={"schema_file": schema_file}),
+            "gates": config.gates.model_copy(update={"invariance": asked}),
+        }
+    )
 
 
-def _by_content(file: str, folder: str) -> str:
-    """Copies a file to `<folder>/<sha256>/<name>`: TFX caches an import by path, so new content needs a new one."""
+def _by_content(key: str, file: Optional[str], folder: str) -> Optional[str]:
+    """Copies a file to `<folder>/<sha256>/<name>`: the cache knows it by its path, so new content needs a new one."""
+    if file is None:
+        return None
     try:
         with open(file, "rb") as stream:
             digest = hashlib.sha256(stream.read()).hexdigest()
     except OSError as error:
-        raise UserError(f"data.schema_file = {file}: {error.strerror}; null lets the run infer a schema") from error
+        raise UserError(f"{key} = {file}: {error.strerror}; give a file that can be read, or null for none") from error
     copy = os.path.join(folder, digest, os.path.basename(file))
     os.makedirs(os.path.dirname(copy), exist_ok=True)
     shutil.copyfile(file, copy)
@@ -109,7 +121,7 @@ def _artifacts(outcomes: Sequence[NodeOutcome]) -> summary.RunArtifacts:
 def _summarise(
     config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], folder: str
 ) -> dict[str, Any]:
-    content = {"pipeline": config.name, **summary.summarise(config, _artifacts(outcomes)), "error": None}
+    content = {"pipeline": config.name, **summary.summarise(_artifacts(outcomes)), "error": None}
     if error is not None:
         content["status"] = "stopped" if isinstance(error, UserError) else "failed"
         content["error"] = _told(error, outcomes, folder)

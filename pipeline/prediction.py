@@ -4,7 +4,6 @@ import codecs
 import contextlib
 import csv
 import dataclasses
-import glob
 import gzip
 import itertools
 import json
@@ -17,6 +16,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from components.tsv_example_gen.parse import Rejection, parse_fields
+from pipeline import escape, serving
 from pipeline.errors import UserError
 from trainer import model_card
 
@@ -59,7 +59,7 @@ def load_model(folder: Optional[str], root: str) -> Model:
     Raises:
       UserError: there is none, or it can't be loaded.
     """
-    folder = folder or _newest_pushed(root)
+    folder = folder or serving.newest_model(root)
     try:
         card = model_card.read(folder)
         loaded = tf.saved_model.load(folder)
@@ -78,13 +78,6 @@ class _Keeping:
         return self._loaded.signatures["serving_default"](**inputs)
 
 
-def _newest_pushed(root: str) -> str:
-    versions = [v for v in glob.glob(os.path.join(root, "*", "serving", "*")) if os.path.basename(v).isdigit()]
-    if not versions:
-        raise UserError(f"--root {root}: no model was pushed there yet; run the pipeline, or name one by --model")
-    return max(versions, key=lambda version: int(os.path.basename(version)))
-
-
 def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> int:
     """Scores sentences, or the lines of the standard input, onto the standard output; returns the exit status."""
     texts = list(sentences) or [line.rstrip("\n") for line in sys.stdin]
@@ -92,7 +85,7 @@ def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> 
         if as_json:
             print(json.dumps({"text": text, "label": label, "probability": round(probability, 6)}, ensure_ascii=False))
         else:
-            print(f"{label}  {probability:6.1%}  {text}")
+            print(f"{escape.shown(label)}  {probability:6.1%}  {escape.shown(text)}")
     return 0
 
 

@@ -3,6 +3,8 @@
 import logging
 from typing import Union
 
+from pipeline import escape
+
 LOGGER = logging.getLogger("reviews.progress")
 
 
@@ -10,11 +12,13 @@ def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> N
     """Logs how far a piece of work is.
 
     Args:
-      stage: what is being done, in words for a person ("epoch 2/5").
+      stage: what is being done, in words for a person ("epoch 2/5"); names of files in it are made safe to show.
       done: units finished, 0 to `total`.
       total: units in all; 0 where it is not known.
-      **figures: what else is worth a look, by name (`loss=0.31`).
+      **figures: what else is worth a look, by name (`loss=0.31`); texts are made safe to show.
     """
+    stage = escape.shown(stage)
+    figures = {name: escape.shown(value) if isinstance(value, str) else value for name, value in figures.items()}
     shown = "".join(
         f" {name}={value:.4g}" if isinstance(value, float) else f" {name}={value}" for name, value in figures.items()
     )

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional
 import jinja2
 from tfx.types import artifact
 
+from pipeline import escape
 from trainer import model_run
 
 REPORT_FILE = "report.html"
@@ -23,9 +24,13 @@ def write(folder: str, summary: Mapping[str, Any], model_run_artifact: Optional[
     Returns:
       The page's path.
     """
-    # Autoescape: file names, rejected rows and labels come from the input.
+    # File names, rejected rows and labels come from the input: none of them is markup, or turns the text around it.
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        finalize=lambda value: escape.shown(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     page = environment.get_template("report.html.j2").render(summary=summary, pictures=_pictures(model_run_artifact))
     path = os.path.join(folder, REPORT_FILE)

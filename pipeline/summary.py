@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import os
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 from tfx.types import artifact
 from tfx.utils import path_utils
 
 from components import encoder_artifact
-from pipeline import evaluation, gates, versions
-from pipeline.config import Config
+from pipeline import gates, versions
 from trainer import model_run
 
 SUMMARY_FILE = "summary.json"
@@ -27,31 +26,34 @@ class RunArtifacts:
     data_verdict: Optional[artifact.Artifact] = None
     encoder: Optional[artifact.Artifact] = None
     model_run: Optional[artifact.Artifact] = None
-    baseline: Optional[artifact.Artifact] = None
-    evaluation: Optional[artifact.Artifact] = None
+    model_blessing: Optional[artifact.Artifact] = None
     serving_blessing: Optional[artifact.Artifact] = None
     pushed_model: Optional[artifact.Artifact] = None
 
 
-def summarise(config: Config, found: RunArtifacts) -> dict[str, Any]:
+def summarise(found: RunArtifacts) -> dict[str, Any]:
     """Reads the artifacts of a run into the parts of a summary that every target knows.
 
     Args:
-      config: the run's configuration.
       found: the artifacts that exist.
 
     Returns:
       `rows`, `encoder`, `training`, `metrics`, `gates`, `pushed_path`, `status` and `versions`; a part is
       None (or empty) where its component did not run.
     """
-    checks = _checks(config, found)
+    checks = [
+        check
+        for gate in (found.data_verdict, found.model_blessing, found.serving_blessing, found.pushed_model)
+        if gate
+        for check in gates.read_checks(gate.uri)
+    ]
     pushed_path = _pushed_path(found.pushed_model)
     return {
         "status": "pushed" if pushed_path else "not_blessed",
         "rows": _ingested(found.examples).get("rows", {}),
         "encoder": _encoder(found.encoder),
         "training": dataclasses.asdict(model_run.read_training(found.model_run.uri)) if found.model_run else None,
-        "metrics": _metrics(found),
+        "metrics": gates.read_metrics(found.model_blessing.uri) if found.model_blessing else gates.NO_METRICS,
         "gates": [dataclasses.asdict(check) for check in checks],
         "pushed_path": pushed_path,
         "versions": versions.installed(),
@@ -88,30 +90,6 @@ def _encoder(encoder: Optional[artifact.Artifact]) -> Optional[dict[str, Any]]:
         "hidden": card.hidden,
         "vocabulary": card.vocabulary,
     }
-
-
-def _metrics(found: RunArtifacts) -> dict[str, Any]:
-    if found.evaluation is None:
-        return {"candidate": None, "baseline": None}
-    folder = found.evaluation.uri
-    return {
-        "candidate": evaluation.read_metrics(folder, evaluation.CANDIDATE),
-        "baseline": evaluation.read_metrics(folder, evaluation.BASELINE) if _has_baseline(found) else None,
-    }
-
-
-def _has_baseline(found: RunArtifacts) -> bool:
-    """Without another model in serving the candidate was evaluated against itself."""
-    return found.baseline is not None and found.baseline.get_string_custom_property("source") == "serving"
-
-
-def _checks(config: Config, found: RunArtifacts) -> Sequence[gates.Check]:
-    checks = gates.read_checks(found.data_verdict.uri) if found.data_verdict else []
-    if found.evaluation:
-        checks += evaluation.model_checks(found.evaluation.uri, config.gates.model, _has_baseline(found))
-    if found.serving_blessing:
-        checks += gates.read_checks(found.serving_blessing.uri)
-    return checks
 
 
 def _pushed_path(pushed: Optional[artifact.Artifact]) -> Optional[str]:

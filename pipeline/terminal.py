@@ -11,10 +11,8 @@ import rich.markup
 import rich.progress
 import rich.table
 
-from pipeline import progress
+from pipeline import escape, progress
 from pipeline.outcome import NodeOutcome, Observer
-
-_ESCAPE = rich.markup.escape
 
 
 class Terminal(Observer, logging.Handler):
@@ -70,9 +68,9 @@ class Terminal(Observer, logging.Handler):
         """Draws one record of `pipeline.progress`."""
         figures: Mapping[str, Any] = getattr(record, "figures", {})
         stage = str(getattr(record, "stage", ""))
-        text = _ESCAPE(f"{self._node} {stage} {_shown(figures)}".rstrip())
+        text = _escaped(f"{self._node} {stage} {_shown(figures)}".rstrip())
         if any(name.startswith("dev_") for name in figures):
-            self.console.print(f"  {_ESCAPE(stage)}  {_ESCAPE(_shown(figures))}", highlight=False, soft_wrap=True)
+            self.console.print(f"  {_escaped(stage)}  {_escaped(_shown(figures))}", highlight=False, soft_wrap=True)
             return
         kind = stage.split(" ")[0]
         if kind != self._stage:
@@ -85,6 +83,11 @@ class Terminal(Observer, logging.Handler):
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(text, total=total)
+
+
+def _escaped(text: str) -> str:
+    """For rich: nothing in the text is markup, and nothing of it is obeyed by the terminal."""
+    return rich.markup.escape(escape.shown(text))
 
 
 def _shown(figures: Mapping[str, Any]) -> str:
@@ -111,7 +114,7 @@ def _show_rows(console: rich.console.Console, rows: Mapping[str, Any]) -> None:
     for split, counts in rows.items():
         rejected = ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items())
         line = f"{split:<5} {counts['accepted']:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
-        console.print(line, highlight=False)
+        console.print(_escaped(line), highlight=False)
 
 
 def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> None:
@@ -120,7 +123,7 @@ def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> 
     table = rich.table.Table("on the test split", "this model", "in serving before", box=rich.box.SIMPLE_HEAD)
     for name, value in metrics["candidate"].items():
         before = _figure(metrics["baseline"][name]) if metrics["baseline"] else "none"
-        table.add_row(name, _figure(value), before)
+        table.add_row(_escaped(name), _figure(value), before)
     console.print(table)
 
 
@@ -130,25 +133,33 @@ def _figure(value: float) -> str:
 
 
 def _show_gates(console: rich.console.Console, checks: Sequence[Mapping[str, Any]]) -> None:
-    """A line a gate, and under it the sentences of what failed; the report has them all."""
+    """A line a gate, and under it the sentences of what missed its bound; the report has them all."""
     for gate, group in itertools.groupby(checks, key=lambda check: check["gate"]):
         made = list(group)
-        failed = [check for check in made if not check["passed"]]
+        failed, warned = _blocking(made), [c for c in made if not c["passed"] and c["severity"] == "warn"]
         verdict = f"[red]✗[/] {gate} gate: {len(failed)} of" if failed else f"[green]✓[/] {gate} gate:"
-        console.print(f"{verdict} {len(made)} checks {'failed' if failed else 'passed'}", highlight=False)
-        for check in failed:
-            console.print(f"    {_ESCAPE(check['check'])}: {_ESCAPE(check['reason'])}", highlight=False, soft_wrap=True)
+        warnings = f", {len(warned)} with a warning" if warned else ""
+        told = f"{verdict} {len(made)} {'check' if len(made) == 1 else 'checks'} {'failed' if failed else 'passed'}"
+        console.print(f"{told}{warnings}", highlight=False)
+        for check in [*failed, *warned]:
+            mark = "" if check in failed else "[yellow]warning:[/] "
+            sentence = f"{_escaped(check['check'])}: {_escaped(check['reason'])}"
+            console.print(f"    {mark}{sentence}", highlight=False, soft_wrap=True)
+
+
+def _blocking(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [check for check in checks if not check["passed"] and check["severity"] == "fail"]
 
 
 def _verdict(summary: Mapping[str, Any]) -> str:
-    failed = [check for check in summary["gates"] if not check["passed"]]
-    report = f"\nreport: {_ESCAPE(summary['report_path'])}" if summary["report_path"] else ""
+    failed = _blocking(summary["gates"])
+    report = f"\nreport: {_escaped(summary['report_path'])}" if summary["report_path"] else ""
     if summary["status"] == "pushed":
         ask = f'.venv/bin/python local_runner.py predict --model {summary["pushed_path"]} "이것은 놀라운 영화입니다!"'
-        return f"\n[green]pushed[/] to {_ESCAPE(summary['pushed_path'])}\nask it: {_ESCAPE(ask)}{report}"
+        return f"\n[green]pushed[/] to {_escaped(summary['pushed_path'])}\nask it: {_escaped(ask)}{report}"
     if summary["status"] == "not_blessed":
         reasons = "; ".join(check["reason"] for check in failed)
-        return f"\n[red]not blessed[/], nothing was pushed: {_ESCAPE(reasons)}{report}"
+        return f"\n[red]not blessed[/], nothing was pushed: {_escaped(reasons)}{report}"
     if failed:
         return f"\n[red]stopped[/] before training: the failed checks above say why{report}"
-    return f"\n[red]{summary['status']}[/]: {_ESCAPE(summary['error'])}{report}"
+    return f"\n[red]{summary['status']}[/]: {_escaped(summary['error'])}{report}"

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationMetric:
+    """How TFMA computes a metric.
+
+    Attributes:
+      class_name: name of the Keras or TFMA class.
+      module: the module that has the class, where that is neither Keras nor TFMA.
+      lower_is_better: whether it counts what is wrong.
+    """
+
+    class_name: str
+    module: str = ""
+    lower_is_better: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
     """A task over one text column.
 
@@ -64,13 +79,28 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def evaluation_metrics(self) -> Mapping[str, str]:
-        """Name in reports and gates -> Keras or TFMA class, on `evaluated_output`."""
+    def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
+        """Name in reports and gates -> how it is computed, on `evaluated_output`."""
+
+    @property
+    @abc.abstractmethod
+    def difference_errors(self) -> EvaluationMetric:
+        """What computes the standard error of each metric's difference between two models."""
+
+    @property
+    @abc.abstractmethod
+    def slice_metric(self) -> str:
+        """The metric that every slice is held to; higher is better."""
 
     @property
     @abc.abstractmethod
     def default_bounds(self) -> Mapping[str, Mapping[str, float]]:
-        """Defaults of `gates.model`: metric name -> `min` and `max_drop`."""
+        """Defaults of `gates.model`: metric name -> `min` and `max_drop`, or `max` and `max_rise`."""
+
+    @property
+    @abc.abstractmethod
+    def default_slice_bound(self) -> Mapping[str, float]:
+        """Default of `gates.slices.default`: `min`, `max_drop` and `min_rows`."""
 
     @abc.abstractmethod
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
@@ -116,12 +146,39 @@ class BinaryTask(Task):
         return "probability"
 
     @property
-    def evaluation_metrics(self) -> Mapping[str, str]:
-        return {"accuracy": "BinaryAccuracy", "auc": "AUC"}
+    def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
+        return {
+            "accuracy": EvaluationMetric("BinaryAccuracy"),
+            "auc": EvaluationMetric("AUC"),
+            # Named by the class's index: a label's name may be any text.
+            "recall_0": EvaluationMetric("Specificity"),
+            "recall_1": EvaluationMetric("Recall"),
+            "calibration_error": EvaluationMetric("CalibrationError", "pipeline.metrics", lower_is_better=True),
+        }
+
+    @property
+    def difference_errors(self) -> EvaluationMetric:
+        return EvaluationMetric("PairedErrors", "pipeline.metrics")
+
+    @property
+    def slice_metric(self) -> str:
+        return "accuracy"
 
     @property
     def default_bounds(self) -> Mapping[str, Mapping[str, float]]:
-        return {"accuracy": {"min": 0.7, "max_drop": 0.01}, "auc": {"min": 0.75, "max_drop": 0.01}}
+        return {
+            "accuracy": {"min": 0.7, "max_drop": 0.01},
+            "auc": {"min": 0.75, "max_drop": 0.01},
+            # Half the rows of a class: below it that label is worth less than a coin's.
+            "recall_0": {"min": 0.5, "max_drop": 0.03},
+            "recall_1": {"min": 0.5, "max_drop": 0.03},
+            "calibration_error": {"max": 0.2, "max_rise": 0.03},
+        }
+
+    @property
+    def default_slice_bound(self) -> Mapping[str, float]:
+        # Of 50 rows an accuracy of 0.7 is within 0.13 with 95 % confidence; a smaller slice says little.
+        return {"min": 0.55, "max_drop": 0.05, "min_rows": 50}
 
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         return [

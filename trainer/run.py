@@ -76,6 +76,7 @@ def _gpu_names(device: str) -> list[str]:
 def _train(
     job: Job, strategy: tf.distribute.Strategy, gpus: Sequence[tf.config.PhysicalDevice], started: float
 ) -> None:
+    encoder_artifact.verify(job.base_model)
     config, read = job.config, _read(job)
     classifier = _build_classifier(job, strategy)
     trained = _trained_part(config, classifier)

@@ -171,6 +171,5 @@ def write_reviews(path: str, count: int, seed: int) -> None:
         writer.writerow(["id", "document", "label"])
         for number in range(count):
             word = chance.choice(["재미있다", "최고다"] if number % 2 else ["지루하다", "별로다"])
-            writer.writerow(
-                [f"{seed}{number}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {number}", number % 2]
-            )
+            subject = chance.choice(["정말", "이 영화", "배우들이"])
+            writer.writerow([f"{seed}{number}", f"{subject} {word} {seed}{number}", number % 2])

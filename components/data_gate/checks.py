@@ -1,21 +1,30 @@
 """The checks of DataGate: pure functions from counts and anomalies to `pipeline.gates.Check`s.
 
-| check                        | fails where                                                                    |
+A check's section under `gates.data` has its name, without what follows a slash.
+
+| check                        | misses its bound where                                                         |
 |------------------------------|--------------------------------------------------------------------------------|
 | `schema_anomalies/<split>`   | ExampleValidator found anomalies                                               |
 | `rejected_fraction/<files>`  | more than `data.max_rejected_fraction` of the rows of `train` or `test` files  |
-| `label_balance/<split>`      | a label has less than `gates.data.min_label_share` of the rows                 |
-| `min_rows/<split>`           | there are fewer rows than `gates.data.min_rows`                                |
-| `test_in_train`              | never: test texts that are also in train are counted                           |
+| `rows/<split>`               | there are fewer rows than `min_rows`                                           |
+| `label_balance/<split>`      | a label's share lies outside `min_label_share` to `max_label_share`            |
+| `script_share/<script>`      | a split has less of a script than `min_script_shares` asks for                 |
+| `unreadable_characters`      | a split has many characters that no text has                                   |
+| `test_in_train`              | many test rows have a text that is also in train                               |
+| `served_profile`             | the profile of the served model's data can't be read                           |
+| `unknown_tokens`             | the model in serving does not know many of the tokens                          |
+| `<measure>_drift`, `_skew`   | see `comparison`                                                               |
 """
 
-from typing import Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from components.data_gate.profile import SplitProfile, share_of
 from components.tsv_example_gen import parse
 from components.tsv_example_gen.ingest import Ingest
+from pipeline.config import DataGateConfig, UpperBound
 from pipeline.errors import UserError
 from pipeline.gates import Check
 from schema import features
@@ -24,40 +33,43 @@ GATE = "data"
 
 
 class DataGateStopped(UserError):
-    """The data misses a bound; `checks` holds every check that was made, passed ones too."""
+    """The data misses a bound that blocks; `checks` holds every check that was made, passed ones too."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
-        failed = [check.reason for check in checks if not check.passed]
-        super().__init__(f"the data was stopped before training: {'; '.join(failed)}")
+        reasons = [check.reason for check in checks if check.blocks]
+        super().__init__(f"the data was stopped before training: {'; '.join(reasons)}")
         self.checks = list(checks)
 
 
-def check_anomalies(split: str, anomalies: anomalies_pb2.Anomalies, feature_count: int) -> Check:
+def check_anomalies(
+    split: str, anomalies: anomalies_pb2.Anomalies, feature_count: int, bounds: DataGateConfig
+) -> Check:
     """Passes where a split has no anomalies.
 
     Args:
       split: name of the split.
       anomalies: what ExampleValidator found in it.
       feature_count: features of the schema that it was held against.
+      bounds: `schema_anomalies`.
     """
-    found = [
-        f"feature {name!r}: {_words(anomalies.anomaly_info[name])}" for name in sorted(anomalies.anomaly_info)
-    ]
+    found = [f"feature {name!r}: {_words(anomalies.anomaly_info[name])}" for name in sorted(anomalies.anomaly_info)]
     if anomalies.HasField("dataset_anomaly_info"):
         found.append(_words(anomalies.dataset_anomaly_info))
     if anomalies.data_missing:
         found.append("there is no data")
     reason = f"{split}: " + (", ".join(found) or f"no anomalies against the schema of {feature_count} features")
-    return Check(GATE, f"schema_anomalies/{split}", not found, float(len(found)), 0.0, reason)
+    severity = bounds.schema_anomalies.severity
+    return Check(GATE, f"schema_anomalies/{split}", not found, float(len(found)), 0.0, reason, severity)
 
 
-def check_rejected(role: str, ingest: Ingest, max_fraction: float) -> Check:
+def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataGateConfig) -> Check:
     """Passes where few enough rows of the training or test files were rejected.
 
     Args:
       role: `train` or `test`: which files.
       ingest: what was read.
       max_fraction: bound on rejected rows over rows read, 0 to 1.
+      bounds: `rejected_fraction`.
     """
     rejected = ingest.rows[role]["rejected"]
     count, read = sum(rejected.values()), rows_read(role, ingest)
@@ -68,7 +80,8 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float) -> Check:
     if fraction > max_fraction:
         sentence += f"; data.max_rejected_fraction allows {max_fraction:.2%}"
         sentence += f", see {parse.SETTINGS[by_count[0]]}" if by_count[0] in parse.SETTINGS else ""
-    return Check(GATE, f"rejected_fraction/{role}", fraction <= max_fraction, fraction, max_fraction, sentence)
+    passed, severity = fraction <= max_fraction, bounds.rejected_fraction.severity
+    return Check(GATE, f"rejected_fraction/{role}", passed, fraction, max_fraction, sentence, severity)
 
 
 def rows_read(role: str, ingest: Ingest) -> int:
@@ -82,45 +95,112 @@ def rows_read(role: str, ingest: Ingest) -> int:
     return sum(accepted.values()) - tested + ingest.not_sampled + rejected
 
 
-def check_label_balance(
-    split: str, label_counts: Sequence[int], label_names: Sequence[str], min_share: float
-) -> Check:
-    """Passes where every label has its share of a split.
+def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:
+    """Passes where a split has enough rows."""
+    reason = f"{split}: {rows:,} rows"
+    if rows < bounds.min_rows:
+        reason += f"; gates.data.min_rows asks for {bounds.min_rows:,}"
+    passed, bound = rows >= bounds.min_rows, float(bounds.min_rows)
+    return Check(GATE, f"rows/{split}", passed, float(rows), bound, reason, bounds.rows.severity)
+
+
+def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateConfig) -> Check:
+    """Passes where every label's share of a split lies in the band.
 
     Args:
       split: name of the split.
-      label_counts: rows of each label, in the order of the names.
-      label_names: the labels' names, at least one.
-      min_share: bound on each label's share of the rows, 0 to 0.5.
+      labels: rows of each label, at least one.
+      bounds: `min_label_share`, `max_label_share`.
     """
-    total = sum(label_counts)
-    rarest = int(np.argmin(label_counts))
-    count, share = label_counts[rarest], label_counts[rarest] / max(total, 1)
-    reason = f"{split}: the rarest label {label_names[rarest]!r} has {count:,} of {total:,} rows ({share:.1%})"
-    if share < min_share:
-        reason += f"; gates.data.min_label_share asks for {min_share:.1%}"
-    return Check(GATE, f"label_balance/{split}", share >= min_share, share, min_share, reason)
+    total = sum(labels.values())
+    rarest, commonest = min(labels, key=labels.get), max(labels, key=labels.get)
+    too_common = labels[commonest] > bounds.max_label_share * total
+    too_rare = labels[rarest] < bounds.min_label_share * total
+    name, key = (commonest, "max_label_share") if too_common and not too_rare else (rarest, "min_label_share")
+    share, bound, severity = labels[name] / max(total, 1), getattr(bounds, key), bounds.label_balance.severity
+    reason = f"{split}: label {name!r} has {labels[name]:,} of {total:,} rows ({share:.1%})"
+    if too_common or too_rare:
+        reason += f"; gates.data.{key} is {bound:.1%}"
+    return Check(GATE, f"label_balance/{split}", not (too_common or too_rare), share, bound, reason, severity)
 
 
-def check_min_rows(split: str, rows: int, min_rows: int) -> Check:
-    """Passes where a split has enough rows."""
-    reason = f"{split}: {rows:,} rows"
-    if rows < min_rows:
-        reason += f"; gates.data.min_rows asks for {min_rows:,}"
-    return Check(GATE, f"min_rows/{split}", rows >= min_rows, float(rows), float(min_rows), reason)
+def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> list[Check]:
+    """Passes, for each script with a least share, where it has that share of the letters of every split."""
+    made = []
+    for script, least in bounds.min_script_shares.items():
+        split = min(splits, key=lambda name: share_of(script, splits[name].letters))
+        share = share_of(script, splits[split].letters)
+        reason = f"{split}: {share:.1%} of the letters are {script}"
+        if share < least:
+            reason += f"; gates.data.min_script_shares.{script} asks for {least:.1%}, see data.encoding and data.text"
+        severity = bounds.script_share.severity
+        made.append(Check(GATE, f"script_share/{script}", share >= least, share, least, reason, severity))
+    return made
 
 
-def report_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray) -> Check:
-    """Counts the test rows whose exact text is also in train; always passes.
+def check_unreadable(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
+    """Passes where every split has few control, private use and replacement characters: signs of a wrong codec."""
+    shares = {name: sum(split.unreadable.values()) / max(split.characters, 1) for name, split in splits.items()}
+    worst = max(shares, key=shares.get)
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(splits[worst].unreadable.items()))
+    reason = f"{worst}: {shares[worst]:.2%} of the characters can't be read" + (f" ({kinds})" if kinds else "")
+    return upper_bounded("unreadable_characters", shares[worst], bounds, reason, "; see data.encoding")
+
+
+def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bounds: DataGateConfig) -> Check:
+    """Passes where few enough test rows have a text that is also in train.
 
     Args:
       train_hashes: uint64[n], text hashes of the train split.
       test_hashes: uint64[m], text hashes of the test split.
+      bounds: `test_in_train`.
     """
     count = int(np.isin(test_hashes, train_hashes).sum())
     share = count / max(test_hashes.size, 1)
     reason = f"test: {count:,} of {test_hashes.size:,} rows ({share:.1%}) have a text that is also in train"
-    return Check(GATE, "test_in_train", True, float(count), None, reason)
+    return upper_bounded("test_in_train", share, bounds, reason)
+
+
+def check_unknown_tokens(share: Optional[float], words: str, bounds: DataGateConfig) -> Check:
+    """Passes where the model in serving knows enough of the training rows' tokens.
+
+    Args:
+      share: 0 to 1; None where there is no model to ask.
+      words: who was asked, or why nobody was.
+      bounds: `unknown_tokens`.
+    """
+    reason = words if share is None else f"train: {share:.2%} of the tokens are unknown to {words}"
+    return upper_bounded("unknown_tokens", share, bounds, reason)
+
+
+def check_served_profile(fault: str, words: str, bounds: DataGateConfig) -> Check:
+    """Passes where the profile of the served model's data can be read, or there is none.
+
+    Args:
+      fault: what is wrong with it, else empty.
+      words: what there is to compare with.
+      bounds: `served_profile`.
+    """
+    reason = f"{fault}; so no drift is checked, and the next push mends it" if fault else f"compared with: {words}"
+    return Check(GATE, "served_profile", not fault, None, None, reason, bounds.served_profile.severity)
+
+
+def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, reason: str, see: str = "") -> Check:
+    """Makes the check of a value that should be small.
+
+    Args:
+      name: the section under `gates.data` that holds the bound, and behind a slash what tells such checks apart.
+      value: what was found; None, which passes, where there was nothing to measure.
+      bounds: of the gate.
+      reason: a sentence without the bound.
+      see: where else to look, added to a sentence about a missed bound.
+    """
+    section = name.partition("/")[0]
+    bound: UpperBound = getattr(bounds, section)
+    passed = value is None or value <= bound.max
+    if not passed:
+        reason += f"; gates.data.{section}.max allows {bound.max:g}, it is {value:.3g}{see}"
+    return Check(GATE, name, passed, value, bound.max, reason, bound.severity)
 
 
 def _words(anomaly: anomalies_pb2.AnomalyInfo) -> str:

@@ -1,11 +1,9 @@
-"""The work of DataGate: reads what ingestion, statistics and validation left, and decides."""
+"""The work of DataGate: reads what ingestion, statistics and validation left and what is in serving, and decides."""
 
-import dataclasses
 import json
 import os
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
-import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
@@ -15,12 +13,16 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components.data_gate import checks
+from components import model_files
+from components.data_gate import checks, comparison, profile, vocabulary
+from components.data_gate.content import SplitContent, read_split
+from components.data_gate.reference import Reference, choose_reference
+from components.data_gate.unknown_tokens import unknown_token_share
 from components.tsv_example_gen import sources
 from components.tsv_example_gen.ingest import Ingest, read_ingest
-from components.tsv_example_gen.split import text_hash
 from pipeline import progress
 from pipeline.config import DataGateConfig
+from pipeline.errors import UserError
 from pipeline.gates import Check, write_checks
 from schema import features
 
@@ -29,31 +31,13 @@ STATISTICS = "statistics"
 SCHEMA = "schema"
 ANOMALIES = "anomalies"
 GATE = "gate"
+SERVING_DIR = "serving_dir"
+FINGERPRINT = "fingerprint"
 VERDICT = "verdict"
-
-# Examples a parse: one op call for many rows, a block of a few hundred KiB.
-_BATCH = 1024
-_FEATURES = {
-    features.DOCUMENT: tf.io.RaggedFeature(tf.string),
-    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitContent:
-    """What the gate knows of a split's rows.
-
-    Attributes:
-      text_hashes: uint64[rows], in no order.
-      label_counts: int64[labels], rows of each label.
-    """
-
-    text_hashes: np.ndarray
-    label_counts: np.ndarray
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes the verdict on the data, and stops the run where a bound is missed."""
+    """Writes the verdict on the data and its profile, and stops the run where a bound is missed."""
 
     def Do(
         self,
@@ -67,65 +51,120 @@ class Executor(base_executor.BaseExecutor):
           input_dict: one artifact each: `examples` of TsvExampleGen, and the `statistics`, `schema` and
             `anomalies` of it.
           output_dict: `verdict`: one `components.GateVerdict`.
-          exec_properties: `gate`: JSON, as `DataGate` takes it.
+          exec_properties: `gate` and `serving_dir`, as `DataGate` takes them; `fingerprint` of the reference, where a
+            driver looked for one.
 
         Raises:
-          DataGateStopped: a check failed.
+          DataGateStopped: a check failed, and it blocks.
+          UserError: the serving folder is broken, or changed after the driver had looked at it.
         """
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
-        made = make_checks(inputs, json.loads(exec_properties[GATE]))
-        write_checks(artifact_utils.get_single_uri(output_dict[VERDICT]), made)
-        if not all(check.passed for check in made):
+        gate, serving_dir = json.loads(exec_properties[GATE]), exec_properties[SERVING_DIR]
+        examples_sha256 = model_files.tree_sha256(inputs[EXAMPLES].uri)
+        reference = choose_reference(serving_dir, examples_sha256)
+        if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
+            # The cache would keep this verdict under the other one's fingerprint.
+            raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
+        contents = _read_splits(inputs[EXAMPLES], gate["label_names"])
+        found = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
+        made = make_checks(inputs, gate, contents, found) + compare(gate, contents, found, reference)
+        folder = artifact_utils.get_single_uri(output_dict[VERDICT])
+        profile.write(folder, found)
+        write_checks(folder, made)
+        if any(check.blocks for check in made):
             raise checks.DataGateStopped(made)
 
 
-def make_checks(inputs: Mapping[str, types.Artifact], gate: Mapping[str, Any]) -> list[Check]:
-    """Makes every check, in the order a person wants to read them.
+def make_checks(
+    inputs: Mapping[str, types.Artifact],
+    gate: Mapping[str, Any],
+    contents: Mapping[str, SplitContent],
+    found: profile.Profile,
+) -> list[Check]:
+    """Makes the checks of this run's data alone, in the order a person wants to read them.
 
     Args:
       inputs: the artifacts, by the names of `Executor.Do`.
       gate: `data`: fields of `DataGateConfig`; `max_rejected_fraction`; `label_names`, empty where labels are
         no classes.
+      contents: by split.
+      found: the profile of the data.
     """
-    examples, bounds, names = inputs[EXAMPLES], DataGateConfig.model_validate(gate["data"]), gate["label_names"]
-    ingest = read_ingest(examples.uri)
+    bounds, ingest = DataGateConfig.model_validate(gate["data"]), read_ingest(inputs[EXAMPLES].uri)
+    made = _check_schema(list(contents), inputs, bounds)
+    made += [checks.check_rejected(role, ingest, gate["max_rejected_fraction"], bounds) for role in _roles(ingest)]
+    made += [checks.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
+    if gate["label_names"]:
+        made += [checks.check_label_balance(split, found.splits[split].labels, bounds) for split in contents]
+    made += [*checks.check_script_shares(found.splits, bounds), checks.check_unreadable(found.splits, bounds)]
+    train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
+    return [*made, checks.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]
+
+
+def compare(
+    gate: Mapping[str, Any], contents: Mapping[str, SplitContent], found: profile.Profile, reference: Reference
+) -> list[Check]:
+    """Makes the checks of skew within this run's data, and of drift against the data behind the model in serving.
+
+    Args:
+      gate: as `make_checks` takes it.
+      contents: by split.
+      found: the profile of the data.
+      reference: what is in serving.
+    """
+    bounds = DataGateConfig.model_validate(gate["data"])
+    skew = _comparison("skew", features.TEST_SPLIT, contents, found, features.TRAIN_SPLIT, found)
+    made = comparison.compare(skew, bounds)
+    made.append(checks.check_served_profile(reference.fault, reference.words, bounds))
+    if reference.profile is None:
+        made += comparison.not_compared("drift", f"nothing to compare with: {reference.words}", bounds)
+    else:
+        drift = _comparison("drift", features.TRAIN_SPLIT, contents, found, reference.words, reference.profile)
+        made += comparison.compare(drift, bounds)
+    return [*made, _check_unknown_tokens(contents[features.TRAIN_SPLIT].sample, reference, bounds)]
+
+
+def _comparison(
+    kind: comparison.Kind,
+    split: str,
+    contents: Mapping[str, SplitContent],
+    found: profile.Profile,
+    other_name: str,
+    other: profile.Profile,
+) -> comparison.Comparison:
+    unknown = vocabulary.unknown_shares(contents[split].texts, other.vocabulary)
+    return comparison.Comparison(kind, split, found.splits[split], unknown, other_name, other)
+
+
+def _read_splits(examples: types.Artifact, label_names: Sequence[str]) -> dict[str, SplitContent]:
+    rows = read_ingest(examples.uri).rows
     splits = artifact_utils.decode_split_names(examples.split_names)
     contents = {}
     for done, split in enumerate(splits):
         progress.report("looking at the data", done, len(splits), split=split)
-        contents[split] = read_split(artifact_utils.get_split_uri([examples], split), len(names))
-    made = _check_schema(splits, inputs)
-    made += [checks.check_rejected(role, ingest, gate["max_rejected_fraction"]) for role in _roles(ingest)]
-    made += [checks.check_min_rows(s, _example_count(inputs[STATISTICS], s), bounds.min_rows) for s in splits]
-    if names:
-        made += [
-            checks.check_label_balance(s, contents[s].label_counts.tolist(), names, bounds.min_label_share)
-            for s in splits
-        ]
-    train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
-    return made + [checks.report_test_in_train(train.text_hashes, test.text_hashes)]
+        folder = artifact_utils.get_split_uri([examples], split)
+        contents[split] = read_split(folder, label_names, rows[split]["accepted"])
+    return contents
 
 
-def read_split(folder: str, label_count: int) -> SplitContent:
-    """Streams the gzipped TFRecord shards of a split; eight bytes a row stay in memory.
-
-    Args:
-      folder: of the split.
-      label_count: number of classes.
-    """
-    files = sorted(tf.io.gfile.glob(os.path.join(folder, "*")))
-    hashes, counts = [np.empty(0, np.uint64)], np.zeros(label_count, np.int64)
-    for serialised in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
-        batch = tf.io.parse_example(serialised, _FEATURES)
-        hashes.append(np.fromiter(map(text_hash, batch[features.DOCUMENT].to_list()), np.uint64))
-        counts += np.bincount(batch[features.LABEL].numpy(), minlength=label_count)[:label_count]
-    return SplitContent(np.concatenate(hashes), counts)
+def _make_profile(
+    examples: types.Artifact, examples_sha256: str, reference: Reference, contents: Mapping[str, SplitContent]
+) -> profile.Profile:
+    return profile.Profile(
+        fingerprint=read_ingest(examples.uri).fingerprint,
+        examples_sha256=examples_sha256,
+        reference=reference.fingerprint,
+        splits={
+            split: profile.make_split_profile(content.labels, content.texts) for split, content in contents.items()
+        },
+        vocabulary=vocabulary.make_vocabulary(contents[features.TRAIN_SPLIT].texts),
+    )
 
 
-def _check_schema(splits: list[str], inputs: Mapping[str, types.Artifact]) -> list[Check]:
+def _check_schema(splits: list[str], inputs: Mapping[str, types.Artifact], bounds: DataGateConfig) -> list[Check]:
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(inputs[SCHEMA].uri))
     return [
-        checks.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), len(schema.feature))
+        checks.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), len(schema.feature), bounds)
         for split in splits
     ]
 
@@ -143,3 +182,14 @@ def _example_count(statistics: types.Artifact, split: str) -> int:
 def _roles(ingest: Ingest) -> list[str]:
     """The roles that files were given for."""
     return [role for role in (sources.TRAIN, sources.TEST) if ingest.files[role]]
+
+
+def _check_unknown_tokens(texts: Sequence[str], reference: Reference, bounds: DataGateConfig) -> Check:
+    """Asks the served model, whose tokeniser may be another than the one that this run's data will bring forth."""
+    if reference.model_path is None:
+        return checks.check_unknown_tokens(None, f"nobody to ask: {reference.words}", bounds)
+    progress.report("asking the model in serving", 0, len(texts))
+    share = unknown_token_share(reference.model_path, texts)
+    version = f"serving version {os.path.basename(reference.model_path)}"
+    words = version if share is not None else f"{version} has no tokeniser that can be asked for what it does not know"
+    return checks.check_unknown_tokens(share, words, bounds)

@@ -13,6 +13,8 @@ class HubEncoderSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         executor.HANDLE: component_spec.ExecutionParameter(type=str),
         executor.PREPROCESS: component_spec.ExecutionParameter(type=str),
+        executor.SHA256: component_spec.ExecutionParameter(type=str),
+        executor.PREPROCESS_SHA256: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS = {}
@@ -30,15 +32,21 @@ class HubEncoder(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = driver.Driver
 
-    def __init__(self, handle: str, preprocess: str = "") -> None:
+    def __init__(self, handle: str, preprocess: str = "", sha256: str = "", preprocess_sha256: str = "") -> None:
         """Makes the component.
 
         Args:
           handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a folder.
           preprocess: the same for the preprocess model; empty where the handle says it all.
+          sha256: digest that the encoder should have, as `encoder.json` records it; empty: any.
+          preprocess_sha256: the same of the preprocess model.
         """
         super().__init__(
             HubEncoderSpec(
-                handle=handle, preprocess=preprocess, encoder=types.Channel(type=standard_artifacts.Model)
+                handle=handle,
+                preprocess=preprocess,
+                sha256=sha256,
+                preprocess_sha256=preprocess_sha256,
+                encoder=types.Channel(type=standard_artifacts.Model),
             )
         )

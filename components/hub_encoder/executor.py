@@ -1,6 +1,9 @@
-"""The work of HubEncoder: two SavedModels copied, checked and described."""
+"""The work of HubEncoder: two SavedModels copied, checked and described.
 
-from typing import Any
+Their digests are looked at before anything of them is loaded.
+"""
+
+from typing import Any, Mapping
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -8,9 +11,12 @@ from tfx.types import artifact_utils
 
 from components import encoder_artifact
 from components.hub_encoder import fetch, handles
+from pipeline.errors import UserError
 
 HANDLE = "handle"
 PREPROCESS = "preprocess"
+SHA256 = "sha256"
+PREPROCESS_SHA256 = "preprocess_sha256"
 FINGERPRINT = "fingerprint"
 ENCODER = "encoder"
 
@@ -29,15 +35,18 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: empty.
           output_dict: `encoder`: one `standard_artifacts.Model`.
-          exec_properties: `handle` and `preprocess` as in `handles.resolve`; `fingerprint` is only for the cache.
+          exec_properties: `handle` and `preprocess` as in `handles.resolve`; `sha256` and `preprocess_sha256`: the
+            digests that the two models should have, none or empty for any; `fingerprint` is only for the cache.
 
         Raises:
-          UserError: the handle stands for nothing, can't be fetched, or is no text encoder.
+          UserError: the handle stands for nothing, can't be fetched, is no text encoder, or has another digest than
+            the one configured or recorded beside it.
         """
         handle, preprocess = exec_properties[HANDLE], exec_properties[PREPROCESS]
         sources = handles.resolve(handle, preprocess)
         with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             fetch.materialise(sources, folder)
+            _check_digests(sources, encoder_artifact.digests(folder), exec_properties)
             encoder_artifact.finish(
                 folder,
                 source="hub",
@@ -45,4 +54,23 @@ class Executor(base_executor.BaseExecutor):
                 preprocess_handle=preprocess or sources.preprocess,
                 heads=sources.heads,
                 names={encoder_artifact.PREPROCESS: sources.preprocess, encoder_artifact.ENCODER: sources.encoder},
+            )
+
+
+def _check_digests(sources: handles.Sources, found: Mapping[str, str], exec_properties: Mapping[str, Any]) -> None:
+    for part, field, location in (
+        (encoder_artifact.PREPROCESS, PREPROCESS_SHA256, sources.preprocess),
+        (encoder_artifact.ENCODER, SHA256, sources.encoder),
+    ):
+        pinned, recorded = exec_properties.get(field), sources.recorded.get(part)
+        if pinned and found[part] != pinned:
+            raise UserError(
+                f"encoder.{field} = {pinned}: {location} has the digest {found[part]}, so it is another model than "
+                "the one meant; give that one, or the new digest if the change is wanted"
+            )
+        if recorded and found[part] != recorded:
+            raise UserError(
+                f"encoder.handle: {location} has the digest {found[part]}, but {encoder_artifact.CARD} beside it "
+                f"records {recorded}: its files were damaged or changed; copy the encoder again, or remove "
+                f"{encoder_artifact.CARD} if the change is wanted"
             )

@@ -1,44 +1,38 @@
-"""Copies an encoder's two SavedModels from where they are into a folder."""
+"""Copies an encoder's two SavedModels from where they are into a folder.
 
-import http.client
+An archive is fetched and unpacked into TF Hub's own cache, under TF Hub's own name for it, so that both use what the
+other has fetched. It is not done by TF Hub: that drops the leading `/` of a name, has no bound on what an archive
+unpacks to, and after a kill waits ten minutes for the dead process's lock.
+"""
+
+import hashlib
 import os
 import posixpath
-import socket
+import shutil
 import tarfile
-import zlib
 
+import filelock
+import requests
 import tensorflow as tf
-import tensorflow_hub as hub
 
-from components import encoder_artifact
-from components.hub_encoder import handles
+from components import download, encoder_artifact
+from components.hub_encoder import archive, handles
 from pipeline import progress
 from pipeline.errors import UserError
 
-# Seconds without a byte after which a server counts as out of reach; Hub itself would wait for ever.
-_SILENCE_TIMEOUT_S = 30.0
-
-# What Hub's download lets through: no network, a refusing server, a broken archive, an unwritable cache.
-_DOWNLOAD_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    http.client.HTTPException,
-    tarfile.TarError,
-    zlib.error,
-    tf.errors.OpError,
-)
+# By this a Hub's address gives the archive, not its page.
+_AS_ARCHIVE = {"tf-hub-format": "compressed"}
 
 
 def materialise(sources: handles.Sources, folder: str) -> None:
-    """Copies both models to `preprocess/` and `encoder/` under a folder; links are followed, none is made.
+    """Copies both models to `preprocess/` and `encoder/` under a folder; no link is made.
 
     Args:
       sources: where they are.
       folder: where to; it exists.
 
     Raises:
-      UserError: a location can't be read; the text says how to do without a network.
+      UserError: a location can't be read, or an archive is refused; the text says how to do without a network.
     """
     targets = (
         (sources.preprocess, encoder_artifact.preprocess_dir(folder)),
@@ -47,22 +41,43 @@ def materialise(sources: handles.Sources, folder: str) -> None:
     for done, (location, target) in enumerate(targets):
         progress.report("fetching the encoder", done, len(targets), location=location)
         try:
-            _copy_tree(_download(location) if handles.is_archive(location) else location, target)
-        except _DOWNLOAD_ERRORS as error:
+            _copy_tree(_unpacked(location) if handles.is_archive(location) else location, target)
+        except archive.Refused as error:
+            raise UserError(
+                f"encoder.handle: the archive at {location} is refused, and nothing of it was kept: {error}; "
+                "a published encoder is an archive of plain files and folders"
+            ) from error
+        except (OSError, download.NotFetched, tarfile.ReadError, tf.errors.OpError) as error:
             raise UserError(_failure(location, error)) from error
     progress.report("fetching the encoder", len(targets), len(targets))
 
 
-def _download(url: str) -> str:
-    """Fetches and unpacks an archive through TF Hub's cache; returns the local folder."""
-    os.environ.setdefault("TFHUB_CACHE_DIR", _default_cache())
-    timeout_s = socket.getdefaulttimeout()
-    # Hub passes no time-out on, so the process's own default is the one way to set it.
-    socket.setdefaulttimeout(_SILENCE_TIMEOUT_S)
+def _unpacked(address: str) -> str:
+    """Returns the folder in TF Hub's cache that holds what is at an address, whole; fetches it if need be."""
+    cache = os.environ.get("TFHUB_CACHE_DIR") or _default_cache()
+    os.makedirs(cache, exist_ok=True)
+    folder = os.path.join(cache, hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest())
+    # The system frees this lock when its holder dies, however that happens.
+    with filelock.FileLock(folder + ".fetch"):
+        if not (os.path.isdir(folder) and os.listdir(folder)):
+            _fetch(address, folder)
+    return folder
+
+
+def _fetch(address: str, folder: str) -> None:
+    """Fetches and unpacks an archive; the folder appears in one step."""
+    staging = folder + ".partial"
+    shutil.rmtree(staging, ignore_errors=True)  # A killed process's.
     try:
-        return hub.resolve(url)
+        compressed = requests.Request("GET", address, params=_AS_ARCHIVE).prepare().url
+        file = download.fetch(compressed, os.path.join(staging, "archive"), max_bytes=archive.MAX_BYTES)
+        unpacked = os.path.join(staging, "model")
+        os.mkdir(unpacked)
+        progress.report(f"unpacking {address}", 0, 0)
+        archive.unpack(file, unpacked)
+        os.rename(unpacked, folder)
     finally:
-        socket.setdefaulttimeout(timeout_s)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _default_cache() -> str:
@@ -82,8 +97,8 @@ def _copy_tree(source: str, target: str) -> None:
 
 
 def _failure(location: str, error: BaseException) -> str:
-    # urllib shows its errors in angle brackets; TensorFlow's have its insides from the second line on.
-    reason = (str(error).strip("<> \n") or type(error).__name__).splitlines()[0][:300]
+    # TensorFlow's errors have their insides from the second line on.
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     if handles.is_local(location):
         return f"encoder.handle: {location} could not be copied ({reason})"
     return (

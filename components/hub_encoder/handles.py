@@ -1,14 +1,23 @@
-"""What a handle stands for: from the configuration's words to two locations. Nothing is fetched here."""
+"""What a handle stands for: from the configuration's words to two locations. Nothing is fetched here.
+
+A folder of this machine is looked at first, for it may come from a stranger: a model's folder holds files and
+folders, and links to files of its own. A link that leads out of it is refused and not followed: what it points to,
+whatever the user can read, would be copied into the encoder and later be pushed to serving. Caches that keep
+content elsewhere and link to it (as those of model hubs do) are copied once with `cp -rL`, by a user who means it.
+The model's folder itself may be a link: that is where the user says it is.
+"""
 
 import dataclasses
 import difflib
 import os
-from typing import Optional
+import stat
+from typing import Mapping, Optional
 
 import tensorflow as tf
 
 from components import encoder_artifact, model_files
 from components.hub_encoder.catalogue import CATALOGUE, Entry
+from pipeline import escape
 from pipeline.errors import UserError
 
 
@@ -20,11 +29,13 @@ class Sources:
       preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder.
       encoder: the same.
       heads: attention heads of a layer, None where nothing says.
+      recorded: `preprocess` and `encoder` -> the digest that a card beside them records; empty without a card.
     """
 
     preprocess: str
     encoder: str
     heads: Optional[int] = None
+    recorded: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def resolve(handle: str, preprocess: str = "") -> Sources:
@@ -41,7 +52,7 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
 
     Raises:
       UserError: a name is not in the catalogue, the preprocess model is missing, or a local folder holds no
-        SavedModel.
+        SavedModel or what a model's folder should not hold.
     """
     entry = _entry(handle)
     if entry:
@@ -57,8 +68,13 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
         )
     else:
         sources = _pair(handle)
-    _require_saved_model("encoder.preprocess" if preprocess else "encoder.handle", sources.preprocess)
-    _require_saved_model("encoder.handle", sources.encoder)
+    for field, location in (
+        ("encoder.preprocess" if preprocess else "encoder.handle", sources.preprocess),
+        ("encoder.handle", sources.encoder),
+    ):
+        if is_local(location):
+            _require_saved_model(field, location)
+            _require_own_files(field, location)
     return sources
 
 
@@ -98,8 +114,11 @@ def _preprocess_location(preprocess: str) -> str:
 def _pair(folder: str) -> Sources:
     """A folder with both models; one that this pipeline made says how many heads there are."""
     has_card = is_local(folder) and os.path.isfile(os.path.join(folder, encoder_artifact.CARD))
-    heads = encoder_artifact.read(folder).heads if has_card else None
-    return Sources(encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder), heads)
+    locations = (encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder))
+    if not has_card:
+        return Sources(*locations)
+    card = encoder_artifact.read(folder)
+    return Sources(*locations, card.heads, card.sha256)
 
 
 def _unknown_name(field: str, name: str) -> UserError:
@@ -112,11 +131,39 @@ def _unknown_name(field: str, name: str) -> UserError:
 
 
 def _require_saved_model(field: str, location: str) -> None:
-    if not is_local(location):
-        return
     file = os.path.join(location, tf.saved_model.SAVED_MODEL_FILENAME_PB)
     if not os.path.isfile(file):
         raise UserError(
             f"{field}: {file} does not exist; encoder.handle should be a folder that holds preprocess/ and "
             "encoder/, or an encoder's own folder with encoder.preprocess beside it"
         )
+
+
+def _require_own_files(field: str, location: str) -> None:
+    root = os.path.realpath(location)
+    try:
+        for parent, folders, files in os.walk(root, onerror=_raise):
+            for path in (os.path.join(parent, name) for name in (*folders, *files)):
+                if fault := _fault(path, root):
+                    raise UserError(f"{field}: {path} {fault}")
+    except OSError as error:
+        raise UserError(f"{field}: {error.filename} can't be read ({error.strerror})") from error
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _fault(path: str, root: str) -> Optional[str]:
+    """Returns what keeps an entry of a model's folder from being copied."""
+    if escape.shown(path) != path:
+        return "has a control character in its name, or one that is no UTF-8; rename it"
+    mode = os.lstat(path).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    if not stat.S_ISLNK(mode):
+        return "is neither a file nor a folder; remove it"
+    target = os.path.realpath(path)
+    if os.path.isfile(target) and target.startswith(root + os.sep):
+        return None
+    return f"is a link to {target}, which is no file of this folder; copy the folder by `cp -rL` and name the copy"

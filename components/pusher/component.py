@@ -1,20 +1,80 @@
-"""The component: TFX's Pusher with an executor and a driver of our own."""
+"""The component: TFX's Pusher with a record of what it pushed, an executor and a driver of our own."""
 
-from tfx.components.pusher import component
-from tfx.dsl.components.base import executor_spec
+from typing import Any, Mapping, Optional
 
-from components.pusher import driver, executor
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.proto import pusher_pb2
+from tfx.types import component_spec, standard_artifacts, standard_component_specs
+from tfx.utils import json_utils
+
+from components import GateVerdict
+from components.pusher import driver, executor, origin
 
 
-class Pusher(component.Pusher):
+class PusherSpec(standard_component_specs.PusherSpec):
+    """What TFX's Pusher takes and makes, and what a pushed model is traced by."""
+
+    INPUTS = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        origin.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        origin.DATA_VERDICT: component_spec.ChannelParameter(type=GateVerdict, optional=True),
+        origin.ENCODER: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
+        origin.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun, optional=True),
+    }
+
+
+class Pusher(base_component.BaseComponent):
     """Pushes a blessed model into the serving folder atomically, and keeps the last versions only.
 
-    Inputs, outputs and arguments are those of TFX's Pusher. `custom_config={"keep": 5}` sets how many
-    versions stay; without it all do. The destination should be a folder on a file system.
+    A version carries `assets.extra/push.json` (`record.PushRecord`) and the profile of its data. A model that was
+    rolled back (`rollback`) is not pushed again, and the output's `checks.json` says so.
 
     It writes a folder outside the pipeline. On this machine the driver makes the cache follow that folder;
     Kubeflow runs no driver, so the cache must be off for this component there.
     """
 
+    SPEC_CLASS = PusherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = driver.Driver
+
+    def __init__(
+        self,
+        model: types.BaseChannel,
+        push_destination: pusher_pb2.PushDestination,
+        model_blessing: Optional[types.BaseChannel] = None,
+        infra_blessing: Optional[types.BaseChannel] = None,
+        examples: Optional[types.BaseChannel] = None,
+        data_verdict: Optional[types.BaseChannel] = None,
+        encoder: Optional[types.BaseChannel] = None,
+        model_run: Optional[types.BaseChannel] = None,
+        custom_config: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        """Makes the component.
+
+        Args:
+          model: channel of the candidate, `standard_artifacts.Model`.
+          push_destination: a folder on a file system.
+          model_blessing: channel of the `standard_artifacts.ModelBlessing`, with `checks.json` and `metrics.json`.
+          infra_blessing: channel of the `standard_artifacts.InfraBlessing`, with `checks.json`.
+          examples: channel of TsvExampleGen's examples.
+          data_verdict: channel of DataGate's verdict.
+          encoder: channel of the encoder's `standard_artifacts.Model`.
+          model_run: channel of the Trainer's `standard_artifacts.ModelRun`.
+          custom_config: `keep`: how many versions stay, without it all do; `allow_rolled_back`: whether a model
+            that was rolled back is pushed all the same.
+        """
+        super().__init__(
+            PusherSpec(
+                model=model,
+                push_destination=push_destination,
+                model_blessing=model_blessing,
+                infra_blessing=infra_blessing,
+                examples=examples,
+                data_verdict=data_verdict,
+                encoder=encoder,
+                model_run=model_run,
+                custom_config=json_utils.dumps(dict(custom_config or {})),
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+            )
+        )

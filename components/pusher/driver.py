@@ -11,7 +11,7 @@ from tfx.types import standard_component_specs
 from tfx.utils import json_utils
 
 from components import model_files
-from components.pusher import publication
+from components.pusher import properties, record
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
@@ -23,10 +23,10 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         Raises:
           UserError: the serving folder can't be read.
         """
-        properties = execution_info.exec_properties
+        given = execution_info.exec_properties
         candidate = stock.Executor().GetModelPath(execution_info.input_dict)
-        config = publication.parse_custom_config(properties)
-        config[publication.PUSH_ID] = _push_id(candidate, publication.base_directory(properties))
+        config = properties.custom_config(given)
+        config[properties.PUSH_ID] = _push_id(candidate, properties.base_directory(given))
         output = driver_output_pb2.DriverOutput()
         output.exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY].string_value = json_utils.dumps(config)
         return output
@@ -35,8 +35,8 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
 def _push_id(candidate: str, serving_dir: str) -> str:
     """The id of the push that put this very candidate in serving, else a new one, which no cache knows."""
     versions = model_files.served_versions(serving_dir)
-    record = publication.read_record(versions[-1]) if versions else None
+    pushed = record.read(versions[-1]) if versions else None
     # The digest is taken again: a record says nothing of what happened to the folder since.
-    if record is not None and model_files.model_sha256(versions[-1]) == model_files.model_sha256(candidate):
-        return record.push_id
+    if pushed is not None and model_files.model_sha256(versions[-1]) == model_files.model_sha256(candidate):
+        return pushed.push_id
     return uuid.uuid4().hex

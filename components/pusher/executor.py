@@ -7,12 +7,14 @@ from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor as stock
-from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
 
 from components import model_files
-from components.pusher import publication
+from components.pusher import origin, properties, publication
+from components.pusher.record import PushRecord, Rollback
+from pipeline import gates
+
+GATE = "push"
 
 
 class Executor(stock.Executor):
@@ -27,31 +29,54 @@ class Executor(stock.Executor):
         """Publishes the model where all blessings say so, and writes nothing to the destination otherwise.
 
         A model that is already the newest version, byte by byte, is not copied again: a run that was
-        killed right after its push finishes without a second version.
+        killed right after its push finishes without a second version. One that was rolled back is not pushed
+        again unless `allow_rolled_back` says so; `checks.json` in the output's folder then says why.
 
         Raises:
-          UserError: the destination can't be written.
+          UserError: the destination can't be written, or its state can't be read.
         """
         if not self.CheckBlessing(input_dict):
             super().Do(input_dict, output_dict, exec_properties)
             return
-        serving_dir = publication.base_directory(exec_properties)
-        config = publication.parse_custom_config(exec_properties)
-        digest = model_files.model_sha256(self.GetModelPath(input_dict))
-        with publication.exclusive(serving_dir) as staging:
-            # The stock executor does what it always does, only elsewhere; it fills the output artifact as well.
-            super().Do(input_dict, output_dict, _pushing_into(exec_properties, staging))
-            version = publication.version_of(serving_dir, digest)
-            if version is None:
-                record = publication.PushRecord(config.get(publication.PUSH_ID) or uuid.uuid4().hex, digest)
-                version = publication.publish(staging, serving_dir, record)
-            publication.retire(serving_dir, config.get(publication.KEEP))
-        logging.info("Serving version %s in %s.", version, serving_dir)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        config, serving_dir = properties.custom_config(exec_properties), properties.base_directory(exec_properties)
+        record = self._record(input_dict, config)
+        with publication.exclusive(serving_dir) as hidden:
+            rollback = publication.read_state(serving_dir).rolled_back.get(record.model_sha256)
+            if rollback is not None and not config.get(properties.ALLOW_ROLLED_BACK):
+                self._refuse(pushed, rollback)
+                return
+            # The stock executor does what it always does, only elsewhere; it fills the output artifact as well.
+            super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
+            version = publication.newest_if(serving_dir, record.model_sha256)
+            if version is None:
+                (staged,) = model_files.served_versions(hidden)
+                origin.copy_profile(input_dict, staged)
+                version = publication.publish(staged, serving_dir, record)
+            publication.retire(serving_dir, config.get(properties.KEEP), hidden)
+        logging.info("Serving version %s in %s.", version, serving_dir)
         self._MarkPushed(pushed, os.path.join(serving_dir, version), version)
 
+    def _record(self, input_dict: dict[str, list[types.Artifact]], config: dict[str, Any]) -> PushRecord:
+        run_id = self._context.pipeline_run_id if self._context else None
+        return PushRecord(
+            push_id=config.get(properties.PUSH_ID) or uuid.uuid4().hex,
+            model_sha256=model_files.model_sha256(self.GetModelPath(input_dict)),
+            origin=origin.gather(input_dict, run_id),
+        )
 
-def _pushing_into(exec_properties: dict[str, Any], folder: str) -> dict[str, Any]:
-    destination = pusher_pb2.PushDestination(filesystem={"base_directory": folder})
-    key = standard_component_specs.PUSH_DESTINATION_KEY
-    return {**exec_properties, key: proto_utils.proto_to_json(destination)}
+    def _refuse(self, pushed: types.Artifact, rollback: Rollback) -> None:
+        check = gates.Check(
+            gate=GATE,
+            check="rolled_back",
+            passed=False,
+            value=str(rollback.from_version),
+            bound=None,
+            reason=(
+                f"this model was in serving as version {rollback.from_version} until it was rolled back at "
+                f"{rollback.time}; serving.allow_rolled_back: true pushes it all the same"
+            ),
+        )
+        logging.warning("Not pushed: %s", check.reason)
+        gates.write_checks(pushed.uri, [check])
+        self._MarkNotPushed(pushed)

@@ -2,82 +2,108 @@
 
 <serving.dir>/
   .push.lock            held by whoever changes the folder
+  .push.state.json      a `State`: what has to outlive the versions
   .push-*/              a model on its way in or out; no model server looks at a name that is no number
-  1763827200/           a version: the SavedModel, and `assets.extra/push.json`, the record of its push
+  1763827200/           a version: the SavedModel, and what a push adds (`model_files`)
 """
 
 import contextlib
 import dataclasses
-import datetime
 import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
+import pydantic
 import tensorflow as tf
-from tfx.proto import pusher_pb2
-from tfx.types import standard_component_specs
-from tfx.utils import json_utils, proto_utils
 
 from components import model_files
+from components.pusher import record as push_record
+from components.pusher.record import PushRecord, Rollback
 from pipeline.errors import UserError
 
-KEEP = "keep"
-PUSH_ID = "push_id"
-RECORD_FILE = model_files.PUSH_RECORD
 _LOCK_FILE = ".push.lock"
+_STATE_FILE = ".push.state.json"
 _HIDDEN = ".push-"
 
 
 @dataclasses.dataclass(frozen=True)
-class PushRecord:
-    """What a pushed version says of its push.
+class State:
+    """What a serving folder remembers of versions that may be gone.
 
     Attributes:
-      push_id: 32 hexadecimal digits, the push's own.
-      model_sha256: `model_files.model_sha256` of the model.
-      time: when it was pushed, ISO 8601, UTC.
+      highest_version: the largest number ever given; 0 before the first.
+      rolled_back: digest of a model that a run does not push again -> the rollback that took it out of serving.
     """
 
-    push_id: str
-    model_sha256: str
-    time: str = dataclasses.field(
-        default_factory=lambda: datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    )
+    highest_version: int = 0
+    rolled_back: Mapping[str, Rollback] = dataclasses.field(default_factory=dict)
+
+    def after(self, version: int, record: PushRecord) -> "State":
+        """Returns the state with one more version: whoever publishes a model means it to serve again."""
+        rolled_back = dict(self.rolled_back)
+        if record.rollback is not None:
+            rolled_back[record.rollback.from_sha256] = record.rollback
+        rolled_back.pop(record.model_sha256, None)
+        return State(version, rolled_back)
 
 
-def parse_custom_config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the `custom_config` property; absent stands for an empty one."""
-    return json_utils.loads(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY) or "null") or {}
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A version in serving; `record` is None for one that someone put there by hand."""
+
+    number: int
+    path: str
+    record: Optional[PushRecord]
+
+    @property
+    def model_sha256(self) -> str:
+        """Digest of the model as it was pushed; of a version without a record, as it is."""
+        return self.record.model_sha256 if self.record else model_files.model_sha256(self.path)
 
 
-def base_directory(exec_properties: Mapping[str, Any]) -> str:
-    """Reads the serving folder from the `push_destination` property.
+def versions(serving_dir: str) -> list[Version]:
+    """Lists the versions, the newest last.
 
     Raises:
-      UserError: it is no folder on a file system.
+      UserError: the folder can't be read.
     """
-    destination = pusher_pb2.PushDestination()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
-    model_files.check_local(destination.filesystem.base_directory)
-    return destination.filesystem.base_directory
+    paths = model_files.served_versions(serving_dir)
+    return [Version(int(os.path.basename(path)), path, push_record.read(path)) for path in paths]
 
 
-def read_record(version_path: str) -> Optional[PushRecord]:
-    """Reads a version's record; None where it has none, as a version that someone put there by hand."""
+def read_state(serving_dir: str) -> State:
+    """Reads what the folder remembers; nothing where no push has been yet.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = os.path.join(serving_dir, _STATE_FILE)
     try:
-        with open(os.path.join(version_path, RECORD_FILE), encoding="utf-8") as stream:
-            return PushRecord(**json.load(stream))
-    except (OSError, ValueError, TypeError):
-        return None
+        with open(path, "rb") as stream:
+            return pydantic.TypeAdapter(State).validate_json(stream.read())
+    except FileNotFoundError:
+        return State()
+    except ValueError as error:
+        raise UserError(
+            f"{path}: can't be read as the list of models that were rolled back; remove it, "
+            "and roll back again where a model that you took out of serving would come back"
+        ) from error
 
 
-def next_version(existing: Sequence[int], now_s: int) -> int:
-    """The version after the existing ones: the time in seconds since 1970, or more where that is taken."""
-    return max([now_s, *(version + 1 for version in existing)])
+def next_version(taken: Sequence[int], now_s: int) -> int:
+    """Returns the version after those that are or ever were: the time in seconds since 1970, or more if need be.
+
+    Raises:
+      UserError: there is none that a model server would read.
+    """
+    version = max([now_s, *(number + 1 for number in taken)])
+    if version > model_files.LARGEST_VERSION:
+        raise UserError(f"serving.dir: no version comes after {version - 1}; remove the one with that number")
+    return version
 
 
 @contextlib.contextmanager
@@ -102,46 +128,77 @@ def exclusive(serving_dir: str) -> Iterator[str]:
         raise UserError(f"serving.dir = {serving_dir!r}: should be a folder that can be written: {error}") from error
 
 
-def version_of(serving_dir: str, digest: str) -> Optional[str]:
-    """Name of the newest version if it is the model with that digest, else None."""
-    versions = model_files.served_versions(serving_dir)
-    if versions and model_files.model_sha256(versions[-1]) == digest:
-        return os.path.basename(versions[-1])
-    return None
+def publish(staged: str, serving_dir: str, record: PushRecord) -> str:
+    """Turns a prepared model into the newest version.
 
+    The state is written first: killed between the two, a number is left out, and a model that is being rolled
+    back stays where it is until the rollback is asked for again.
 
-def publish(staging: str, serving_dir: str, record: PushRecord) -> str:
-    """Turns the one model in the hidden folder into the newest version.
+    Args:
+      staged: the model, in a folder of `exclusive`'s.
+      serving_dir: the serving folder.
+      record: of this push.
 
     Returns:
       The version, the name of its folder.
+
+    Raises:
+      UserError: the files are not those of the record.
     """
-    (staged,) = model_files.served_versions(staging)
-    record_file = os.path.join(staged, RECORD_FILE)
-    os.makedirs(os.path.dirname(record_file), exist_ok=True)
-    with open(record_file, "w", encoding="utf-8") as stream:
-        json.dump(dataclasses.asdict(record), stream, indent=2)
+    digest = model_files.model_sha256(staged)
+    if digest != record.model_sha256:
+        raise UserError(
+            f"serving.dir = {serving_dir!r}: nothing was pushed: the copy's files have the digest {digest}, "
+            f"the model's had {record.model_sha256}; was it changed meanwhile, or is the disk faulty?"
+        )
+    push_record.write(staged, record)
     _flush(staged)
-    existing = [int(os.path.basename(path)) for path in model_files.served_versions(serving_dir)]
-    version = str(next_version(existing, int(time.time())))
-    os.rename(staged, os.path.join(serving_dir, version))
+    state = read_state(serving_dir)
+    # A file with such a name is in a version's way, too.
+    taken = [int(name) for name in os.listdir(serving_dir) if model_files.is_version(name)]
+    version = next_version([*taken, state.highest_version], int(time.time()))
+    _write_state(serving_dir, state.after(version, record), os.path.dirname(staged))
+    os.rename(staged, os.path.join(serving_dir, str(version)))
     _flush_entry(serving_dir)
-    return version
+    return str(version)
 
 
-def retire(serving_dir: str, keep: Optional[int]) -> None:
-    """Removes all but the newest `keep` versions (None: keeps all); one without our record always stays."""
-    versions = model_files.served_versions(serving_dir)
-    for path in versions[:-keep] if keep else ():
-        if read_record(path) is not None:
-            # The version goes out of sight in one step; the hidden folder is removed after it.
-            os.rename(path, tempfile.mkdtemp(prefix=_HIDDEN, dir=serving_dir))
+def newest_if(serving_dir: str, digest: str) -> Optional[str]:
+    """Returns the name of the newest version if it is the model with that digest, else None."""
+    paths = model_files.served_versions(serving_dir)
+    if paths and model_files.model_sha256(paths[-1]) == digest:
+        return os.path.basename(paths[-1])
+    return None
+
+
+def retire(serving_dir: str, keep: Optional[int], hidden: str) -> None:
+    """Removes all but the newest versions; one that no push of ours made always stays, a link too.
+
+    Args:
+      serving_dir: the serving folder.
+      keep: how many stay; None keeps all.
+      hidden: `exclusive`'s folder: a version goes there in one step, and away with it.
+    """
+    for version in versions(serving_dir)[:-keep] if keep else ():
+        if version.record is not None and not os.path.islink(version.path):
+            os.rename(version.path, os.path.join(hidden, f"retired-{version.number}"))
+
+
+def _write_state(serving_dir: str, state: State, hidden: str) -> None:
+    """Replaces the state in one step, on disk before the version that it speaks of is."""
+    new = os.path.join(hidden, _STATE_FILE)
+    with open(new, "w", encoding="utf-8") as stream:
+        json.dump(dataclasses.asdict(state), stream, indent=2)
+    _flush_entry(new)
+    os.replace(new, os.path.join(serving_dir, _STATE_FILE))
+    _flush_entry(serving_dir)
 
 
 def _remove_hidden(serving_dir: str) -> None:
-    for name in os.listdir(serving_dir):
-        if name.startswith(_HIDDEN):
-            shutil.rmtree(os.path.join(serving_dir, name))
+    with os.scandir(serving_dir) as entries:
+        for entry in entries:
+            if entry.name.startswith(_HIDDEN) and entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
 
 
 def _flush(folder: str) -> None:

@@ -11,14 +11,13 @@ from components.run_report import executor
 class RunReportSpec(component_spec.ComponentSpec):
     """Inputs, output and parameter of RunReport."""
 
-    PARAMETERS = {"config": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "data_verdict": component_spec.ChannelParameter(type=GateVerdict),
         "encoder": component_spec.ChannelParameter(type=standard_artifacts.Model),
         "model_run": component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
-        "baseline": component_spec.ChannelParameter(type=standard_artifacts.Model),
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "model_blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
         "serving_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
     }
@@ -31,11 +30,11 @@ class RunReport(base_component.BaseComponent):
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, config: str, **inputs: types.BaseChannel):
+    def __init__(self, pipeline_name: str, **inputs: types.BaseChannel):
         """Args are named as in `RunReportSpec.INPUTS`.
 
         Args:
-          config: the JSON of `pipeline.config.Config`.
+          pipeline_name: what the report is headed with.
           **inputs: one channel for each input of the spec.
         """
-        super().__init__(RunReportSpec(config=config, report=types.Channel(type=RunSummary), **inputs))
+        super().__init__(RunReportSpec(pipeline_name=pipeline_name, report=types.Channel(type=RunSummary), **inputs))

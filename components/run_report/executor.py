@@ -6,7 +6,8 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from pipeline import report, summary
-from pipeline.config import Config
+
+PIPELINE_NAME = "pipeline_name"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -19,9 +20,8 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `RunReportSpec`."""
-        config = Config.model_validate_json(exec_properties["config"])
         found = summary.RunArtifacts(**{name: artifacts[0] for name, artifacts in input_dict.items()})
         folder = output_dict["report"][0].uri
-        content = summary.summarise(config, found)
+        content = {"pipeline": exec_properties[PIPELINE_NAME], **summary.summarise(found)}
         report.write(folder, content, found.model_run)
         summary.write(folder, content)

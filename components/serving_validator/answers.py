@@ -1,4 +1,4 @@
-"""What came back from the probe's process, as its answer file tells."""
+"""What came back from a model: from the probe's process, as its answer file tells, or from a model server."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ class Output:
     """One served output.
 
     Attributes:
-      dtype: name of its TensorFlow type.
+      dtype: name of its TensorFlow type, empty where the transport tells none.
       values: float64[batch, ...]; int64 below 2 ** 53 and float32 fit exactly.
     """
 
@@ -24,17 +24,22 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Response:
-    """The answer to one request: outputs, or the error that it raised."""
+    """The answer to one request: outputs, or the error that it raised.
+
+    Attributes:
+      fatal: whether the request was the last that the process was at.
+    """
 
     outputs: Mapping[str, Output] = dataclasses.field(default_factory=dict)
     error: Optional[str] = None
+    fatal: bool = False
     latency_ms: Optional[float] = None
     peak_memory_mb: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """All that is known of one probe.
+    """All that is known of one probe, or of one transport of a model server.
 
     Attributes:
       requests: what was to be asked.
@@ -63,12 +68,23 @@ def parse_answers(lines: Iterable[str], requests: Sequence[Request], end: Option
         if "load_error" in record:
             fault = record["load_error"]
         elif "asked" in record:
-            responses[record["asked"]] = Response(error=fault)
+            responses[record["asked"]] = Response(error=fault, fatal=True)
         elif "answered" in record:
             responses[record["answered"]] = _response(record)
         else:
             loaded = True
     return Answer(requests, responses, loaded, fault)
+
+
+def unanswered(lines: Iterable[str]) -> list[int]:
+    """The places of the requests that were asked and have no answer yet."""
+    waiting: dict[int, None] = {}
+    for record in _records(lines):
+        if "asked" in record:
+            waiting[record["asked"]] = None
+        elif "answered" in record:
+            del waiting[record["answered"]]
+    return list(waiting)
 
 
 def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
@@ -77,7 +93,9 @@ def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
 
 def _response(record: Mapping[str, Any]) -> Response:
     outputs = {name: _output(**described) for name, described in record.get("outputs", {}).items()}
-    return Response(outputs, record.get("error"), record["latency_ms"], record["peak_memory_mb"])
+    return Response(
+        outputs, record.get("error"), latency_ms=record["latency_ms"], peak_memory_mb=record["peak_memory_mb"]
+    )
 
 
 def _output(dtype: str, shape: Sequence[int], values: Sequence[float]) -> Output:

@@ -1,14 +1,15 @@
-"""Turns a probe's answers into checks: pure, so that each verdict can be tested with literal answers."""
+"""Turns answers into checks: pure, so that each verdict can be tested with literal answers."""
 
 import dataclasses
 import math
-from typing import Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence, Union
 
 import numpy as np
-import tensorflow as tf
 
-from components.serving_validator import request_set
+from components.serving_validator import comparison, request_set
 from components.serving_validator.answers import Answer, Response
+from components.serving_validator.comparison import Rows
+from components.serving_validator.model_server import NotRun, Served
 from components.serving_validator.request_set import Request
 from pipeline.config import ServingGateConfig
 from pipeline.gates import Check
@@ -20,11 +21,7 @@ GATE = "serving"
 # More than there are hostile requests: each of those is named.
 _NAMES_SHOWN = 20
 _REAL = (request_set.WARM_UP, request_set.ALONE, request_set.TOGETHER)
-
-# Served output -> (name of its dtype, its shape without the batch).
-Signature = Mapping[str, tuple[str, tuple[int, ...]]]
-# Served output -> float64[rows, ...].
-Rows = Mapping[str, np.ndarray]
+_BAD_INPUT = (request_set.MALFORMED, request_set.MISSHAPEN, request_set.RECOVERY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +37,20 @@ class _Asked:
         return {name: output.values for name, output in self.response.outputs.items()}
 
 
-def served_signature(task: Task) -> Signature:
-    """The outputs that a model of the task should serve."""
-    outputs = task.served_outputs(tf.zeros([1, task.head_units]))
-    return {name: (tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in outputs.items()}
-
-
-def judge(answer: Answer, golden: GoldenAnswers, bounds: ServingGateConfig, task: Task) -> list[Check]:
-    """Holds a probe's answers against the bounds.
+def judge(
+    answer: Answer,
+    outside_files: Sequence[str],
+    served: Union[NotRun, Served],
+    golden: GoldenAnswers,
+    bounds: ServingGateConfig,
+    task: Task,
+) -> list[Check]:
+    """Holds all that was found of a model against the bounds.
 
     Args:
       answer: what the probe's process wrote down.
+      outside_files: what the graph names that is not part of it.
+      served: what a model server answered.
       golden: the training process's answers.
       bounds: `gates.serving`.
       task: whose outputs the model serves.
@@ -58,49 +58,59 @@ def judge(answer: Answer, golden: GoldenAnswers, bounds: ServingGateConfig, task
     Returns:
       All checks; only `loads` where the model could not be loaded.
     """
-    if not answer.loaded:
-        return [_check("loads", False, reason=f"a fresh process could not load the exported model: {answer.fault}")]
-    signature = served_signature(task)
-    asked = [
-        _Asked(request, response, _fault(request, response, signature, task))
+    checks = [_loads(answer)]
+    if answer.loaded:
+        asked = _asked(answer, task)
+        checks += [
+            _self_contained(outside_files),
+            _answers("answers_real_rows", "real reviews", asked, _REAL),
+            _agrees_with_training(asked, golden, bounds.tolerance, task),
+            _batch_independent(asked, bounds.tolerance, task),
+            _concurrent_callers(asked, bounds, task),
+            _latency("latency_p50_ms", 50, asked, bounds.max_p50_ms),
+            _latency("latency_p99_ms", 99, asked, bounds.max_p99_ms),
+            _refuses_bad_input(asked),
+            _answers("answers_hostile_rows", "hostile texts", asked, (request_set.HOSTILE,)),
+            _memory(asked, bounds.max_memory_mb),
+            _model_server(asked, served, bounds, task),
+        ]
+    return [dataclasses.replace(check, severity=bounds.severity.get(check.check, check.severity)) for check in checks]
+
+
+def _asked(answer: Answer, task: Task) -> list[_Asked]:
+    return [
+        _Asked(request, response, _fault(request, response, task))
         for request, response in zip(answer.requests, answer.responses, strict=True)
     ]
-    return [
-        _check("loads", True, reason="a fresh process with TensorFlow and TF Text only loaded the exported model"),
-        _answers("answers_real_rows", "real reviews", asked, _REAL),
-        _answers("answers_hostile_rows", "hostile texts", asked, (request_set.HOSTILE,)),
-        _agrees_with_training(asked, golden, bounds.tolerance, task),
-        _batch_independent(asked, bounds.tolerance, task),
-        _latency(asked, bounds.max_p99_ms),
-        _memory(asked, bounds.max_memory_mb),
-    ]
 
 
-def _fault(request: Request, response: Optional[Response], signature: Signature, task: Task) -> Optional[str]:
+def _fault(request: Request, response: Optional[Response], task: Task) -> Optional[str]:
     """What is wrong with a response, or None."""
     if response is None:
-        return "it was never asked, the process had ended"
-    if response.error is not None:
+        return "it was never asked"
+    if response.fatal:
         return response.error
-    for name, (dtype, shape) in signature.items():
-        if name not in response.outputs:
-            return f"there is no output {name!r} among {sorted(response.outputs)}"
-        output, wanted = response.outputs[name], (len(request.texts), *shape)
-        if (output.dtype, output.values.shape) != (dtype, wanted):
-            return f"{name} is {output.dtype}{list(output.values.shape)}, should be {dtype}{list(wanted)}"
-        if not np.isfinite(output.values).all():
-            return f"{name} is not a finite number"
-    return _implausible({name: output.values for name, output in response.outputs.items()}, task)
+    if request.group == request_set.MISSHAPEN:
+        return None
+    if request.group == request_set.MALFORMED:
+        return None if response.error else "it was answered as if it were right"
+    return response.error or comparison.fault(response.outputs, len(request.texts), task)
 
 
-def _implausible(rows: Rows, task: Task) -> Optional[str]:
-    try:
-        probabilities = [probability for _, probability in task.predictions(rows)]
-    except IndexError:
-        return "an answer's label is none of the task's"
-    if not all(0.0 <= probability <= 1.0 for probability in probabilities):
-        return "an answer's probability is outside 0 to 1"
-    return None
+def _loads(answer: Answer) -> Check:
+    if answer.loaded:
+        return _check(
+            "loads", True, reason="a fresh process with TensorFlow and TF Text only loaded the exported model"
+        )
+    return _check("loads", False, reason=f"a fresh process could not load the exported model: {answer.fault}")
+
+
+def _self_contained(outside_files: Sequence[str]) -> Check:
+    check = "self_contained"
+    if not outside_files:
+        return _check(check, True, 0, 0, "the exported model names no file by where it lies on this machine")
+    reason = f"the exported model names {_listed(outside_files)}, which no server has; make it an asset of the model"
+    return _check(check, False, len(outside_files), 0, reason)
 
 
 def _answers(check: str, what: str, asked: Sequence[_Asked], groups: Sequence[str]) -> Check:
@@ -133,8 +143,11 @@ def _agrees_with_training(asked: Sequence[_Asked], golden: GoldenAnswers, tolera
     for batch in batches:
         if batch.fault:
             return _check(check, False, None, tolerance, f"{batch.request.name} could not be compared: {batch.fault}")
-    served = {name: np.concatenate([batch.rows[name] for batch in batches]) for name in served_signature(task)}
-    difference = _difference(served, {name: np.array(golden.outputs[name], np.float64) for name in served}, task)
+    names = comparison.served_signature(task)
+    served = {name: np.concatenate([batch.rows[name] for batch in batches]) for name in names}
+    difference = comparison.difference(
+        served, {name: np.array(golden.outputs[name], np.float64) for name in served}, task
+    )
     reason = (
         f"the exported model and the training process differ by {difference:.2g} at most on {len(golden.text)} rows"
     )
@@ -142,20 +155,12 @@ def _agrees_with_training(asked: Sequence[_Asked], golden: GoldenAnswers, tolera
 
 
 def _batch_independent(asked: Sequence[_Asked], tolerance: float, task: Task) -> Check:
-    check = "batch_independent"
     alone = {a.request.texts[0]: a.rows for a in asked if a.request.group == request_set.ALONE and not a.fault}
+    batches = [a for a in asked if a.request.group in (request_set.TOGETHER, request_set.HOSTILE) and not a.fault]
     differences = {
-        a.request.name: _difference(*pairs, task)
-        for a in asked
-        if a.request.group in (request_set.TOGETHER, request_set.HOSTILE)
-        and not a.fault
-        and (pairs := _paired(a, alone, task))
+        a.request.name: comparison.difference(*pairs, task) for a in batches if (pairs := _paired(a, alone, task))
     }
-    if not differences:
-        return _check(check, False, None, tolerance, "no review was answered both alone and in a batch")
-    worst = max(differences, key=differences.get)
-    reason = f"a review's answer alone and in a batch differs by {differences[worst]:.2g} at most ({worst})"
-    return _bounded(check, differences[worst], tolerance, reason)
+    return _alike("batch_independent", differences, tolerance, "a review's answer alone and in a batch")
 
 
 def _paired(batch: _Asked, alone: Mapping[bytes, Rows], task: Task) -> Optional[tuple[Rows, Rows]]:
@@ -163,7 +168,7 @@ def _paired(batch: _Asked, alone: Mapping[bytes, Rows], task: Task) -> Optional[
     places = [i for i, text in enumerate(batch.request.texts) if text in alone]
     if not places:
         return None
-    names = served_signature(task)
+    names = comparison.served_signature(task)
     texts = [batch.request.texts[i] for i in places]
     return (
         {name: batch.rows[name][places] for name in names},
@@ -171,32 +176,50 @@ def _paired(batch: _Asked, alone: Mapping[bytes, Rows], task: Task) -> Optional[
     )
 
 
-def _difference(ours: Rows, theirs: Rows, task: Task) -> float:
-    """The largest difference between two answers to the same rows.
-
-    Numbers are compared as they are up to 1 and relative to their size beyond, since a float's precision is
-    relative. Integers are compared by the probability that they stand for: a label that turns over differs
-    by next to nothing at the boundary, by much elsewhere.
-    """
-    differences = [
-        np.abs(ours[name] - theirs[name]) / np.maximum(1.0, np.abs(theirs[name]))
-        for name, (dtype, _) in served_signature(task).items()
-        if tf.as_dtype(dtype).is_floating
-    ]
-    ours_predicted, theirs_predicted = ([p for _, p in task.predictions(rows)] for rows in (ours, theirs))
-    differences.append(np.abs(np.subtract(ours_predicted, theirs_predicted)))
-    # np.max, not max: a NaN should come through.
-    return float(np.max([np.max(difference) for difference in differences]))
+def _concurrent_callers(asked: Sequence[_Asked], bounds: ServingGateConfig, task: Task) -> Check:
+    check = "concurrent_callers"
+    failed = _answers(check, "reviews from callers at once", asked, (request_set.CONCURRENT,))
+    if not failed.passed:
+        return failed
+    serial = {a.request.texts: a.rows for a in asked if a.request.group in _REAL and not a.fault}
+    differences = {
+        a.request.name: comparison.difference(a.rows, serial[a.request.texts], task)
+        for a in asked
+        if a.request.group == request_set.CONCURRENT and a.request.texts in serial
+    }
+    what = f"the answers to {bounds.concurrent_callers} callers at once and to one"
+    return _alike(check, differences, bounds.tolerance, what)
 
 
-def _latency(asked: Sequence[_Asked], bound_ms: float) -> Check:
-    check = "latency_p99_ms"
+def _alike(check: str, differences: Mapping[str, float], tolerance: float, what: str) -> Check:
+    """Holds the largest of the differences, by request, against the tolerance."""
+    if not differences:
+        return _check(check, False, None, tolerance, f"{what} could not be compared: no review was answered both ways")
+    # A NaN is larger than any number.
+    worst = max(differences, key=lambda name: (math.isnan(differences[name]), differences[name]))
+    return _bounded(
+        check, differences[worst], tolerance, f"{what} differ by {differences[worst]:.2g} at most ({worst})"
+    )
+
+
+def _latency(check: str, percentile: int, asked: Sequence[_Asked], bound_ms: float) -> Check:
     latencies_ms = [a.response.latency_ms for a in asked if a.request.group == request_set.ALONE and not a.fault]
     if not latencies_ms:
         return _check(check, False, None, bound_ms, "no request with one review was answered")
-    p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99])
-    reason = f"one review takes {p50_ms:.3g} ms (p50), {p99_ms:.3g} ms (p99) over {len(latencies_ms)} requests"
-    return _bounded(check, float(p99_ms), bound_ms, reason)
+    value_ms = float(np.percentile(latencies_ms, percentile))
+    reason = f"one review takes {value_ms:.3g} ms (p{percentile}) over {len(latencies_ms)} requests"
+    return _bounded(check, value_ms, bound_ms, reason)
+
+
+def _refuses_bad_input(asked: Sequence[_Asked]) -> Check:
+    check = "refuses_bad_input"
+    concerned = [a for a in asked if a.request.group in _BAD_INPUT]
+    faulty = [a for a in concerned if a.fault]
+    if faulty:
+        return _check(check, False, len(faulty), 0, f"a wrong request was not just an error: {_told(faulty)}")
+    refused = [a.request.name for a in concerned if a.response.error]
+    reason = f"{_listed(refused)}: each got an error, and the process lived on and answered"
+    return _check(check, True, 0, 0, reason)
 
 
 def _memory(asked: Sequence[_Asked], bound_mb: float) -> Check:
@@ -208,11 +231,41 @@ def _memory(asked: Sequence[_Asked], bound_mb: float) -> Check:
     return _bounded(check, max(peaks_mb), bound_mb, reason)
 
 
+def _model_server(
+    asked: Sequence[_Asked], served: Union[NotRun, Served], bounds: ServingGateConfig, task: Task
+) -> Check:
+    """Holds a model server's answers against the fresh process's, where those are right."""
+    check, tolerance = "model_server", bounds.tolerance
+    if isinstance(served, NotRun):
+        required = bounds.model_server == "required"
+        reason = f"not run: {served.reason}"
+        return Check(GATE, check, not required, "not run", None, reason, "fail" if required else "warn")
+    expected = {a.request.name: a for a in asked if not a.fault}
+    differences: dict[str, float] = {}
+    for transport, answer in served.answers.items():
+        compared = [a for a in _asked(answer, task) if a.request.name in expected]
+        failure = _server_failure(answer, compared)
+        if failure:
+            return _check(check, False, None, tolerance, f"{served.server} over {transport}: {failure}")
+        for a in compared:
+            if a.request.group not in _BAD_INPUT:
+                name = f"{a.request.name} over {transport}"
+                differences[name] = comparison.difference(a.rows, expected[a.request.name].rows, task)
+    what = f"{served.server}'s answers over {' and '.join(served.answers)} and the fresh process's"
+    return _alike(check, differences, tolerance, what)
+
+
+def _server_failure(answer: Answer, compared: Sequence[_Asked]) -> Optional[str]:
+    faulty = [a for a in compared if a.fault]
+    told = f"{len(faulty)} of {len(compared)} requests failed: {_told(faulty)}" if faulty else None
+    return "; ".join(filter(None, [answer.fault, told])) or None
+
+
 def _bounded(check: str, value: float, bound: float, reason: str) -> Check:
     # A value that is not a number holds no bound.
     passed = value <= bound
-    comparison = f"within {bound:g}" if passed else f"more than {bound:g} allows"
-    return _check(check, passed, value, bound, f"{reason}; {comparison}")
+    held = "within" if passed else "more than"
+    return _check(check, passed, value, bound, f"{reason}; {held} {bound:g}" + ("" if passed else " allows"))
 
 
 def _check(

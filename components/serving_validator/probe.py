@@ -3,9 +3,10 @@
     python -I probe.py JOB.json ANSWERS.jsonl
 
 Run as a script, with nothing but TensorFlow and TF Text: whatever else a model needs to be served is a
-fault of the model. JOB.json holds `model`, a folder, and `requests`, lists of base64 texts (they need not
-be UTF-8). ANSWERS.jsonl gets a line at once for every step, so that it tells how far a process came that
-died:
+fault of the model. JOB.json holds `model`, a folder; `callers`, a number of threads; and `requests`, each with
+`inputs` (bytes as `{"b64": ...}`, they need not be UTF-8) and `concurrent`: neighbours that have it are asked by all
+callers at once, the others one after the other. ANSWERS.jsonl gets a line at once for every step, so that it tells
+how far a process came that died:
 
     {"loaded": true}  or  {"load_error": "..."}
     {"asked": 0}
@@ -14,45 +15,77 @@ died:
 """
 
 import base64
+import itertools
 import json
 import resource
 import sys
+import threading
 import time
-from typing import Any, TextIO
+from concurrent import futures
+from typing import Any, Mapping, TextIO
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the operations of tokenisers.
 
 
+class _Log:
+    """The answer file, for several threads."""
+
+    def __init__(self, stream: TextIO):
+        self._stream, self._lock = stream, threading.Lock()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        line = json.dumps(record) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
+
+
 def main(job_file: str, answers_file: str) -> None:
-    """Answers every request of the job, one after the other."""
+    """Answers every request of the job."""
     with open(job_file, encoding="utf-8") as stream:
-        job = json.load(stream)
-    with open(answers_file, "w", encoding="utf-8") as answers:
+        job = json.load(stream, object_hook=_bytes)
+    with open(answers_file, "w", encoding="utf-8") as stream:
+        log = _Log(stream)
         try:
             # The signature does not keep the model's variables alive; the model does.
             model = tf.saved_model.load(job["model"])
             serve = model.signatures["serving_default"]
         except Exception as error:  # noqa: BLE001  Whatever a broken model raises is the answer.
-            _write(answers, {"load_error": _brief(error)})
+            log.write({"load_error": _brief(error)})
             return
-        _write(answers, {"loaded": True})
-        for index, texts in enumerate(job["requests"]):
-            _write(answers, {"asked": index})
-            _write(answers, {"answered": index, **_ask(serve, [base64.b64decode(text) for text in texts])})
+        log.write({"loaded": True})
+        _answer_all(serve, job["requests"], job["callers"], log)
 
 
-def _ask(serve: Any, texts: list[bytes]) -> dict[str, Any]:
+def _answer_all(serve: Any, requests: list[dict[str, Any]], callers: int, log: _Log) -> None:
+    def answer(index: int) -> None:
+        log.write({"asked": index})
+        log.write({"answered": index, **_ask(serve, requests[index]["inputs"])})
+
+    for concurrent, run in itertools.groupby(range(len(requests)), lambda index: requests[index]["concurrent"]):
+        with futures.ThreadPoolExecutor(callers if concurrent else 1) as pool:
+            # Its results are what raises an error of ours.
+            list(pool.map(answer, run))
+
+
+def _ask(serve: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Asks one request; an exception is an answer, too."""
     started_s = time.perf_counter()
     try:
-        tensors = serve(text=tf.constant(texts, tf.string))
+        tensors = serve(**{name: _tensor(value) for name, value in inputs.items()})
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
     except Exception as error:  # noqa: BLE001  As above.
         return {"error": _brief(error), **_cost(started_s)}
     cost = _cost(started_s)
     return {"outputs": {name: _described(array) for name, array in outputs.items()}, **cost}
+
+
+def _tensor(value: Any) -> tf.Tensor:
+    """float32 for numbers, string for all else, an empty list among it."""
+    numbers = any(isinstance(item, float) for item in np.ravel(np.array(value, object)))
+    return tf.constant(value, tf.float32 if numbers else tf.string)
 
 
 def _cost(started_s: float) -> dict[str, float]:
@@ -77,14 +110,13 @@ def _peak_memory_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def _bytes(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["b64"]) if set(value) == {"b64"} else value
+
+
 def _brief(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}"
-
-
-def _write(stream: TextIO, record: dict[str, Any]) -> None:
-    stream.write(json.dumps(record) + "\n")
-    stream.flush()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ sample cross one; rows are read, parsed, assigned and written in one fused stage
 the training files are read twice: the first reading finds the largest hash that the sample takes.
 """
 
+import base64
 import collections
 import dataclasses
 import json
@@ -21,7 +22,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from components.tsv_example_gen import ingest, parse, reader, sources, split
-from pipeline import progress
+from pipeline import escape, progress
 from pipeline.config import DataConfig
 from pipeline.errors import UserError
 from schema import features
@@ -256,9 +257,18 @@ def _rejected_json(file: sources.SourceFile, line: reader.Line, rejection: parse
         "line": line.number,
         "reason": rejection.reason,
         "detail": rejection.detail,
-        "raw": line.content.decode(data.encoding, "backslashreplace"),
+        "raw": _readable(line.content, data.encoding),
+        "bytes": base64.b64encode(line.content).decode("ascii"),
     }
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _readable(content: bytes, encoding: str) -> str:
+    """Decodes what can be; a codec that knows no replacements (idna) is left out."""
+    try:
+        return content.decode(encoding, "backslashreplace")
+    except UnicodeError:
+        return content.decode("ascii", "backslashreplace")
 
 
 def _sum_counts(parts: Iterable[Counts]) -> Counts:
@@ -300,7 +310,7 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
 
 def _shown_rejection(row: Mapping[str, Any]) -> str:
     place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
-    return f"{place} ({row['reason']}) {parse.shown(row['raw'])}"
+    return f"{place} ({row['reason']}) {escape.quoted(row['raw'])}"
 
 
 def _describe(examples: types.Artifact, outcome: ingest.Ingest) -> None:

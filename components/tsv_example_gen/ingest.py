@@ -3,8 +3,11 @@
 An Examples artifact of TsvExampleGen holds
 
     Split-train/, Split-dev/, Split-test/   gzipped TFRecord shards of `tf.Example`, any number, any order
-    rejected/                               JSON lines: file, offset, line, reason, detail, raw
+    rejected/                               JSON lines: file, offset, line, reason, detail, raw, bytes
     ingest.json                             an `Ingest`
+
+`raw` is a rejected line as text for a person; `bytes`, in base64, is what the file has there, without the newline (the
+first kibibyte of a line that is too long). Whatever the codec, nothing is lost in it.
 """
 
 import dataclasses

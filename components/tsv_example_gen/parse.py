@@ -6,7 +6,7 @@ The reasons, short words that reports and tests rely on:
 |----------------------|-----------------------------------------------------------------------------------|
 | `line_too_long`      | has more than `data.max_line_bytes` bytes, or more characters than `csv` takes    |
 | `blank_line`         | is empty                                                                          |
-| `control_character`  | has a NUL byte, or (`minimal`) a carriage return outside quotes                   |
+| `control_character`  | has a NUL, or (`minimal`) a carriage return outside quotes                        |
 | `undecodable`        | is not text in `data.encoding`                                                    |
 | `bad_quoting`        | (`minimal`) has an unclosed quote, or text after a closing one                    |
 | `wrong_column_count` | has more or fewer columns than the header                                         |
@@ -18,6 +18,7 @@ import csv
 import dataclasses
 from typing import Optional, Sequence, Union
 
+from pipeline import escape
 from pipeline.config import DataConfig
 from pipeline.errors import UserError
 from schema.task import Task
@@ -40,9 +41,6 @@ SETTINGS = {
     EMPTY_TEXT: "data.text",
     BAD_LABEL: "data.labels and data.label",
 }
-
-# Characters of a value that an error message shows; more hides the sentence around it.
-SHOWN_CHARACTERS = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +148,7 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
         return Rejection(EMPTY_TEXT, "")
     label = task.parse_label(fields[layout.label])
     if label is None:
-        return Rejection(BAD_LABEL, f"label {shown(fields[layout.label])}")
+        return Rejection(BAD_LABEL, f"label {escape.quoted(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
 
 
@@ -168,20 +166,16 @@ def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], R
     line = line.removesuffix(b"\r")
     if not line:
         return Rejection(BLANK_LINE, "")
-    if b"\0" in line:
-        return Rejection(CONTROL_CHARACTER, f"NUL at byte {line.index(0)} of the line")
     try:
         text = line.decode(encoding)
         # Codecs such as utf-7 can make lone surrogates, which no example can hold.
         text.encode("utf-8")
     except UnicodeError as error:
         return Rejection(UNDECODABLE, str(error))
+    # In the text, not in the bytes: utf-7 and the like write it without a zero byte.
+    if "\0" in text:
+        return Rejection(CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
     return text.split("\t") if quoting == "none" else _unquoted_fields(text)
-
-
-def shown(value: str) -> str:
-    """Quotes a value for a message: escaped where unprintable, cut where long."""
-    return repr(value if len(value) <= SHOWN_CHARACTERS else value[:SHOWN_CHARACTERS] + "...")
 
 
 def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
@@ -196,7 +190,7 @@ def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
 def _index(names: Sequence[str], field: str, column: str) -> int:
     if names.count(column) != 1:
         fault = "twice" if column in names else "not"
-        found = ", ".join(shown(name) for name in names)
+        found = ", ".join(map(escape.quoted, names))
         cure = "; data.id=null where there is none" if field == "data.id" else ""
         raise UserError(f"{field} = {column!r} is {fault} among the columns {found}{cure}")
     return names.index(column)

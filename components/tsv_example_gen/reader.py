@@ -1,8 +1,13 @@
 """Files to lines, each with its place; in byte ranges, so that engines can read one file in parallel.
 
-A line ends with a newline byte. A record belongs to the range that its first byte lies in: whoever reads a
-range skips the line that began before it, and reads the last one to its end beyond the range. So any cut
-gives the same lines. A compressed file is one range, its offsets count uncompressed bytes.
+What a line is: bytes up to a newline byte (0x0A), or up to the end of the file where that is no newline. Nothing else
+ends one: a carriage return, NUL, U+0085, U+2028 or a byte order mark inside a file are content (the parser drops a
+carriage return right before the newline). A byte order mark at the file's start belongs to no line. Every line
+but the header comes out of here once, and becomes an example or a rejected row.
+
+A line belongs to the range that its first byte lies in: whoever reads a range skips the line that began before
+it, and reads the last one to its end beyond the range. So any cut gives the same lines. A compressed file is one
+range, its offsets count uncompressed bytes.
 """
 
 import codecs
@@ -87,7 +92,7 @@ def read_head(file: SourceFile, data: DataConfig, task: Task) -> FileHead:
         start = _skip_byte_order_mark(stream, data.encoding)
         head = stream.read(_HEAD_BYTES)
         stream.seek(start)
-        _check_is_text(file, head, data.encoding)
+        _check_is_text(file, head, data)
         names, size = (data.header, 0) if data.header is not True else _read_header(file, stream, data)
         has_records = bool(stream.read(1))
     try:
@@ -182,15 +187,15 @@ def _read_header(file: SourceFile, stream: BinaryIO, data: DataConfig) -> tuple[
     return names, len(line)
 
 
-def _check_is_text(file: SourceFile, head: bytes, encoding: str) -> None:
-    """Refuses a binary file and one in another codec, by its first lines."""
-    if b"\0" in head.split(b"\n", 1)[0]:
+def _check_is_text(file: SourceFile, head: bytes, data: DataConfig) -> None:
+    """Refuses a binary file and one in another codec, by its first lines; a single damaged record is none."""
+    encoding, lines = data.encoding, head.removesuffix(b"\n").split(b"\n")
+    if data.header is True and b"\0" in lines[0]:
         raise file.fault("is a binary file (a NUL byte in the first line); a TSV is expected")
-    lines = head.splitlines()
     if len(head) == _HEAD_BYTES:
         lines.pop()  # Cut short, maybe within a character.
     foreign = [_is_undecodable(line, encoding) for line in lines]
-    if foreign[:1] == [True]:
+    if data.header is True and foreign[:1] == [True]:
         raise file.fault(f"the first line is no text in data.encoding = {encoding}: a binary file, or another codec")
     # Damaged rows are few; where most can't be decoded, the codec is wrong.
     if 2 * sum(foreign) > len(lines):

@@ -13,13 +13,13 @@ import io
 import json
 import os
 import re
+import stat
 import zlib
 from typing import BinaryIO, Iterator, Optional, Sequence
 
-import pooch
-import requests
 import tensorflow as tf
 
+from components import download
 from pipeline import progress
 from pipeline.config import DataConfig
 from pipeline.errors import UserError
@@ -28,8 +28,6 @@ TRAIN = "train"
 TEST = "test"
 SPAN = "{SPAN}"
 
-# A request that is silent for half a minute is not going to be answered.
-_TIMEOUT_S = 30
 # Reads of 1 MiB keep system calls few and memory small.
 _BLOCK_BYTES = 1 << 20
 
@@ -111,20 +109,17 @@ def fetch(file: SourceFile, sha256: Optional[str]) -> str:
     Raises:
       UserError: it can't be fetched, is another file, or can't be kept.
     """
-    pooch.get_logger().setLevel("WARNING")  # It writes to the terminal; progress is reported instead.
-    downloader = pooch.HTTPDownloader(progressbar=_DownloadProgress(f"fetching {file.name}"), timeout=_TIMEOUT_S)
+    folder = download.cache_folder("data")
     try:
-        return pooch.retrieve(
-            file.name, known_hash=f"sha256:{sha256}" if sha256 else None, path=_cache_folder(), downloader=downloader
-        )
-    except requests.RequestException as error:
+        return download.fetch(file.name, folder, sha256)
+    except download.NotFetched as error:
         raise file.fault(
-            f"could not be fetched ({_reason(error)}); give the path of a local copy as data.{file.role}"
+            f"could not be fetched ({error}); give the path of a local copy as data.{file.role}"
         ) from error
-    except ValueError as error:
+    except download.OtherContent as error:
         raise file.fault(f"is not the file that data.{file.role}_sha256 = {sha256} stands for") from error
     except OSError as error:
-        raise file.fault(f"could not be kept in {_cache_folder()}: {_first_line(error)}") from error
+        raise file.fault(f"could not be kept in {folder}: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -134,6 +129,8 @@ def reading(file: SourceFile) -> Iterator[None]:
         yield
     except EOFError as error:
         raise file.fault("is truncated: the compressed data ends too early; fetch it again") from error
+    except UnicodeDecodeError as error:  # By TensorFlow, of a file's name.
+        raise file.fault(f"a file's name is not UTF-8 ({error.object!r}); rename it") from error
     except (OSError, tf.errors.OpError, zlib.error) as error:
         cure = f"; give the path of a local copy as data.{file.role}" if "://" in file.path else ""
         raise file.fault(f"cannot be read: {_first_line(error)}{cure}") from error
@@ -197,36 +194,13 @@ class _GFileReader(io.RawIOBase):
         super().close()
 
 
-class _DownloadProgress:
-    """What pooch drives as a progress bar; reports every 16 MiB."""
-
-    total = 0
-
-    def __init__(self, stage: str) -> None:
-        self._stage, self._done, self._next = stage, 0, 0
-
-    def update(self, size: int) -> None:
-        self._done += size
-        if self._done >= self._next:
-            progress.report(self._stage, self._done, self.total, unit="bytes")
-            self._next = self._done + (16 << 20)
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
 def _open_raw(path: str) -> BinaryIO:
     if "://" in path:
         return io.BufferedReader(_GFileReader(path), _BLOCK_BYTES)
     return open(path, "rb", buffering=_BLOCK_BYTES)
 
 
-def _resolve_location(
-    role: str, location: str, sha256: Optional[str]
-) -> tuple[tuple[SourceFile, ...], Optional[int]]:
+def _resolve_location(role: str, location: str, sha256: Optional[str]) -> tuple[tuple[SourceFile, ...], Optional[int]]:
     """Returns the location's files and its span."""
     whole = SourceFile(role, location, location)
     if location.startswith("https://"):
@@ -236,6 +210,8 @@ def _resolve_location(
         found = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
     if not found:
         raise whole.fault(_why_no_file(location))
+    for file in found:
+        _require_regular(file)
     if sha256:
         _check_sha256(whole, found, sha256)
     return found, span
@@ -277,6 +253,14 @@ def _why_no_file(location: str) -> str:
     return "no such file"
 
 
+def _require_regular(file: SourceFile) -> None:
+    """Refuses what a file of this machine may be else; opening a pipe that nobody writes to would wait for ever."""
+    with reading(file):
+        if "://" in file.path or stat.S_ISREG(os.stat(file.path).st_mode):
+            return
+    raise file.fault("is a pipe, a socket or a device; should be a file, for it is read several times")
+
+
 def _check_sha256(whole: SourceFile, found: Sequence[SourceFile], sha256: str) -> None:
     if len(found) > 1:
         raise whole.fault(f"data.{whole.role}_sha256 is of one file, and {len(found)} match")
@@ -291,19 +275,6 @@ def _sha256(stream: BinaryIO) -> str:
     while block := stream.read(_BLOCK_BYTES):
         digest.update(block)
     return digest.hexdigest()
-
-
-def _cache_folder() -> str:
-    """The user's cache folder, after the conventions of the operating system."""
-    return os.path.join(pooch.os_cache("reviews"), "data")
-
-
-def _reason(error: requests.RequestException) -> str:
-    """The end of the chain of wrapped errors: the server's status, or what the network said."""
-    if error.response is not None:
-        return f"HTTP status {error.response.status_code}"
-    inner = re.search(r"\[Errno -?\d+\] [^')\"]+", str(error))
-    return inner.group() if inner else type(error).__name__
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,10 +1,18 @@
 """DataGate: each check fails by data made to fail it alone, and honest data passes."""
 
+import contextlib
+import csv
+import encodings.aliases
+import functools
 import json
 import os
+import random
+import shutil
+import unicodedata
 
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
@@ -12,19 +20,23 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.schema_gen.import_schema_gen import executor as import_schema_gen
 from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, channel, standard_artifacts
 
-from components import GateVerdict
-from components.data_gate import checks, executor
+from components import GateVerdict, model_files
+from components.data_gate import checks, content, driver, executor, profile, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
 from components.tsv_example_gen import ingest, parse
 from pipeline import gates
-from pipeline.config import CURATED_SCHEMA, DataGateConfig
+from pipeline.config import CURATED_SCHEMA, DataConfig, DataGateConfig
 from pipeline.errors import UserError
 from schema import features
+from tests import encoders, saved_models
+from trainer import export
 
 NAMES = ["negative", "positive"]
+SAMPLE = os.path.join(os.path.dirname(CURATED_SCHEMA), os.pardir, "data", "sample")
 
 
 def honest_rows():
@@ -88,26 +100,34 @@ def inputs_of(folder, examples, statistics):
     return {name: [value] for name, value in found.items()}
 
 
-def judge(folder, rows, names=NAMES, **examples):
-    """Runs the gate's executor on rows; returns its checks by name."""
+def judge(folder, rows, names=NAMES, serving=None, bounds=None, **examples):
+    """Runs the gate's executor on rows; returns its checks by name. The verdict's folder is `folder/verdict`."""
     written = write_examples(folder / "examples", rows, **examples)
     inputs = inputs_of(folder, written, fast_statistics(folder / "statistics", rows))
     verdict = artifact(GateVerdict, folder / "verdict")
-    gate = {"data": DataGateConfig(min_rows=5).model_dump(), "max_rejected_fraction": 0.1, "label_names": names}
+    data = {"min_rows": 5, "min_compared_rows": 100, **(bounds or {})}
+    gate = {
+        "data": DataGateConfig.model_validate(data).model_dump(),
+        "max_rejected_fraction": 0.1,
+        "label_names": names,
+    }
+    properties = {"gate": json.dumps(gate), "serving_dir": str(serving or folder / "nothing served")}
     try:
-        executor.Executor().Do(inputs, {"verdict": [verdict]}, {"gate": json.dumps(gate)})
+        executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
         made = gates.read_checks(verdict.uri)
-        assert all(check.passed for check in made)
+        assert not any(check.blocks for check in made)
     except checks.DataGateStopped as stopped:
         made = stopped.checks
+        assert any(check.blocks for check in made)
         assert made == gates.read_checks(verdict.uri)
         for check in made:
-            assert (check.reason in str(stopped)) is not check.passed
+            assert (check.reason in str(stopped)) is check.blocks
+    assert {"profile.json", "checks.json"} == set(os.listdir(verdict.uri))
     return {check.check: check for check in made}
 
 
 def failed(made):
-    return [name for name, check in made.items() if not check.passed]
+    return [name for name, check in made.items() if check.blocks]
 
 
 def test_honest_data_passes_with_the_numbers_in_words(tmp_path):
@@ -117,7 +137,7 @@ def test_honest_data_passes_with_the_numbers_in_words(tmp_path):
     assert made["schema_anomalies/dev"].reason == "dev: no anomalies against the schema of 3 features"
     assert made["rejected_fraction/train"].reason == "train: 1 of 19 rows rejected (5.26%): empty_text 1"
     assert made["rejected_fraction/test"].value == 0.0
-    assert made["min_rows/test"].reason == "test: 8 rows"
+    assert made["rows/test"].reason == "test: 8 rows"
     assert made["label_balance/train"].value == 0.5
     assert made["test_in_train"].reason == "test: 0 of 8 rows (0.0%) have a text that is also in train"
 
@@ -137,7 +157,7 @@ def test_one_label_only(tmp_path):
     made = judge(tmp_path, rows)
     assert failed(made) == ["label_balance/dev"]
     assert made["label_balance/dev"].reason == (
-        "dev: the rarest label 'negative' has 0 of 6 rows (0.0%); gates.data.min_label_share asks for 5.0%"
+        "dev: label 'negative' has 0 of 6 rows (0.0%); gates.data.min_label_share is 5.0%"
     )
 
 
@@ -145,8 +165,8 @@ def test_too_few_rows(tmp_path):
     rows = honest_rows()
     del rows["dev"][4:]
     made = judge(tmp_path, rows)
-    assert failed(made) == ["min_rows/dev"]
-    assert made["min_rows/dev"].reason == "dev: 4 rows; gates.data.min_rows asks for 5"
+    assert failed(made) == ["rows/dev"]
+    assert made["rows/dev"].reason == "dev: 4 rows; gates.data.min_rows asks for 5"
 
 
 def test_schema_anomaly_in_its_own_words(tmp_path):
@@ -154,18 +174,21 @@ def test_schema_anomaly_in_its_own_words(tmp_path):
     rows["train"] += [("a third label", 2)]
     made = judge(tmp_path, rows)
     assert failed(made) == ["schema_anomalies/train"]
-    assert "train: feature 'label': Out-of-range values: Unexpectedly large value: 2." in made[
-        "schema_anomalies/train"
-    ].reason
+    assert (
+        "train: feature 'label': Out-of-range values: Unexpectedly large value: 2."
+        in made["schema_anomalies/train"].reason
+    )
 
 
-def test_test_texts_in_train_are_counted_and_pass(tmp_path):
+def test_test_texts_in_train(tmp_path):
     rows = honest_rows()
     rows["test"] = [("train 1", 0), ("train 1", 1), ("train 2", 0)] + rows["test"]
     made = judge(tmp_path, rows)
-    assert not failed(made)
-    assert made["test_in_train"].reason == "test: 3 of 11 rows (27.3%) have a text that is also in train"
-    assert made["test_in_train"].value == 3.0
+    assert failed(made) == ["test_in_train"]
+    assert made["test_in_train"].reason == (
+        "test: 3 of 11 rows (27.3%) have a text that is also in train; gates.data.test_in_train.max allows 0.1, "
+        "it is 0.273"
+    )
 
 
 def test_labels_that_are_no_classes_have_no_balance(tmp_path):
@@ -189,51 +212,79 @@ def test_rows_read_of_files(role, test_files, read):
 def test_anomalies_of_the_whole_dataset():
     anomalies = anomalies_pb2.Anomalies(data_missing=True)
     anomalies.dataset_anomaly_info.description = "too few examples"
-    check = checks.check_anomalies("dev", anomalies, 3)
+    check = checks.check_anomalies("dev", anomalies, 3, DataGateConfig())
     assert (check.passed, check.value) == (False, 2.0)
     assert check.reason == "dev: too few examples, there is no data"
 
 
 def test_bound_itself_passes():
-    assert checks.check_label_balance("dev", [5, 95], NAMES, 0.05).passed
-    assert not checks.check_label_balance("dev", [4, 96], NAMES, 0.05).passed
-    assert checks.check_min_rows("dev", 20, 20).passed
+    bounds = DataGateConfig()
+    assert checks.check_label_balance("dev", {"a": 5, "b": 95}, bounds).passed
+    assert not checks.check_label_balance("dev", {"a": 4, "b": 96}, bounds).passed
+    assert checks.check_rows("dev", 20, bounds).passed
     outcome = ingest.Ingest(
         {"train": {"accepted": 99, "rejected": {"x": 1}}, "dev": {"accepted": 0}, "test": {"accepted": 0}},
         0, {"train": ["x"], "test": []}, None, "f",
-    )
-    assert checks.check_rejected("train", outcome, 0.01).passed
-    assert not checks.check_rejected("train", outcome, 0.0099).passed
+    )  # fmt: skip
+    assert checks.check_rejected("train", outcome, 0.01, bounds).passed
+    assert not checks.check_rejected("train", outcome, 0.0099, bounds).passed
+    assert checks.upper_bounded("label_skew", 0.1, bounds, "").passed
+    assert not checks.upper_bounded("label_skew", 0.1001, bounds, "").passed
 
 
-def test_split_is_streamed_into_hashes(tmp_path):
-    rows = {"train": [("same", 0)] * 3 + [(f"text {i}", 1) for i in range(2000)]}
+def test_label_band_has_two_edges():
+    three = {"a": 60, "b": 20, "c": 20}
+    assert checks.check_label_balance("dev", three, DataGateConfig(max_label_share=0.6)).passed
+    check = checks.check_label_balance("dev", three, DataGateConfig(max_label_share=0.5))
+    assert (check.passed, check.value, check.bound) == (False, 0.6, 0.5)
+    assert check.reason == "dev: label 'a' has 60 of 100 rows (60.0%); gates.data.max_label_share is 50.0%"
+
+
+def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
+    rows = {"train": [("same", 0)] * 3 + [(f"text {i}", 1) for i in range(5000)]}
     write_examples(tmp_path, {**honest_rows(), **rows})
-    content = executor.read_split(str(tmp_path / "Split-train"), 2)
-    assert content.text_hashes.dtype == np.uint64 and content.text_hashes.shape == (2003,)
-    assert np.unique(content.text_hashes).size == 2001
-    assert content.label_counts.tolist() == [3, 2000]
+    read = content.read_split(str(tmp_path / "Split-train"), NAMES, 5003)
+    assert read.text_hashes.dtype == np.uint64 and read.text_hashes.shape == (5003,)
+    assert np.unique(read.text_hashes).size == 5001
+    assert read.labels == {"negative": 3, "positive": 5000}
+    assert read.texts.words["text"] == 5000 and read.texts.lengths.sum() == 5003
+    assert 2300 < len(read.sample) < 2700  # Every second hash.
+    assert set(read.sample) <= {"same", *(text for text, _ in rows["train"])}
+
+
+def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):
+    write_examples(tmp_path, {**honest_rows(), "train": [("길" * 600, 0)] * 5000})
+    read = content.read_split(str(tmp_path / "Split-train"), NAMES, 1)
+    assert read.sample == ["길" * 512] * 4000
 
 
 def test_after_the_real_components(tmp_path):
     train, test = tmp_path / "train.tsv", tmp_path / "test.tsv"
     train.write_text("id\tdocument\tlabel\n" + "".join(f"{i}\ttext {i}\t{i % 2}\n" for i in range(60)) + "60\t\t1\n")
-    test.write_text("id\tdocument\tlabel\n" + "".join(f"{i}\ttext {i}\t{i % 2}\n" for i in range(50, 80)))
+    test.write_text("id\tdocument\tlabel\n" + "".join(f"{i}\ttext {i}\t{i % 2}\n" for i in range(57, 87)))
     examples = artifact(standard_artifacts.Examples, tmp_path / "examples")
     data = json.dumps({"train": str(train), "test": str(test), "dev_fraction": 0.3})
     example_gen.Executor().Do({}, {"examples": [examples]}, {"data": data})
     statistics = artifact(standard_artifacts.ExampleStatistics, tmp_path / "statistics")
     statistics.set_string_custom_property("tfx_version", "1.16.0")
     statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
-    inputs = {name: value[0] for name, value in inputs_of(tmp_path, examples, statistics).items()}
+    inputs = inputs_of(tmp_path, examples, statistics)
+    verdict = artifact(GateVerdict, tmp_path / "verdict")
     gate = {"data": {"min_rows": 1, "min_label_share": 0.1}, "max_rejected_fraction": 0.1, "label_names": NAMES}
-    made = {check.check: check for check in executor.make_checks(inputs, gate)}
-    assert not failed(made)
+    executor.Executor().Do(
+        inputs, {"verdict": [verdict]}, {"gate": json.dumps(gate), "serving_dir": str(tmp_path / "none")}
+    )
+    made = {check.check: check for check in gates.read_checks(verdict.uri)}
     assert made["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
-    assert made["min_rows/test"].value == 30.0
-    in_train = made["min_rows/train"].value
-    assert in_train + made["min_rows/dev"].value == 60.0
-    assert 0 < made["test_in_train"].value <= 10
+    assert made["rows/test"].value == 30.0
+    in_train = made["rows/train"].value
+    assert in_train + made["rows/dev"].value == 60.0
+    found = profile.read(os.path.join(verdict.uri, profile.PROFILE_FILE))
+    assert found.fingerprint == ingest.read_ingest(examples.uri).fingerprint
+    assert {name: split.rows for name, split in found.splits.items()} == {
+        "train": in_train, "dev": 60 - in_train, "test": 30
+    }  # fmt: skip
+    assert found.splits["test"].labels == {"negative": 15, "positive": 15}
 
 
 def test_component_wires_its_channels():
@@ -243,6 +294,324 @@ def test_component_wires_its_channels():
         "schema": standard_artifacts.Schema,
         "anomalies": standard_artifacts.ExampleAnomalies,
     }
-    gate = DataGate(**{name: channel.Channel(type=kind) for name, kind in channels.items()}, gate="{}")
+    wired = {name: channel.Channel(type=kind) for name, kind in channels.items()}
+    gate = DataGate(**wired, gate="{}", serving_dir="served")
     assert gate.outputs["verdict"].type is GateVerdict
     assert issubclass(checks.DataGateStopped, UserError)
+
+
+# The rest is about real Korean: rows of the bundled sample, or made from them.
+
+
+@functools.cache
+def sample_rows(name):
+    with open(os.path.join(SAMPLE, f"ratings_{name}.txt"), encoding="utf-8", newline="") as stream:
+        records = csv.DictReader(stream, delimiter="\t")
+        return [(row["document"], int(row["label"])) for row in records if row["document"]]
+
+
+@functools.cache
+def korean():
+    """Split -> rows of today, and `served` -> the training rows of the model in serving; no text is in two."""
+    train = list(dict(sample_rows("train")).items())
+    test = [row for row in sample_rows("test") if row[0] not in dict(train)]
+    return {"train": train[:500], "dev": train[500:540], "test": test[:500], "served": train[600:1100]}
+
+
+def today(**changed):
+    """Today's honest splits, some of them changed."""
+    return {name: changed.get(name, korean()[name]) for name in features.SPLITS}
+
+
+def rewritten(change, *splits, share=1.0):
+    """Today's splits, the given ones with a share of their texts changed."""
+
+    def one(index, text):
+        return change(text) if index % 10 < share * 10 else text
+
+    return today(**{s: [(one(i, text), label) for i, (text, label) in enumerate(korean()[s])] for s in splits})
+
+
+def english(text):
+    """As many letters of English as there were of Korean."""
+    chance = random.Random(text)
+    words = "a boring film with bad acting that nobody should have to see twice again and great music".split()
+    return " ".join(chance.choice(words) for _ in text)[: len(text)]
+
+
+def lengthened(text):
+    """A text that goes on for twenty more."""
+    others = random.Random(text).sample(sample_rows("train")[1200:], 20)
+    return " ".join([text, *(other for other, _ in others)])
+
+
+def read_as(text, written, read):
+    """A text as it looks where its bytes are taken for another codec's; letters that cp949 lacks are left out."""
+    return text.encode(written, "ignore").decode(read)
+
+
+def flipped(rows, share):
+    """Rows with a share of the negative ones called positive."""
+    return [(text, 1 if index % 10 < share * 10 else label) for index, (text, label) in enumerate(rows)]
+
+
+@pytest.fixture(scope="module", name="serving")
+def _serving(tmp_path_factory):
+    """A serving folder with one version: a model, and the profile that the gate itself made of its data."""
+    folder = tmp_path_factory.mktemp("serving")
+    rows = {**today(), "train": korean()["served"]}
+    assert not failed(judge(folder / "gate", rows))
+    serve(folder / "serving", folder / "gate" / "verdict" / "profile.json")
+    return folder / "serving"
+
+
+def serve(serving, profile_file=None, version="7"):
+    saved_models.save(str(serving / version))
+    if profile_file:
+        target = serving / version / model_files.DATA_PROFILE
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(profile_file, target)
+
+
+def test_honest_korean_passes_against_the_data_behind_the_model_in_serving(tmp_path, serving):
+    made = judge(tmp_path, today(), serving=serving, bounds={"min_script_shares": {"Hangul": 0.5}})
+    assert not [name for name, check in made.items() if not check.passed]
+    assert {"label_drift", "length_drift", "script_drift", "oov_drift/letters", "oov_drift/words"} <= set(made)
+    assert {"label_skew", "length_skew", "script_skew", "oov_skew/letters", "oov_skew/words"} <= set(made)
+    for name, check in made.items():
+        if "_drift" in name:
+            assert "the training data behind serving version 7" in check.reason
+            assert check.value < check.bound / 2, "no room"
+
+
+@pytest.mark.parametrize(
+    ("rows", "stopped_by"),
+    [
+        pytest.param(lambda: rewritten(english, "train", "dev", "test"), ["script_drift"], id="all English"),
+        pytest.param(lambda: rewritten(english, "train", "test", share=0.2), ["script_drift"], id="a fifth English"),
+        pytest.param(lambda: rewritten(english, "test"), ["script_skew"], id="test English"),
+        pytest.param(
+            lambda: today(train=flipped(korean()["train"], 0.4), test=flipped(korean()["test"], 0.4)),
+            ["label_drift"],
+            id="labels",
+        ),
+        pytest.param(lambda: today(test=flipped(korean()["test"], 0.4)), ["label_skew"], id="labels of test"),
+        pytest.param(lambda: rewritten(lengthened, "train", "test", share=0.3), ["length_drift"], id="very long"),
+        pytest.param(lambda: rewritten(lengthened, "test", share=0.3), ["length_skew"], id="very long in test"),
+        pytest.param(lambda: rewritten(other_syllables, "train", "test"), ["oov_drift/letters"], id="rare syllables"),
+        pytest.param(lambda: rewritten(other_syllables, "test"), ["oov_skew/letters"], id="rare syllables in test"),
+        pytest.param(lambda: rewritten(other_words, "train", "test"), ["oov_drift/words"], id="other words"),
+        pytest.param(lambda: rewritten(other_words, "test"), ["oov_skew/words"], id="other words in test"),
+        pytest.param(
+            lambda: today(test=korean()["train"][:60] + korean()["test"][60:]), ["test_in_train"], id="leaked test"
+        ),
+    ],
+)
+def test_a_fault_is_stopped_by_its_own_check_and_by_no_other(tmp_path, serving, rows, stopped_by):
+    made = judge(tmp_path, rows(), serving=serving)
+    assert failed(made) == stopped_by
+    section = stopped_by[0].partition("/")[0]
+    assert f"gates.data.{section}.max allows" in made[stopped_by[0]].reason
+
+
+def other_syllables(text):
+    """Hangul syllables that hardly any text has: what a table of letters that is shifted gives."""
+    return "".join(chr(0xAC00 + (ord(c) * 7919) % 11172) if "가" <= c <= "힣" else c for c in text)
+
+
+def other_words(text):
+    """Words of the same syllables, each backwards."""
+    return " ".join(word[::-1] for word in text.split(" "))
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "bounds", "stopped_by"),
+    [
+        # Half of UTF-8's continuation bytes are control characters in Latin-1, and none of its letters is Hangul: two
+        # signs of one fault. Either alone stops it; the first needs no setting.
+        ("utf-8", "latin-1", {}, ["unreadable_characters"]),
+        ("utf-8", "latin-1", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul", "unreadable_characters"]),
+        ("cp949", "latin-1", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul"]),
+        ("cp949", "gb18030", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul"]),
+        ("utf-8", "koi8-r", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul"]),
+    ],
+)
+def test_the_first_run_knows_a_wrong_codec(tmp_path, written, read, bounds, stopped_by):
+    rows = rewritten(lambda text: read_as(text, written, read), *features.SPLITS)
+    assert failed(judge(tmp_path, rows, bounds=bounds)) == stopped_by
+
+
+def test_the_first_run_knows_english_and_hangul_taken_apart(tmp_path):
+    bounds = {"min_script_shares": {"Hangul": 0.5}}
+    made = judge(tmp_path / "english", rewritten(english, "dev"), bounds=bounds)
+    assert failed(made) == ["script_share/Hangul"]
+    assert made["script_share/Hangul"].reason == (
+        "dev: 0.0% of the letters are Hangul; gates.data.min_script_shares.Hangul asks for 50.0%, "
+        "see data.encoding and data.text"
+    )
+    apart = rewritten(lambda text: unicodedata.normalize("NFD", text), *features.SPLITS)
+    assert failed(judge(tmp_path / "apart", apart, bounds=bounds)) == ["script_share/Hangul"]
+
+
+def codecs_of_python():
+    names = sorted(set(encodings.aliases.aliases.values()))
+    for name in names:
+        with contextlib.suppress(pydantic.ValidationError):
+            yield DataConfig(train="t", encoding=name).encoding
+
+
+@pytest.mark.parametrize("written", ["utf_8", "cp949"])
+def test_korean_read_by_any_other_codec_is_stopped_or_unharmed(written):
+    texts = [text for text, _ in korean()["train"][:200]]
+    task = saved_models.TASK
+    harmless = set()
+    for name in codecs_of_python():
+        layout = parse.Layout(width=2, texts=(0,), label=1, id=None, quoting="none", encoding=name)
+        parsed = [parse.parse_row(f"{text}\t1".encode(written, "ignore"), layout, task) for text in texts]
+        read = [row.texts[0] for row in parsed if isinstance(row, parse.Row)]
+        rejected = 1 - len(read) / len(texts)
+        split = profile.make_split_profile({"positive": len(read)}, text_counts.TextCounts(read))
+        (shares,) = checks.check_script_shares({"train": split}, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+        if rejected <= DataConfig(train="t").max_rejected_fraction and shares.passed:
+            harmless.add(name)
+            assert read == [text.encode(written, "ignore").decode(written) for text in texts], name
+    # Its own codec under other names, and for cp949 the smaller set that it extends.
+    assert written in harmless and len(harmless) <= 3
+
+
+def test_a_warning_is_told_and_stops_nothing(tmp_path, serving):
+    made = judge(
+        tmp_path, rewritten(english, "train", "test"), serving=serving, bounds={"script_drift": {"severity": "warn"}}
+    )
+    assert not failed(made)
+    assert (made["script_drift"].passed, made["script_drift"].severity) == (False, "warn")
+    assert made["script_drift"].bound == DataGateConfig().script_drift.max
+
+
+def test_nothing_to_compare_with_passes_and_says_so(tmp_path):
+    made = judge(tmp_path / "first", today())
+    drift = {name: check for name, check in made.items() if name.endswith("_drift")}
+    assert set(drift) == {"label_drift", "length_drift", "script_drift", "oov_drift"}
+    for check in drift.values():
+        assert check.passed and check.value is None
+        assert check.reason == "nothing to compare with: no model is in serving"
+    assert made["unknown_tokens"].reason == "nobody to ask: no model is in serving"
+
+    serve(tmp_path / "serving")
+    made = judge(tmp_path / "second", today(), serving=tmp_path / "serving")
+    assert made["script_drift"].passed
+    assert "serving version 7 has no readable profile of its data" in made["script_drift"].reason
+    assert made["served_profile"].passed
+    assert made["unknown_tokens"].reason == (
+        "serving version 7 has no tokeniser that can be asked for what it does not know"
+    )
+
+
+def test_a_section_may_leave_out_what_it_does_not_change():
+    bounds = DataGateConfig.model_validate({"label_drift": {"severity": "warn"}, "oov_skew": {"max": 0.3}})
+    assert (bounds.label_drift.max, bounds.label_drift.severity) == (DataGateConfig().label_drift.max, "warn")
+    assert (bounds.oov_skew.max, bounds.oov_skew.severity) == (0.3, "fail")
+    for wrong in ({"label_drift": {"min": 1}}, {"min_script_shares": {"Hangeul": 0.5}}, {"oov_skew": {"max": 2}}):
+        with pytest.raises(pydantic.ValidationError):
+            DataGateConfig.model_validate(wrong)
+
+
+def test_few_rows_are_not_compared(tmp_path, serving):
+    made = judge(tmp_path, today(test=rewritten(english, "test")["test"][:99]), serving=serving)
+    assert not failed(made)
+    assert made["script_skew"].value is None
+    assert "test is not compared with train: 99 rows" in made["script_skew"].reason
+
+
+@pytest.mark.parametrize(
+    ("content_of_file", "words"),
+    [
+        ("{", "JSON"),
+        ('{"format": 2}', "format"),
+        ("[]", "object"),
+        (" " * (1 << 20) + "{}", "more than 1,048,576 bytes"),
+    ],
+    ids=["torn", "another format", "no object", "huge"],
+)
+def test_a_profile_that_cannot_be_read_is_a_warning(tmp_path, content_of_file, words):
+    (tmp_path / "broken.json").write_text(content_of_file)
+    serve(tmp_path / "serving", tmp_path / "broken.json")
+    made = judge(tmp_path / "gate", today(), serving=tmp_path / "serving")
+    assert not failed(made)
+    check = made["served_profile"]
+    assert (check.passed, check.severity) == (False, "warn")
+    assert "data_profile.json" in check.reason and words in check.reason
+    assert made["label_drift"].passed
+
+
+class _Length(tf.Module):
+    """Logit: the number of tokens."""
+
+    def __call__(self, inputs):
+        return tf.cast(tf.reduce_sum(inputs["input_mask"], axis=1, keepdims=True), tf.float32)
+
+
+def test_the_model_in_serving_is_asked_which_tokens_it_does_not_know(tmp_path):
+    preprocess = tf.saved_model.load(os.path.join(encoders.save(str(tmp_path / "encoder")), "preprocess"))
+    served = export.ServedClassifier(preprocess, _Length(), saved_models.TASK, 16)
+    export.export(str(tmp_path / "serving" / "3"), served)
+    known = [(text, i % 2) for i, text in enumerate(encoders.TEXTS)] * 2
+    rows = {"train": known, "dev": known, "test": [(f"{text} 2", label) for text, label in known]}
+    made = judge(tmp_path / "known", rows, serving=tmp_path / "serving")
+    assert not failed(made)
+    assert made["unknown_tokens"].reason == "train: 0.00% of the tokens are unknown to serving version 3"
+
+    rows["train"] = [(text.replace(" ", " 쀍 "), label) for text, label in known]
+    made = judge(tmp_path / "unknown", rows, serving=tmp_path / "serving")
+    assert failed(made) == ["unknown_tokens"]
+    assert 0.1 < made["unknown_tokens"].value < 0.5
+    assert "unknown to serving version 3; gates.data.unknown_tokens.max allows 0.1" in made["unknown_tokens"].reason
+
+
+def test_a_served_model_that_cannot_be_loaded_is_named(tmp_path):
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "saved_model.pb").write_text("torn")
+    with pytest.raises(UserError, match="newest version .*5 can't be loaded"):
+        unknown_tokens.unknown_token_share(str(tmp_path / "5"), ["x"])
+
+
+def test_the_fingerprint_follows_what_is_in_serving(tmp_path, serving):
+    examples = write_examples(tmp_path / "examples", today())
+    assert fingerprint(examples, tmp_path / "serving") == "none"
+    serve(tmp_path / "serving", version="1")
+    bare = fingerprint(examples, tmp_path / "serving")
+    shutil.copytree(serving / "7", tmp_path / "serving" / "7")
+    with_profile = fingerprint(examples, tmp_path / "serving")
+    assert len({"none", bare, with_profile}) == 3
+    # What a push records of itself is no matter of the data.
+    (tmp_path / "serving" / "7" / model_files.PUSH_RECORD).write_text("{}")
+    assert fingerprint(examples, tmp_path / "serving") == with_profile
+
+
+def test_a_model_of_this_very_data_counts_as_what_was_there_before(tmp_path, serving):
+    first = fingerprint(write_examples(tmp_path / "examples", today()), serving)
+    judge(tmp_path / "first", today(), serving=serving)
+    shutil.copytree(serving, tmp_path / "serving")
+    serve(tmp_path / "serving", tmp_path / "first" / "verdict" / "profile.json", version="8")
+    same = write_examples(tmp_path / "same", today())
+    assert fingerprint(same, tmp_path / "serving") == first != "none"
+    made = judge(tmp_path / "second", today(), serving=tmp_path / "serving")
+    assert made["script_drift"].reason == "nothing to compare with: serving version 8 learned from this very data"
+    other = write_examples(tmp_path / "other", today(dev=korean()["dev"][1:]))
+    assert fingerprint(other, tmp_path / "serving") != first
+
+
+def fingerprint(examples, serving_dir):
+    info = data_types.ExecutionInfo(
+        input_dict={"examples": [examples]}, exec_properties={"serving_dir": str(serving_dir)}
+    )
+    return driver.Driver(None).run(info).exec_properties["fingerprint"].string_value
+
+
+def test_a_push_during_the_run_is_refused(tmp_path, serving):
+    examples = write_examples(tmp_path / "examples", today())
+    properties = {"gate": "{}", "serving_dir": str(serving), "fingerprint": "none"}
+    verdict = artifact(GateVerdict, tmp_path / "verdict")
+    with pytest.raises(UserError, match="serving.dir.*run again"):
+        executor.Executor().Do({"examples": [examples]}, {"verdict": [verdict]}, properties)
+    assert not os.listdir(verdict.uri)

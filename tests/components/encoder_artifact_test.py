@@ -131,3 +131,39 @@ def test_a_second_folder_replaces_the_first(tmp_path):
         with encoder_artifact.staged(str(tmp_path)) as folder:
             os.makedirs(os.path.join(folder, name))
     assert os.listdir(path_utils.serving_model_dir(str(tmp_path))) == ["second"]
+
+
+def test_an_encoder_that_is_as_it_was_made_is_verified(folder):
+    encoder_artifact.finish(folder, "hub", "handle", "preprocess", heads=None)
+    encoder_artifact.verify(folder)
+
+
+def change(path):
+    with open(path, "r+b") as file:
+        file.write(b"\xff")
+
+
+def add(path):
+    with open(os.path.join(os.path.dirname(path), "extra"), "wb"):
+        pass
+
+
+@pytest.mark.parametrize("part, file", [("preprocess", "assets/vocab.txt"), ("encoder", "variables/variables.index")])
+@pytest.mark.parametrize("damage", [change, add, os.remove])
+def test_an_encoder_that_is_not_as_it_was_made_is_refused_with_both_digests(damage, part, file, folder):
+    recorded = encoder_artifact.read(folder).sha256[part]
+    path = os.path.join(folder, part)
+    damage(os.path.join(path, file))
+    with pytest.raises(UserError) as error:
+        encoder_artifact.verify(folder)
+    assert str(error.value).startswith(f"{path}: has the digest {encoder_artifact.digests(folder)[part]}, but")
+    assert f"records {recorded}" in str(error.value) and f"delete {folder} and run again" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"source": "hub"}', '"x"', "\udcff"])
+def test_a_damaged_card_is_named(content, folder):
+    card = os.path.join(folder, "encoder.json")
+    with open(card, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(content)
+    with pytest.raises(UserError, match=f"^{re.escape(card)}: not the card of an encoder"):
+        encoder_artifact.verify(folder)

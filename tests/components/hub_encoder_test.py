@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import http.server
 import os
 import re
@@ -20,8 +21,8 @@ from tfx.orchestration.portable import data_types
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import encoder_artifact
-from components.hub_encoder import driver, executor, fetch, handles
+from components import download, encoder_artifact
+from components.hub_encoder import driver, executor, handles
 from components.hub_encoder.catalogue import CATALOGUE, table
 from components.hub_encoder.component import HubEncoder
 from components.model_files import tree_sha256
@@ -45,12 +46,13 @@ def own_hub_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def run(uri, handle, preprocess=""):
+def run(uri, handle, preprocess="", **digests):
     """Runs the executor; returns the artifact's serving folder."""
     artifact = standard_artifacts.Model()
     artifact.uri = str(uri)
     os.makedirs(artifact.uri)
-    executor.Executor().Do({}, {executor.ENCODER: [artifact]}, {"handle": handle, "preprocess": preprocess})
+    properties = {"handle": handle, "preprocess": preprocess, **digests}
+    executor.Executor().Do({}, {executor.ENCODER: [artifact]}, properties)
     return path_utils.serving_model_dir(artifact.uri)
 
 
@@ -202,7 +204,8 @@ def test_the_fingerprint_follows_a_local_folders_contents(local):
 
 def test_the_fingerprint_of_an_address_asks_no_network():
     assert fingerprint("https://127.0.0.1:9/enc", "bert_multi_cased").split(" ") == [
-        MULTI.preprocess, "https://127.0.0.1:9/enc",
+        MULTI.preprocess,
+        "https://127.0.0.1:9/enc",
     ]
 
 
@@ -224,6 +227,80 @@ def test_in_a_pipeline_only_changed_contents_miss_the_cache(local, tmp_path):
     assert launch() == 2
 
 
+# Folders that a stranger may have made.
+
+
+def test_links_inside_a_models_folder_become_files(local, tmp_path):
+    vocabulary = os.path.join(local, "encoder", "assets", "vocab.txt")
+    os.rename(vocabulary, vocabulary + ".1")
+    os.symlink("vocab.txt.1", vocabulary)
+    copy = os.path.join(run(tmp_path / "out", local), "encoder", "assets", "vocab.txt")
+    assert os.path.isfile(copy) and not os.path.islink(copy)
+
+
+def link_to_a_file(path, tmp_path):
+    (tmp_path / "private").write_text("secret")
+    os.symlink(tmp_path / "private", path)
+
+
+def link_to_a_neighbour(path, tmp_path):
+    """Whose path begins as the folder's own does."""
+    folder = os.path.dirname(os.path.dirname(path))
+    os.mkdir(folder + "2")
+    with open(os.path.join(folder + "2", "private"), "w", encoding="utf-8"):
+        os.symlink(os.path.join(folder + "2", "private"), path)
+
+
+@pytest.mark.parametrize(
+    "make, fault",
+    [
+        (link_to_a_file, "is a link to .*private, which is no file of this folder; copy the folder by `cp -rL`"),
+        (link_to_a_neighbour, "is a link to .*encoder2/private, which is no file"),
+        (lambda path, _: os.symlink("..", path), "is a link to .*, which is no file of this folder"),
+        (lambda path, _: os.symlink("nowhere", path), "is a link to .*, which is no file of this folder"),
+        (lambda path, _: os.mkfifo(path), "is neither a file nor a folder"),
+    ],
+)
+def test_what_is_no_file_of_the_folder_is_refused_before_anything_starts(make, fault, local, tmp_path):
+    path = os.path.join(local, "encoder", "assets", "extra")
+    make(path, tmp_path)
+    with pytest.raises(UserError, match=f"^encoder.handle: {re.escape(path)} {fault}"):
+        fingerprint(local)
+
+
+def test_a_file_name_that_a_terminal_would_obey_is_refused_and_shown(local):
+    with open(os.path.join(local, "encoder", "\x1b[2J"), "w", encoding="utf-8"), pytest.raises(UserError) as error:
+        fingerprint(local)
+    assert r"encoder/\x1b[2J has a control character in its name" in str(error.value)
+
+
+# Digests.
+
+
+def test_an_encoder_of_the_digests_asked_for_is_taken(local, tmp_path):
+    preprocess, encoder = (tree_sha256(os.path.join(local, part)) for part in ("preprocess", "encoder"))
+    assert run(tmp_path / "out", local, sha256=encoder, preprocess_sha256=preprocess)
+
+
+@pytest.mark.parametrize("field, part", [("sha256", "encoder"), ("preprocess_sha256", "preprocess")])
+def test_an_encoder_of_another_digest_is_refused_before_it_is_loaded(field, part, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_artifact, "check", lambda *_: pytest.fail("it was loaded"))
+    path = os.path.join(local, part)
+    with pytest.raises(UserError) as error:
+        run(tmp_path / "out", local, **{field: "6" * 64})
+    assert str(error.value).startswith(f"encoder.{field} = {'6' * 64}: {path} has the digest {tree_sha256(path)}")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_an_encoder_that_is_not_what_its_own_card_records_is_refused(tmp_path):
+    made = encoders.save(str(tmp_path / "made"))
+    recorded = encoder_artifact.read(made).sha256["preprocess"]
+    with open(os.path.join(made, "preprocess", "assets", "vocab.txt"), "a", encoding="utf-8") as file:
+        file.write("x\n")
+    with pytest.raises(UserError, match=f"has the digest .*, but encoder.json beside it records {recorded}"):
+        run(tmp_path / "out", made)
+
+
 # Addresses.
 
 
@@ -239,6 +316,11 @@ def web_server(folder):
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
+
+
+def kept(cache):
+    """What a fetch left in the cache, but for its lock."""
+    return [name for name in os.listdir(cache) if not name.endswith(".fetch")]
 
 
 def closed_port():
@@ -275,11 +357,11 @@ def test_without_a_network_one_line_says_how_to_do_without(scheme, tmp_path):
     assert time.monotonic() - started < 10
     assert_one_line_with_the_way_out(error, f"{address}/preprocess")
     assert os.listdir(tmp_path / "out") == []
-    assert os.listdir(tmp_path / "hub_cache") == []
+    assert kept(tmp_path / "hub_cache") == []
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "_SILENCE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(download, "_SILENCE_TIMEOUT_S", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -287,7 +369,6 @@ def test_a_server_that_never_answers_is_given_up(tmp_path, monkeypatch):
         with pytest.raises(UserError) as error:
             run(tmp_path / "out", f"{address}/encoder", f"{address}/preprocess")
     assert_one_line_with_the_way_out(error, f"{address}/preprocess")
-    assert socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x1f\x8b\x08cut"])
@@ -299,7 +380,51 @@ def test_what_is_no_archive_is_refused_and_not_kept(content, tmp_path):
             run(tmp_path / "out", f"{address}/model", f"{address}/model")
     assert_one_line_with_the_way_out(error, f"{address}/model")
     assert os.listdir(tmp_path / "out") == []
-    assert os.listdir(tmp_path / "hub_cache") == []
+    assert kept(tmp_path / "hub_cache") == []
+
+
+def test_an_archive_of_a_stranger_is_refused_with_the_member_named_and_nothing_written(local, tmp_path):
+    (tmp_path / "site").mkdir()
+    with tarfile.open(tmp_path / "site" / "model", "w:gz") as tar:
+        tar.add(os.path.join(local, "preprocess"), arcname=".")
+        tar.addfile(tarfile.TarInfo("../../../../outside"))
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    with web_server(tmp_path / "site") as address:
+        with pytest.raises(UserError) as error:
+            run(tmp_path / "out", f"{address}/model", f"{address}/model")
+    assert f"the archive at {address}/model is refused, and nothing of it was kept" in str(error.value)
+    assert "its member '../../../../outside' has a path that leads out" in str(error.value)
+    after = sorted(str(path) for path in tmp_path.rglob("*") if not path.name.endswith(".fetch"))
+    assert set(after) - set(before) == {str(tmp_path / "hub_cache"), str(tmp_path / "out")}
+
+
+def test_what_a_killed_fetch_left_is_no_model_and_holds_nobody_up(local, tmp_path):
+    (tmp_path / "site").mkdir()
+    for part in ("preprocess", "encoder"):
+        with tarfile.open(tmp_path / "site" / part, "w:gz") as tar:
+            tar.add(os.path.join(local, part), arcname=".")
+    with web_server(tmp_path / "site") as address:
+        place = tmp_path / "hub_cache" / hashlib.sha1(f"{address}/encoder".encode()).hexdigest()
+        half = place.with_suffix(".partial") / "model"
+        half.mkdir(parents=True)
+        (half / "saved_model.pb").write_bytes(b"half")
+        for lock in (".fetch", ".lock"):  # Ours, and the one for whose end TF Hub would wait ten minutes.
+            place.with_suffix(lock).write_text("of the dead")
+        started = time.monotonic()
+        run(tmp_path / "out", f"{address}/encoder", f"{address}/preprocess")
+    assert time.monotonic() - started < 60
+    assert (place / "saved_model.pb").stat().st_size > 4 and not half.exists()
+
+
+def test_what_was_fetched_once_is_not_fetched_again(local, tmp_path):
+    (tmp_path / "site").mkdir()
+    for part in ("preprocess", "encoder"):
+        with tarfile.open(tmp_path / "site" / part, "w") as tar:
+            tar.add(os.path.join(local, part), arcname=".")
+    with web_server(tmp_path / "site") as address:
+        run(tmp_path / "out", f"{address}/encoder", f"{address}/preprocess")
+        shutil.rmtree(tmp_path / "site")
+        run(tmp_path / "again", f"{address}/encoder", f"{address}/preprocess")
 
 
 def test_a_refusing_server_is_quoted(tmp_path):

@@ -1,12 +1,13 @@
 """Pusher: what a reader of the serving folder sees, what stays in it, and that the cache is honest."""
 
-import contextlib
+import dataclasses
+import json
 import os
 import pathlib
 import resource
 import shutil
+import subprocess
 import tempfile
-import threading
 import time
 
 import hypothesis
@@ -18,56 +19,22 @@ from tfx.orchestration.local import local_dag_runner
 from tfx.orchestration.portable import data_types
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import json_utils
 
-from components import model_files
-from components.pusher import driver, executor, publication
+from components import GateVerdict, encoder_artifact, model_files
+from components.pusher import driver, executor, publication, record
 from components.pusher.component import Pusher
+from components.tsv_example_gen.ingest import Ingest, write_ingest
+from pipeline import gates
 from pipeline.errors import UserError
 from tests import saved_models
-
-
-def make_model(folder, content="weights"):
-    """A Model artifact whose files a reader can check by their digest; nothing here loads it."""
-    serving = pathlib.Path(folder) / "Format-Serving"
-    (serving / "variables").mkdir(parents=True)
-    (serving / "saved_model.pb").write_text(content)
-    (serving / "variables" / "variables.index").write_text(content * 3)
-    model = standard_artifacts.Model()
-    model.uri = str(folder)
-    return model
-
-
-def digest_of(model):
-    return model_files.model_sha256(os.path.join(model.uri, "Format-Serving"))
-
-
-def blessing_of(blessed):
-    blessing = standard_artifacts.InfraBlessing()
-    blessing.set_int_custom_property("blessed", int(blessed))
-    return blessing
-
-
-def properties_for(serving_dir, config):
-    destination = pusher_pb2.PushDestination(filesystem={"base_directory": str(serving_dir)})
-    return {"push_destination": proto_utils.proto_to_json(destination), "custom_config": json_utils.dumps(config)}
-
-
-def push(model, serving_dir, blessed=True, **config):
-    pushed = standard_artifacts.PushedModel()
-    with tempfile.TemporaryDirectory() as pushed.uri:
-        inputs = {"model": [model], "infra_blessing": [blessing_of(blessed)]}
-        executor.Executor().Do(inputs, {"pushed_model": [pushed]}, properties_for(serving_dir, config))
-    return pushed
+from tests.pushes import digest_of, make_model, properties_for, push, versions
+from trainer import model_run
 
 
 def drive(model, serving_dir, **config):
     info = data_types.ExecutionInfo(input_dict={"model": [model]}, exec_properties=properties_for(serving_dir, config))
     return json_utils.loads(driver.Driver(None).run(info).exec_properties["custom_config"].string_value)
-
-
-def versions(serving_dir):
-    return [int(os.path.basename(path)) for path in model_files.served_versions(str(serving_dir))]
 
 
 def test_push_of_a_blessed_model(tmp_path):
@@ -80,11 +47,11 @@ def test_push_of_a_blessed_model(tmp_path):
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == str(version)
     assert pushed.get_string_custom_property("pushed_destination") == folder
-    record = publication.read_record(folder)
-    assert (record.push_id, record.model_sha256) == ("0123", digest_of(model))
+    pushed_record = record.read(folder)
+    assert (pushed_record.push_id, pushed_record.model_sha256) == ("0123", digest_of(model))
     assert model_files.model_sha256(folder) == digest_of(model)
     assert saved_models.ask(folder, ["좋다".encode()])["probability"].shape == (1,)
-    assert sorted(os.listdir(tmp_path / "serving")) == [".push.lock", str(version)]
+    assert sorted(os.listdir(tmp_path / "serving")) == [".push.lock", ".push.state.json", str(version)]
 
 
 def test_model_that_was_not_blessed_writes_nothing(tmp_path):
@@ -93,19 +60,152 @@ def test_model_that_was_not_blessed_writes_nothing(tmp_path):
     assert not (tmp_path / "serving").exists()
 
 
+def artifact(kind, folder, **files):
+    """An artifact whose folder holds those JSON files."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+def check(gate, passed=True, severity="fail"):
+    return gates.Check(gate, "some_check", passed, 0.5, 0.1, "a sentence", severity)
+
+
+def checks(*made):
+    return [dataclasses.asdict(one) for one in made]
+
+
+def inputs_to_trace(folder):
+    """The artifacts of a run that a pushed model is traced by."""
+    examples = artifact(standard_artifacts.Examples, folder / "examples")
+    write_ingest(examples.uri, Ingest({}, 0, {"train": ["a.tsv"], "test": []}, None, "f" * 64))
+    encoder = artifact(standard_artifacts.Model, folder / "encoder")
+    card = encoder_artifact.EncoderCard(
+        "hub", "bert", "bert_pre", {"preprocess": "0" * 64, "encoder": "1" * 64}, 9, 8, 2, 2
+    )
+    (folder / "encoder" / "Format-Serving").mkdir()
+    (folder / "encoder" / "Format-Serving" / "encoder.json").write_text(json.dumps(dataclasses.asdict(card)))
+    trained = artifact(standard_artifacts.ModelRun, folder / "model_run")
+    history = [{"epoch": 1, "dev_accuracy": 0.8}, {"epoch": 2, "dev_accuracy": 0.7}]
+    figures = model_run.TrainingFigures(100.0, 0.03, 60.0, 1, history, "float32", 1, "native")
+    model_run.write_json(trained.uri, model_run.TRAINING_FILE, figures)
+    metrics = {"candidate": {"accuracy": 0.9}, "baseline": None}
+    model_blessing = artifact(
+        standard_artifacts.ModelBlessing, folder / "model_blessing", checks=checks(check("model")), metrics=metrics
+    )
+    model_blessing.set_int_custom_property("blessed", 1)
+    infra_blessing = artifact(
+        standard_artifacts.InfraBlessing, folder / "infra_blessing", checks=checks(check("serving"))
+    )
+    infra_blessing.set_int_custom_property("blessed", 1)
+    verdict = artifact(
+        GateVerdict, folder / "verdict", checks=checks(check("data", False, "warn")), profile={"rows": 3}
+    )
+    return {
+        "examples": [examples],
+        "encoder": [encoder],
+        "model_run": [trained],
+        "data_verdict": [verdict],
+        "model_blessing": [model_blessing],
+        "infra_blessing": [infra_blessing],
+    }
+
+
+def test_pushed_model_says_what_it_was_made_of(tmp_path):
+    push(make_model(tmp_path / "model"), tmp_path / "serving", inputs=inputs_to_trace(tmp_path), run_id="run-7")
+    (version,) = publication.versions(str(tmp_path / "serving"))
+    origin = version.record.origin
+    assert (origin.run_id, origin.data_fingerprint) == ("run-7", "f" * 64)
+    assert origin.encoder == {
+        "source": "hub",
+        "handle": "bert",
+        "preprocess_handle": "bert_pre",
+        "sha256": {"preprocess": "0" * 64, "encoder": "1" * 64},
+    }
+    assert origin.training["best"] == {"epoch": 1, "dev_accuracy": 0.8}
+    assert origin.training["precision"] == "float32" and "history" not in origin.training
+    assert origin.metrics == {"candidate": {"accuracy": 0.9}, "baseline": None}
+    assert origin.checks == [check("data", False, "warn"), check("model"), check("serving")]
+    assert {"python", "tensorflow"} <= origin.versions.keys()
+    assert json.loads(pathlib.Path(version.path, model_files.DATA_PROFILE).read_text()) == {"rows": 3}
+
+
+def test_inputs_of_an_older_run_are_simply_absent(tmp_path):
+    inputs = inputs_to_trace(tmp_path)
+    for name in ("verdict/profile.json", "verdict/checks.json", "model_blessing/metrics.json"):
+        (tmp_path / name).unlink()
+    del inputs["encoder"], inputs["model_run"]
+    push(make_model(tmp_path / "model"), tmp_path / "serving", inputs=inputs)
+    (version,) = publication.versions(str(tmp_path / "serving"))
+    origin = version.record.origin
+    assert (origin.run_id, origin.encoder, origin.training, origin.metrics) == (None, None, None, None)
+    assert origin.checks == [check("model"), check("serving")]
+    assert not os.path.exists(os.path.join(version.path, model_files.DATA_PROFILE))
+
+
+@pytest.mark.parametrize(
+    ("content", "known"),
+    [
+        (b'{"push_id": "1", "model_sha256": "a", "time": "t"}', True),
+        (b'{"push_id": "1", "model_sha256": "a", "of_a_later_release": [], "origin": {"more": 1}}', True),
+        (b'{"push_id": "1", "model_sha256": ["a"]}', False),
+        (b'{"push_id": "1"', False),
+        (b"[]", False),
+        (b"[" * 100_000, False),
+        (b"\xff\x00", False),
+    ],
+)
+def test_record_is_read_leniently(tmp_path, content, known):
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / model_files.PUSH_RECORD).write_bytes(content)
+    assert (record.read(str(tmp_path)) is not None) == known
+
+
 @hypothesis.settings(deadline=None)  # The machine may be busy.
 @hypothesis.given(st.lists(st.integers(0, 1 << 40)), st.integers(0, 1 << 40))
-def test_versions_only_grow(existing, now_s):
-    version = publication.next_version(existing, now_s)
+def test_versions_only_grow(taken, now_s):
+    version = publication.next_version(taken, now_s)
     assert version >= now_s
-    assert all(version > other for other in existing)
+    assert all(version > other for other in taken)
+
+
+def test_version_past_what_a_server_reads_is_refused():
+    assert publication.next_version([2**63 - 2], 0) == 2**63 - 1
+    with pytest.raises(UserError, match=f"no version comes after {2**63 - 1}"):
+        publication.next_version([2**63 - 1], 0)
 
 
 def test_version_from_the_future_is_passed(tmp_path):
     future = int(time.time()) + 10_000
     (tmp_path / "serving" / str(future)).mkdir(parents=True)
+    (tmp_path / "serving" / str(future + 1)).write_text("a file is in the way, too")
+    (tmp_path / "serving" / str(10**30)).mkdir()
     push(make_model(tmp_path / "model"), tmp_path / "serving")
-    assert versions(tmp_path / "serving") == [future, future + 1]
+    assert versions(tmp_path / "serving") == [future, future + 2], "10**30 is no version to a model server"
+
+
+def test_number_of_a_version_that_is_gone_is_not_given_again(tmp_path, monkeypatch):
+    now = int(time.time())
+    monkeypatch.setattr(time, "time", lambda: now + 1000.0)
+    push(make_model(tmp_path / "a", "a"), tmp_path / "serving")
+    shutil.rmtree(tmp_path / "serving" / str(now + 1000))
+    monkeypatch.setattr(time, "time", lambda: float(now))
+    push(make_model(tmp_path / "b", "b"), tmp_path / "serving")
+    assert versions(tmp_path / "serving") == [now + 1001]
+
+
+def test_damaged_state_is_named(tmp_path):
+    push(make_model(tmp_path / "a", "a"), tmp_path / "serving")
+    state = tmp_path / "serving" / ".push.state.json"
+    state.write_bytes(state.read_bytes()[:20])
+    with pytest.raises(UserError, match=f"{state}.*remove it"):
+        push(make_model(tmp_path / "b", "b"), tmp_path / "serving")
+    state.unlink()
+    push(make_model(tmp_path / "c", "c"), tmp_path / "serving")
+    assert len(versions(tmp_path / "serving")) == 2
 
 
 def test_only_the_last_pushed_versions_stay(tmp_path):
@@ -118,6 +218,34 @@ def test_only_the_last_pushed_versions_stay(tmp_path):
     assert first == 2024, "a folder that no push made is nobody's to remove"
     served = [model_files.model_sha256(str(tmp_path / "serving" / str(v))) for v in kept]
     assert served == [digest_of(model) for model in models[-2:]]
+
+
+def test_link_to_a_version_is_nobodys_to_remove(tmp_path):
+    serving_dir = tmp_path / "serving"
+    push(make_model(tmp_path / "0", "0"), serving_dir)
+    (first,) = versions(serving_dir)
+    (serving_dir / str(first)).rename(tmp_path / "elsewhere")
+    (serving_dir / "7").symlink_to(tmp_path / "elsewhere")
+    for i in "123":
+        push(make_model(tmp_path / i, i), serving_dir, keep=1)
+    linked, newest = versions(serving_dir)
+    assert (linked, newest > first) == (7, True)
+    assert (tmp_path / "elsewhere" / "saved_model.pb").read_text() == "0"
+
+
+def test_copy_that_is_not_the_candidate_is_not_published(tmp_path, monkeypatch):
+    model = make_model(tmp_path / "model")
+    copied = executor.stock.Executor.Do
+
+    def faulty(*arguments):
+        copied(*arguments)
+        for path in (tmp_path / "serving").glob(".push-*/*/saved_model.pb"):
+            path.write_text("weightz")
+
+    monkeypatch.setattr(executor.stock.Executor, "Do", faulty)
+    with pytest.raises(UserError, match="nothing was pushed"):
+        push(model, tmp_path / "serving")
+    assert versions(tmp_path / "serving") == []
 
 
 def test_rest_of_a_killed_push_is_removed(tmp_path):
@@ -188,6 +316,12 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
+def test_rest_of_a_killed_push_takes_no_room_from_the_next_one(tmp_path):
+    (tmp_path / ".push-killed").mkdir()
+    with publication.exclusive(str(tmp_path)) as hidden:
+        assert sorted(os.listdir(tmp_path)) == sorted([".push.lock", os.path.basename(hidden)])
+
+
 def test_failed_copy_leaves_nothing(tmp_path, request):
     model = make_model(tmp_path / "model", "weights" * 1000)
     request.getfixturevalue("small_files_only")
@@ -196,68 +330,47 @@ def test_failed_copy_leaves_nothing(tmp_path, request):
     assert os.listdir(tmp_path / "serving") == [".push.lock"]
 
 
-class Watcher(threading.Thread):
-    """Looks at every version over and over; a model here is so many files that half of them would be seen."""
-
-    def __init__(self, serving_dir, files):
-        super().__init__()
-        self.serving_dir, self.files = str(serving_dir), files
-        self.stopped, self.good, self.bad = threading.Event(), 0, []
-
-    def run(self):
-        while not self.stopped.is_set():
-            for path in model_files.served_versions(self.serving_dir):
-                files = sizes(path)
-                has_record = files.pop("assets.extra/push.json", 0) > 0
-                if files == self.files and has_record:
-                    self.good += 1
-                elif os.path.exists(path):  # Else it was retired, as a whole, while it was looked at.
-                    self.bad.append(path)
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
 
 
-def sizes(folder):
-    """Relative name -> size of every file that is still there."""
-    found = {}
-    for parent, _, names in os.walk(folder):
-        for path in (os.path.join(parent, name) for name in names):
-            with contextlib.suppress(FileNotFoundError):
-                found[os.path.relpath(path, folder)] = os.path.getsize(path)
-    return found
+def test_full_disk_and_a_push_after_it_was_mended(small_disk, tmp_path):
+    push(make_model(tmp_path / "small", "weights"), small_disk / "serving")
+    before = versions(small_disk / "serving")
+    big = make_model(tmp_path / "big", "weights" * 20_000)
+    (small_disk / "filler").write_bytes(bytes(800_000))
+    with pytest.raises(UserError, match="serving.dir.*No space left on device"):
+        push(big, small_disk / "serving")
+    assert sorted(os.listdir(small_disk / "serving")) == [".push.lock", ".push.state.json", *map(str, before)]
+    (small_disk / "filler").unlink()
+    push(big, small_disk / "serving")
+    assert len(versions(small_disk / "serving")) == 2
 
 
-def test_watcher_never_sees_half_a_version(tmp_path):
-    models = [make_model(tmp_path / str(i), str(i)) for i in range(10)]
-    for model in models:
-        for i in range(100):
-            pathlib.Path(model.uri, "Format-Serving", "variables", str(i)).write_text("weights")
-    watcher = Watcher(tmp_path / "serving", sizes(os.path.join(models[0].uri, "Format-Serving")))
-    watcher.start()
-    try:
-        for model in models:
-            push(model, tmp_path / "serving", keep=3)
-    finally:
-        watcher.stopped.set()
-        watcher.join()
-    assert watcher.bad == []
-    assert watcher.good > len(models)
-    served = [model_files.model_sha256(path) for path in model_files.served_versions(str(tmp_path / "serving"))]
-    assert served == [digest_of(model) for model in models[-3:]]
+def imported(made, name):
+    """A node that hands a finished artifact to the pipeline."""
+    properties = {key: made.get_int_custom_property(key) for key in ("blessed",) if made.has_custom_property(key)}
+    return importer.Importer(made.uri, type(made), custom_properties=properties).with_id(name)
 
 
 def test_cache_follows_the_serving_folder(tmp_path):
-    model = make_model(tmp_path / "model")
     serving_dir = tmp_path / "serving"
-    blessing = tmp_path / "blessing"
-    blessing.mkdir()
+    inputs = {"model": [make_model(tmp_path / "model")], **inputs_to_trace(tmp_path)}
 
     def run():
-        candidate = importer.Importer(model.uri, standard_artifacts.Model).with_id("candidate")
-        blessed = importer.Importer(
-            str(blessing), standard_artifacts.InfraBlessing, custom_properties={"blessed": 1}
-        ).with_id("blessing")
+        nodes = {name: imported(made, f"{name}_node") for name, (made,) in inputs.items()}
         pusher = Pusher(
-            model=candidate.outputs["result"],
-            infra_blessing=blessed.outputs["result"],
+            **{name: node.outputs["result"] for name, node in nodes.items()},
             push_destination=pusher_pb2.PushDestination(filesystem={"base_directory": str(serving_dir)}),
             custom_config={"keep": 2},
         )
@@ -266,7 +379,7 @@ def test_cache_follows_the_serving_folder(tmp_path):
                 "push",
                 str(tmp_path / "root"),
                 metadata_connection_config=metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db")),
-                components=[candidate, blessed, pusher],
+                components=[*nodes.values(), pusher],
                 enable_cache=True,
             )
         )
@@ -274,6 +387,8 @@ def test_cache_follows_the_serving_folder(tmp_path):
 
     executions, first = run()
     assert (executions, len(first)) == (1, 1)
+    origin = publication.versions(str(serving_dir))[0].record.origin
+    assert origin.run_id and origin.encoder and origin.data_fingerprint and len(origin.checks) == 3
     assert run() == (1, first), "nothing changed: from the cache"
     shutil.rmtree(serving_dir)
     executions, second = run()

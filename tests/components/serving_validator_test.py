@@ -1,10 +1,9 @@
-"""ServingValidator: each verdict by literal answers, then real models through the real process."""
+"""ServingValidator: real models through the real executor; each faulty one is stopped by one check."""
 
 import dataclasses
 import json
 import os
 
-import numpy as np
 import pytest
 import tensorflow as tf
 from tfx.dsl.compiler import compiler
@@ -13,10 +12,9 @@ from tfx.orchestration import pipeline
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
-from components.serving_validator import answers, executor, judge, process, request_set
-from components.serving_validator.answers import Answer, Output, Response
+from components.serving_validator import executor, judge, process, references, request_set
 from components.serving_validator.component import ServingValidator
-from components.serving_validator.request_set import ALONE, GOLDEN, HOSTILE, TOGETHER, Request
+from components.serving_validator.model_server import NotRun
 from pipeline import gates
 from pipeline.config import ServingGateConfig
 from pipeline.errors import UserError
@@ -25,52 +23,8 @@ from tests import saved_models
 from tests.saved_models import TASK
 from trainer.model_run import GoldenAnswers
 
-BOUNDS = ServingGateConfig()
-CHECKS = [
-    "loads",
-    "answers_real_rows",
-    "answers_hostile_rows",
-    "agrees_with_training",
-    "batch_independent",
-    "latency_p99_ms",
-    "memory_mb",
-]
-GOLDEN_ANSWERS = GoldenAnswers(
-    text=["a", "b"], outputs={"probability": [0.5, 0.75], "label": [0, 1], "logit": [0.0, 1.0986123]}
-)
-
-
-def outputs(*probabilities, **replaced):
-    values = np.array(probabilities)
-    of = {
-        "probability": Output("float32", values),
-        "label": Output("int64", (values > 0.5).astype(np.float64)),
-        "logit": Output("float32", np.log(values / (1 - values))),
-    }
-    return {**of, **replaced}
-
-
-def response(*probabilities, **replaced):
-    return Response(outputs(*probabilities, **replaced), latency_ms=2.0, peak_memory_mb=500.0)
-
-
-def good():
-    """Requests with the answers of a model that passes every check."""
-    return {
-        Request("a alone", ALONE, (b"a",)): response(0.5),
-        Request("b alone", ALONE, (b"b",)): response(0.75),
-        Request("together", TOGETHER, (b"b", b"a")): response(0.75, 0.5),
-        Request("from training", GOLDEN, (b"a", b"b")): response(0.5, 0.75),
-        Request("empty string", HOSTILE, (b"",)): response(0.3),
-        Request("batch of 0", HOSTILE, ()): response(),
-        Request("mixed", HOSTILE, (b"", b"a")): response(0.3, 0.5),
-    }
-
-
-def judged(answered=None, bounds=BOUNDS, golden=GOLDEN_ANSWERS, **changed):
-    """Judges the good answers, with the responses to the named requests changed (`_` for a space)."""
-    pairs = {request: changed.get(request.name.replace(" ", "_"), r) for request, r in good().items()}
-    return judge.judge(answered or Answer(list(pairs), list(pairs.values())), golden, bounds, TASK)
+REVIEWS = [f"정말 {word} 영화였다 {'!' * i}" for i, word in enumerate(["좋은", "나쁜", "긴", "슬픈"])]
+LATENCIES = ["latency_p50_ms", "latency_p99_ms"]
 
 
 def failed(checks):
@@ -79,165 +33,6 @@ def failed(checks):
 
 def reason_of(checks, name):
     return next(check.reason for check in checks if check.check == name)
-
-
-def test_good_answers_pass_every_check():
-    checks = judged()
-    assert [check.check for check in checks] == CHECKS
-    assert failed(checks) == []
-    assert {check.gate for check in checks} == {"serving"}
-
-
-@pytest.mark.parametrize(
-    "only, changed, told",
-    [
-        ("answers_hostile_rows", {"empty_string": response(np.nan)}, "empty string: probability is not a finite"),
-        ("answers_hostile_rows", {"batch_of_0": Response(error="InvalidArgumentError: no")}, "batch of 0: Invalid"),
-        ("answers_hostile_rows", {"empty_string": None, "batch_of_0": None}, "empty string, batch of 0: it was never"),
-        ("answers_hostile_rows", {"mixed": response(0.3)}, "float32[1], should be float32[2]"),
-        ("answers_hostile_rows", {"mixed": response(0.3, 0.5, label=Output("int64", np.array([0.0, 5.0])))}, "label"),
-        ("answers_real_rows", {"together": response(0.75, 0.5, logit=Output("float16", np.zeros(2)))}, "float16[2]"),
-        ("answers_real_rows", {"b_alone": response(1.5)}, "b alone: logit is not a finite"),
-        ("agrees_with_training", {"from_training": response(0.5, 0.7501)}, "differ by 0.0"),
-        ("agrees_with_training", {"from_training": response(0.5, 0.75, label=Output("int64", np.ones(2) - 1))}, "0.5"),
-        ("agrees_with_training", {"from_training": Response(error="boom")}, "could not be compared: boom"),
-        ("batch_independent", {"together": response(0.75, 0.5001)}, "(together)"),
-        ("batch_independent", {"mixed": response(0.3, 0.5001)}, "(mixed)"),
-        (
-            "latency_p99_ms",
-            {"b_alone": dataclasses.replace(response(0.75), latency_ms=2000.0)},
-            "over 2 requests; more than 1000 allows",
-        ),
-        ("memory_mb", {"mixed": dataclasses.replace(response(0.3, 0.5), peak_memory_mb=9000.0)}, "9000 MiB"),
-    ],
-)
-def test_one_fault_fails_one_check(only, changed, told):
-    checks = judged(**changed)
-    assert failed(checks) == [only]
-    assert told in reason_of(checks, only)
-
-
-def test_label_may_turn_over_at_the_boundary_only():
-    turned = response(0.5, 0.75, label=Output("int64", np.array([1.0, 1.0])))
-    assert failed(judged(from_training=turned)) == []
-
-
-def test_differences_are_relative_beyond_one():
-    golden = GoldenAnswers(text=["a", "b"], outputs={**GOLDEN_ANSWERS.outputs, "logit": [0.0, 50.0]})
-    near = response(0.5, 0.75, logit=Output("float32", np.array([0.0, 50.0004])))
-    far = response(0.5, 0.75, logit=Output("float32", np.array([0.0, 50.001])))
-    assert failed(judged(golden=golden, from_training=near)) == []
-    assert failed(judged(golden=golden, from_training=far)) == ["agrees_with_training"]
-
-
-@pytest.mark.parametrize("value, passes", [(1e-3, True), (1.001e-3, False)])
-def test_a_bound_is_the_last_good_value(value, passes):
-    bounds = ServingGateConfig(tolerance=1e-3)
-    wrong = response(0.5, 0.75, logit=Output("float32", np.array([value, 1.0986123])))
-    assert (failed(judged(bounds=bounds, from_training=wrong)) == []) is passes
-
-
-def test_training_without_answers_or_with_nan_is_no_agreement():
-    pairs = {request: r for request, r in good().items() if request.group != GOLDEN}
-    assert failed(judged(Answer(list(pairs), list(pairs.values())))) == ["agrees_with_training"]
-    golden = GoldenAnswers(text=["a", "b"], outputs={**GOLDEN_ANSWERS.outputs, "logit": [0.0, float("nan")]})
-    (check,) = [check for check in judged(golden=golden) if not check.passed]
-    assert (check.check, check.value) == ("agrees_with_training", None)
-
-
-def test_model_that_does_not_load_has_one_check():
-    (check,) = judged(Answer([], [], loaded=False, fault="OSError: no such model"))
-    assert (check.check, check.passed) == ("loads", False)
-    assert "OSError: no such model" in check.reason
-
-
-def test_many_faulty_requests_are_counted():
-    requests = [Request(f"review {i}", ALONE, (b"a",)) for i in range(25)]
-    checks = judged(Answer(requests, [Response(error="boom")] * 25))
-    assert "review 19 and 5 more: boom" in reason_of(checks, "answers_real_rows")
-
-
-def lines(*records):
-    return [json.dumps(record) + "\n" for record in records]
-
-
-def test_answers_of_a_process_that_died():
-    requests = [Request(name, HOSTILE, (b"",)) for name in ("first", "second", "third")]
-    logit = {"dtype": "float32", "shape": [1], "values": [float("nan")]}
-    written = lines(
-        {"loaded": True},
-        {"asked": 0},
-        {"answered": 0, "latency_ms": 1.0, "peak_memory_mb": 2.0, "outputs": {"logit": logit}},
-        {"asked": 1},
-    )
-    answer = answers.parse_answers([*written, '{"answered": 1, "outp'], requests, "was ended by SIGSEGV")
-    assert answer.loaded
-    assert np.isnan(answer.responses[0].outputs["logit"].values).all()
-    assert answer.responses[1].error == "the process was ended by SIGSEGV"
-    assert answer.responses[2] is None
-
-
-@pytest.mark.parametrize(
-    "written, end, fault",
-    [
-        (lines({"load_error": "OSError: x"}), None, "OSError: x"),
-        ([], "was ended by SIGKILL", "the process was ended by SIGKILL"),
-    ],
-)
-def test_answers_of_a_process_that_could_not_load(written, end, fault):
-    answer = answers.parse_answers(written, [], end)
-    assert (answer.loaded, answer.fault) == (False, fault)
-
-
-@pytest.mark.parametrize("status, told", [(0, None), (1, "ended with exit status 1"), (-11, "was ended by SIGSEGV")])
-def test_exit_status_in_words(status, told):
-    assert process.describe_exit(status) == told
-
-
-@pytest.fixture
-def ask_script(tmp_path, monkeypatch):
-    """Runs Python code in place of the probe, after it has loaded and asked."""
-
-    def ask(code, **limits):
-        (tmp_path / "probe.py").write_text(
-            "import os, signal, sys, time\nanswers = open(sys.argv[2], 'w', buffering=1)\n"
-            """answers.write('{"loaded": true}\\n{"asked": 0}\\n')\n""" + code
-        )
-        monkeypatch.setattr(process, "PROBE", str(tmp_path / "probe.py"))
-        return process.ask_in_fresh_process(str(tmp_path), [Request("long", HOSTILE, (b"",))], **limits)
-
-    return ask
-
-
-def test_crash_is_told_with_its_signal_and_last_words(ask_script):
-    code = (
-        "sys.stderr.write('Check failed:\\x1b[31m boom\\n'); sys.stderr.flush(); os.kill(os.getpid(), signal.SIGSEGV)"
-    )
-    answer = ask_script(code, startup_timeout_s=60.0)
-    assert answer.loaded
-    told = "the process was ended by SIGSEGV; its last words: Check failed:?[31m boom"
-    assert (answer.fault, answer.responses[0].error) == (told, told)
-
-
-def test_hanging_process_is_ended(ask_script, monkeypatch):
-    monkeypatch.setattr(process, "ANSWER_TIMEOUT_S", 0.1)
-    answer = ask_script("time.sleep(600)", startup_timeout_s=3.0)
-    assert answer.responses[0].error.startswith("the process had not answered all requests after ")
-
-
-def test_requests_hold_what_they_are_named_for():
-    requests = {r.name: r for r in request_set.build_requests([b"long text", b"short"], [b"g"] * 65)}
-    assert requests["batch of 0"].texts == ()
-    assert requests["batch of 1,000"].texts == (b"short",) * 1000
-    assert len(requests["100,000 characters"].texts[0].decode()) == 100_000
-    with pytest.raises(UnicodeDecodeError):
-        requests["invalid UTF-8"].texts[0].decode()
-    assert [len(r.texts) for r in requests.values() if r.group == GOLDEN] == [64, 1]
-    assert {r.texts for r in requests.values() if r.group == ALONE} == {(b"long text",), (b"short",)}
-    assert list(requests)[-4:] == ["hostile texts and reviews together", "batch of 0", "batch of 1", "batch of 1,000"]
-
-
-REVIEWS = [f"정말 {word} 영화였다 {'!' * i}" for i, word in enumerate(["좋은", "나쁜", "긴", "슬픈"])]
 
 
 @pytest.fixture(scope="module")
@@ -255,76 +50,182 @@ def examples(tmp_path_factory):
     return artifact
 
 
-def validate(tmp_path, model, examples, golden_of, **bounds):
-    """Runs the executor; the golden answers are those of the SavedModel in `golden_of`, asked all at once."""
+def golden_answers(folder):
+    """The answers of a SavedModel, asked all at once."""
+    outputs = saved_models.ask(folder, [review.encode() for review in REVIEWS])
+    return GoldenAnswers(REVIEWS, {name: values.tolist() for name, values in outputs.items()})
+
+
+def validate(tmp_path, model, examples, golden, **bounds):
+    """Runs the executor."""
     model_run, blessing = standard_artifacts.ModelRun(), standard_artifacts.InfraBlessing()
     model_run.uri, blessing.uri = str(tmp_path / "model_run"), str(tmp_path / "blessing")
     for artifact in (model_run, blessing):
         os.makedirs(artifact.uri)
-    golden = saved_models.ask(golden_of, [review.encode() for review in REVIEWS])
-    content = {"text": REVIEWS, "outputs": {name: values.tolist() for name, values in golden.items()}}
-    (tmp_path / "model_run" / "golden.json").write_text(json.dumps(content))
-    gate = {"serving": ServingGateConfig(**bounds).model_dump(), "task": dataclasses.asdict(TASK)}
+    (tmp_path / "model_run" / "golden.json").write_text(json.dumps(dataclasses.asdict(golden)))
+    config = ServingGateConfig(**{"model_server": "off", **bounds})
+    gate = {"serving": config.model_dump(), "task": dataclasses.asdict(TASK)}
     inputs = {"model": [model], "model_run": [model_run], "examples": [examples]}
     executor.Executor().Do(inputs, {"blessing": [blessing]}, {"gate": json.dumps(gate)})
     return blessing, gates.read_checks(blessing.uri)
 
 
-def test_good_model_is_blessed(tmp_path, examples, caplog):
+def validate_changed(tmp_path, examples, change, **bounds):
+    """Runs the executor on a faulty model whose training process answered as it does, review by review."""
+    model = saved_models.save_artifact(str(tmp_path / "model"), change=change)
+    return validate(tmp_path, model, examples, golden_answers(path_utils.serving_model_path(model.uri)), **bounds)
+
+
+def test_good_model_is_blessed_whatever_warns(tmp_path, examples, caplog):
     caplog.set_level("INFO", "reviews.progress")
     model = saved_models.save_artifact(str(tmp_path / "model"))
-    blessing, checks = validate(tmp_path, model, examples, path_utils.serving_model_path(model.uri))
-    assert failed(checks) == []
-    assert [check.check for check in checks] == CHECKS
+    golden = golden_answers(path_utils.serving_model_path(model.uri))
+    bounds = {"max_p50_ms": 1e-3, "severity": {"latency_p50_ms": "warn"}}
+    blessing, checks = validate(tmp_path, model, examples, golden, **bounds)
+    assert failed(checks) == ["latency_p50_ms"]
     assert blessing.get_int_custom_property("blessed") == 1
     assert sorted(os.listdir(blessing.uri)) == ["INFRA_BLESSED", "checks.json"]
     values = {check.check: check.value for check in checks}
     assert values["agrees_with_training"] <= 1e-5
-    assert 0.0 < values["latency_p99_ms"] < 1000.0
+    assert values["concurrent_callers"] <= 1e-5
+    assert 0.0 < values["latency_p50_ms"] <= values["latency_p99_ms"] < 1000.0
     assert 100.0 < values["memory_mb"] < 4000.0
+    assert values["model_server"] == "not run"
+    assert "no input, an input of another name" in reason_of(checks, "refuses_bad_input")
     assert "asking the exported model" in caplog.text
 
 
-def faulty(text, logit):
-    """Depends on the size of the batch, and is not a number for an empty text."""
-    logit += 0.01 * tf.cast(tf.shape(text)[0], tf.float32)
-    return tf.where(tf.equal(text, ""), float("nan"), logit)
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A good model, what a fresh process said of it, and what it said in this one."""
+    folder = saved_models.save(str(tmp_path_factory.mktemp("model")))
+    rows = [review.encode() for review in REVIEWS]
+    requests = request_set.build_requests(rows, rows)
+    return process.ask_in_fresh_process(folder, requests, ServingGateConfig()), golden_answers(folder)
 
 
-def test_faults_of_a_real_model_are_found(tmp_path, examples):
-    model = saved_models.save_artifact(str(tmp_path / "model"), change=faulty)
-    path = path_utils.serving_model_path(model.uri)
-    blessing, checks = validate(tmp_path, model, examples, path, max_p99_ms=1e-3)
-    assert failed(checks) == ["answers_hostile_rows", "batch_independent", "latency_p99_ms"]
-    assert "empty string, hostile texts and reviews together: " in reason_of(checks, "answers_hostile_rows")
+def judged(answer, golden, **bounds):
+    return judge.judge(answer, [], NotRun("off"), golden, ServingGateConfig(**bounds), TASK)
+
+
+def test_fine_but_slow_model_fails_latency_only(good):
+    assert failed(judged(*good)) == []
+    assert failed(judged(*good, max_p50_ms=1e-3, max_p99_ms=1e-3)) == LATENCIES
+
+
+def test_model_that_holds_too_much_fails_memory_only(good):
+    assert failed(judged(*good, max_memory_mb=50.0)) == ["memory_mb"]
+
+
+def test_graph_that_is_not_the_trained_one_fails_agreement_only(good, tmp_path):
+    trained = golden_answers(saved_models.save(str(tmp_path), seed=1))
+    assert failed(judged(good[0], trained)) == ["agrees_with_training"]
+
+
+def depends_on_batch(text, logit):
+    return logit + 0.01 * tf.cast(tf.shape(text)[0], tf.float32)
+
+
+def test_batch_dependent_model_fails_batch_independence_only(tmp_path, examples):
+    blessing, checks = validate_changed(tmp_path, examples, depends_on_batch)
+    assert failed(checks) == ["batch_independent"]
     assert blessing.get_int_custom_property("blessed") == 0
     assert sorted(os.listdir(blessing.uri)) == ["INFRA_NOT_BLESSED", "checks.json"]
 
 
+def crashes_on_nothing(text, logit):
+    def abort():
+        with tf.control_dependencies([tf.raw_ops.Abort(error_msg="no text")]):
+            return tf.identity(logit)
+
+    return tf.cond(tf.reduce_any(tf.equal(text, "")), abort, lambda: logit)
+
+
+def test_crash_on_a_hostile_text_fails_those_only(tmp_path, examples):
+    _, checks = validate_changed(tmp_path, examples, crashes_on_nothing)
+    assert failed(checks) == ["answers_hostile_rows"]
+    told = reason_of(checks, "answers_hostile_rows")
+    assert "empty string: the process was ended by SIGABRT" in told
+    assert "batch of 1,000: it was never asked" in told
+    assert reason_of(checks, "model_server").endswith("the model did not come through a fresh process")
+
+
+class Remembers(tf.Module):
+    """Keeps the logits in a variable while it does something else: right for one caller at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = tf.Variable(tf.zeros([0]), shape=[None])
+
+    def __call__(self, text, logit):
+        with tf.control_dependencies([self.kept.assign(logit)]):
+            # Some milliseconds' work, which is no constant, for the callers to meet in.
+            work = tf.fill([256, 256], tf.reduce_sum(logit))
+        for _ in range(4):
+            work = tf.tanh(tf.linalg.matmul(work, work))
+        with tf.control_dependencies([work]):
+            # What has no part in the answer would be left out of the graph.
+            return self.kept.read_value() + 1e-30 * work[0, 0]
+
+
+def test_thread_unsafe_model_fails_concurrency_only(tmp_path, examples):
+    _, checks = validate_changed(tmp_path, examples, Remembers())
+    assert failed(checks) == ["concurrent_callers"]
+
+
+def test_model_that_reads_a_file_where_it_was_made_is_not_self_contained(tmp_path, examples):
+    words = tmp_path / "model" / "Format-Serving" / "words.txt"
+    words.parent.mkdir(parents=True)
+    words.write_text("말")
+
+    def reads(text, logit):
+        return logit + 0.0 * tf.cast(tf.strings.length(tf.io.read_file(str(words))), tf.float32)
+
+    _, checks = validate_changed(tmp_path, examples, reads)
+    assert failed(checks) == ["self_contained"]
+    assert str(words) in reason_of(checks, "self_contained")
+
+
+def test_model_that_joins_a_path_to_its_own_folder_is_not_self_contained(tmp_path):
+    folder = str(tmp_path / "model")
+
+    def reads(text, logit):
+        path = tf.strings.join([folder, "/", tf.strings.substr(text[0], 0, 2)])
+        return logit + tf.cast(tf.strings.length(tf.io.read_file(path)), tf.float32)
+
+    assert references.outside_files(saved_models.save(folder, change=reads)) == [folder]
+
+
+def test_words_that_look_like_paths_are_none(tmp_path):
+    def looks(text, logit):
+        return logit + tf.cast(tf.reduce_any(text[0] == tf.constant(["/", "/no/such", "/a\0b", "말"])), tf.float32)
+
+    assert references.outside_files(saved_models.save(str(tmp_path / "model"), change=looks)) == []
+
+
 def test_truncated_model_does_not_load(tmp_path, examples):
-    whole = saved_models.save(str(tmp_path / "whole"))
     model = saved_models.save_artifact(str(tmp_path / "model"))
-    os.truncate(os.path.join(path_utils.serving_model_path(model.uri), "saved_model.pb"), 1000)
-    blessing, checks = validate(tmp_path, model, examples, whole)
+    path = path_utils.serving_model_path(model.uri)
+    golden = golden_answers(path)
+    os.truncate(os.path.join(path, "saved_model.pb"), 1000)
+    blessing, checks = validate(tmp_path, model, examples, golden)
     assert failed(checks) == ["loads"]
     assert blessing.get_int_custom_property("blessed") == 0
 
 
 def test_model_that_takes_too_long_to_load_is_ended(tmp_path, examples):
-    model = saved_models.save_artifact(str(tmp_path / "model"))
-    path = path_utils.serving_model_path(model.uri)
-    _, checks = validate(tmp_path, model, examples, path, startup_timeout_s=0.3)
+    _, checks = validate_changed(tmp_path, examples, lambda text, logit: logit, startup_timeout_s=0.3)
     assert failed(checks) == ["loads"]
     assert "had not loaded the model after 0.3 s (gates.serving.startup_timeout_s)" in reason_of(checks, "loads")
 
 
-def test_no_row_to_ask(tmp_path):
+def test_no_row_to_ask(tmp_path, good):
     empty = standard_artifacts.Examples()
     empty.uri = str(tmp_path / "examples")
     empty.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
     model = saved_models.save_artifact(str(tmp_path / "model"))
     with pytest.raises(UserError, match="data.test"):
-        validate(tmp_path, model, empty, path_utils.serving_model_path(model.uri))
+        validate(tmp_path, model, empty, good[1])
 
 
 def test_component_compiles():

@@ -458,6 +458,24 @@ def test_fetched_whole_or_not_at_all(tmp_path, monkeypatch):
     assert os.path.exists(fetch("whole"))  # From the cache: nobody listens any more.
 
 
+@pytest.mark.parametrize("location", ["pipe", "*e"])
+def test_pipe_is_refused_and_not_waited_for(tmp_path, location):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=f"data.train = {tmp_path}/pipe: is a pipe, a socket or a device"):
+        executor.make_plan(config(tmp_path / location))
+
+
+def test_device_is_refused_and_not_read_for_ever():
+    with pytest.raises(UserError, match="data.train = /dev/zero: is a pipe, a socket or a device"):
+        executor.make_plan(config("/dev/zero"))
+
+
+def test_file_name_that_is_no_utf8(tmp_path):
+    rows_file(tmp_path / os.fsdecode(b"\xff.tsv"), 3)
+    with pytest.raises(UserError, match=r"data.train = .*\*.tsv: a file's name is not UTF-8 .*xff.tsv.*; rename it"):
+        sources.resolve(config(tmp_path / "*.tsv"))
+
+
 # --- executor ---
 
 
@@ -614,3 +632,12 @@ def test_ingest_round_trip(tmp_path):
     ingest.write_ingest(str(tmp_path), outcome)
     assert ingest.read_ingest(str(tmp_path)) == outcome
     assert json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
+
+
+def test_rejected_row_in_an_error_is_quoted_and_obeyed_by_no_terminal(tmp_path):
+    train = rows_file(tmp_path / "\x1b[2Jtrain.tsv", 30, line="{0}\t\x1b]0;owned\x07\u202e {0}\t\x1b[31m\n")
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, config(train))
+    message = str(caught.value)
+    assert "\\x1b[2Jtrain.tsv" in message and "\\x1b]0;owned\\x07\\u202e" in message
+    assert not set("\x1b\x07\u202e") & set(message)

@@ -55,7 +55,7 @@ def write_reviews(path, count, seed):
         writer.writerow(["id", "document", "label"])
         for i in range(count):
             word = chance.choice(["재미있다", "최고다"] if i % 2 else ["지루하다", "별로다"])
-            writer.writerow([f"{seed}{i}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {i}", i % 2])
+            writer.writerow([f"{seed}{i}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {seed}{i}", i % 2])
 
 
 def executions(folder, run):

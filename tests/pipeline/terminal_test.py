@@ -16,8 +16,14 @@ SUMMARY = {
         "baseline": {"example_count": 1000.0, "accuracy": 0.75},
     },
     "gates": [
-        {"gate": "data", "check": "label_balance", "passed": True, "reason": "fine"},
-        {"gate": "model", "check": "accuracy", "passed": False, "reason": "accuracy 0.7123 is [0.1] under"},
+        {"gate": "data", "check": "label_balance", "passed": True, "reason": "fine", "severity": "fail"},
+        {
+            "gate": "model",
+            "check": "accuracy",
+            "passed": False,
+            "reason": "accuracy 0.7123 is [0.1] under",
+            "severity": "fail",
+        },
     ],
     "report_path": "/runs/report.html",
     "pushed_path": None,
@@ -25,10 +31,10 @@ SUMMARY = {
 }
 
 
-def shown(act):
+def shown(act, width=100):
     """Returns what `act(console)` prints in a pipe."""
     stream = io.StringIO()
-    act(rich.console.Console(file=stream, width=100))
+    act(rich.console.Console(file=stream, width=width))
     return stream.getvalue()
 
 
@@ -67,7 +73,7 @@ def test_the_end_tells_rows_metrics_each_gates_verdict_and_the_reason():
         "1,200 rows; rejected: 3 empty_text",
         "0.7123",
         "0.7500",
-        "✓ data gate: 1 checks passed",
+        "✓ data gate: 1 check passed",
         "✗ model gate: 1 of 1",
     ):
         assert words in text
@@ -85,3 +91,43 @@ def test_a_pushed_model_comes_with_the_command_that_asks_it():
 def test_a_run_that_ended_early_says_why(status):
     summary = {**SUMMARY, "status": status, "gates": [], "error": "data.train = x: no such file"}
     assert f"{status}: data.train = x: no such file" in shown(lambda console: terminal.show_outcome(console, summary))
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
+
+
+def test_nothing_of_the_input_is_obeyed_by_the_terminal():
+    check = {
+        "gate": "data",
+        "check": f"label_share/{HOSTILE}",
+        "passed": False,
+        "reason": f"label '{HOSTILE}' has 0 rows",
+        "severity": "fail",
+    }
+    rows = {HOSTILE: {"accepted": 1, "rejected": {HOSTILE: 2}}}
+    metrics = {"candidate": {f"recall/{HOSTILE}": 0.5}, "baseline": None}
+
+    def act(console):
+        screen = terminal.Terminal(console)
+        with screen.watching():
+            progress.report(f"reading {HOSTILE}", 1, 2, dev_file=HOSTILE)
+        for status in ("not_blessed", "failed", "stopped", "pushed"):
+            terminal.show_outcome(
+                console,
+                {
+                    **SUMMARY,
+                    **{"status": status, "rows": rows, "metrics": metrics, "gates": [check], "error": HOSTILE},
+                    **{"report_path": HOSTILE, "pushed_path": HOSTILE},
+                },
+            )
+
+    for width in (100, 1000):
+        text = shown(act, width)
+        assert not set("\x1b\x07\x9b\u202e") & set(text)
+        assert "\\x1b]0;owned" in text and "[bold]" in text
+
+
+def test_a_log_of_progress_is_as_safe(caplog):
+    with caplog.at_level("INFO", progress.LOGGER.name):
+        progress.report(f"reading {HOSTILE}", 1, 2, file=HOSTILE)
+    assert not set("\x1b\x07\x9b\u202e") & set(caplog.text) and "\\x1b]0;owned" in caplog.text

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
 from pipeline.config import TrainerConfig
+from pipeline.errors import UserError
 from schema import features
 from tests import encoders
 from trainer import model_card, model_run, reviews
@@ -205,3 +206,18 @@ def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path
     outputs = encoder({WORD_IDS: ids, MASK: tf.ones_like(ids), TYPE_IDS: tf.zeros_like(ids)})
     np.testing.assert_allclose(outputs, [[0, 0.5, 0.5, 0]])
     assert isinstance(encoder, SavedEncoder) and len(encoder.weights) == 1
+
+
+def test_an_encoder_that_is_not_as_it_was_made_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
+    save = encoders.save_artifact
+
+    def save_damaged(uri):
+        artifact = save(uri)
+        with open(os.path.join(path_utils.serving_model_dir(uri), "encoder", "saved_model.pb"), "ab") as file:
+            file.write(b"x")
+        monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("it was loaded"))
+        return artifact
+
+    monkeypatch.setattr(encoders, "save_artifact", save_damaged)
+    with pytest.raises(UserError, match="encoder: has the digest .*, but encoder.json records .*; delete .* and run"):
+        train(str(tmp_path / "run"))

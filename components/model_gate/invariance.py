@@ -1,0 +1,213 @@
+"""Sentence pairs that a model must answer alike, or must not: what changes and what does not change the meaning.
+
+After the invariance and directional tests of Ribeiro et al., "Beyond Accuracy: Behavioral Testing of NLP Models with
+CheckList", ACL 2020. A pair needs no label, so anyone who writes the language can add one.
+
+The file is TSV, UTF-8, without quoting, with the header `kind what first second`: `kind` is `same` or `different`,
+`what` names what the two sentences differ in. There is one check a kind and `what`: `same/spacing`,
+`different/negation`.
+"""
+
+import dataclasses
+import re
+from typing import Literal, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Registers the ops inside the model.
+
+from pipeline import progress
+from pipeline.config import InvarianceGateConfig
+from pipeline.errors import UserError
+from pipeline.gates import Check
+from schema.task import Task
+
+GATE = "invariance"
+
+SAME = "same"
+DIFFERENT = "different"
+COLUMNS = ("kind", "what", "first", "second")
+
+# What a verdict quotes of the pairs that failed: enough to see what is wrong, on a line or two.
+_SHOWN_PAIRS = 3
+_SHOWN_CHARACTERS = 60
+
+# Sentences that the model is asked at once.
+_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two sentences.
+
+    Attributes:
+      kind: whether their answers must agree (`same`) or not.
+      what: what they differ in, as `spacing`.
+      first: one sentence.
+      second: the other.
+    """
+
+    kind: Literal["same", "different"]
+    what: str
+    first: str
+    second: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a model said to both sentences of n pairs; index 0 is the first sentence.
+
+    Attributes:
+      labels: the name of the label and its probability, two lists of n.
+      scores: what the evaluation compares with the label, float[2, n] or float[2, n, classes].
+    """
+
+    labels: tuple[list[tuple[str, float]], list[tuple[str, float]]]
+    scores: np.ndarray
+
+
+def read_pairs(file: str) -> list[Pair]:
+    """Reads a file of sentence pairs.
+
+    Raises:
+      UserError: it can't be read, or a line is wrong; the text says which and what would be right.
+    """
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read()
+    except OSError as error:
+        raise UserError(f"gates.invariance.pairs = {file}: {error.strerror}; null asks no pairs") from error
+    return parse_pairs(content, file)
+
+
+def parse_pairs(content: bytes, file: str) -> list[Pair]:
+    """Parses the content of a file of pairs; empty lines are left out.
+
+    Args:
+      content: UTF-8, with or without a BOM, lines ended by LF or CRLF.
+      file: its name, for messages.
+
+    Raises:
+      UserError: the content is no UTF-8, a line is wrong, or there is no pair.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {line}: should be UTF-8") from error
+    # Not `splitlines`, which also splits at letters that a sentence may hold.
+    header, *lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if tuple(header.split("\t")) != COLUMNS:
+        raise UserError(f"{file}, line 1: should be the column names {', '.join(COLUMNS)}, with tabs between")
+    seen: dict[Pair, int] = {}
+    for number, line in enumerate(lines, start=2):
+        if line:
+            pair = _parse_pair(line, f"{file}, line {number}")
+            if pair in seen:
+                raise UserError(f"{file}, line {number}: repeats line {seen[pair]}; a pair counts once")
+            seen[pair] = number
+    if not seen:
+        raise UserError(f"{file}: holds no sentence pairs; gates.invariance.pairs=null asks none")
+    return list(seen)
+
+
+def _parse_pair(line: str, place: str) -> Pair:
+    fields = line.split("\t")
+    if len(fields) != len(COLUMNS):
+        raise UserError(f"{place}: {len(fields)} columns, should be {len(COLUMNS)}: {', '.join(COLUMNS)}")
+    kind, what, first, second = fields
+    if kind not in (SAME, DIFFERENT):
+        raise UserError(f"{place}: kind = {kind!r}: should be {SAME} or {DIFFERENT}")
+    if not re.fullmatch(r"[\w-]{1,40}", what):
+        raise UserError(f"{place}: what = {what!r}: should be a short name without spaces, such as spacing")
+    for column, sentence in (("first", first), ("second", second)):
+        if not sentence.strip():
+            raise UserError(f"{place}: {column}: should be a sentence, is empty")
+    if first == second:
+        raise UserError(f"{place}: first and second are the same sentence")
+    return Pair(kind, what, first, second)
+
+
+def ask(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
+    """Asks the exported model's `serving_default` both sentences of every pair.
+
+    Args:
+      model_folder: of the SavedModel.
+      pairs: at least one.
+      task: what is predicted.
+    """
+    serve = tf.saved_model.load(model_folder).signatures["serving_default"]
+    sentences = [pair.first for pair in pairs] + [pair.second for pair in pairs]
+    batches = []
+    for start in range(0, len(sentences), _BATCH):
+        progress.report("asking sentence pairs", start, len(sentences))
+        batches.append(serve(text=tf.constant(sentences[start : start + _BATCH])))
+    outputs = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+    labels, scores = task.predictions(outputs), outputs[task.evaluated_output]
+    return Answers((labels[: len(pairs)], labels[len(pairs) :]), np.stack(np.split(scores, 2)))
+
+
+def check_pairs(pairs: Sequence[Pair], answers: Answers, bounds: InvarianceGateConfig) -> list[Check]:
+    """Holds the share of failed pairs against its bound, for each kind and `what`.
+
+    A `same` pair fails where the labels differ and the scores are further apart than the tolerance; a `different` pair
+    where the labels agree. A pair with a score that is no number fails.
+
+    Args:
+      pairs: n pairs.
+      answers: the model's, in the same order.
+      bounds: what may fail.
+    """
+    failed = _failed(pairs, answers, bounds.tolerance)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault((pair.kind, pair.what), []).append(index)
+    return [
+        _check_group(group, len(indices), [_told(pairs[i], answers, i) for i in indices if failed[i]], bounds)
+        for group, indices in sorted(groups.items())
+    ]
+
+
+def nothing_asked() -> Check:
+    """The check of a run without sentence pairs."""
+    return Check(GATE, "pairs", True, None, None, "gates.invariance.pairs names no file, so no pairs were asked")
+
+
+def no_answer(error: Exception, bounds: InvarianceGateConfig) -> Check:
+    """The check of a model that can't be asked."""
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    reason = f"the model could not be asked: {type(error).__name__}: {first_line}"
+    return Check(GATE, "pairs", False, None, None, reason, bounds.severity)
+
+
+def _failed(pairs: Sequence[Pair], answers: Answers, tolerance: float) -> np.ndarray:
+    """bool[n]: which pairs fail."""
+    apart = np.abs(answers.scores[0] - answers.scores[1]).reshape(len(pairs), -1).max(axis=1)
+    same_label = np.array([first == second for (first, _), (second, _) in zip(*answers.labels, strict=True)])
+    must_agree = np.array([pair.kind == SAME for pair in pairs])
+    return ~np.isfinite(apart) | np.where(must_agree, ~same_label & (apart > tolerance), same_label)
+
+
+def _check_group(group: tuple[str, str], asked: int, failed: Sequence[str], bounds: InvarianceGateConfig) -> Check:
+    kind, what = group
+    allowed = getattr(bounds.max_failed, kind)
+    share = len(failed) / asked
+    should, do = ("agree", "do not") if kind == SAME else ("differ", "agree")
+    reason = f"{what}: of {asked} pairs that should {should}, {len(failed)} {do} ({share:.1%})"
+    if share > allowed:
+        reason += f"; gates.invariance.max_failed.{kind} allows {allowed:.1%}"
+    if failed:
+        reason += f": {'; '.join(failed[:_SHOWN_PAIRS])}" + ("; ..." if len(failed) > _SHOWN_PAIRS else "")
+    return Check(GATE, f"{kind}/{what}", share <= allowed, share, allowed, reason, bounds.severity)
+
+
+def _told(pair: Pair, answers: Answers, index: int) -> str:
+    """`"재미있다" (positive 0.91) and "재미없다" (positive 0.77)`."""
+    return " and ".join(
+        f'"{_shortened(sentence)}" ({labels[index][0]} {labels[index][1]:.2f})'
+        for sentence, labels in zip((pair.first, pair.second), answers.labels, strict=True)
+    )
+
+
+def _shortened(sentence: str) -> str:
+    return sentence if len(sentence) <= _SHOWN_CHARACTERS else sentence[: _SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,71 @@
+"""Gathers what a model was made of from the artifacts that the Pusher is given."""
+
+import dataclasses
+import os
+import shutil
+from typing import Any, Mapping, Optional
+
+from tfx import types
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import path_utils
+
+from components import encoder_artifact, model_files
+from components.data_gate.profile import PROFILE_FILE
+from components.pusher.record import Origin
+from components.tsv_example_gen import ingest
+from pipeline import gates, versions
+from trainer import model_run
+
+EXAMPLES = "examples"
+DATA_VERDICT = "data_verdict"
+ENCODER = "encoder"
+MODEL_RUN = "model_run"
+
+_MODEL_BLESSING = standard_component_specs.MODEL_BLESSING_KEY
+_GATES = (DATA_VERDICT, _MODEL_BLESSING, standard_component_specs.INFRA_BLESSING_KEY)
+
+
+def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]) -> Origin:
+    """Reads the Pusher's inputs.
+
+    Args:
+      input_dict: of the executor; any input may be missing.
+      run_id: the pipeline run.
+    """
+    uris = {name: artifact_utils.get_single_uri(artifacts) for name, artifacts in input_dict.items() if artifacts}
+    return Origin(
+        run_id=run_id,
+        data_fingerprint=ingest.read_ingest(uris[EXAMPLES]).fingerprint if EXAMPLES in uris else None,
+        encoder=_encoder(uris[ENCODER]) if ENCODER in uris else None,
+        training=_training(uris[MODEL_RUN]) if MODEL_RUN in uris else None,
+        metrics=gates.read_metrics(uris[_MODEL_BLESSING]) if _MODEL_BLESSING in uris else None,
+        checks=[check for gate in _GATES if gate in uris for check in gates.read_checks(uris[gate])],
+        versions=versions.installed(),
+    )
+
+
+def copy_profile(input_dict: Mapping[str, list[types.Artifact]], model_path: str) -> None:
+    """Puts the profile of the data beside the model, where DataGate wrote one; the next run's data is held to it."""
+    if not input_dict.get(DATA_VERDICT):
+        return
+    profile = os.path.join(artifact_utils.get_single_uri(input_dict[DATA_VERDICT]), PROFILE_FILE)
+    if os.path.exists(profile):
+        target = os.path.join(model_path, model_files.DATA_PROFILE)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(profile, target)
+
+
+def _encoder(uri: str) -> dict[str, Any]:
+    card = encoder_artifact.read(path_utils.serving_model_dir(uri))
+    return {
+        "source": card.source,
+        "handle": card.handle,
+        "preprocess_handle": card.preprocess_handle,
+        "sha256": card.sha256,
+    }
+
+
+def _training(uri: str) -> dict[str, Any]:
+    figures = dataclasses.asdict(model_run.read_training(uri))
+    history = figures.pop("history")
+    return {**figures, "best": next((row for row in history if row["epoch"] == figures["best_epoch"]), None)}

@@ -1,0 +1,452 @@
+"""ModelGate: verdicts by literal figures and answers, then real evaluations of real models through the executor."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tfx.components.util import model_utils
+from tfx.dsl.compiler import compiler
+from tfx.dsl.components.common import importer
+from tfx.orchestration import pipeline
+from tfx.types import standard_artifacts
+
+from components.model_gate import checks, executor, invariance
+from components.model_gate.component import ModelGate
+from components.model_gate.invariance import Answers, Pair
+from pipeline import gates, slices
+from pipeline.config import FailedPairs, GatesConfig, InvarianceGateConfig, MetricBound, SliceBound, load_config
+from pipeline.errors import UserError
+from pipeline.evaluation import Comparison
+from tests import evaluations
+from tests.saved_models import TASK
+
+REPO = os.path.join(os.path.dirname(__file__), "..", "..")
+BUNDLED = [os.path.join(REPO, "data", "invariance", name) for name in ("korean.tsv", "sample.tsv")]
+
+
+def comparison(value, before, error=0.001, rows=800, metric="accuracy"):
+    return Comparison(rows, {"example_count": rows, metric: value}, {metric: before}, {metric: error})
+
+
+def judged(found, bound, metric="accuracy", has_baseline=True):
+    return checks.check_metrics(found, {metric: bound}, TASK, has_baseline)
+
+
+def change(*arguments, has_baseline=True, max_drop=0.01, **named):
+    (check,) = judged(comparison(*arguments, **named), MetricBound(max_drop=max_drop), has_baseline=has_baseline)
+    return check
+
+
+@pytest.mark.parametrize(
+    ("value", "passed", "words"),
+    [
+        (0.8, True, "accuracy 0.8000 is at least 0.8000"),
+        (0.7999, False, "accuracy 0.7999 is 0.0001 under the 0.8000 of gates.model.accuracy.min"),
+        (math.nan, False, "accuracy is undefined on 800 rows"),
+    ],
+)
+def test_a_value_is_held_to_its_bound_whatever_its_interval(value, passed, words):
+    (check,) = judged(comparison(value, 0.9, error=0.5), MetricBound(min=0.8))
+    assert (check.gate, check.check, check.passed, check.bound) == ("model", "accuracy", passed, 0.8)
+    assert words in check.reason
+    assert check.value is None if math.isnan(value) else check.value == value
+
+
+@pytest.mark.parametrize(
+    ("value", "passed", "words"),
+    [
+        (0.82, True, "accuracy 0.8200 is no worse than the 0.8000 of the model in serving"),
+        (0.80, True, "no worse"),
+        (0.79, True, "is 0.0100 under the 0.8000 of the model in serving; gates.model.accuracy.max_drop allows a drop"),
+        (
+            0.78,
+            False,
+            "is 0.0200 under the 0.8000 of the model in serving; with 800 rows the difference is -0.0220 to -0.0180 "
+            "with 95 % confidence, gates.model.accuracy.max_drop allows 0.0100",
+        ),
+        (math.nan, False, "accuracy can't be compared"),
+    ],
+)
+def test_a_drop_is_held_to_its_margin(value, passed, words):
+    check = change(value, 0.80)
+    assert (check.check, check.passed, check.bound) == ("accuracy_drop", passed, 0.01)
+    assert words in check.reason
+
+
+@pytest.mark.parametrize(
+    ("drop", "margin", "error", "passed"),
+    [
+        (0.012, 0.01, 0.0087, True),  # Past the margin, within chance.
+        (0.012, 0.01, 0.0060, False),  # Past the margin, not by chance.
+        (0.012, 0.02, 0.0001, True),  # Not by chance, but not past the margin either.
+        (0.0196, 0.01, 0.0100, True),  # At the interval's end.
+        (0.0197, 0.01, 0.0100, False),
+        (0.9, 0.0, math.inf, True),
+    ],
+)
+def test_a_drop_blocks_only_past_its_margin_and_outside_its_interval(drop, margin, error, passed):
+    assert change(0.9 - drop, 0.9, error=error, max_drop=margin).passed is passed
+
+
+def test_a_drop_within_its_interval_is_told_as_such():
+    check = change(0.8210, 0.8330, error=0.00867, rows=799)
+    assert check.reason == (
+        "accuracy 0.8210 is 0.0120 under the 0.8330 of the model in serving; with 799 rows the difference is "
+        "-0.0290 to +0.0050 with 95 % confidence, so it does not block, though gates.model.accuracy.max_drop "
+        "allows 0.0100"
+    )
+
+
+def test_lower_is_better_for_what_counts_errors():
+    found = comparison(0.25, 0.10, metric="calibration_error")
+    value, rise = judged(found, MetricBound(max=0.2, max_rise=0.03), "calibration_error")
+    assert (value.check, rise.check) == ("calibration_error", "calibration_error_rise")
+    assert not value.passed and "0.2500 is 0.0500 over the 0.2000 of gates.model.calibration_error.max" in value.reason
+    assert not rise.passed and "0.1500 over the 0.1000" in rise.reason and ".max_rise allows 0.0300" in rise.reason
+    better = comparison(0.05, 0.10, metric="calibration_error")
+    assert all(check.passed for check in judged(better, MetricBound(max=0.2, max_rise=0.03), "calibration_error"))
+
+
+def test_without_a_model_in_serving_nothing_is_compared():
+    check = change(0.1, 0.9, has_baseline=False)
+    assert check.passed and "no other model is in serving" in check.reason
+
+
+def test_a_null_bound_makes_no_check_and_a_warning_blocks_nothing():
+    assert judged(comparison(0.1, 0.9), MetricBound()) == []
+    made = judged(comparison(0.1, 0.9), MetricBound(min=0.8, max_drop=0.01, severity="warn"))
+    assert not any(check.passed or check.blocks for check in made)
+
+
+def test_each_slice_has_its_own_bound_and_a_small_one_is_told_not_judged():
+    bound = SliceBound(min=0.6, max_drop=0.05, min_rows=50)
+    bounds = {name: bound for name in ("length:1-9", "length:80+", "script:latin", "script:other")}
+    found = {
+        "overall": comparison(0.1, 0.1),
+        "length:1-9": comparison(0.7, 0.7, rows=50),
+        "length:80+": comparison(0.5, 0.7, rows=1200),
+        "script:latin": comparison(0.2, 0.9, rows=49),
+    }
+    made = {check.check: check for check in checks.check_slices(found, bounds, TASK, has_baseline=True)}
+    assert {name: check.passed for name, check in made.items()} == {
+        "accuracy/length:1-9": True,
+        "accuracy_drop/length:1-9": True,
+        "accuracy/length:80+": False,
+        "accuracy_drop/length:80+": False,
+        "accuracy/script:latin": True,
+        "accuracy/script:other": True,
+    }
+    assert "length:80+ (1,200 rows): accuracy 0.5000 is 0.1000 under the 0.6000 of gates.slices.length:80+.min" in (
+        made["accuracy/length:80+"].reason
+    )
+    assert "gates.slices.length:80+.max_drop allows 0.0500" in made["accuracy_drop/length:80+"].reason
+    assert "0.2000 is told, not judged: gates.slices.script:latin.min_rows asks for 50" in (
+        made["accuracy/script:latin"].reason
+    )
+    assert "none of this slice" in made["accuracy/script:other"].reason
+    first_run = checks.check_slices(found, bounds, TASK, has_baseline=False)
+    assert not any("drop" in check.check for check in first_run)
+
+
+PAIRS = [
+    Pair("same", "spacing", "정말 재밌다", "정말재밌다"),
+    Pair("same", "spacing", "정말 별로다", "정말별로다"),
+    Pair("different", "negation", "재밌다", "안 재밌다"),
+]
+
+
+def answered(*probabilities):
+    """Answers from the two probabilities of class 1 of each pair."""
+    scores = np.array(probabilities).T
+    labels = [[("긍정", p) if p > 0.5 else ("부정", 1 - p) for p in row] for row in scores]
+    return Answers(tuple(labels), scores)
+
+
+def failed_pairs(*probabilities, **changed):
+    """Shares of failed pairs by check."""
+    made = invariance.check_pairs(PAIRS, answered(*probabilities), InvarianceGateConfig(**changed))
+    return {check.check: check.value for check in made}
+
+
+@pytest.mark.parametrize(
+    ("answers", "spacing", "negation"),
+    [
+        ([(0.9, 0.9), (0.1, 0.1), (0.9, 0.1)], 0.0, 0.0),
+        ([(0.9, 0.6), (0.1, 0.4), (0.9, 0.1)], 0.0, 0.0),  # Far apart, but the same label.
+        ([(0.54, 0.46), (0.1, 0.1), (0.54, 0.46)], 0.0, 0.0),  # Two labels, but next to each other.
+        ([(0.6, 0.4), (0.1, 0.1), (0.9, 0.6)], 0.5, 1.0),
+        ([(0.6, 0.4), (0.1, 0.9), (0.9, 0.9)], 1.0, 1.0),
+        ([(math.nan, 0.9), (0.1, 0.1), (math.nan, 0.1)], 0.5, 1.0),
+    ],
+)
+def test_what_agrees_and_what_differs(answers, spacing, negation):
+    assert failed_pairs(*answers) == {"same/spacing": spacing, "different/negation": negation}
+
+
+def test_scores_of_several_classes_are_as_far_apart_as_the_furthest():
+    scores = np.array([[[0.5, 0.45, 0.05]], [[0.3, 0.5, 0.2]]])
+    answers = Answers(([("a", 0.5)], [("b", 0.5)]), scores)
+    for tolerance, passed in ((0.21, True), (0.19, False)):
+        (check,) = invariance.check_pairs(PAIRS[:1], answers, InvarianceGateConfig(tolerance=tolerance))
+        assert check.passed is passed
+
+
+def test_the_share_that_may_fail_is_of_each_kind_and_a_verdict_quotes_the_pairs():
+    answers = answered((0.6, 0.4), (0.1, 0.1), (0.9, 0.8))
+    bounds = InvarianceGateConfig(max_failed=FailedPairs(same=0.5, different=0.9), severity="warn")
+    different, same = invariance.check_pairs(PAIRS, answers, bounds)
+    assert (same.check, same.passed, same.bound) == ("same/spacing", True, 0.5)
+    assert (different.check, different.passed, different.bound) == ("different/negation", False, 0.9)
+    assert different.gate == "invariance" and not different.blocks
+    assert different.reason == (
+        "negation: of 1 pairs that should differ, 1 agree (100.0%); gates.invariance.max_failed.different allows "
+        '90.0%: "재밌다" (긍정 0.90) and "안 재밌다" (긍정 0.80)'
+    )
+
+
+def test_a_verdict_quotes_a_few_pairs_and_not_the_whole_of_long_ones():
+    pairs = [Pair("different", "negation", "가" * 500, f"나{i}") for i in range(9)]
+    (check,) = invariance.check_pairs(pairs, answered(*[(0.9, 0.9)] * 9), InvarianceGateConfig())
+    assert check.reason.count("나") == 3 and check.reason.endswith("; ...") and len(check.reason) < 500
+
+
+HEADER = b"kind\twhat\tfirst\tsecond\n"
+
+
+@pytest.mark.parametrize("file", BUNDLED)
+def test_bundled_pairs_are_read_and_are_of_every_sort(file):
+    pairs = invariance.read_pairs(file)
+    assert {(pair.kind, pair.what) for pair in pairs} == {
+        ("same", "spacing"),
+        ("same", "punctuation"),
+        ("same", "repetition"),
+        ("different", "negation"),
+    }
+    assert all(pair.first.replace(" ", "") == pair.second.replace(" ", "") for pair in pairs if pair.what == "spacing")
+    letters = re.compile(r"[^\w ]")
+    for pair in pairs:
+        if pair.what == "punctuation":
+            assert letters.sub("", pair.first) == letters.sub("", pair.second)
+
+
+def test_the_bundled_korean_pairs_are_over_a_hundred():
+    assert len(invariance.read_pairs(BUNDLED[0])) >= 100
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "line 1: should be the column names kind, what, first, second"),
+        (b"kind,what,first,second\n", "line 1: should be the column names"),
+        (HEADER, "holds no sentence pairs"),
+        (HEADER + b"\n\n", "holds no sentence pairs"),
+        (HEADER + b"same\tspacing\ta b\n", "line 2: 3 columns, should be 4"),
+        (HEADER + b"same\tspacing\ta b\tab\tc\n", "line 2: 5 columns"),
+        (HEADER + b"equal\tspacing\ta b\tab\n", "line 2: kind = 'equal': should be same or different"),
+        (HEADER + b"same\t\ta b\tab\n", "line 2: what = ''"),
+        (HEADER + b"same\tspace/tab\ta b\tab\n", "line 2: what = 'space/tab': should be a short name"),
+        (HEADER + b"same\tspacing\t \tab\n", "line 2: first: should be a sentence"),
+        (HEADER + b"same\tspacing\tab\t\n", "line 2: second: should be a sentence"),
+        (HEADER + b"\nsame\tspacing\tab\tab\n", "line 3: first and second are the same"),
+        (HEADER + b"same\tx\ta\tb\n\nsame\tx\ta\tb\n", "line 4: repeats line 2"),
+        (HEADER + b"same\tx\ta\tb\nsame\tx\t\xb0\xa1\tb\n", "line 3: should be UTF-8"),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_would_be_right(content, words):
+    with pytest.raises(UserError, match="^pairs.tsv") as error:
+        invariance.parse_pairs(content, "pairs.tsv")
+    assert words in str(error.value)
+
+
+def test_a_missing_file_is_named_with_its_setting(tmp_path):
+    with pytest.raises(UserError, match="gates.invariance.pairs = .*nowhere.tsv: No such file"):
+        invariance.read_pairs(str(tmp_path / "nowhere.tsv"))
+
+
+def test_a_bom_windows_line_ends_and_letters_that_look_like_line_ends_are_read():
+    content = b"\xef\xbb\xbf" + HEADER.replace(b"\n", b"\r\n") + 'same\tx\t"a\u2028b"\ta\x0bb\r\n'.encode()
+    assert invariance.parse_pairs(content, "") == [Pair("same", "x", '"a\u2028b"', "a\x0bb")]
+
+
+sentences = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"])).filter(str.strip)
+
+
+names = st.from_regex(r"[\w-]{1,40}", fullmatch=True)
+any_pair = st.builds(Pair, st.sampled_from(["same", "different"]), names, sentences, sentences)
+
+
+@given(st.lists(any_pair.filter(lambda pair: pair.first != pair.second), min_size=1, unique=True))
+def test_what_is_written_is_read(pairs):
+    lines = ["\t".join(dataclasses.astuple(pair)) for pair in pairs]
+    assert invariance.parse_pairs(HEADER + "\n".join(lines).encode(), "") == pairs
+
+
+@given(st.binary())
+def test_any_bytes_are_pairs_or_a_user_error(content):
+    for whole in (content, HEADER + content):
+        try:
+            assert invariance.parse_pairs(whole, "pairs.tsv")
+        except UserError as error:
+            assert str(error).startswith("pairs.tsv")
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path):
+    (tmp_path / "job.yaml").write_text("name: job\ndata: {train: train.tsv}\n")
+    return str(tmp_path / "job.yaml")
+
+
+def test_bounds_come_from_the_task_then_the_default_then_the_slice(file):
+    given_bounds = ["gates.slices.default.min=0.6", "gates.slices.script:latin.min=0.3"]
+    found = load_config(file, given_bounds).gates.slices
+    assert set(found) == set(slices.NAMES)
+    assert (found["length:80+"].min, found["script:latin"].min) == (0.6, 0.3)
+    assert {bound.max_drop for bound in found.values()} == {TASK.default_slice_bound["max_drop"]}
+
+
+def test_bounds_survive_being_written_and_read(file):
+    config = load_config(file, ["gates.model.auc.min=null", "gates.slices.length:1-9.severity=warn"])
+    assert GatesConfig.model_validate_json(config.gates.model_dump_json()) == config.gates
+    assert config.gates.model["auc"].min is None and config.gates.slices["length:1-9"].severity == "warn"
+
+
+def test_the_pairs_file_is_found_from_where_it_is_named(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_config(file).gates.invariance.pairs is None
+    assert load_config(file, ["gates.invariance.pairs=p.tsv"]).gates.invariance.pairs == str(tmp_path.parent / "p.tsv")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("gates.model.calibration_error.min=0.1", "lower is better for this metric; its key is max"),
+        ("gates.model.calibration_error.max_drop=0.1", "lower is better for this metric; its key is max_rise"),
+        ("gates.model.accuracy.max_rise=0.1", "higher is better for this metric; its key is max_drop"),
+        ("gates.model.recall_2.min=0.1", "gates.model.recall_2: no such metric; there are accuracy"),
+        ("gates.model.accuracy.min=2", "gates.model.accuracy.min = 2"),
+        ("gates.slices.length:5.min=0.1", "gates.slices.length:5: no such slice; there are default, length:1-9"),
+        ("gates.slices.default=0.1", "gates.slices.default = 0.1: should hold any of min, max_drop, min_rows"),
+        ("gates.slices.length:1-9.min_rows=0", "min_rows = 0"),
+        ("gates.invariance.max_failed.same=2", "gates.invariance.max_failed.same = 2"),
+        ("gates.invariance.severity=stop", "gates.invariance.severity = 'stop'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_key_is_answered_with_the_right_one(file, override, words):
+    with pytest.raises(UserError) as error:
+        load_config(file, [override])
+    assert words in str(error.value)
+
+
+# Forty reviews: ten of at least 80 characters, one in two of each label.
+ROWS = [(f"{'길' * 80 if i < 10 else ''} 문장 {i}", i % 2) for i in range(40)]
+ROW_PAIRS = b"same\tspacing\tso good\tsogood\ndifferent\tnegation\tgood\tnot good\n"
+PAIR_ANSWERS = {"so good": 0.9, "sogood": 0.8, "good": 0.9, "not good": 0.2}
+BOUNDS = GatesConfig(
+    model={name: MetricBound(**bound) for name, bound in TASK.default_bounds.items()},
+    slices={name: SliceBound(min=0.55, max_drop=0.05, min_rows=10) for name in slices.NAMES},
+)
+
+
+def confident(label):
+    return 0.95 if label else 0.05
+
+
+HONEST = {text: confident(label) for text, label in ROWS}
+# Wrong on six of the ten long reviews: 34 of 40 are right.
+BAD_ON_LONG = {text: confident(label ^ (i < 6)) for i, (text, label) in enumerate(ROWS)}
+UNSURE = {text: 0.55 if label else 0.45 for text, label in ROWS}
+
+
+def gate(folder, candidate, baseline, pairs=True):
+    """Evaluates and judges; returns the blessing."""
+    evaluated = evaluations.evaluate(str(folder), ROWS, candidate, baseline)
+    file = folder / "pairs.tsv"
+    file.write_bytes(HEADER + ROW_PAIRS)
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.uri = str(folder / "verdict")
+    os.makedirs(blessing.uri)
+    spec = {"gates": BOUNDS.model_dump(include={"model", "slices", "invariance"}), "task": dataclasses.asdict(TASK)}
+    executor.Executor().Do(
+        {executor.EVALUATION: [evaluated], executor.MODEL: [candidate], executor.BASELINE: [baseline]},
+        {executor.BLESSING: [blessing]},
+        {executor.GATE: json.dumps(spec), executor.PAIRS_FILE: str(file) if pairs else ""},
+    )
+    return blessing
+
+
+def failing(blessing):
+    return {(check.gate, check.check) for check in gates.read_checks(blessing.uri) if not check.passed}
+
+
+def test_an_honest_model_is_blessed_on_its_own_and_against_a_worse_one(tmp_path):
+    candidate = evaluations.save_table(str(tmp_path / "model"), {**HONEST, **PAIR_ANSWERS})
+    baseline = evaluations.save_baseline(str(tmp_path / "baseline"), BAD_ON_LONG)
+    blessing = gate(tmp_path, candidate, baseline)
+    assert failing(blessing) == set()
+    assert model_utils.is_model_blessed(blessing)
+    assert os.path.exists(os.path.join(blessing.uri, "BLESSED"))
+    found = gates.read_metrics(blessing.uri)
+    assert (found["candidate"]["accuracy"], found["baseline"]["accuracy"]) == (1.0, 34 / 40)
+    assert set(found["candidate"]) == {"example_count", *TASK.evaluation_metrics}
+    assert {check.gate for check in gates.read_checks(blessing.uri)} == {"model", "invariance"}
+
+
+def test_a_model_that_is_bad_on_long_reviews_fails_their_slice_only_on_the_first_run(tmp_path):
+    candidate = evaluations.save_table(str(tmp_path / "model"), {**BAD_ON_LONG, **PAIR_ANSWERS})
+    candidate.set_string_custom_property("source", "candidate")
+    blessing = gate(tmp_path, candidate, candidate, pairs=False)
+    assert failing(blessing) == {("model", "accuracy/length:80+")}
+    assert not model_utils.is_model_blessed(blessing)
+    assert os.path.exists(os.path.join(blessing.uri, "NOT_BLESSED"))
+    assert gates.read_metrics(blessing.uri)["baseline"] is None
+    assert any(
+        check.check == "pairs" and "no pairs were asked" in check.reason for check in gates.read_checks(blessing.uri)
+    )
+
+
+def test_an_unsure_model_fails_calibration_only_and_a_negation_blind_one_invariance_only(tmp_path):
+    blind = {**HONEST, **PAIR_ANSWERS, "not good": 0.9}
+    honest = evaluations.save_baseline(str(tmp_path / "honest"), {**HONEST, **PAIR_ANSWERS})
+    (tmp_path / "unsure").mkdir()
+    unsure = evaluations.save_table(str(tmp_path / "unsure" / "model"), {**UNSURE, **PAIR_ANSWERS})
+    assert failing(gate(tmp_path / "unsure", unsure, honest)) == {
+        ("model", "calibration_error"),
+        ("model", "calibration_error_rise"),
+    }
+    (tmp_path / "blind").mkdir()
+    verdict = gate(tmp_path / "blind", evaluations.save_table(str(tmp_path / "blind" / "model"), blind), honest)
+    assert failing(verdict) == {("invariance", "different/negation")}
+    assert not model_utils.is_model_blessed(verdict)
+
+
+def test_a_model_that_can_not_be_asked_fails_in_words(tmp_path):
+    model = standard_artifacts.Model()
+    model.uri = str(tmp_path)
+    (tmp_path / "pairs.tsv").write_bytes(HEADER + ROW_PAIRS)
+    (check,) = executor._check_pairs(model, str(tmp_path / "pairs.tsv"), BOUNDS, TASK)
+    assert check.blocks and check.gate == "invariance" and "could not be asked" in check.reason
+
+
+def test_the_component_compiles_with_a_blessing_as_its_output():
+    importers = {
+        name: importer.Importer(source_uri="/x", artifact_type=kind).with_id(name)
+        for name, kind in (
+            ("evaluation", standard_artifacts.ModelEvaluation),
+            ("model", standard_artifacts.Model),
+            ("baseline", standard_artifacts.Model),
+        )
+    }
+    channels = {name: node.outputs["result"] for name, node in importers.items()}
+    node = ModelGate(**channels, gate="{}", pairs_file="/pairs.tsv")
+    compiled = compiler.Compiler().compile(
+        pipeline.Pipeline("p", pipeline_root="/root", components=[*importers.values(), node])
+    )
+    spec = compiled.nodes[-1].pipeline_node
+    assert spec.outputs.outputs["blessing"].artifact_spec.type.name == "ModelBlessing"
+    assert set(spec.inputs.inputs) == {"evaluation", "model", "baseline"}
