@@ -6,7 +6,6 @@ from typing import Any, Optional
 
 import pooch
 import requests
-import urllib3
 
 from pipeline import progress
 
@@ -82,7 +81,7 @@ class _Downloader:
 
 def _session() -> requests.Session:
     session = requests.Session()
-    retries = urllib3.Retry(
+    retries = requests.adapters.Retry(
         _RETRIES,
         backoff_factor=0.5,
         status_forcelist=_PASSING_STATUSES,

@@ -432,6 +432,9 @@ def _override_tree(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, raw = override.partition("=")
         if not equals or not key:
             raise UserError(f"--set {override}: should be KEY=VALUE, such as trainer.epochs=3")
+        if not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw):
+            # Python's stand-in for bytes that are no text; JSON has none.
+            raise UserError(f"--set {override}: the value is not UTF-8")
         try:
             value = _yaml_value(raw)
         except yaml.YAMLError as error:

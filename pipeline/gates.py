@@ -20,7 +20,7 @@ class Check:
     """One check of one gate.
 
     Attributes:
-      gate: `data`, `model`, `invariance` or `serving`.
+      gate: `data`, `model`, `invariance`, `serving` or `push`.
       check: what was checked, a short name (`accuracy`, `label_balance`).
       passed: whether the bound holds.
       value: what was found.

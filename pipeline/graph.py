@@ -165,6 +165,7 @@ def _gate_nodes(
         model=model,
         model_blessing=model_gate.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
+        baseline=baseline.outputs["baseline"],
         examples=examples,
         data_verdict=data["DataGate"].outputs["verdict"],
         encoder=encoder.outputs["encoder"],
@@ -191,5 +192,10 @@ def _schema(config: Config, statistics: BaseChannel) -> base_node.BaseNode:
 
 def _encoder(config: Config, examples: BaseChannel) -> base_node.BaseNode:
     if config.encoder.source == "hub":
-        return HubEncoder(handle=config.encoder.handle, preprocess=config.encoder.preprocess or "")
+        return HubEncoder(
+            handle=config.encoder.handle,
+            preprocess=config.encoder.preprocess or "",
+            sha256=config.encoder.sha256 or "",
+            preprocess_sha256=config.encoder.preprocess_sha256 or "",
+        )
     return EncoderPretrainer(examples=examples, config=config.encoder.pretrain.model_dump_json())

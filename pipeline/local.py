@@ -15,7 +15,7 @@ import rich.console
 
 from components.data_gate.checks import DataGateStopped
 from components.model_gate import invariance
-from pipeline import dag, graph, report, serving, session, store, summary, terminal
+from pipeline import dag, escape, graph, report, serving, session, store, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outcome import NodeOutcome
@@ -57,7 +57,7 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     error: Optional[Exception] = None
     try:
         for sentence in store.make_sound(folder):
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            _say(console, sentence)
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.watching():
             runner.run(graph.create_pipeline(config, root, connection))
@@ -69,12 +69,15 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     unwritten = _write(folder, content, runner.outcomes)
     terminal.show_outcome(console, content)
     if unwritten:
-        console.print(unwritten, markup=False, soft_wrap=True)
+        _say(console, unwritten)
     if config.data.schema_file is None:
-        console.print(
-            f"the schema was inferred; review it and name it as data.schema_file: {_schema_path(runner.outcomes)}"
-        )
+        path = _schema_path(runner.outcomes)
+        _say(console, f"the schema was inferred; review it and name it as data.schema_file: {path}")
     return content["exit_status"]
+
+
+def _say(console: rich.console.Console, sentence: str) -> None:
+    console.print(escape.shown(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def _bound(config: Config, folder: str) -> Config:

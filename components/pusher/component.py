@@ -17,6 +17,7 @@ class PusherSpec(standard_component_specs.PusherSpec):
 
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
+        executor.BASELINE: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
         origin.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
         origin.DATA_VERDICT: component_spec.ChannelParameter(type=GateVerdict, optional=True),
         origin.ENCODER: component_spec.ChannelParameter(type=standard_artifacts.Model, optional=True),
@@ -44,6 +45,7 @@ class Pusher(base_component.BaseComponent):
         push_destination: pusher_pb2.PushDestination,
         model_blessing: Optional[types.BaseChannel] = None,
         infra_blessing: Optional[types.BaseChannel] = None,
+        baseline: Optional[types.BaseChannel] = None,
         examples: Optional[types.BaseChannel] = None,
         data_verdict: Optional[types.BaseChannel] = None,
         encoder: Optional[types.BaseChannel] = None,
@@ -57,6 +59,7 @@ class Pusher(base_component.BaseComponent):
           push_destination: a folder on a file system.
           model_blessing: channel of the `standard_artifacts.ModelBlessing`, with `checks.json` and `metrics.json`.
           infra_blessing: channel of the `standard_artifacts.InfraBlessing`, with `checks.json`.
+          baseline: channel of BaselineModel's output: the push is refused where another model is in serving by now.
           examples: channel of TsvExampleGen's examples.
           data_verdict: channel of DataGate's verdict.
           encoder: channel of the encoder's `standard_artifacts.Model`.
@@ -70,6 +73,7 @@ class Pusher(base_component.BaseComponent):
                 push_destination=push_destination,
                 model_blessing=model_blessing,
                 infra_blessing=infra_blessing,
+                baseline=baseline,
                 examples=examples,
                 data_verdict=data_verdict,
                 encoder=encoder,

@@ -8,11 +8,15 @@ from typing import Any
 from tfx import types
 from tfx.components.pusher import executor as stock
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import path_utils
 
 from components import model_files
 from components.pusher import origin, properties, publication
 from components.pusher.record import PushRecord, Rollback
 from pipeline import gates
+from pipeline.errors import UserError
+
+BASELINE = "baseline"
 
 GATE = "push"
 
@@ -33,7 +37,8 @@ class Executor(stock.Executor):
         again unless `allow_rolled_back` says so; `checks.json` in the output's folder then says why.
 
         Raises:
-          UserError: the destination can't be written, or its state can't be read.
+          UserError: the destination can't be written, or its state can't be read, or the model in serving is another
+            one than the gates compared with.
         """
         if not self.CheckBlessing(input_dict):
             super().Do(input_dict, output_dict, exec_properties)
@@ -46,6 +51,7 @@ class Executor(stock.Executor):
             if rollback is not None and not config.get(properties.ALLOW_ROLLED_BACK):
                 self._refuse(pushed, rollback)
                 return
+            _check_still_compared(serving_dir, input_dict, record.model_sha256)
             # The stock executor does what it always does, only elsewhere; it fills the output artifact as well.
             super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
             version = publication.newest_if(serving_dir, record.model_sha256)
@@ -80,3 +86,17 @@ class Executor(stock.Executor):
         logging.warning("Not pushed: %s", check.reason)
         gates.write_checks(pushed.uri, [check])
         self._MarkNotPushed(pushed)
+
+
+def _check_still_compared(serving_dir: str, input_dict: dict[str, list[types.Artifact]], candidate: str) -> None:
+    """Raises where somebody else has pushed since the gates compared the candidate with what was in serving then."""
+    served = model_files.served_versions(serving_dir)
+    if not served or not input_dict.get(BASELINE):
+        return
+    newest = served[-1]
+    compared = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[BASELINE]))
+    if model_files.model_sha256(newest) not in (candidate, model_files.model_sha256(compared)):
+        raise UserError(
+            f"serving.dir = {serving_dir!r}: version {os.path.basename(newest)} was put in serving while this run's "
+            "gates compared with the model before it; the same command compares with that one"
+        )

@@ -141,7 +141,8 @@ def test_inputs_of_an_older_run_are_simply_absent(tmp_path):
     push(make_model(tmp_path / "model"), tmp_path / "serving", inputs=inputs)
     (version,) = publication.versions(str(tmp_path / "serving"))
     origin = version.record.origin
-    assert (origin.run_id, origin.encoder, origin.training, origin.metrics) == (None, None, None, None)
+    assert (origin.run_id, origin.encoder, origin.training) == (None, None, None)
+    assert origin.metrics == gates.NO_METRICS
     assert origin.checks == [check("model"), check("serving")]
     assert not os.path.exists(os.path.join(version.path, model_files.DATA_PROFILE))
 
@@ -263,6 +264,26 @@ def test_run_killed_after_its_push_adds_no_second_version(tmp_path):
     assert len(versions(tmp_path / "serving")) == 1
     assert again.get_string_custom_property("pushed_version") == first.get_string_custom_property("pushed_version")
     assert again.get_int_custom_property("pushed") == 1
+
+
+def test_push_is_refused_where_another_model_came_into_serving_since_the_gates_compared(tmp_path):
+    candidate, compared, other = (make_model(tmp_path / name, name) for name in ("candidate", "compared", "other"))
+    push(compared, tmp_path / "serving")
+    push(other, tmp_path / "serving")
+    before = versions(tmp_path / "serving")
+    with pytest.raises(UserError, match=f"version {before[-1]} was put in serving while this run's gates compared"):
+        push(candidate, tmp_path / "serving", inputs={"baseline": [compared]})
+    assert versions(tmp_path / "serving") == before
+    push(candidate, tmp_path / "serving", inputs={"baseline": [other]})
+    assert len(versions(tmp_path / "serving")) == 3
+
+
+@pytest.mark.parametrize("compared", ["candidate", "other"])
+def test_push_goes_on_where_nothing_or_the_candidate_itself_is_in_serving(tmp_path, compared):
+    models = {name: make_model(tmp_path / name, name) for name in ("candidate", "other")}
+    for _ in range(2):
+        push(models["candidate"], tmp_path / "serving", inputs={"baseline": [models[compared]]})
+    assert len(versions(tmp_path / "serving")) == 1
 
 
 def test_driver_repeats_the_id_of_what_is_served_and_no_other(tmp_path):

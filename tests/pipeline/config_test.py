@@ -88,6 +88,7 @@ def test_any_value_can_be_set(file, override, field, value):
         ("data.train=null", ["data.train = None"]),
         ("name=My Job", ["name = 'My Job'"]),
         ("data.labels={a: [", ["not valid YAML"]),
+        ("data.train=\udcff.tsv", ["not UTF-8"]),
         ("data.dev_fraction=0.95", ["dev_fraction: 0.95", "test_fraction: 0.1"]),
         ("serving.dir=gs://bucket/models", ["serving.dir = 'gs://bucket/models'", "a folder"]),
         ("data.labels=[no, yes]", ["read as false", "quotes"]),
