@@ -15,6 +15,7 @@ import rich.console
 
 from components.data_gate.checks import DataGateStopped
 from components.model_gate import invariance
+from components.serving_validator import executor as serving_validator
 from pipeline import dag, escape, graph, report, serving, session, store, summary, terminal
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -58,6 +59,8 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     try:
         for sentence in store.make_sound(folder):
             _say(console, sentence)
+        # Seconds and memory are those of this machine at that moment: a refusal is no reason not to ask again.
+        store.forget(folder, os.path.join("ServingValidator", "blessing", "*", serving_validator.NOT_BLESSED_FILE))
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.watching():
             runner.run(graph.create_pipeline(config, root, connection))

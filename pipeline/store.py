@@ -11,6 +11,7 @@ that another store's executions made, whose numbers the next ones would meet.
 """
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -71,14 +72,32 @@ def seal(folder: str, outputs: Sequence[artifact.Artifact]) -> None:
     """
     artifacts = os.path.join(folder, ARTIFACTS)
     for output in outputs:
-        name = os.path.relpath(output.uri, artifacts)
-        seal_file = os.path.join(artifacts, _SEALS, name + ".json")
-        if name.startswith(os.pardir) or os.path.exists(seal_file):
+        seal_file = _seal_file(artifacts, output.uri)
+        if os.path.relpath(output.uri, artifacts).startswith(os.pardir) or os.path.exists(seal_file):
             continue
         os.makedirs(os.path.dirname(seal_file), exist_ok=True)
         with open(seal_file + ".new", "w", encoding="utf-8") as stream:
             json.dump(_sizes(output.uri), stream)
         os.replace(seal_file + ".new", seal_file)
+
+
+def forget(folder: str, pattern: str) -> None:
+    """Removes complete outputs, so that what made them runs again.
+
+    Args:
+      folder: a run's folder, locked by the caller.
+      pattern: glob under `artifacts/` of a file in such an output: `<node>/<output>/*/<name>`.
+    """
+    artifacts = os.path.join(folder, ARTIFACTS)
+    for file in glob.glob(os.path.join(glob.escape(artifacts), pattern)):
+        output = os.path.dirname(file)
+        shutil.rmtree(output)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(_seal_file(artifacts, output))
+
+
+def _seal_file(artifacts: str, output: str) -> str:
+    return os.path.join(artifacts, _SEALS, os.path.relpath(output, artifacts) + ".json")
 
 
 def _check_database(file: str) -> None:

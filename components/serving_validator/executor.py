@@ -26,7 +26,7 @@ GATE = "gate"
 
 # Names that TFX's InfraValidator gives to the marker in a blessing's folder.
 _BLESSED_FILE = "INFRA_BLESSED"
-_NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
+NOT_BLESSED_FILE = "INFRA_NOT_BLESSED"
 
 # Enough for reviews of many lengths; each is asked about three times alone.
 _REAL_ROWS = 32
@@ -86,6 +86,6 @@ def _real_rows(examples: types.Artifact) -> list[bytes]:
 def _bless(blessing: types.Artifact, checks: Sequence[gates.Check]) -> None:
     blessed = not any(check.blocks for check in checks)
     gates.write_checks(blessing.uri, checks)
-    with open(os.path.join(blessing.uri, _BLESSED_FILE if blessed else _NOT_BLESSED_FILE), "wb"):
+    with open(os.path.join(blessing.uri, _BLESSED_FILE if blessed else NOT_BLESSED_FILE), "wb"):
         pass
     blessing.set_int_custom_property("blessed", int(blessed))

@@ -24,6 +24,7 @@ NODES = {
     "Trainer",
     "BaselineModel",
     "Evaluator",
+    "ModelGate",
     "ServingValidator",
     "Pusher",
     "RunReport",
@@ -98,7 +99,7 @@ def test_the_first_run_pushes_a_model_and_says_so(job, first):
     )
     assert told["rows"]["train"]["accepted"] + told["rows"]["dev"]["accepted"] == 300
     assert told["metrics"]["candidate"]["accuracy"] > 0.9 and told["metrics"]["baseline"] is None
-    assert {check["gate"] for check in told["gates"]} == {"data", "model", "serving"}
+    assert {check["gate"] for check in told["gates"]} == {"data", "model", "invariance", "serving"}
     assert all(check["passed"] and check["reason"] for check in told["gates"])
     assert os.path.exists(os.path.join(told["pushed_path"], "saved_model.pb"))
     assert os.path.exists(os.path.join(told["encoder"]["path"], "encoder", "saved_model.pb"))
@@ -165,6 +166,23 @@ def test_a_bound_out_of_reach_pushes_nothing_and_names_the_bound(job, first):
     failed = [check for check in told["gates"] if not check["passed"]]
     assert failed and all(check["reason"] in refused.stdout for check in failed)
     assert any("under the bound 1.0000" in check["reason"] for check in failed)
+
+
+def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_in_its_way(job, first):
+    arguments = ["run", "--config", job / "job.yaml", "--root", job / "runs", "--set", "trainer.seed=7"]
+    command = [sys.executable, "-u", os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as running:
+        for line in running.stdout:
+            if "EncoderPretrainer" in line:
+                break
+        second = call(*arguments)
+        running.kill()
+    assert second.returncode == 2 and "another run is at work here" in second.stderr
+    again = call(*arguments)
+    assert again.returncode in (0, 3), again.stdout + again.stderr
+    told = {c["id"]: (c["status"], c["cached"]) for c in summary(job)["components"]}
+    assert told["EncoderPretrainer"] == ("complete", True) and told["Trainer"] == ("complete", False)
+    assert set(told) == NODES
 
 
 @pytest.mark.parametrize(

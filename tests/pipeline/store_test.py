@@ -80,6 +80,16 @@ def test_deleted_output_is_told_once(tmp_path):
     assert store.make_sound(str(tmp_path)) == []
 
 
+def test_forgotten_outputs_run_again_without_a_word(tmp_path):
+    kept, forgotten = record(tmp_path, State.COMPLETE, State.COMPLETE)
+    (forgotten / "REFUSED").touch()
+    for output in (kept, forgotten):
+        sealed(tmp_path, output)
+    store.forget(str(tmp_path), "Node/model/*/REFUSED")
+    assert kept.exists() and not forgotten.exists()
+    assert store.make_sound(str(tmp_path)) == []
+
+
 def test_artifacts_that_no_store_knows_are_set_aside(tmp_path):
     record(tmp_path, State.COMPLETE)
     (tmp_path / "metadata.sqlite").unlink()
