@@ -4,7 +4,6 @@ import collections
 import csv
 import json
 import os
-import random
 import subprocess
 import sys
 
@@ -12,6 +11,8 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
+
+from benchmarks.faults.runs import write_reviews
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NODES = {
@@ -46,17 +47,6 @@ def call(*arguments, stdin=None):
     """Runs local_runner.py; returns the finished process."""
     command = [sys.executable, os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=900)
-
-
-def write_reviews(path, count, seed):
-    """Writes reviews that a tiny model can tell apart."""
-    chance = random.Random(seed)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(["id", "document", "label"])
-        for i in range(count):
-            word = chance.choice(["재미있다", "최고다"] if i % 2 else ["지루하다", "별로다"])
-            writer.writerow([f"{seed}{i}", f"{chance.choice(['정말', '이 영화', '배우들이'])} {word} {seed}{i}", i % 2])
 
 
 def executions(folder, run):
