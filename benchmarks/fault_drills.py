@@ -1,6 +1,6 @@
 """Injects faults into whole runs, one after the other, and tells what the user saw and whether the next run worked.
 
-    python -m benchmarks.fault_drills [--kills 3] [--seed 0] [--only kills|resting|running|disk ...] [--out FILE.json]
+    python -m benchmarks.fault_drills [--kills 3] [--seed 0] [--only kills|resting|running|disk ...] [--naming WORD]
 
 A small pipeline is run as `local_runner.py` runs it. `kills`: signal 9 at a random moment inside every component, the
 whole round as often as `--kills` says. `resting`: something is spoiled between two runs. `running`: what happens while
@@ -53,7 +53,7 @@ def _drills(folder: str, options: argparse.Namespace) -> Iterator[Row]:
         raise SystemExit(f"the run that was left alone failed:\n{first.told}")
     kinds: dict[str, Callable[[], Iterator[Row]]] = {
         "kills": lambda: _kills(folder, reference, options),
-        "resting": lambda: injections.all_resting(reference),
+        "resting": lambda: injections.all_resting(reference, options.naming),
         "running": lambda: _running(folder, reference),
         "disk": lambda: _disk(folder),
     }
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=3, help="of every component")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--only", nargs="+", choices=_KINDS, default=_KINDS)
+    parser.add_argument("--naming", metavar="WORD", default="", help="of `resting`, only what has this in its name")
     parser.add_argument("--out", metavar="FILE.json", help="write the rows there as well")
     return parser
 

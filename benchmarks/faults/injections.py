@@ -49,8 +49,8 @@ def judge(fault: str, seen: Ended, expected: Expected, again: Ended, moment: str
     return Row(fault, moment, f"exit {seen.status}: {line.strip()}", f"exit {again.status}: {again.last_words}", good)
 
 
-def all_resting(place: Place) -> Iterator[Row]:
-    """Injects every fault that is there between two runs."""
+def all_resting(place: Place, naming: str) -> Iterator[Row]:
+    """Injects every fault that is there between two runs and has the word in its name."""
     database = os.path.join(place.run_folder, "metadata.sqlite")
     for fault, spoil, expected, settings in (
         (
@@ -84,7 +84,8 @@ def all_resting(place: Place) -> Iterator[Row]:
         ("training file is a pipe", lambda p: _pipe(p.train), (2, "data.train"), ()),
         ("configuration is no YAML", lambda p: _write(p.config, b"name: [drill"), (2, "not valid YAML"), ()),
     ):
-        yield resting(place, fault, spoil, expected, *settings)
+        if naming in fault:
+            yield resting(place, fault, spoil, expected, *settings)
 
 
 def second_run(place: Place) -> Row:

@@ -24,6 +24,15 @@ encoder:
   pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 40, max_length: 32}
 trainer: {epochs: 8, batch_size: 8, learning_rate: 0.01, max_length: 32, checkpoint_seconds: 0.5}
 serving: {dir: serving}
+# Whatever is learned from 400 rows is good enough: the drills are not about the model.
+gates:
+  model:
+    accuracy: {min: 0, max_drop: 1}
+    auc: {min: 0, max_drop: 1}
+    recall_0: {min: 0, max_drop: 1}
+    recall_1: {min: 0, max_drop: 1}
+    calibration_error: {max: 1, max_rise: 1}
+  slices: {default: {min: 0, max_drop: 1}}
 """
 _TIMEOUT_S = 600.0
 _ENDED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
