@@ -161,7 +161,7 @@ def _set_damaged_aside(artifacts: str) -> list[str]:
             if os.path.isdir(output):
                 os.rename(output, output + _DAMAGED)
             node, kind, _ = os.path.relpath(output, artifacts).split(os.sep)
-            told.append(f"{node} runs again: its {kind} is not what it left ({difference})")
+            told.append(f"{node} runs again: its output {kind!r} is not what it left ({difference})")
     return sorted(told)
 
 

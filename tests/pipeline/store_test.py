@@ -67,7 +67,7 @@ def test_output_that_changed_is_told_and_set_aside(tmp_path, spoil, told):
     sealed(tmp_path, output)
     spoil(output)
     (sentence,) = store.make_sound(str(tmp_path))
-    assert sentence.startswith("Node runs again: its model is not what it left") and told in sentence
+    assert sentence.startswith("Node runs again: its output 'model' is not what it left") and told in sentence
     assert not output.exists() and output.with_name("1.damaged").exists()
     assert store.make_sound(str(tmp_path)) == []
 
