@@ -81,6 +81,8 @@ class Running:
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "500", **(environment or {})},
             encoding="utf-8",
+            # What a shell starts in the background ignores Ctrl-C, and so would the run.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
