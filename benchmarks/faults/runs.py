@@ -183,4 +183,5 @@ def write_reviews(path: str, count: int, seed: int) -> None:
         for number in range(count):
             word = chance.choice(["재미있다", "최고다"] if number % 2 else ["지루하다", "별로다"])
             subject = chance.choice(["정말", "이 영화", "배우들이"])
-            writer.writerow([f"{seed}{number}", f"{subject} {word} {seed}{number}", number % 2])
+            # No two seeds below 14 have a text in common, and the last digit says nothing of the label.
+            writer.writerow([f"{seed}{number}", f"{subject} {word} {14 * number + seed}", number % 2])
