@@ -157,7 +157,7 @@ def test_a_bound_out_of_reach_pushes_nothing_and_names_the_bound(job, first):
     assert told["status"] == "not_blessed" and told["pushed_path"] is None
     failed = [check for check in told["gates"] if not check["passed"]]
     assert failed and all(check["reason"] in refused.stdout for check in failed)
-    assert any("under the bound 1.0000" in check["reason"] for check in failed)
+    assert any("under the 1.0000 of gates.model.accuracy.min" in check["reason"] for check in failed)
 
 
 def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_in_its_way(job, first):
