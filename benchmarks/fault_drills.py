@@ -38,12 +38,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         for row in _drills(folder, options):
             rows.append(row)
             console.print(f"{'✓' if row.good else '✗'} {row.fault}", markup=False)
+            _write(options.out, rows)
     console.print(table.make(rows))
     console.print(f"{sum(row.good for row in rows)} of {len(rows)} as promised")
-    if options.out:
-        with open(options.out, "w", encoding="utf-8") as stream:
-            json.dump([dataclasses.asdict(row) for row in rows], stream, ensure_ascii=False, indent=1)
     return int(not all(row.good for row in rows))
+
+
+def _write(file: Optional[str], rows: Sequence[Row]) -> None:
+    """Writes the rows that there are: an hour of drills should survive its last one."""
+    if file:
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump([dataclasses.asdict(row) for row in rows], stream, ensure_ascii=False, indent=1)
 
 
 def _drills(folder: str, options: argparse.Namespace) -> Iterator[Row]:

@@ -174,7 +174,7 @@ def full_serving(folder: str) -> Row:
 
 def read_only(folder: str, what: str) -> Row:
     """Makes the run root (`root`) or the serving folder (`serving`) read-only."""
-    with _mounted(os.path.join(folder, f"{what}-disk"), 500) as disk:
+    with _mounted(os.path.join(folder, f"read-only-{what}-disk"), 500) as disk:
         place = Place(
             os.path.join(folder, f"read-only-{what}"), root=os.path.join(disk, "runs") if what == "root" else None
         )
