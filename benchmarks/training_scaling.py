@@ -3,8 +3,9 @@
     python -m benchmarks.training_scaling [--shape 2x128] [--rows 5000] [--epochs 4] [--rounds 3] [--dev FILE]
 
 Each round trains with 1 worker, with 2 (each with half of this machine's cores), and with 1 that writes a checkpoint
-every few seconds; a round has a seed of its own, which all three share. Examples a second are those of the training's own figures: the first step, which traces the
-graph, is left out, and so is the writing of checkpoints; what that costs shows in the seconds of the whole.
+every few seconds; a round has a seed of its own, which all three share. Examples a second are those of the training's
+own figures: the first step, which traces the graph, is left out, and so is the writing of checkpoints; what that costs
+shows in the seconds of the whole.
 """
 
 import argparse
