@@ -137,7 +137,7 @@ PATCHES = st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_siz
 
 
 @hypothesis.settings(
-    max_examples=300, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 @hypothesis.given(st.lists(MEMBERS, max_size=4), st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]), PATCHES)
 def test_whatever_the_bytes_it_is_unpacked_or_refused(unpack, members, form, patches):

@@ -51,19 +51,19 @@ def lines(draw, codecs):
     return draw(tsv_lines.any_line(quoting, encoding)).replace(b"\n", b""), quoting, encoding
 
 
-@hypothesis.settings(max_examples=1500, deadline=None)
+@hypothesis.settings(max_examples=500, deadline=None)
 @hypothesis.given(lines(("utf-8", "cp949")))
 def test_a_line_is_a_row_or_a_rejection_that_restores_it(drawn):
     check(*drawn)
 
 
-@hypothesis.settings(max_examples=600, deadline=None)
+@hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(lines(CODECS))
 def test_so_it_is_in_every_codec_that_may_be_configured(drawn):
     check(*drawn)
 
 
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(
     st.sampled_from(tsv_lines.QUOTINGS).flatmap(lambda q: st.tuples(tsv_lines.good(q, "utf-8"), st.just(q)))
 )

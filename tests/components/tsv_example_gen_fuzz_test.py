@@ -42,7 +42,7 @@ def ingest(dialect, start, records):
 
 
 # A run of Beam each.
-@hypothesis.settings(max_examples=24, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@hypothesis.settings(max_examples=12, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @hypothesis.given(files())
 def test_every_line_is_an_example_or_a_rejected_row_and_never_both(drawn):
     ingest(*drawn)
