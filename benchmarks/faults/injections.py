@@ -162,11 +162,11 @@ def full_disk(folder: str, mebibytes: int) -> Row:
 
 def full_serving(folder: str) -> Row:
     """Gives the serving folder a disk that is too small."""
-    with _mounted(os.path.join(folder, "serving-disk"), 1) as disk:
+    with _mounted(os.path.join(folder, "serving-disk"), 16) as disk:
         place = Place(os.path.join(folder, "full-serving"))
         settings = f"serving.dir={os.path.join(disk, 'serving')}"
-        # The model has 200 kB.
-        _write(os.path.join(disk, "filling"), bytes(900_000))
+        # A quarter of a megabyte is left; the model has more.
+        _write(os.path.join(disk, "filling"), bytes(16_500_000))
         seen = place.run(settings)
         os.remove(os.path.join(disk, "filling"))
         return judge("serving folder on a full disk", seen, (2, "serving.dir"), place.run(settings), "in the Pusher")
