@@ -7,7 +7,6 @@ that model in serving. A row is good (✓) where all checks that block belong to
 """
 
 import argparse
-import collections
 import csv
 import dataclasses
 import json
@@ -114,7 +113,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             names = ", ".join(f"{check['gate']}: {check['check']}" for check in blocking)
             reason = blocking[0]["reason"] if blocking else ""
             table.add_row("✓" if good else "✗", case.name, case.gate or "none", summary["status"], names, reason)
-            console.print(f"{'✓' if good else '✗'} {case.name}: {dict(collections.Counter(gates))}", markup=False)
+            console.print(f"{'✓' if good else '✗'} {case.name}: {', '.join(sorted(gates)) or 'pushed'}", markup=False)
     console.print(table)
     return int(bool(bad))
 

@@ -45,12 +45,10 @@ class Ended:
     Attributes:
       status: exit status; negative: the signal that ended it.
       told: all that it told, on both streams.
-      seconds: it took.
     """
 
     status: int
     told: str
-    seconds: float
 
     @property
     def nodes(self) -> list[str]:
@@ -73,13 +71,12 @@ class Ended:
 class Running:
     """A run that goes on; a thread reads what it tells, so that it never waits for us."""
 
-    def __init__(self, command: Sequence[str], environment: Optional[dict[str, str]] = None):
-        self._started = time.monotonic()
+    def __init__(self, command: Sequence[str]):
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "500", **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "500"},
             encoding="utf-8",
             # What a shell starts in the background ignores Ctrl-C, and so would the run.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -116,7 +113,7 @@ class Running:
         """Waits for the end."""
         status = self.process.wait(_TIMEOUT_S)
         self._reader.join(_TIMEOUT_S)
-        return Ended(status, "".join(self._lines), time.monotonic() - self._started)
+        return Ended(status, "".join(self._lines))
 
 
 class Place:
@@ -154,9 +151,9 @@ class Place:
         names = os.listdir(self.serving) if os.path.isdir(self.serving) else []
         return sorted((name for name in names if name.isdecimal()), key=int)
 
-    def start(self, *settings: str, command: str = "run") -> Running:
+    def start(self, *settings: str) -> Running:
         """Starts a run with settings after `--set`."""
-        words = [sys.executable, os.path.join(REPO, "local_runner.py"), command, "--config", self.config]
+        words = [sys.executable, os.path.join(REPO, "local_runner.py"), "run", "--config", self.config]
         return Running([*words, "--root", self.root, *(["--set", *settings] if settings else [])])
 
     def run(self, *settings: str) -> Ended:
