@@ -50,6 +50,12 @@ INSTALL_REQUIRES = [
     "portpicker==1.6.0",
     # One run at a time in a run folder.
     "filelock==4.1.0",
+    # Kubeflow's client and its pipeline format; later ones need a protobuf that tensorflow-metadata can't use.
+    "kfp==2.5.0",
+    # Workers on a cluster; the newest that kfp allows.
+    "kubernetes==26.1.0",
+    # Conditions of a compiled pipeline, which are written in CEL, on this machine.
+    "cel-python==0.5.0",
 ]
 
 EXTRAS_REQUIRE = {
