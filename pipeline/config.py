@@ -15,12 +15,10 @@ import yaml
 from pipeline import slices
 from pipeline.errors import UserError
 from pipeline.gates import Severity
+from pipeline.kubeflow_config import KubeflowConfig
+from pipeline.section import Count, Fraction, OpenFraction, Positive, Section
 from schema.task import Task, make_task
 
-Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
-OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, pydantic.Field(ge=1)]
-Positive = Annotated[float, pydantic.Field(gt=0.0)]
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
 CURATED_SCHEMA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schema", "schema.pbtxt")
@@ -38,12 +36,6 @@ LOCATION_FIELDS = (
 
 # The key under `gates.slices` that stands for every slice.
 _DEFAULT = "default"
-
-
-class Section(pydantic.BaseModel):
-    """Base of every section: unknown keys are errors, values can't change."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(Section):
@@ -379,6 +371,8 @@ class Config(Section):
     gates: GatesConfig = GatesConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
+    # Only `kubeflow_runner.py` asks for it.
+    kubeflow: Optional[KubeflowConfig] = None
 
     @property
     def task(self) -> Task:

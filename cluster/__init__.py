@@ -1,0 +1,1 @@
+"""Binds a cluster with Kubeflow Pipelines v2 to the pipeline."""

@@ -1,0 +1,16 @@
+"""What the sections of a configuration are made of."""
+
+from typing import Annotated
+
+import pydantic
+
+Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, pydantic.Field(ge=1)]
+Positive = Annotated[float, pydantic.Field(gt=0.0)]
+
+
+class Section(pydantic.BaseModel):
+    """Base of every section: unknown keys are errors, values can't change."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
