@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import warnings
-from typing import NoReturn, Optional, Sequence
+from typing import Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -18,6 +18,7 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from pipeline import config, escape, session  # noqa: E402
+from pipeline.arguments import Parser  # noqa: E402
 from pipeline.errors import UserError  # noqa: E402
 from trainer import gpu  # noqa: E402
 
@@ -101,15 +102,8 @@ def _hush_libraries() -> None:
     warnings.simplefilter("ignore")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Quotes what it does not understand, such as a file's name from a glob, without obeying it."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(escape.shown(message))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")

@@ -78,7 +78,7 @@ EXTRAS_REQUIRE = {
     ],
 }
 
-PACKAGES = ("pipeline", "components", "trainer", "schema")
+PACKAGES = ("pipeline", "components", "trainer", "schema", "cluster")
 
 setup(
     name="review-sentiment-pipeline",
@@ -88,6 +88,6 @@ setup(
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-    py_modules=["local_runner"],
+    py_modules=["local_runner", "kubeflow_runner"],
     package_data={"schema": ["schema.pbtxt"]},
 )

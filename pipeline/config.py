@@ -41,12 +41,13 @@ _DEFAULT = "default"
 class DataConfig(Section):
     """Where the reviews are and how to read them.
 
-    A location is a path, a glob, or an `https://` or `gs://` address; `{SPAN}` in it stands for digits, and
-    the largest span that exists is taken.
+    A location is a path, a glob, or an `https://` or `gs://` address; `{SPAN}` in it stands for digits: those of
+    `span`, or the largest that exist where that is null.
     """
 
     train: str
     test: Optional[str] = None
+    span: Optional[Annotated[int, pydantic.Field(ge=0)]] = None
     train_sha256: Optional[Sha256] = None
     test_sha256: Optional[Sha256] = None
     id: Optional[str] = "id"
@@ -93,6 +94,8 @@ class DataConfig(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
         make_task((self.text,), self.labels)
+        if self.span is not None and "{SPAN}" not in self.train:
+            raise ValueError(f"span: {self.span}: train = {self.train} has no {{SPAN}} that it could stand for")
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows"
@@ -401,7 +404,18 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(_with_task_bounds(tree))
     except pydantic.ValidationError as error:
-        raise UserError(f"{file}: " + "; ".join(_fault(e) for e in error.errors())) from error
+        raise UserError(f"{file}: {describe_faults(error)}") from error
+
+
+def describe_faults(error: pydantic.ValidationError, section: str = "") -> str:
+    """Returns all that is wrong in one line.
+
+    Args:
+      error: of validating a configuration, or one section of it.
+      section: that section's name.
+    """
+    prefix = (section,) if section else ()
+    return "; ".join(_fault({**fault, "loc": (*prefix, *fault["loc"])}) for fault in error.errors())
 
 
 def _read_yaml(file: str) -> dict[str, Any]:

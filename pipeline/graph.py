@@ -5,8 +5,7 @@ TFX's parts are imported one by one: `tfx.v1` as a whole loads Google Cloud's cl
 
 import dataclasses
 import json
-import os
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.components.evaluator.component import Evaluator
@@ -37,29 +36,39 @@ from schema import features
 def create_pipeline(
     config: Config,
     pipeline_root: str,
+    checkpoints: str,
     metadata_connection: Optional[metadata_store_pb2.ConnectionConfig] = None,
+    workers: Optional[Mapping[str, Any]] = None,
+    reports_dir: str = "",
 ) -> Pipeline:
     """Builds the pipeline for a configuration. Pure: the same arguments make the same pipeline.
 
     Args:
       config: the run; `serving.dir` is set.
       pipeline_root: folder of the artifacts.
+      checkpoints: folder of what a killed training goes on from.
       metadata_connection: the local metadata store; a cluster has its own.
+      workers: a `trainer.tfjob` configuration where the workers of a training are a cluster's pods; none are this
+        machine's processes.
+      reports_dir: folder that gets a folder with the report of each run, beside the artifact; empty for none.
     """
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
-        components=_components(config, pipeline_root),
+        components=_components(config, checkpoints, workers, reports_dir),
         enable_cache=True,
         metadata_connection_config=metadata_connection,
         beam_pipeline_args=list(config.beam.args),
     )
 
 
-def _components(config: Config, pipeline_root: str) -> list[base_node.BaseNode]:
+def _components(
+    config: Config, checkpoints: str, workers: Optional[Mapping[str, Any]], reports_dir: str
+) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
-    checkpoints = os.path.join(pipeline_root, "Trainer", "checkpoints")
-    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], checkpoints)
+    # Not under the Trainer's own folders, which a killed execution's successor does not get.
+    where = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
+    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], where)
     gates = _gate_nodes(config, data, encoder, trainer)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
@@ -70,6 +79,7 @@ def _components(config: Config, pipeline_root: str) -> list[base_node.BaseNode]:
         serving_blessing=gates["ServingValidator"].outputs["blessing"],
         pushed_model=gates["Pusher"].outputs["pushed_model"],
         pipeline_name=config.name,
+        reports_dir=reports_dir,
     )
     return [*data.values(), encoder, trainer, *gates.values(), report]
 
@@ -109,7 +119,7 @@ def _training_nodes(
     example_gen: base_node.BaseNode,
     schema_gen: base_node.BaseNode,
     data_gate: base_node.BaseNode,
-    checkpoints: str,
+    where: Mapping[str, Any],
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
     """Encoder and Trainer, neither before DataGate has passed the data."""
     encoder = _encoder(config, example_gen.outputs["examples"])
@@ -124,8 +134,7 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
             "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
-            # Not under this execution's own folders, which a killed execution's successor does not get.
-            "checkpoints": checkpoints,
+            **where,
         },
     )
     encoder.add_upstream_node(data_gate)

@@ -97,8 +97,8 @@ class KubeflowConfig(Section):
     defaults: PodConfig = PodConfig()
     components: Mapping[str, PodConfig] = {}
     volumes: tuple[Volume, ...] = ()
-    # A folder on a volume that the Trainer's pods share: what a killed training goes on from.
-    checkpoints: Optional[AbsolutePath] = None
+    # A folder on a volume that all components share: what a killed training goes on from, and what each run came to.
+    work_dir: AbsolutePath
     workers: WorkersConfig = WorkersConfig()
 
     # The API server, as `kfp.Client` takes it.

@@ -63,7 +63,8 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         store.forget(folder, os.path.join("ServingValidator", "blessing", "*", serving_validator.NOT_BLESSED_FILE))
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.watching():
-            runner.run(graph.create_pipeline(config, root, connection))
+            checkpoints = os.path.join(root, "Trainer", "checkpoints")
+            runner.run(graph.create_pipeline(config, root, checkpoints, connection))
     except Exception as failure:  # Whatever it was, the run gets its summary.
         logging.exception("the run failed")
         error = failure

@@ -10,7 +10,7 @@ from tfx.components.pusher import executor as stock
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
-from components import model_files
+from components import execution, model_files
 from components.pusher import origin, properties, publication
 from components.pusher.record import PushRecord, Rollback
 from pipeline import gates
@@ -64,11 +64,10 @@ class Executor(stock.Executor):
         self._MarkPushed(pushed, os.path.join(serving_dir, version), version)
 
     def _record(self, input_dict: dict[str, list[types.Artifact]], config: dict[str, Any]) -> PushRecord:
-        run_id = self._context.pipeline_run_id if self._context else None
         return PushRecord(
             push_id=config.get(properties.PUSH_ID) or uuid.uuid4().hex,
             model_sha256=model_files.model_sha256(self.GetModelPath(input_dict)),
-            origin=origin.gather(input_dict, run_id),
+            origin=origin.gather(input_dict, execution.run_id(self._context)),
         )
 
     def _refuse(self, pushed: types.Artifact, rollback: Rollback) -> None:

@@ -11,7 +11,10 @@ from components.run_report import executor
 class RunReportSpec(component_spec.ComponentSpec):
     """Inputs, output and parameter of RunReport."""
 
-    PARAMETERS = {executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
+        executor.REPORTS_DIR: component_spec.ExecutionParameter(type=str),
+    }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "data_verdict": component_spec.ChannelParameter(type=GateVerdict),
@@ -30,11 +33,13 @@ class RunReport(base_component.BaseComponent):
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, pipeline_name: str, **inputs: types.BaseChannel):
+    def __init__(self, pipeline_name: str, reports_dir: str = "", **inputs: types.BaseChannel):
         """Args are named as in `RunReportSpec.INPUTS`.
 
         Args:
           pipeline_name: what the report is headed with.
+          reports_dir: a folder that gets a copy, in a folder named after the run; empty for none.
           **inputs: one channel for each input of the spec.
         """
-        super().__init__(RunReportSpec(pipeline_name=pipeline_name, report=types.Channel(type=RunSummary), **inputs))
+        report = types.Channel(type=RunSummary)
+        super().__init__(RunReportSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report, **inputs))

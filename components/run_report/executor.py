@@ -1,13 +1,17 @@
 """Executor of RunReport."""
 
+import os
 from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
 
+from components import execution
+from components.run_outcome import notes
 from pipeline import report, summary
 
 PIPELINE_NAME = "pipeline_name"
+REPORTS_DIR = "reports_dir"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -21,7 +25,12 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """See `RunReportSpec`."""
         found = summary.RunArtifacts(**{name: artifacts[0] for name, artifacts in input_dict.items()})
-        folder = output_dict["report"][0].uri
-        content = {"pipeline": exec_properties[PIPELINE_NAME], **summary.summarise(found)}
-        report.write(folder, content, found.model_run)
-        summary.write(folder, content)
+        content = {"pipeline": exec_properties[PIPELINE_NAME], **summary.summarise(found), "error": None}
+        content["exit_status"] = summary.EXIT_STATUS[content["status"]]
+        folders = [output_dict["report"][0].uri]
+        if exec_properties.get(REPORTS_DIR):
+            folders.append(notes.run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context)))
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+            report.write(folder, content, found.model_run)
+            summary.write(folder, content)

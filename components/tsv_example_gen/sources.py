@@ -77,8 +77,8 @@ def resolve(data: DataConfig) -> Sources:
     Raises:
       UserError: a location names no file, a folder, or one that can't be fetched or has another SHA-256.
     """
-    train, span = _resolve_location(TRAIN, data.train, data.train_sha256)
-    test = _resolve_location(TEST, data.test, data.test_sha256)[0] if data.test else ()
+    train, span = _resolve_location(TRAIN, data.train, data.train_sha256, data.span)
+    test = _resolve_location(TEST, data.test, data.test_sha256, data.span)[0] if data.test else ()
     return Sources(train, test, span)
 
 
@@ -200,16 +200,18 @@ def _open_raw(path: str) -> BinaryIO:
     return open(path, "rb", buffering=_BLOCK_BYTES)
 
 
-def _resolve_location(role: str, location: str, sha256: Optional[str]) -> tuple[tuple[SourceFile, ...], Optional[int]]:
+def _resolve_location(
+    role: str, location: str, sha256: Optional[str], wanted_span: Optional[int]
+) -> tuple[tuple[SourceFile, ...], Optional[int]]:
     """Returns the location's files and its span."""
     whole = SourceFile(role, location, location)
     if location.startswith("https://"):
         return (dataclasses.replace(whole, path=fetch(whole, sha256)),), None
     with reading(whole):
-        paths, span = _expand(location)
+        paths, span = _expand(location, wanted_span)
         found = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
     if not found:
-        raise whole.fault(_why_no_file(location))
+        raise whole.fault(_why_no_file(location, wanted_span))
     for file in found:
         _require_regular(file)
     if sha256:
@@ -217,8 +219,8 @@ def _resolve_location(role: str, location: str, sha256: Optional[str]) -> tuple[
     return found, span
 
 
-def _expand(location: str) -> tuple[list[str], Optional[int]]:
-    """Returns the paths that a location stands for, and its span."""
+def _expand(location: str, wanted_span: Optional[int]) -> tuple[list[str], Optional[int]]:
+    """Returns the paths that a location stands for, and its span: the largest where none is wanted."""
     if tf.io.gfile.exists(location):
         return [location], None
     if SPAN not in location:
@@ -226,8 +228,8 @@ def _expand(location: str) -> tuple[list[str], Optional[int]]:
     pattern = _span_pattern(location)
     matches = [pattern.fullmatch(path) for path in tf.io.gfile.glob(location.replace(SPAN, "*"))]
     spans = {match.string: int(match["span"]) for match in matches if match}
-    largest = max(spans.values(), default=None)
-    return [path for path, span in spans.items() if span == largest], largest
+    chosen = max(spans.values(), default=None) if wanted_span is None else wanted_span
+    return [path for path, span in spans.items() if span == chosen], chosen
 
 
 def _span_pattern(location: str) -> re.Pattern[str]:
@@ -245,11 +247,11 @@ def _span_pattern(location: str) -> re.Pattern[str]:
     return re.compile(translated)
 
 
-def _why_no_file(location: str) -> str:
+def _why_no_file(location: str, wanted_span: Optional[int]) -> str:
     if tf.io.gfile.isdir(location):
         return f"is a folder; name a file, or a glob such as {os.path.join(location, '*.tsv')}"
     if SPAN in location or re.search(r"[*?\[]", location):
-        return "no file matches"
+        return "no file matches" if wanted_span is None else f"no file matches with span {wanted_span}"
     return "no such file"
 
 

@@ -11,6 +11,7 @@ import threading
 import apache_beam as beam
 import hypothesis
 import numpy as np
+import pydantic
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
@@ -313,6 +314,20 @@ def test_location_without_a_file(tmp_path, location, message):
     with pytest.raises(UserError, match=message) as caught:
         sources.resolve(config(rows_file(tmp_path / "x.tsv", 1), test=tmp_path / location))
     assert f"data.test = {tmp_path / location}" in str(caught.value)
+
+
+def test_wanted_span_is_taken_though_a_larger_one_exists(tmp_path):
+    for span in (6, 7, 12):
+        rows_file(tmp_path / f"a-{span}.tsv", 1)
+    found = sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=7))
+    assert ([os.path.basename(file.path) for file in found.train], found.span) == (["a-7.tsv"], 7)
+    with pytest.raises(UserError, match="no file matches with span 8"):
+        sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=8))
+
+
+def test_span_without_a_place_for_it():
+    with pytest.raises(pydantic.ValidationError, match="a.tsv has no {SPAN}"):
+        config("a.tsv", span=7)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs Linux: a file that opens and can't be read")

@@ -1,0 +1,145 @@
+"""The parameters of a run on a cluster: what a person or a schedule may change of a compiled pipeline.
+
+TFX's `RuntimeParameter` stands for a whole execution property only, and ours are the JSON of a section of the
+configuration. So the compiler gives a task inputs of its own beside TFX's, and the entrypoint folds their values into
+the property before TFX sees it.
+"""
+
+import dataclasses
+import json
+from typing import Any, Mapping, Optional, Union
+
+import pydantic
+
+from pipeline.config import Config, DataConfig, TrainerConfig, describe_faults
+from pipeline.errors import UserError
+
+Value = Union[str, int]
+
+# As the pipeline spec calls them.
+STRING, INTEGER = "STRING", "NUMBER_INTEGER"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunParameter:
+    """One parameter.
+
+    Attributes:
+      name: as a person gives it.
+      type: of the pipeline spec.
+      description: what it is, for the cluster's form.
+      key: of the configuration it stands for; None for one that is not part of it.
+    """
+
+    name: str
+    type: str
+    description: str
+    key: Optional[str] = None
+
+
+# Stands for null where the configuration has an optional number or text, which a KFP parameter has no word for.
+_NOTHING = {STRING: "", INTEGER: 0}
+
+PIPELINE_ROOT = RunParameter("pipeline_root", STRING, "where the artifacts go; empty: the cluster's own root")
+RUN_TOKEN = RunParameter("run_token", STRING, "another value runs every task again, whatever the cache holds")
+
+RUN_PARAMETERS = (
+    RunParameter("train", STRING, "training reviews: an address, or a path on a volume", "data.train"),
+    RunParameter("test", STRING, "test reviews; empty: held out of the training reviews", "data.test"),
+    RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest", "data.span"),
+    RunParameter("sample_size", INTEGER, "training rows that are drawn; 0: all", "data.sample_size"),
+    RunParameter("epochs", INTEGER, "passes over the training rows", "trainer.epochs"),
+    PIPELINE_ROOT,
+    RUN_TOKEN,
+)
+
+# Where a section of the configuration lies in a task's properties: task -> (property, keys in its JSON, the section).
+_SECTIONS: Mapping[str, tuple[str, tuple[str, ...], type[pydantic.BaseModel]]] = {
+    "tsv-example-gen": ("data", (), DataConfig),
+    "trainer": ("custom_config", ("trainer",), TrainerConfig),
+}
+_TASKS = {"data": "tsv-example-gen", "trainer": "trainer"}
+
+
+def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
+    """Returns the parameters that a task takes: those of its section, and what its cache key needs.
+
+    Args:
+      task: its id.
+      cached: whether its outputs may be taken from the cache.
+    """
+    return tuple(
+        parameter
+        for parameter in RUN_PARAMETERS
+        if (parameter.key and _TASKS[parameter.key.split(".")[0]] == task)
+        or (parameter is PIPELINE_ROOT and task == "tsv-example-gen")
+        or (parameter is RUN_TOKEN and cached)
+    )
+
+
+def default(parameter: RunParameter, config: Config) -> Value:
+    """Returns a parameter's value where a run gives none: the configuration's."""
+    if parameter is PIPELINE_ROOT:
+        return config.kubeflow.pipeline_root or ""
+    if parameter is RUN_TOKEN:
+        return ""
+    section, name = parameter.key.split(".")
+    value = getattr(getattr(config, section), name)
+    if value is None:
+        return _NOTHING[parameter.type]
+    return value if parameter.type == INTEGER else str(value)
+
+
+def take(task: str, values: dict[str, Any]) -> dict[str, Value]:
+    """Takes the run parameters out of a task's parameter values, in place; returns them.
+
+    Args:
+      task: its id.
+      values: name -> value of all its parameters; JSON has no integers, so that those come as floats.
+    """
+    taken = {}
+    for parameter in of_task(task, cached=True):
+        if parameter.name in values:
+            value = values.pop(parameter.name)
+            taken[parameter.name] = int(value) if parameter.type == INTEGER else value
+    return taken
+
+
+def fold(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -> dict[str, Any]:
+    """Puts run parameters into a task's execution properties.
+
+    Args:
+      task: its id.
+      properties: name -> value, without run parameters.
+      given: what `take` returned.
+
+    Raises:
+      UserError: a value is not one that the configuration allows.
+    """
+    settings = {p.key: p for p in RUN_PARAMETERS if p.key and p.name in given}
+    if task not in _SECTIONS or not settings:
+        return dict(properties)
+    name, keys, section_class = _SECTIONS[task]
+    content = json.loads(properties[name])
+    section = content
+    for key in keys:
+        section = section[key]
+    for key, parameter in settings.items():
+        _set(section, key.split(".")[1], given[parameter.name], parameter)
+    try:
+        section_class.model_validate(section)
+    except pydantic.ValidationError as error:
+        raise UserError(f"run parameters: {describe_faults(error, _section_name(task))}") from error
+    return {**properties, name: json.dumps(content, ensure_ascii=False)}
+
+
+def _set(section: dict[str, Any], key: str, value: Value, parameter: RunParameter) -> None:
+    wanted = None if value == _NOTHING[parameter.type] and key != "train" and key != "epochs" else value
+    if section.get(key) != wanted and f"{key}_sha256" in section:
+        # The digest is that of the location it was written beside.
+        section[f"{key}_sha256"] = None
+    section[key] = wanted
+
+
+def _section_name(task: str) -> str:
+    return next(section for section, of in _TASKS.items() if of == task)

@@ -1,0 +1,56 @@
+"""The compiled pipeline's second document: what Kubernetes gives the pods beside processors and memory.
+
+The backend drops the whole document for one unknown top-level field and says nothing of an entry whose executor does
+not exist, so it is made here from validated settings only. Names and shapes are those of KFP's
+`kubernetes_executor_config.proto`.
+"""
+
+from typing import Any, Mapping, Sequence
+
+from pipeline.kubeflow_config import PodConfig, Toleration, Volume
+
+
+def make(pods: Mapping[str, PodConfig], volumes: Mapping[str, Sequence[Volume]]) -> dict[str, Any]:
+    """Makes the document.
+
+    Args:
+      pods: executor label -> what its pod gets.
+      volumes: executor label -> what is mounted in it.
+    """
+    executors = {label: _executor(pod, volumes.get(label, ())) for label, pod in pods.items()}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+
+
+def _executor(pod: PodConfig, volumes: Sequence[Volume]) -> dict[str, Any]:
+    parts = {
+        "pvcMount": [{"constant": volume.claim, "mountPath": volume.path} for volume in volumes],
+        "nodeSelector": {"labels": dict(pod.node_selector)} if pod.node_selector else {},
+        "tolerations": [_toleration(toleration) for toleration in pod.tolerations],
+        "secretAsEnv": [
+            {"secretName": s.secret, "keyToEnv": [{"secretKey": s.key, "envVar": s.env}]} for s in pod.secrets
+        ],
+        "imagePullSecret": [{"secretName": name} for name in pod.image_pull_secrets],
+        "emptyDirMounts": [_shared_memory(pod.shm_gb)] if pod.shm_gb else [],
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _shared_memory(gigabytes: float) -> dict[str, str]:
+    # In MiB: Kubernetes takes no fraction of a byte.
+    return {
+        "volumeName": "shm",
+        "mountPath": "/dev/shm",
+        "medium": "Memory",
+        "sizeLimit": f"{round(gigabytes * 1024)}Mi",
+    }
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    fields = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": toleration.seconds,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,9 @@
+"""What the compiler and the entrypoint agree on: a container's command and variables."""
+
+COMMAND = ("python", "-m", "cluster.entrypoint")
+
+# The task's own id, which the backend does not tell it.
+TASK_VARIABLE = "REVIEWS_TASK"
+
+# Folder that all tasks share, with a folder for each run: where a task leaves why it failed.
+REPORTS_VARIABLE = "REVIEWS_REPORTS_DIR"

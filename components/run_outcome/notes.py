@@ -1,0 +1,48 @@
+"""Why a task of a run failed, kept on a folder that all tasks share: a cluster only passes on that it failed."""
+
+import dataclasses
+import json
+import os
+from typing import Any, Optional, Sequence
+
+_FILE = "failure.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A task's failure.
+
+    Attributes:
+      task: its id.
+      error: what was wrong, in words.
+      is_user_error: whether a user must mend it.
+      checks: `pipeline.gates.Check`s as mappings, where a gate stopped the run.
+    """
+
+    task: str
+    error: str
+    is_user_error: bool
+    checks: Sequence[dict[str, Any]] = ()
+
+
+def run_folder(reports_dir: str, run_id: str) -> str:
+    """Returns the folder of one run."""
+    return os.path.join(reports_dir, run_id)
+
+
+def write(folder: str, failure: Failure) -> None:
+    """Writes a failure into a run's folder; a retried task's later one replaces it."""
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, _FILE)
+    with open(path + ".new", "w", encoding="utf-8") as stream:
+        json.dump(dataclasses.asdict(failure), stream, ensure_ascii=False, indent=2)
+    os.replace(path + ".new", path)
+
+
+def read(folder: str) -> Optional[Failure]:
+    """Reads a run's failure; None where no task has left one."""
+    try:
+        with open(os.path.join(folder, _FILE), encoding="utf-8") as stream:
+            return Failure(**json.load(stream))
+    except FileNotFoundError:
+        return None
