@@ -127,8 +127,9 @@ def _fault(response: urllib3.HTTPResponse, host: str) -> Optional[str]:
     if _is_json(response.data) and status < 300:
         return None
     if message is None:
-        return f"{host}: answers {status} with a page instead of data, as for a login or another service; {sign_in}, " + (
-            "or check kubeflow.host"
+        return (
+            f"{host}: answers {status} with a page instead of data, as for a login or another service; {sign_in}, "
+            + ("or check kubeflow.host")
         )
     if status >= 500:
         return f"{host}: failed with {status}{told}; the log of its pod ml-pipeline says more"

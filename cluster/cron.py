@@ -107,6 +107,18 @@ def parse(text: str) -> Cron:
     return cron
 
 
+def read_back(expression: str) -> Optional[Cron]:
+    """Reads an expression of a schedule that is there already, as the backend does; None if this module can't.
+
+    Five fields, which other clients let through, begin with seconds here and leave the day of the week open.
+    """
+    fields = expression.split()
+    try:
+        return parse(" ".join([*fields, "*"] if len(fields) == 5 else fields))
+    except UserError:
+        return None
+
+
 def parse_interval(text: str) -> int:
     """Returns an interval in seconds.
 

@@ -29,15 +29,16 @@ class RunParameter:
       type: of the pipeline spec.
       description: what it is, for the cluster's form.
       key: of the configuration it stands for; None for one that is not part of it.
+      optional: whether an empty text, or 0, stands for null: a KFP parameter has no word for that.
     """
 
     name: str
     type: str
     description: str
     key: Optional[str] = None
+    optional: bool = False
 
 
-# Stands for null where the configuration has an optional number or text, which a KFP parameter has no word for.
 _NOTHING = {STRING: "", INTEGER: 0}
 
 PIPELINE_ROOT = RunParameter("pipeline_root", STRING, "where the artifacts go; empty: the cluster's own root")
@@ -45,9 +46,9 @@ RUN_TOKEN = RunParameter("run_token", STRING, "another value runs every task aga
 
 RUN_PARAMETERS = (
     RunParameter("train", STRING, "training reviews: an address, or a path on a volume", "data.train"),
-    RunParameter("test", STRING, "test reviews; empty: held out of the training reviews", "data.test"),
-    RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest", "data.span"),
-    RunParameter("sample_size", INTEGER, "training rows that are drawn; 0: all", "data.sample_size"),
+    RunParameter("test", STRING, "test reviews; empty: held out of the training ones", "data.test", True),
+    RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest", "data.span", True),
+    RunParameter("sample_size", INTEGER, "training rows that are drawn; 0: all", "data.sample_size", True),
     RunParameter("epochs", INTEGER, "passes over the training rows", "trainer.epochs"),
     PIPELINE_ROOT,
     RUN_TOKEN,
@@ -134,7 +135,7 @@ def fold(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -
 
 
 def _set(section: dict[str, Any], key: str, value: Value, parameter: RunParameter) -> None:
-    wanted = None if value == _NOTHING[parameter.type] and key != "train" and key != "epochs" else value
+    wanted = None if parameter.optional and value == _NOTHING[parameter.type] else value
     if section.get(key) != wanted and f"{key}_sha256" in section:
         # The digest is that of the location it was written beside.
         section[f"{key}_sha256"] = None

@@ -1,0 +1,226 @@
+import os
+
+import pytest
+import yaml
+
+from cluster import checks, compiler
+from pipeline import config
+from pipeline.errors import UserError
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
+
+# Everything of the tasks that a person chose: task -> tasks it waits for, whether it may be cached, its run parameters.
+TASKS = {
+    "tsv-example-gen": ([], False, ["pipeline_root", "sample_size", "span", "test", "train"]),
+    "statistics-gen": (["tsv-example-gen"], True, ["run_token"]),
+    "import-schema-gen": ([], True, ["run_token"]),
+    "example-validator": (["import-schema-gen", "statistics-gen"], True, ["run_token"]),
+    "data-gate": (["example-validator", "import-schema-gen", "statistics-gen", "tsv-example-gen"], False, []),
+    "hub-encoder": (["data-gate"], True, ["run_token"]),
+    "trainer": (["data-gate", "hub-encoder", "import-schema-gen", "tsv-example-gen"], True, ["epochs", "run_token"]),
+    "baseline-model": (["trainer"], False, []),
+    "evaluator": (["baseline-model", "trainer", "tsv-example-gen"], True, ["run_token"]),
+    "model-gate": (["baseline-model", "evaluator", "trainer"], True, ["run_token"]),
+    "serving-validator": (["trainer", "tsv-example-gen"], False, []),
+    "pusher": (
+        [
+            "baseline-model",
+            "data-gate",
+            "hub-encoder",
+            "model-gate",
+            "serving-validator",
+            "trainer",
+            "tsv-example-gen",
+        ],
+        False,
+        [],
+    ),
+    "run-report": (
+        [
+            "data-gate",
+            "hub-encoder",
+            "model-gate",
+            "pusher",
+            "serving-validator",
+            "trainer",
+            "tsv-example-gen",
+        ],
+        False,
+        [],
+    ),
+}
+
+PARAMETERS = {
+    "train": ("STRING", "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_train.txt"),
+    "test": ("STRING", "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_test.txt"),
+    "span": ("STRING", ""),
+    "sample_size": ("NUMBER_INTEGER", 15000),
+    "epochs": ("NUMBER_INTEGER", 5),
+    "pipeline_root": ("STRING", ""),
+    "run_token": ("STRING", ""),
+}
+
+
+def compiled(tmp_path, *overrides):
+    output = str(tmp_path / "made" / "x.yaml")
+    settings = config.load_config(FILE, overrides)
+    checks.check_config(settings)
+    compiler.compile_pipeline(settings, output)
+    with open(output) as stream:
+        return list(yaml.safe_load_all(stream))
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    return compiled(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="module")
+def spec(documents):
+    return documents[0]
+
+
+@pytest.fixture(scope="module")
+def platform(documents):
+    return documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def graph(spec):
+    return spec["components"]["tfx-dag"]["dag"]["tasks"]
+
+
+def containers(spec):
+    return {label: executor["container"] for label, executor in spec["deploymentSpec"]["executors"].items()}
+
+
+def test_two_documents_of_the_version_that_the_backend_takes(documents):
+    assert len(documents) == 2
+    assert (documents[0]["schemaVersion"], documents[0]["pipelineInfo"]) == ("2.1.0", {"name": "nsmc"})
+
+
+def test_the_graph_is_the_golden_one(spec):
+    made = {
+        task: (
+            sorted(body.get("dependentTasks", [])),
+            body["cachingOptions"]["enableCache"],
+            sorted(
+                name
+                for name, source in body.get("inputs", {}).get("parameters", {}).items()
+                if "componentInputParameter" in source
+            ),
+        )
+        for task, body in graph(spec).items()
+    }
+    assert made == TASKS
+
+
+def test_every_container_is_the_entrypoint_in_the_configured_image(spec):
+    assert set(containers(spec)) == {f"{task}_executor" for task in (*TASKS, "run-outcome")}
+    for label, container in containers(spec).items():
+        assert container["image"] == "registry.example.com/reviews:1"
+        assert container["command"] == ["python", "-m", "cluster.entrypoint"]
+        assert "{{$}}" in container["args"]
+        assert {"name": "REVIEWS_TASK", "value": label.removesuffix("_executor")} in container["env"]
+        assert {"name": "REVIEWS_REPORTS_DIR", "value": "/mnt/reviews/work/nsmc/runs"} in container["env"]
+
+
+def test_the_gpu_is_the_trainers_alone(spec):
+    with_gpu = {
+        label: c["resources"]["accelerator"] for label, c in containers(spec).items() if "accelerator" in c["resources"]
+    }
+    assert with_gpu == {"trainer_executor": {"type": "nvidia.com/gpu", "count": 1}}
+
+
+def test_processors_and_memory_are_the_configured_ones_over_the_defaults(spec):
+    limits = {
+        label: (c["resources"]["cpuLimit"], c["resources"]["memoryLimit"]) for label, c in containers(spec).items()
+    }
+    assert limits["trainer_executor"] == (8.0, 32.0)
+    assert limits["tsv-example-gen_executor"] == (4.0, 8.0)
+    assert limits["run-report_executor"] == (2.0, 8.0)
+
+
+def test_lost_pods_are_retried(spec):
+    assert {body["retryPolicy"]["maxRetryCount"] for body in graph(spec).values()} == {2}
+
+
+def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in_the_trainer(platform):
+    volume = {"pvcMount": [{"constant": "reviews", "mountPath": "/mnt/reviews"}]}
+    shm = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8192Mi"}
+    assert platform.pop("trainer_executor") == {**volume, "emptyDirMounts": [shm]}
+    assert platform == {f"{task}_executor": volume for task in (*TASKS, "run-outcome") if task != "trainer"}
+
+
+def test_run_parameters_have_types_and_the_configurations_values_and_reach_the_graph(spec):
+    declared = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: (p["parameterType"], p["defaultValue"]) for name, p in declared.items()} == PARAMETERS
+    assert set(spec["components"]["tfx-dag"]["inputDefinitions"]["parameters"]) == set(PARAMETERS)
+    passed = spec["root"]["dag"]["tasks"]["tfx-dag"]["inputs"]["parameters"]
+    assert passed == {name: {"componentInputParameter": name} for name in PARAMETERS}
+
+
+def test_the_outcome_is_told_after_success_and_failure_alike(spec):
+    task = spec["root"]["dag"]["tasks"]["run-outcome"]
+    assert task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert task["dependentTasks"] == ["tfx-dag"]
+    assert task["inputs"]["parameters"]["final_status"] == {"taskFinalStatus": {"producerTask": "tfx-dag"}}
+
+
+def test_files_of_this_repository_are_named_as_in_the_image(spec):
+    with open(FILE) as stream:
+        assert "data/invariance/korean.tsv" in stream.read()
+    constants = {
+        name: source["runtimeValue"]["constant"]
+        for task in ("import-schema-gen", "model-gate")
+        for name, source in graph(spec)[task]["inputs"]["parameters"].items()
+        if "runtimeValue" in source
+    }
+    assert constants["schema_file"] == "/app/schema/schema.pbtxt"
+    assert constants["pairs_file"] == "/app/data/invariance/korean.tsv"
+    assert REPO not in str(spec)
+
+
+def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
+    overrides = [
+        "kubeflow.image=reg/reviews@sha256:abc",
+        "kubeflow.components.Evaluator={image: 'reg/other:2', env: {A: b}, node_selector: {disk: ssd}, retries: 0, "
+        "tolerations: [{key: spot, operator: Exists, effect: NoSchedule, seconds: 60}], image_pull_secrets: [pull], "
+        "secrets: [{env: TOKEN, secret: hub, key: token}]}",
+        "encoder.source=pretrain",
+        "trainer.workers=2",
+    ]
+    spec, document = compiled(tmp_path, *overrides)
+    made, pods = containers(spec), document["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {label for label, c in made.items() if c["image"] == "reg/other:2"} == {"evaluator_executor"}
+    assert made["pusher_executor"]["image"] == "reg/reviews@sha256:abc"
+    assert {"name": "A", "value": "b"} in made["evaluator_executor"]["env"]
+    assert "retryPolicy" not in graph(spec)["evaluator"]
+    assert pods["evaluator_executor"] == {
+        "pvcMount": [{"constant": "reviews", "mountPath": "/mnt/reviews"}],
+        "nodeSelector": {"labels": {"disk": "ssd"}},
+        "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 60}],
+        "secretAsEnv": [{"secretName": "hub", "keyToEnv": [{"secretKey": "token", "envVar": "TOKEN"}]}],
+        "imagePullSecret": [{"secretName": "pull"}],
+    }
+    assert "encoder-pretrainer" in graph(spec) and "hub-encoder" not in graph(spec)
+    # Workers are pods of their own, and have the GPUs.
+    assert "accelerator" not in made["trainer_executor"]["resources"]
+    custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
+    workers = yaml.safe_load(custom)["tfjob"]
+    assert (workers["gpus"], workers["shared_dir"], workers["image"]) == (
+        1,
+        "/mnt/reviews/work/nsmc",
+        "reg/reviews@sha256:abc",
+    )
+
+
+def test_an_output_that_the_backend_would_read_otherwise(tmp_path):
+    with pytest.raises(UserError, match="x.json: should end in .yaml"):
+        compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "x.json"))
+
+
+def test_an_output_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "file" / "x.yaml"))

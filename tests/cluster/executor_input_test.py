@@ -1,0 +1,95 @@
+import os
+
+import pytest
+
+from cluster import executor_input
+
+
+def given(**outputs):
+    return {
+        "inputs": {
+            "artifacts": {"model": {"artifacts": [{"name": "7", "type": {}, "uri": "minio://b/p/run-1/trainer/u/model"}]}}
+        },
+        "outputs": {
+            "artifacts": {"blessing": {"artifacts": [{"uri": "minio://b/p/run-1/model-gate/u/blessing"}]}, **outputs},
+            "outputFile": "/tmp/kfp_outputs/output_metadata.json",
+        },
+    }
+
+
+def uris(content, side):
+    return {name: [a["uri"] for a in lists["artifacts"]] for name, lists in content[side]["artifacts"].items()}
+
+
+def test_the_backends_own_output_goes_and_the_components_stays():
+    logs = {"artifacts": [{"type": {"schemaTitle": "system.Artifact"}, "uri": "minio://b/p/run-1/x/executor-logs"}]}
+    content = given(**{"executor-logs": logs})
+    executor_input.drop_backend_outputs(content)
+    assert list(content["outputs"]["artifacts"]) == ["blessing"]
+
+
+def test_inputs_get_the_declared_type():
+    content = given()
+    declared = {"artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model"}}}}
+    executor_input.type_inputs(content, declared)
+    assert content["inputs"]["artifacts"]["model"]["artifacts"][0]["type"] == {"instanceSchema": "title: tfx.Model"}
+
+
+@pytest.mark.parametrize(
+    "uri, local",
+    [
+        ("minio://b/k/model", "/fs/minio/b/k/model"),
+        ("s3://b/k", "/fs/s3/b/k"),
+        ("gs://b/k", "gs://b/k"),
+        ("/tmp/x", "/tmp/x"),
+    ],
+)
+def test_only_what_tensorflow_can_not_open_becomes_local(uri, local):
+    assert executor_input.local_path(uri, "/fs") == local
+
+
+def test_both_sides_and_the_output_file_become_local():
+    content = given()
+    content["outputs"]["outputFile"] = "minio://b/p/run-1/model-gate/u/output_metadata.json"
+    executor_input.localise(content, "/fs")
+    assert uris(content, "inputs") == {"model": ["/fs/minio/b/p/run-1/trainer/u/model"]}
+    assert uris(content, "outputs") == {"blessing": ["/fs/minio/b/p/run-1/model-gate/u/blessing"]}
+    assert content["outputs"]["outputFile"] == "/fs/minio/b/p/run-1/model-gate/u/output_metadata.json"
+
+
+def test_an_answer_has_the_remote_addresses_again():
+    content = given()
+    remote = executor_input.remote_uris(content, "/fs")
+    executor_input.localise(content, "/fs")
+    answer = {"artifacts": {"blessing": content["outputs"]["artifacts"]["blessing"]}}
+    executor_input.delocalise(answer, remote)
+    assert answer["artifacts"]["blessing"]["artifacts"][0]["uri"] == "minio://b/p/run-1/model-gate/u/blessing"
+
+
+def test_folders_of_outputs_are_made_but_not_of_remote_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = given(examples={"artifacts": [{"uri": "gs://b/p/run-1/x/examples"}]})
+    executor_input.localise(content, str(tmp_path))
+    executor_input.make_output_folders(content)
+    assert os.path.isdir(tmp_path / "minio/b/p/run-1/model-gate/u/blessing")
+    assert os.listdir(tmp_path) == ["minio"]
+
+
+def test_nulls_go_and_zeros_stay():
+    answer = {"artifacts": {"x": {"artifacts": [{"uri": "u", "metadata": {"a": None, "b": 0, "c": ""}}]}}}
+    executor_input.drop_nulls(answer)
+    assert answer["artifacts"]["x"]["artifacts"][0]["metadata"] == {"b": 0, "c": ""}
+
+
+@pytest.mark.parametrize("uri", ["minio://b/p/run-1/model-gate/blessing", "minio://b/p/run-1/model-gate/u-u/blessing"])
+def test_the_runs_id_is_read_from_a_uri_of_either_layout(uri):
+    content = given()
+    content["outputs"]["artifacts"]["blessing"]["artifacts"][0]["uri"] = uri
+    assert executor_input.run_id(content, "model-gate") == "run-1"
+
+
+def test_a_uri_without_the_task_is_told():
+    with pytest.raises(ValueError, match="no output of pusher"):
+        executor_input.run_id(given(), "pusher")
+
+
