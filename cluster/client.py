@@ -9,10 +9,11 @@ import kfp.client.client
 import rich.console
 import rich.text
 
-from cluster import cron, listing, package, recurring, tables
+from cluster import cron, listing, package, recurring, tables, upload
 from cluster.connection import connect, hushed
 from cluster.cron import Cron
 from cluster.package import Package
+from cluster.upload import Version
 from pipeline import escape
 from pipeline.errors import UserError
 from pipeline.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
@@ -50,15 +51,15 @@ def submit(
     values = content.values(parameters)
     root = _pipeline_root(config, content, values)
     client = connect(config)
-    pipeline_id, version_id = _upload(client, content, version or content.version, console)
+    uploaded = _upload(client, content, version, console)
     with hushed():
         experiment = client.create_experiment(config.experiment)
         run = client.run_pipeline(
             experiment_id=experiment.experiment_id,
             job_name=name or f"{content.name} {_now():%Y-%m-%d %H:%M:%S}",
             params=values,
-            pipeline_id=pipeline_id,
-            version_id=version_id,
+            pipeline_id=uploaded.pipeline_id,
+            version_id=uploaded.id,
             pipeline_root=root,
             service_account=config.service_account,
         )
@@ -105,15 +106,15 @@ def schedule(
     if isinstance(trigger, Cron) and trigger.translated:
         _say(console, f"cron: {cron_expression} begins with minutes, the server's with seconds: {trigger.expression}")
     client = connect(config)
-    pipeline_id, version_id = _upload(client, content, version or content.version, console)
+    uploaded = _upload(client, content, version, console)
     with hushed():
         experiment = client.create_experiment(config.experiment)
     wanted = recurring.Schedule(
         name=name,
         trigger=trigger,
         experiment_id=experiment.experiment_id,
-        pipeline_id=pipeline_id,
-        version_id=version_id,
+        pipeline_id=uploaded.pipeline_id,
+        version_id=uploaded.id,
         parameters=values,
         pipeline_root=root,
         service_account=config.service_account,
@@ -174,43 +175,11 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -
     console.print(tables.of_schedules(jobs, limit, _now()))
 
 
-def _upload(client: kfp.Client, content: Package, version: str, console: rich.console.Console) -> tuple[str, str]:
-    """Returns the ids of a pipeline and of its version with this content, which are made if need be."""
-    namespace = client.get_user_namespace() or None
-    pipeline_id = next(
-        (
-            pipeline.pipeline_id
-            for pipeline in listing.pages(
-                client.list_pipelines, "pipelines", namespace=namespace, filter=listing.called(content.name)
-            )
-        ),
-        None,
-    )
-    with hushed():
-        if pipeline_id is None:
-            # Makes a first version too, named like the pipeline; the client has no call that makes none.
-            pipeline_id = client.upload_pipeline(content.path, content.name, namespace=namespace).pipeline_id
-        existing = _version(client, pipeline_id, version)
-        # The server gives the content back in another form, so the digest says whether it is the same.
-        digest = f"sha256:{content.digest}"
-        if existing is None:
-            existing = client.upload_pipeline_version(
-                content.path, version, pipeline_id=pipeline_id, description=digest
-            )
-            told = "uploaded"
-        elif existing.description == digest:
-            told = "is there already"
-        else:
-            raise UserError(f"version {version}: pipeline {content.name} has one with another content; choose another")
-    _say(console, f"pipeline {content.name}, version {version}: {told}")
-    return pipeline_id, existing.pipeline_version_id
-
-
-def _version(client: kfp.Client, pipeline_id: str, name: str) -> Any:
-    found = listing.pages(
-        client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=listing.called(name)
-    )
-    return next(found, None)
+def _upload(client: kfp.Client, content: Package, name: Optional[str], console: rich.console.Console) -> Version:
+    version = upload.upload(client, content, name)
+    told = "uploaded" if version.new else "is there already"
+    _say(console, f"pipeline {content.name}, version {version.name}: {told}")
+    return version
 
 
 def _pipeline_root(config: KubeflowConfig, content: Package, values: Mapping[str, Any]) -> Optional[str]:
@@ -246,8 +215,8 @@ def _say_busy(console: rich.console.Console, busy: list[recurring.Job]) -> None:
     for job in busy:
         _say(
             console,
-            f"{job.display_name} ({job.recurring_run_id}) is switched off, but stays until its run is over, which would "
-            "end with it; the same command removes it then",
+            f"{job.display_name} ({job.recurring_run_id}) is off, but stays until its run is over, which would end "
+            "with it; the same command removes it then",
         )
 
 

@@ -99,14 +99,15 @@ def _judged(send: Callable[..., urllib3.HTTPResponse], host: str) -> Callable[..
 def _reason(error: urllib3.exceptions.HTTPError) -> str:
     """What became of a request that got no answer."""
     check = "check kubeflow.host, and the port-forward or VPN that it needs"
+    # First, as urllib3 1.26 has it among the timeouts.
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return f"no connection ({_short(str(error).rpartition(': ')[2])}); {check}"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {TIMEOUT.connect_timeout} s; {check}"
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return f"no answer within {TIMEOUT.read_timeout} s; try again, and see whether its pod ml-pipeline runs"
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"its certificate or TLS is not accepted ({_short(str(error))}); check kubeflow.host"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return f"no connection ({_short(str(error).rpartition(': ')[2])}); {check}"
     return f"the connection broke ({_short(str(error))}); call again"
 
 
@@ -126,10 +127,10 @@ def _fault(response: urllib3.HTTPResponse, host: str) -> Optional[str]:
         return f"{host}: forbids this{told}; ask for the right in the namespace, or change kubeflow.namespace"
     if _is_json(response.data) and status < 300:
         return None
-    if message is None:
+    if message is None or status < 300:
         return (
-            f"{host}: answers {status} with a page instead of data, as for a login or another service; {sign_in}, "
-            + ("or check kubeflow.host")
+            f"{host}: answers {status} and not with data, as a login page or another service would; check "
+            f"kubeflow.host, or {sign_in}"
         )
     if status >= 500:
         return f"{host}: failed with {status}{told}; the log of its pod ml-pipeline says more"

@@ -16,7 +16,8 @@ FINAL_STATUS = "final_status"
 PIPELINE_NAME = "pipeline_name"
 REPORTS_DIR = "reports_dir"
 
-_SUCCEEDED = "SUCCEEDED"
+# As documented, and as the open-source driver writes it, which takes the metadata store's word.
+_SUCCEEDED = ("SUCCEEDED", "COMPLETE")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -31,7 +32,7 @@ class Executor(base_executor.BaseExecutor):
         """See `RunOutcomeSpec`; `final_status` is the JSON of KFP's `PipelineTaskFinalStatus`."""
         folder = notes.run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context))
         status = json.loads(exec_properties[FINAL_STATUS] or "{}")
-        if status.get("state") != _SUCCEEDED:
+        if status.get("state") not in _SUCCEEDED:
             os.makedirs(folder, exist_ok=True)
             content = describe(status, notes.read(folder))
             content = {"pipeline": exec_properties[PIPELINE_NAME], **content}

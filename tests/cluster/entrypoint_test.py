@@ -1,0 +1,117 @@
+import json
+
+import pytest
+from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
+from tfx.types import standard_artifacts
+
+from cluster import entrypoint, executor_input, task
+from components.run_outcome import notes
+from components.tsv_example_gen import ingest
+
+ROOT = "minio://mlpipeline/v2/artifacts"
+URI = f"{ROOT}/reviews/run-1/tsv-example-gen/uuid/examples"
+EXECUTOR = "components.tsv_example_gen.executor.Executor"
+
+
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """A container's file system, which holds 60 reviews."""
+    lines = [f"{number}\t영화 {number}\t{number % 2}" for number in range(60)]
+    (tmp_path / "reviews.tsv").write_text("\n".join(["id\tdocument\tlabel", *lines, ""]))
+    monkeypatch.setenv(executor_input.LOCAL_ROOT_VARIABLE, str(tmp_path / "fs"))
+    monkeypatch.setenv(task.TASK_VARIABLE, "tsv-example-gen")
+    monkeypatch.setenv(task.REPORTS_VARIABLE, str(tmp_path / "reports"))
+    return tmp_path
+
+
+def arguments(container, **run_parameters):
+    """As the 2.5 backend sends the task, JSON numbers and all."""
+    logs = {"type": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}, "uri": f"{URI}/../executor-logs"}
+    examples = {"type": {"instanceSchema": "title: tfx.Examples\ntype: object\n"}, "uri": URI}
+    data = {"train": str(container / "reviews.tsv"), "max_rejected_fraction": 0.0}
+    given = {
+        "inputs": {"parameterValues": {"data": json.dumps(data), **run_parameters}},
+        "outputs": {
+            "artifacts": {"examples": {"artifacts": [examples]}, "executor-logs": {"artifacts": [logs]}},
+            "outputFile": str(container / "fs" / "tmp" / "kfp_outputs" / "output_metadata.json"),
+        },
+    }
+    return [
+        "--executor_class_path",
+        EXECUTOR,
+        "--json_serialized_invocation_args",
+        json.dumps(given),
+        "--json_serialized_inputs_spec_args",
+        json.dumps({"parameters": {"data": {"parameterType": "STRING"}}}),
+    ]
+
+
+def folder(container):
+    return container / "fs" / "minio" / "mlpipeline/v2/artifacts/reviews/run-1/tsv-example-gen/uuid/examples"
+
+
+def test_a_task_writes_its_artifact_where_the_launcher_looks_and_answers_with_the_remote_address(container):
+    given = arguments(container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token="")
+    assert entrypoint.main(given) == 0
+    rows = ingest.read_ingest(str(folder(container))).rows
+    assert sum(split["accepted"] for split in rows.values()) == 20
+    with open(container / "fs" / "tmp" / "kfp_outputs" / "output_metadata.json") as stream:
+        answer = json.load(stream)
+    (examples,) = answer["artifacts"]["examples"]["artifacts"]
+    assert examples["uri"] == URI
+    assert json.loads(examples["metadata"]["split_names"]) == ["train", "dev", "test"]
+    assert None not in examples["metadata"].values()
+    assert list(answer["artifacts"]) == ["examples"]
+
+
+def test_what_a_user_must_mend_is_a_sentence_on_the_last_line_and_a_note(container, capsys):
+    assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
+    sentence = f"data.train = {container}/no.tsv: no such file"
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
+    note = notes.read(notes.run_folder(str(container / "reports"), "run-1"))
+    assert note == notes.Failure("tsv-example-gen", sentence, is_user_error=True, checks=[])
+
+
+def test_a_run_parameter_that_is_wrong_is_named(container, capsys):
+    assert entrypoint.main(arguments(container, sample_size=-3.0)) == 2
+    assert "error: run parameters: data.sample_size = -3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("root, status", [("", 0), (ROOT, 0), (ROOT + "/", 0), ("minio://mlpipeline/v2/art", 2)])
+def test_a_root_that_is_not_the_runs_is_refused(container, capsys, root, status):
+    assert entrypoint.main(arguments(container, pipeline_root=root)) == status
+    if status:
+        assert f"pipeline_root = {root}, but the run's own root is another one" in capsys.readouterr().err
+
+
+def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
+    given = arguments(container)
+    given[1] = "components.no_such.Executor"
+    with pytest.raises(ImportError):
+        entrypoint.main(given)
+    note = notes.read(notes.run_folder(str(container / "reports"), "run-1"))
+    assert (note.is_user_error, note.error.split(":")[0]) == (False, "ImportError")
+
+
+def test_a_note_that_can_not_be_written_hides_nothing(container, capsys):
+    (container / "reports").write_text("a file")
+    assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+def test_another_tfx_is_refused():
+    with pytest.raises(SystemExit, match="TFX 1.17.0 is installed"):
+        entrypoint._check_version("1.17.0")
+
+
+def test_value_artifacts_have_their_value(tmp_path):
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    (tmp_path / "value").write_text("7")
+    artifacts = pipeline_spec_pb2.ExecutorInput()
+    made = artifacts.inputs.artifacts["n"].artifacts.add(uri=str(tmp_path / "value"))
+    made.type.instance_schema = "title: tfx.Integer\ntype: object\n"
+    with entrypoint._values_read():
+        parsed = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(artifacts.inputs.artifacts)
+    assert isinstance(parsed["n"][0], standard_artifacts.Integer)
+    assert parsed["n"][0].value == 7
