@@ -23,12 +23,12 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from cluster import checks  # noqa: E402
-from pipeline import config, escape  # noqa: E402
+from cluster.replay import layouts  # noqa: E402
+from pipeline import config, escape, kubeflow_config  # noqa: E402
 from pipeline.arguments import Parser  # noqa: E402
 from pipeline.errors import UserError  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
-LAYOUTS = ("2.3", "2.5", "2.15")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -47,7 +47,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def compile_file(options: argparse.Namespace) -> int:
     """`compile`: configuration in, YAML out."""
-    settings = config.load_config(options.config, options.set)
+    settings = _settings(options)
     output = options.output or f"{settings.name}.yaml"
     checks.check_config(settings)
     console = rich.console.Console()
@@ -63,40 +63,132 @@ def replay(options: argparse.Namespace) -> int:
     """`replay`: a compiled file on this machine, without a cluster."""
     from cluster import replay as player
 
-    parameters = dict(_key_and_value("--param", text) for text in options.param)
-    return player.run(options.file, options.root, parameters, options.layout, rich.console.Console())
+    return player.run(options.file, options.root, _parameters(options), options.layout, rich.console.Console())
 
 
-def _key_and_value(option: str, text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise UserError(f"{option} {text}: should be KEY=VALUE, such as epochs=3")
-    return key, value
+def submit(options: argparse.Namespace) -> int:
+    """`submit`: one run on the cluster."""
+    from cluster import client
+
+    client.submit(
+        _cluster(options),
+        options.file,
+        parameters=_parameters(options),
+        version=options.version,
+        name=options.name,
+        console=rich.console.Console(),
+    )
+    return 0
+
+
+def schedule(options: argparse.Namespace) -> int:
+    """`schedule`: runs at set times, by name."""
+    from cluster import client
+
+    client.schedule(
+        _cluster(options),
+        options.file,
+        name=options.name or _settings(options).name,
+        parameters=_parameters(options),
+        cron_expression=options.cron,
+        every=options.every,
+        catch_up=options.catch_up,
+        max_concurrency=options.max_concurrency,
+        version=options.version,
+        console=rich.console.Console(),
+    )
+    return 0
+
+
+def unschedule(options: argparse.Namespace) -> int:
+    """`unschedule`: no more runs of a schedule."""
+    from cluster import client
+
+    client.unschedule(_cluster(options), name=options.name or _settings(options).name, console=rich.console.Console())
+    return 0
+
+
+def runs(options: argparse.Namespace) -> int:
+    """`runs`: what has run and what will."""
+    from cluster import client
+
+    client.runs(_cluster(options), limit=options.limit, console=rich.console.Console())
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> config.Config:
+    return config.load_config(options.config, options.set)
+
+
+def _cluster(options: argparse.Namespace) -> kubeflow_config.KubeflowConfig:
+    settings = _settings(options).kubeflow
+    if settings is None:
+        raise UserError(f"{options.config}: kubeflow: missing; configs/kubeflow.yaml is an example of the section")
+    return settings
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, str]:
+    given = {}
+    for text in options.param:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise UserError(f"--param {text}: should be KEY=VALUE, such as epochs=3")
+        given[key] = value
+    return given
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
+    settings, parameters, version = _shared_options()
 
-    command = commands.add_parser("compile", help="write the pipeline as a file that Kubeflow Pipelines takes")
-    command.add_argument(
-        "--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/kubeflow.yaml)"
-    )
-    command.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="change a value")
+    command = commands.add_parser("compile", parents=[settings], help="write the file that Kubeflow Pipelines takes")
     command.add_argument("--output", metavar="FILE.yaml", help="default: <name>.yaml")
     command.set_defaults(command=compile_file)
 
-    parameters = argparse.ArgumentParser(add_help=False)
+    command = commands.add_parser("replay", parents=[parameters], help="run a compiled file here, without a cluster")
+    command.add_argument("--root", metavar="DIR", default="runs/replay", help="in place of the cluster's storage")
+    command.add_argument(
+        "--layout", choices=list(layouts.LAYOUTS), default="2.15", help="send tasks as backends do from this one on"
+    )
+    command.set_defaults(command=replay)
+
+    command = commands.add_parser("submit", parents=[settings, parameters, version], help="run a compiled file once")
+    command.add_argument("--name", help="of the run")
+    command.set_defaults(command=submit)
+
+    command = commands.add_parser("schedule", parents=[settings, parameters, version], help="run it at set times")
+    command.add_argument("--name", help="of the schedule, which is replaced if it exists (default: the configuration's)")
+    when = command.add_mutually_exclusive_group(required=True)
+    when.add_argument("--cron", metavar="EXPRESSION", help="six fields, seconds first; five are translated; in UTC")
+    when.add_argument("--every", metavar="INTERVAL", help="such as 90m, 6h or 1d")
+    command.add_argument("--catch-up", action="store_true", help="make up for runs that were missed")
+    command.add_argument("--max-concurrency", metavar="N", type=int, default=1, help="runs at a time (default: 1)")
+    command.set_defaults(command=schedule)
+
+    command = commands.add_parser("unschedule", parents=[settings], help="end a schedule")
+    command.add_argument("name", nargs="?", help="default: the configuration's")
+    command.set_defaults(command=unschedule)
+
+    command = commands.add_parser("runs", parents=[settings], help="show the latest runs and all schedules")
+    command.add_argument("--limit", metavar="N", type=int, default=10, help="runs that are shown (default: 10)")
+    command.set_defaults(command=runs)
+    return parser
+
+
+def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Options that several commands have: of the configuration, of a run's parameters, of an upload."""
+    settings, parameters, version = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    settings.add_argument(
+        "--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/kubeflow.yaml)"
+    )
+    settings.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="change a value")
     parameters.add_argument("file", metavar="FILE.yaml", help="what `compile` wrote")
     parameters.add_argument(
         "--param", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="a run parameter, such as epochs=3"
     )
-
-    command = commands.add_parser("replay", parents=[parameters], help="run a compiled file here, without a cluster")
-    command.add_argument("--root", metavar="DIR", default="runs/replay", help="in place of the cluster's storage")
-    command.add_argument("--layout", choices=LAYOUTS, default="2.15", help="the oldest backend that sends tasks so")
-    command.set_defaults(command=replay)
-    return parser
+    version.add_argument("--version", help="name of the uploaded version (default: from the file's content)")
+    return settings, parameters, version
 
 
 if __name__ == "__main__":

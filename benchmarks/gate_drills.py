@@ -86,10 +86,11 @@ _CASES = (
     Case("the codec of another file", "data", settings=("data.encoding=latin-1",)),
     Case("English rows", "data", _english),
     Case("nearly one label only", "data", _one_sided),
-    Case("labels shuffled", "model", _shuffled),
+    # One epoch: a model that has learned shuffled labels by heart answers like sentences at random, too.
+    Case("labels shuffled", "model", _shuffled, ("trainer.epochs=1",)),
     Case("labels of long reviews shuffled", "model", _long_shuffled),
     Case("served too slowly", "serving", settings=("gates.serving.max_p50_ms=0.01",)),
-    Case("negations that a model should have got", "invariance", settings=("gates.invariance.max_failed=0",)),
+    Case("negations that a model should have got", "invariance", settings=("gates.invariance.max_failed.different=0",)),
     Case("honest, another seed", None, settings=("trainer.seed=5", "gates.model.accuracy.max_drop=0.05")),
 )
 

@@ -54,6 +54,7 @@ def submit(
     uploaded = _upload(client, content, version, console)
     with hushed():
         experiment = client.create_experiment(config.experiment)
+        # Without enable_caching, here and in schedules: it has no effect on an uploaded version, the file says it.
         run = client.run_pipeline(
             experiment_id=experiment.experiment_id,
             job_name=name or f"{content.name} {_now():%Y-%m-%d %H:%M:%S}",

@@ -177,7 +177,12 @@ def _finish_task(spec: dict[str, Any], cached: bool, pod: PodConfig) -> None:
 def _finish_executor(container: dict[str, Any], task_id: str, pod: PodConfig, kubeflow: KubeflowConfig) -> None:
     container["image"] = pod.image
     reports = os.path.join(kubeflow.work_dir, _REPORTS)
-    variables = {task.TASK_VARIABLE: task_id, task.REPORTS_VARIABLE: reports, **pod.env}
+    variables = {
+        task.TASK_VARIABLE: task_id,
+        task.REPORTS_VARIABLE: reports,
+        task.IMAGE_DIR_VARIABLE: kubeflow.image_dir,
+        **pod.env,
+    }
     container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
     resources = {
         "cpuLimit": pod.cpu,

@@ -45,13 +45,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     run = executor_input.run_id(given, task_id)
     try:
         _run(options, beam_args, given, task_id, run)
-        return 0
     except Exception as error:
         _leave_note(run, task_id, error)
         if not isinstance(error, UserError):
             raise
         print(f"error: {escape.shown(str(error))}", file=sys.stderr)
         return 2
+    # An earlier attempt's.
+    notes.remove(notes.run_folder(os.environ[task.REPORTS_VARIABLE], run), task_id)
+    return 0
 
 
 def _check_version(version: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Mapping
 
 import yaml
 
+from cluster import checks
 from pipeline import escape
 from pipeline.errors import UserError
 
@@ -69,8 +70,6 @@ def read(path: str) -> Package:
     Raises:
       UserError: it can't be read, or a run of it would fail.
     """
-    from cluster import checks
-
     checks.check_file(path)
     with open(path, "rb") as stream:
         content = stream.read()

@@ -208,7 +208,7 @@ def _insist(call: Callable[..., Any], job: Job, may_be_gone: bool = True) -> Non
             call(recurring_run_id=job.recurring_run_id)
             return
         except ServerError as error:
-            if False:
+            if error.status == 404 and may_be_gone:
                 return
             if pause_s is None or (error.status is not None and error.status < 500):
                 raise

@@ -28,7 +28,7 @@ def of_runs(
     names = {job.recurring_run_id: job.display_name for job in schedules}
     table = _table("runs", "name", "id", "state", "created (UTC)", "took", "schedule")
     for run in itertools.islice(runs, limit):
-        # Before 1970 or so: the server's word for a run that is not over.
+        # Of a run that is not over the server says 1970.
         over = run.finished_at if run.finished_at and run.finished_at > run.created_at else None
         _add(
             table,

@@ -7,3 +7,6 @@ TASK_VARIABLE = "REVIEWS_TASK"
 
 # Folder that all tasks share, with a folder for each run: where a task leaves why it failed.
 REPORTS_VARIABLE = "REVIEWS_REPORTS_DIR"
+
+# The image's working directory, in which parameters name the repository's files.
+IMAGE_DIR_VARIABLE = "REVIEWS_IMAGE_DIR"

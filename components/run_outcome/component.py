@@ -2,7 +2,6 @@
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.orchestration.kubeflow.decorators import FinalStatusStr
 from tfx.types import component_spec
 
 from components import RunSummary
@@ -10,10 +9,13 @@ from components.run_outcome import executor
 
 
 class RunOutcomeSpec(component_spec.ComponentSpec):
-    """Parameters and output of RunOutcome. An exit handler has no inputs: a failed run lacks what they would be."""
+    """Parameters and output of RunOutcome.
+
+    An exit handler has no inputs: a failed run lacks what they would be. The run's final status could be one, but
+    backends before 2.14 refuse a pipeline that asks for it; what the tasks leave in `reports_dir` says more.
+    """
 
     PARAMETERS = {
-        executor.FINAL_STATUS: component_spec.ExecutionParameter(type=str),
         executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
         executor.REPORTS_DIR: component_spec.ExecutionParameter(type=str),
     }
@@ -34,11 +36,5 @@ class RunOutcome(base_component.BaseComponent):
           pipeline_name: what the report is headed with.
           reports_dir: a folder that has a folder for each run.
         """
-        super().__init__(
-            RunOutcomeSpec(
-                final_status=FinalStatusStr(),
-                pipeline_name=pipeline_name,
-                reports_dir=reports_dir,
-                report=types.Channel(type=RunSummary),
-            )
-        )
+        report = types.Channel(type=RunSummary)
+        super().__init__(RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report))

@@ -1,9 +1,8 @@
 """Executor of RunOutcome."""
 
-import json
 import os
 import shutil
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -12,12 +11,8 @@ from components import execution
 from components.run_outcome import notes
 from pipeline import report, summary
 
-FINAL_STATUS = "final_status"
 PIPELINE_NAME = "pipeline_name"
 REPORTS_DIR = "reports_dir"
-
-# As documented, and as the open-source driver writes it, which takes the metadata store's word.
-_SUCCEEDED = ("SUCCEEDED", "COMPLETE")
 
 
 class Executor(base_executor.BaseExecutor):
@@ -29,33 +24,30 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `RunOutcomeSpec`; `final_status` is the JSON of KFP's `PipelineTaskFinalStatus`."""
+        """See `RunOutcomeSpec`."""
         folder = notes.run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context))
-        status = json.loads(exec_properties[FINAL_STATUS] or "{}")
-        if status.get("state") not in _SUCCEEDED:
+        # RunReport is the last node: where it has been, none has failed.
+        if not os.path.isfile(os.path.join(folder, summary.SUMMARY_FILE)):
             os.makedirs(folder, exist_ok=True)
-            content = describe(status, notes.read(folder))
-            content = {"pipeline": exec_properties[PIPELINE_NAME], **content}
+            content = {"pipeline": exec_properties[PIPELINE_NAME], **describe(notes.read(folder))}
             report.write(folder, content, None)
             summary.write(folder, content)
         for name in (summary.SUMMARY_FILE, report.REPORT_FILE):
             shutil.copyfile(os.path.join(folder, name), os.path.join(output_dict["report"][0].uri, name))
 
 
-def describe(status: Mapping[str, Any], failure: Optional[notes.Failure]) -> dict[str, Any]:
-    """Makes the summary of a run that did not succeed.
+def describe(failure: Optional[notes.Failure]) -> dict[str, Any]:
+    """Makes the summary of a run that did not come to its report.
 
     Args:
-      status: KFP's `PipelineTaskFinalStatus`.
-      failure: what the task that failed has left.
+      failure: what the task that failed has left; None where it could leave nothing.
     """
     content = {**summary.summarise(summary.RunArtifacts()), "status": "failed"}
-    if failure is not None:
+    if failure is None:
+        content["error"] = "a task was cancelled, or ended before it could say why; Kubeflow's page of the run names it"
+    else:
         content.update(error=f"{failure.task}: {failure.error}", gates=list(failure.checks))
         if failure.is_user_error:
             content["status"] = "stopped"
-    else:
-        said = status.get("error", {}).get("message") or "its tasks say why in their logs"
-        content["error"] = f"the run ended as {status.get('state', 'unknown')}: {said}"
     content["exit_status"] = summary.EXIT_STATUS[content["status"]]
     return content

@@ -39,6 +39,13 @@ def write(folder: str, failure: Failure) -> None:
     os.replace(path + ".new", path)
 
 
+def remove(folder: str, task: str) -> None:
+    """Removes what an earlier attempt of a task has left: it has succeeded."""
+    failure = read(folder)
+    if failure is not None and failure.task == task:
+        os.remove(os.path.join(folder, _FILE))
+
+
 def read(folder: str) -> Optional[Failure]:
     """Reads a run's failure; None where no task has left one."""
     try:

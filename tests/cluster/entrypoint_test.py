@@ -52,7 +52,9 @@ def folder(container):
 
 def test_a_task_writes_its_artifact_where_the_launcher_looks_and_answers_with_the_remote_address(container):
     given = arguments(container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token="")
+    notes.write(notes.run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
     assert entrypoint.main(given) == 0
+    assert notes.read(notes.run_folder(str(container / "reports"), "run-1")) is None
     rows = ingest.read_ingest(str(folder(container))).rows
     assert sum(split["accepted"] for split in rows.values()) == 20
     with open(container / "fs" / "tmp" / "kfp_outputs" / "output_metadata.json") as stream:

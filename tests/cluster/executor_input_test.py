@@ -8,7 +8,9 @@ from cluster import executor_input
 def given(**outputs):
     return {
         "inputs": {
-            "artifacts": {"model": {"artifacts": [{"name": "7", "type": {}, "uri": "minio://b/p/run-1/trainer/u/model"}]}}
+            "artifacts": {
+                "model": {"artifacts": [{"name": "7", "type": {}, "uri": "minio://b/p/run-1/trainer/u/model"}]}
+            }
         },
         "outputs": {
             "artifacts": {"blessing": {"artifacts": [{"uri": "minio://b/p/run-1/model-gate/u/blessing"}]}, **outputs},
@@ -91,5 +93,3 @@ def test_the_runs_id_is_read_from_a_uri_of_either_layout(uri):
 def test_a_uri_without_the_task_is_told():
     with pytest.raises(ValueError, match="no output of pusher"):
         executor_input.run_id(given(), "pusher")
-
-

@@ -1,0 +1,571 @@
+import io
+import socket
+
+import kfp
+import pytest
+import rich.console
+import urllib3
+import yaml
+
+from cluster import client, recurring
+from cluster.connection import connect
+from pipeline.errors import UserError
+from pipeline.kubeflow_config import KubeflowConfig
+from tests.cluster import fake_backend
+
+NIGHTLY = {"name": "nightly", "cron_expression": "0 0 2 * * *"}
+
+
+def documents(**changes):
+    spec = {
+        "pipelineInfo": {"name": "reviews"},
+        "schemaVersion": "2.1.0",
+        "root": {
+            "inputDefinitions": {
+                "parameters": {
+                    "train": {"parameterType": "STRING", "defaultValue": "/mnt/train.tsv"},
+                    "epochs": {"parameterType": "NUMBER_INTEGER", "defaultValue": 5},
+                    "rate": {"parameterType": "NUMBER_DOUBLE", "defaultValue": 0.5},
+                    "fast": {"parameterType": "BOOLEAN", "defaultValue": False},
+                    "pipeline_root": {"parameterType": "STRING", "defaultValue": ""},
+                }
+            },
+            "dag": {"tasks": {"one": {"taskInfo": {"name": "one"}, "componentRef": {"name": "one"}}}},
+        },
+        "components": {"one": {"executorLabel": "one_executor"}},
+        "deploymentSpec": {"executors": {"one_executor": {"container": {"image": "registry.example.com/a:1"}}}},
+        **changes,
+    }
+    nodes = {"one_executor": {"nodeSelector": {"labels": {"gpu": "yes"}}}}
+    return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": nodes}}}}]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(**changes):
+        path = tmp_path / "reviews.yaml"
+        path.write_text(yaml.safe_dump_all(documents(**changes)))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    monkeypatch.setattr(recurring, "PAUSES_S", (0.0,))
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
+    with fake_backend.running() as server:
+        yield server
+
+
+@pytest.fixture
+def config(server):
+    return configured(server)
+
+
+def configured(server, **values):
+    return KubeflowConfig(image="registry.example.com/a:1", work_dir="/mnt/work", host=server.url, **values)
+
+
+class Console(rich.console.Console):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        super().__init__(file=io.StringIO(), width=200)
+
+    @property
+    def text(self):
+        return self.file.getvalue()
+
+
+def submitted(config, file, parameters=None, **options):
+    console = Console()
+    run_id = client.submit(config, file, parameters=parameters or {}, console=console, **options)
+    return run_id, console.text
+
+
+def scheduled(config, file, parameters=None, **options):
+    console = Console()
+    client.schedule(config, file, parameters=parameters or {}, console=console, **{**NIGHTLY, **options})
+    return console.text
+
+
+def unscheduled(config, name="nightly"):
+    console = Console()
+    client.unschedule(config, name=name, console=console)
+    return console.text
+
+
+def listed(config, limit=10):
+    console = Console()
+    client.runs(config, limit=limit, console=console)
+    return console.text
+
+
+def only(table):
+    (item,) = table.values()
+    return item
+
+
+def test_submit_starts_a_run_of_an_uploaded_version(server, write, capsys):
+    config = configured(server, pipeline_root="minio://bucket/root", service_account="runner", experiment="tests")
+    run_id, said = submitted(config, write(), {"train": "/mnt/other.tsv", "epochs": "3", "rate": "1", "fast": "true"})
+    run = server.backend.runs[run_id]
+    assert run["runtime_config"] == {
+        "pipeline_root": "minio://bucket/root",
+        "parameters": {"train": "/mnt/other.tsv", "epochs": 3, "rate": 1.0, "fast": True},
+    }
+    assert run["service_account"] == "runner"
+    assert server.backend.experiments[run["experiment_id"]]["display_name"] == "tests"
+    version = server.backend.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
+    assert len(version["display_name"]) == 12 and version["description"].startswith("sha256:" + version["display_name"])
+    # The platform document went along.
+    assert version["documents"][1] == documents()[1]
+    assert f"{server.url}/#/runs/details/{run_id}" in said
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_same_file_is_uploaded_once_and_another_is_another_version(server, config, write):
+    submitted(config, write())
+    versions = set(server.backend.versions)
+    _, said = submitted(config, write())
+    assert set(server.backend.versions) == versions and "is there already" in said
+    submitted(config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}))
+    assert len(server.backend.versions) == len(versions) + 1
+    assert only(server.backend.pipelines)["display_name"] == "reviews"
+    assert len(server.backend.runs) == 3
+
+
+def test_a_named_version_is_reused_only_for_the_same_content(server, config, write):
+    submitted(config, write(), version="1.0")
+    submitted(config, write(), version="1.0")
+    with pytest.raises(UserError, match="version 1.0: .* another content"):
+        submitted(
+            config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}), version="1.0"
+        )
+    assert len(server.backend.runs) == 2
+
+
+def test_the_root_parameter_reaches_the_backend_as_its_own(server, config, write):
+    run_id, _ = submitted(config, write(), {"pipeline_root": "s3://bucket/root"})
+    assert server.backend.runs[run_id]["runtime_config"]["pipeline_root"] == "s3://bucket/root"
+    with pytest.raises(UserError, match="pipeline_root: '/mnt/root': should start with minio://"):
+        submitted(config, write(), {"pipeline_root": "/mnt/root"})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"epoch": "3"}, "parameter epoch: .* has no such one; there are epochs, fast, "),
+        ({"epochs": "many"}, "parameter epochs: 'many': should be an integer"),
+        ({"epochs": "1.5"}, "parameter epochs: '1.5': should be an integer"),
+        ({"rate": "fast"}, "parameter rate: 'fast': should be a number"),
+        ({"fast": "1"}, "parameter fast: '1': should be true or false"),
+        (
+            {"train": "/mnt/[[ScheduledTime.20060102]].tsv"},
+            r"parameter train: \[\[ScheduledTime.20060102\]\]: .*macros",
+        ),
+        ({"train": "[[Index]]"}, "macros"),
+    ],
+)
+def test_wrong_parameters_are_told_before_anything_is_sent(server, config, write, parameters, sentence):
+    for command in (submitted, scheduled):
+        with pytest.raises(UserError, match=sentence):
+            command(config, write(), parameters)
+    assert server.requests == []
+
+
+def test_a_parameter_without_a_default_is_asked_for(server, config, write):
+    root = documents()[0]["root"]
+    del root["inputDefinitions"]["parameters"]["train"]["defaultValue"]
+    with pytest.raises(UserError, match="parameter train: missing"):
+        submitted(config, write(root=root))
+    submitted(config, write(root=root), {"train": "/mnt/train.tsv"})
+
+
+def test_a_file_that_no_cluster_could_run_is_not_sent(server, config, write):
+    resolver = {"executors": {"one_executor": {"resolver": {}}}}
+    for command in (submitted, scheduled):
+        with pytest.raises(UserError, match="Resolver"):
+            command(config, write(deploymentSpec=resolver))
+    assert server.requests == []
+
+
+def test_schedule_makes_one_that_fires(server, write):
+    config = configured(server, pipeline_root="gs://bucket/root", service_account="runner")
+    said = scheduled(config, write(), {"epochs": "3"})
+    job = only(server.backend.jobs)
+    assert job["mode"] == "ENABLE" and job["display_name"] == "nightly"
+    assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
+    assert job["runtime_config"] == {"pipeline_root": "gs://bucket/root", "parameters": {"epochs": 3}}
+    assert (job["max_concurrency"], job["no_catchup"], job["service_account"]) == ("1", True, "runner")
+    assert "is new" in said and "02:00:00 UTC" in said
+
+
+def test_five_fields_are_translated_and_it_is_said(server, config, write):
+    said = scheduled(config, write(), cron_expression="0 2 * * *")
+    assert only(server.backend.jobs)["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
+    assert "0 2 * * * begins with minutes, the server's with seconds: 0 0 2 * * *" in said
+
+
+def test_an_interval_and_its_policies(server, config, write):
+    scheduled(config, write(), cron_expression=None, every="6h", catch_up=True, max_concurrency=3)
+    job = only(server.backend.jobs)
+    assert job["trigger"] == {"periodic_schedule": {"interval_second": "21600"}}
+    assert (job["max_concurrency"], job["no_catchup"]) == ("3", False)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"cron_expression": "0 2 * *"}, "'0 0 2 \\* \\* \\*'"),
+        ({"cron_expression": None}, "give either"),
+        ({"every": "6h"}, "give either"),
+        ({"max_concurrency": 0}, "from 1 to 10"),
+        ({"max_concurrency": 11}, "from 1 to 10"),
+    ],
+)
+def test_a_wrong_time_is_told_before_anything_is_sent(server, config, write, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        scheduled(config, write(), **options)
+    assert server.requests == []
+
+
+def test_scheduling_the_same_again_changes_nothing(server, config, write):
+    scheduled(config, write(), {"epochs": "3"})
+    before = dict(server.backend.jobs)
+    server.forget()
+    assert "nothing was changed" in scheduled(config, write(), {"epochs": "3"}, cron_expression="0 2 * * *")
+    assert server.backend.jobs == before
+    assert {method for method, _ in server.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("config_values", "parameters", "options"),
+    [
+        ({}, {}, {"cron_expression": "0 0 3 * * *"}),
+        ({}, {}, {"cron_expression": None, "every": "1d"}),
+        ({}, {"epochs": "4"}, {}),
+        ({}, {}, {"max_concurrency": 2}),
+        ({}, {}, {"catch_up": True}),
+        ({"service_account": "runner"}, {}, {}),
+        ({"pipeline_root": "s3://bucket/root"}, {}, {}),
+    ],
+)
+def test_scheduling_something_else_under_the_name_replaces_it(
+    server, config, write, config_values, parameters, options
+):
+    scheduled(config, write())
+    old = only(server.backend.jobs)
+    said = scheduled(configured(server, **config_values), write(), parameters, **options)
+    assert only(server.backend.jobs) == only(
+        {job["recurring_run_id"]: job for job in server.backend.enabled("nightly")}
+    )
+    assert only(server.backend.jobs) != old
+    assert "replaces" in said
+
+
+def test_another_file_replaces_the_schedule(server, config, write):
+    scheduled(config, write())
+    scheduled(config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}))
+    job = only(server.backend.jobs)
+    newest = list(server.backend.versions)[-1]
+    assert job["pipeline_version_reference"]["pipeline_version_id"] == newest
+
+
+def test_doubles_are_reduced_to_one(server, config, write):
+    scheduled(config, write())
+    job = only(server.backend.jobs)
+    for number in range(3):
+        server.backend.jobs[f"double-{number}"] = {**job, "recurring_run_id": f"double-{number}"}
+    server.backend.largest_page = 2
+    scheduled(config, write())
+    assert len(server.backend.jobs) == 1 and len(server.backend.enabled("nightly")) == 1
+
+
+def test_a_schedule_that_was_switched_off_is_on_again(server, config, write):
+    scheduled(config, write())
+    only(server.backend.jobs)["mode"] = "DISABLE"
+    assert "it is on again" in scheduled(config, write())
+    assert len(server.backend.enabled("nightly")) == 1
+
+
+def test_a_run_under_way_survives_its_schedule(server, config, write):
+    scheduled(config, write())
+    old = only(server.backend.jobs)
+    run = server.backend.fire(old)
+    said = scheduled(config, write(), {"epochs": "4"})
+    assert run["state"] == "RUNNING" and old["mode"] == "DISABLE"
+    assert "stays until its run is over" in said
+    run["state"] = "SUCCEEDED"
+    scheduled(config, write(), {"epochs": "4"})
+    assert only(server.backend.jobs)["recurring_run_id"] != old["recurring_run_id"]
+
+
+def test_a_schedule_of_another_experiment_is_not_touched(server, write):
+    scheduled(configured(server, experiment="theirs"), write())
+    with pytest.raises(UserError, match="another experiment"):
+        scheduled(configured(server, experiment="ours"), write())
+    with pytest.raises(UserError, match="schedule nightly: there is none in experiment ours"):
+        unscheduled(configured(server, experiment="ours"))
+    assert len(server.backend.enabled("nightly")) == 1
+
+
+def test_unschedule_removes_all_of_the_name(server, config, write):
+    scheduled(config, write())
+    scheduled(config, write(), name="weekly")
+    job = next(iter(server.backend.jobs.values()))
+    server.backend.jobs["double"] = {**job, "recurring_run_id": "double"}
+    assert "is removed" in unscheduled(config)
+    assert only(server.backend.jobs)["display_name"] == "weekly"
+    with pytest.raises(UserError, match="schedule nightly: there is none in experiment reviews"):
+        unscheduled(config)
+
+
+def test_unschedule_lets_a_run_under_way_finish(server, config, write):
+    scheduled(config, write())
+    run = server.backend.fire(only(server.backend.jobs))
+    said = unscheduled(config)
+    assert run["state"] == "RUNNING" and server.backend.enabled("nightly") == []
+    assert "stays until its run is over" in said and "removed" not in said.replace("removes", "")
+    run["state"] = "FAILED"
+    unscheduled(config)
+    assert server.backend.jobs == {}
+
+
+def test_runs_lists_the_newest_and_the_schedules(server, config, write):
+    scheduled(config, write())
+    scheduled(config, write(), name="often", cron_expression=None, every="90m", max_concurrency=2)
+    # Another client's, with five fields.
+    job = next(iter(server.backend.jobs.values()))
+    trap = {**job, "recurring_run_id": "trap", "display_name": "trap", "mode": "ENABLE"}
+    server.backend.jobs["trap"] = {**trap, "trigger": {"cron_schedule": {"cron": "0 2 * * *"}}}
+    for number in range(3):
+        submitted(config, write(), name=f"[bold]run {number}\x1b[31m")
+    run = server.backend.fire(job)
+    run.update(state="SUCCEEDED", finished_at=run["created_at"].replace("2024-01-01T00", "2024-01-01T02"))
+    said = listed(config, limit=3)
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines if "SUCCEEDED" in line or "PENDING" in line] == [
+        "nightly-run",
+        "[bold]run",
+        "[bold]run",
+    ]
+    assert any("SUCCEEDED" in line and "2h" in line and line.rstrip().endswith("nightly") for line in lines)
+    assert any("PENDING" in line and r"\x1b[31m" in line for line in lines)
+    assert any("often" in line and "every 1h 30m" in line and " 2 " in line for line in lines)
+    assert any("nightly" in line and "at 0 0 2 * * *" in line and "02:00:00" in line for line in lines)
+    # As the server reads it: each hour, at minute 2.
+    assert any("trap" in line and ":02:00" in line and " on " in line for line in lines)
+
+
+def test_runs_of_an_experiment_that_is_not_there_yet(config):
+    assert "no experiment reviews yet" in listed(config)
+    with pytest.raises(UserError, match="limit: 0"):
+        listed(config, limit=0)
+
+
+def test_many_runs_and_schedules_come_in_pages(server, config, write):
+    server.backend.largest_page = 2
+    for number in range(5):
+        scheduled(config, write(), name=f"job-{number}")
+        submitted(config, write(), name=f"run-{number}")
+    said = listed(config)
+    assert all(f"job-{number}" in said and f"run-{number}" in said for number in range(5))
+
+
+def count_calls(server, command):
+    server.forget()
+    command()
+    return len(server.requests)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_any_lost_call_of_a_reschedule_leaves_one_that_fires(write, server, config, when):
+    """The command ends or is repeated; whichever call was lost, and whether it was carried out or not."""
+    scheduled(config, write())
+    calls = count_calls(server, lambda: scheduled(config, write(), {"epochs": "2"}))
+    for lost in range(calls):
+        epochs = str(10 + lost)
+        server.forget()
+        server.lose = {lost: when}
+        try:
+            scheduled(config, write(), {"epochs": epochs})
+        except UserError as error:
+            assert server.url in str(error)
+            # These do no harm twice, so they were sent again.
+            method, path = server.requests[lost]
+            assert method != "DELETE" and not path.endswith((":enable", ":disable"))
+        assert len(server.backend.enabled("nightly")) == 1, f"call {lost} lost {when}"
+        server.forget()
+        scheduled(config, write(), {"epochs": epochs})
+        assert only(server.backend.jobs)["mode"] == "ENABLE"
+        assert only(server.backend.jobs)["runtime_config"]["parameters"] == {"epochs": int(epochs)}
+
+
+def test_a_server_that_stays_away_never_leaves_two_and_what_it_leaves_is_told(server, config, write):
+    scheduled(config, write())
+    calls = count_calls(server, lambda: scheduled(config, write(), {"epochs": "2"}))
+    off = 0
+    for lost in range(calls):
+        epochs = str(10 + lost)
+        server.forget()
+        server.lose_from = lost
+        with pytest.raises(UserError) as caught:
+            scheduled(config, write(), {"epochs": epochs})
+        fires = len(server.backend.enabled("nightly"))
+        assert fires == 1 or (fires == 0 and "may be off now" in str(caught.value))
+        off += fires == 0
+        server.forget()
+        scheduled(config, write(), {"epochs": epochs})
+        assert only(server.backend.jobs)["mode"] == "ENABLE"
+    # Only between the two calls that hand over.
+    assert off == 1
+
+
+@pytest.mark.parametrize("end", [":disable", "/recurringruns"])
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_refused_call_of_a_reschedule_leaves_the_old_one_firing(server, config, write, end, status):
+    scheduled(config, write())
+    old = only(server.backend.jobs)
+    server.refuse = {("POST", end): status}
+    with pytest.raises(UserError, match="not today"):
+        scheduled(config, write(), {"epochs": "4"})
+    assert server.backend.enabled("nightly") == [old]
+    server.forget()
+    scheduled(config, write(), {"epochs": "4"})
+    assert only(server.backend.jobs)["mode"] == "ENABLE"
+
+
+def test_a_server_that_switches_off_but_not_on_is_told_of(server, config, write):
+    scheduled(config, write())
+    server.refuse = {("POST", ":enable"): 403}
+    with pytest.raises(UserError, match="not today.*nightly may be off now: schedule it again"):
+        scheduled(config, write(), {"epochs": "4"})
+    server.forget()
+    scheduled(config, write(), {"epochs": "4"})
+    assert only(server.backend.jobs)["mode"] == "ENABLE"
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_an_interrupt_while_handing_over_puts_the_old_one_on_again(server, config, write, monkeypatch, carried_out):
+    scheduled(config, write())
+    old = only(server.backend.jobs)
+    original = kfp.Client.enable_recurring_run
+
+    def interrupted(self, recurring_run_id):
+        if recurring_run_id == old["recurring_run_id"]:
+            return original(self, recurring_run_id)
+        if carried_out:
+            original(self, recurring_run_id)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kfp.Client, "enable_recurring_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scheduled(config, write(), {"epochs": "4"})
+    assert server.backend.enabled("nightly") == [old]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_any_lost_call_of_a_first_schedule_is_mended_by_a_repeat(server, config, write, when):
+    calls = count_calls(server, lambda: scheduled(config, write(), name="other"))
+    for lost in range(calls):
+        name = f"nightly-{lost}"
+        server.forget()
+        server.lose = {lost: when}
+        try:
+            scheduled(config, write(), name=name)
+        except UserError:
+            server.forget()
+            scheduled(config, write(), name=name)
+        assert len(server.backend.enabled(name)) == 1
+        assert [job["display_name"] for job in server.backend.jobs.values()].count(name) == 1
+
+
+LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (LOGIN, "answers 200 and not with data.*KF_PIPELINES_SA_TOKEN_PATH"),
+        (
+            (302, "text/html", b"", {"Location": "https://login.example.com/auth"}),
+            "sends on to https://login.example.com",
+        ),
+        ((401, "text/plain", b"Jwt is missing", {}), r"does not know who asks \(Jwt is missing\)"),
+        (fake_backend.json_answer(403, {"message": "User x may not list"}), r"forbids this \(User x may not list\)"),
+        ((404, "text/plain", b"404 page not found", {}), "answers 404 and not with data.*check kubeflow.host"),
+        (fake_backend.json_answer(500, {"error": "database is gone"}), r"failed with 500 \(database is gone\)"),
+        ((502, "text/html", b"<html>Bad gateway</html>", {}), "answers 502 and not with data"),
+        (fake_backend.json_answer(400, {"error_message": "bad\x1b[31m"}), r"refused with 400: bad\\x1b\[31m"),
+        ((200, "application/json", b"{", {}), "answers 200"),
+    ],
+)
+def test_what_a_server_answers_wrongly_is_one_sentence(server, config, write, answer, sentence):
+    server.answer = answer
+    commands = [
+        lambda: submitted(config, write()),
+        lambda: scheduled(config, write()),
+        lambda: unscheduled(config),
+        lambda: listed(config),
+    ]
+    for command in commands:
+        with pytest.raises(UserError, match=sentence) as caught:
+            command()
+        assert server.url in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_upload_that_the_backend_refuses_is_told_in_its_words(server, config, write, monkeypatch):
+    monkeypatch.setattr("cluster.checks.check_file", lambda path: None)
+    with pytest.raises(UserError, match="refused with 400: .*only supports schema version 2.1.0"):
+        submitted(config, write(schemaVersion="2.0.0"))
+
+
+def test_a_schedule_that_the_backend_refuses_is_told_in_its_words(server, config, write, monkeypatch):
+    monkeypatch.setattr("cluster.package.Package.values", lambda self, given: {"epochs": "three"})
+    with pytest.raises(UserError, match="refused with 400: .*epochs requires type NUMBER_INTEGER"):
+        scheduled(config, write())
+
+
+def test_nobody_at_the_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"http://127.0.0.1:{free.getsockname()[1]}"
+    config = KubeflowConfig(image="a", work_dir="/mnt/work", host=host)
+    with pytest.raises(UserError, match=f"{host}: no connection .*refused.*kubeflow.host"):
+        listed(config)
+
+
+def test_a_host_without_a_name():
+    config = KubeflowConfig(image="a", work_dir="/mnt/work", host="http://kubeflow.invalid")
+    with pytest.raises(UserError, match="http://kubeflow.invalid: no connection"):
+        listed(config)
+
+
+def test_another_protocol(server):
+    config = KubeflowConfig(image="a", work_dir="/mnt/work", host=server.url.replace("http:", "https:"))
+    with pytest.raises(UserError, match="certificate or TLS"):
+        listed(config)
+
+
+def test_a_server_that_does_not_answer_in_time(server, config, monkeypatch):
+    monkeypatch.setattr("cluster.connection.TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
+    server.pause_s = 1.0
+    with pytest.raises(UserError, match="no answer within"):
+        listed(config)
+
+
+def test_a_token_is_read_from_the_file_that_the_environment_names(server, config, monkeypatch, tmp_path):
+    token = tmp_path / "token"
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+    with pytest.raises(UserError, match="KF_PIPELINES_SA_TOKEN_PATH: .*no such file"):
+        connect(config)
+    token.write_text("secret")
+    listed(config)
+    assert server.authorizations == {"Bearer secret"}
+
+
+def test_connecting_asks_nothing_and_prints_nothing(server, config, capsys, recwarn):
+    connect(config)
+    assert server.requests == [] and capsys.readouterr() == ("", "") and not recwarn.list

@@ -1,0 +1,110 @@
+import datetime
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from cluster import cron
+from pipeline.errors import UserError
+
+# A Tuesday.
+START = datetime.datetime(2024, 2, 27, 13, 30, 15, 500, tzinfo=datetime.timezone.utc)
+
+
+def next_of(expression):
+    return cron.parse(expression).next_after(START).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def test_six_fields_pass_as_they_are():
+    assert cron.parse("0 0 2 * * *") == cron.Cron("0 0 2 * * *", translated=False)
+
+
+def test_five_fields_are_given_seconds():
+    assert cron.parse("0 2 * * *") == cron.Cron("0 0 2 * * *", translated=True)
+
+
+def test_names_pass():
+    assert cron.parse(" @daily ") == cron.Cron("@daily")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("0 2 * * *", "2024-02-28 02:00:00"),
+        ("30 30 13 * * *", "2024-02-27 13:30:30"),
+        ("15 30 13 * * *", "2024-02-28 13:30:15"),
+        ("*/20 * * * * *", "2024-02-27 13:30:20"),
+        ("0 0 0 29 2 *", "2024-02-29 00:00:00"),
+        ("0 0 0 28-29 feb ?", "2024-02-28 00:00:00"),
+        ("0 0 6 ? * 1-5", "2024-02-28 06:00:00"),
+        ("0 0 6 * * SUN", "2024-03-03 06:00:00"),
+        ("0 5/25 14 * * *", "2024-02-27 14:05:00"),
+        # Both day fields restricted: one of them is enough.
+        ("0 0 0 15 * 4", "2024-02-29 00:00:00"),
+        ("@hourly", "2024-02-27 14:00:00"),
+        ("@weekly", "2024-03-03 00:00:00"),
+        ("@monthly", "2024-03-01 00:00:00"),
+        ("@yearly", "2025-01-01 00:00:00"),
+    ],
+)
+def test_next_time(expression, expected):
+    assert next_of(expression) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "named"),
+    [
+        ("", "0 fields"),
+        ("0 2 * *", "4 fields"),
+        ("0 0 2 * * * *", "7 fields"),
+        ("@nightly", "1 fields"),
+        ("@every 1h", "2 fields"),
+        ("60 0 2 * * *", "second '60'"),
+        ("0 0 24 * * *", "hour '24'"),
+        ("0 0 2 0 * *", "day of month '0'"),
+        ("0 0 2 * 13 *", "month '13'"),
+        ("0 2 * * 7", "day of week '7'"),
+        ("0 0 2 * * mo", "day of week 'mo'"),
+        ("0 0 2 * * 5-1", "day of week '5-1'"),
+        ("0 0 */0 * * *", "hour '*/0'"),
+        ("0 0 2, * * *", "hour ''"),
+        ("0 0 *-3 * * *", "hour '*-3'"),
+        ("0 0 ٢ * * *", "hour '٢'"),
+        ("TZ=UTC 0 2 * * *", "second 'TZ=UTC'"),
+        ("0 0 2 30 2 *", "no day is like that"),
+    ],
+)
+def test_what_the_backend_would_refuse_or_misread_is_told_with_the_right_form(expression, named):
+    with pytest.raises(UserError) as caught:
+        cron.parse(expression)
+    assert named in str(caught.value)
+    assert "'0 0 2 * * *'" in str(caught.value)
+
+
+def test_five_fields_that_are_there_already_are_read_as_the_backend_does():
+    hourly = cron.read_back("0 2 * * *")
+    assert hourly.next_after(START) == datetime.datetime(2024, 2, 27, 14, 2, tzinfo=datetime.timezone.utc)
+    assert cron.read_back("@every 1h") is None
+
+
+@hypothesis.given(strategies.text(alphabet="0123456789*?/-, @aesun\x1b", max_size=20))
+@hypothesis.settings(max_examples=200, deadline=None)
+def test_any_text_is_parsed_or_refused_with_a_sentence(text):
+    try:
+        parsed = cron.parse(text)
+    except UserError as error:
+        assert "\x1b" not in str(error)
+    else:
+        assert parsed.next_after(START) > START
+        assert cron.parse(parsed.expression).expression == parsed.expression
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("6h", 21600), ("1d", 86400)])
+def test_intervals(text, seconds):
+    assert cron.parse_interval(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "0h", "-1", "1.5h", "1w", "6 hours", "h"])
+def test_what_is_no_interval_is_refused(text):
+    with pytest.raises(UserError, match="6h"):
+        cron.parse_interval(text)
