@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=submit)
 
     command = commands.add_parser("schedule", parents=[settings, parameters, version], help="run it at set times")
-    command.add_argument("--name", help="of the schedule, which is replaced if it exists (default: the configuration's)")
+    command.add_argument("--name", help="of the schedule; one that exists is replaced (default: the configuration's)")
     when = command.add_mutually_exclusive_group(required=True)
     when.add_argument("--cron", metavar="EXPRESSION", help="six fields, seconds first; five are translated; in UTC")
     when.add_argument("--every", metavar="INTERVAL", help="such as 90m, 6h or 1d")

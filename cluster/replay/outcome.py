@@ -39,8 +39,8 @@ def exit_status(content: Mapping[str, Any]) -> int:
 def sentence(content: Mapping[str, Any]) -> Optional[str]:
     """Says what a run came to, from its summary; None where that says nothing."""
     if content.get("status") == "not_blessed":
-        reasons = [check["reason"] for check in content.get("gates", ()) if not check["passed"] and check["severity"] == "fail"]
-        return f"not blessed, nothing was pushed: {'; '.join(reasons)}"
+        failed = [c for c in content.get("gates", ()) if not c["passed"] and c["severity"] == "fail"]
+        return f"not blessed, nothing was pushed: {'; '.join(check['reason'] for check in failed)}"
     if content.get("pushed_path"):
         return f"pushed to {content['pushed_path']}"
     return content.get("error")

@@ -265,7 +265,16 @@ print(json.dumps([paths, values["url"], os.environ["REPORTS"], sys.argv[2]]))
     arguments = ("{{$}}", "--dir=/app/data")
     ran = Ran(
         tmp_path,
-        document({"t": step(code, inputs=inputs, words=arguments, env={"REPORTS": "/mnt/reviews/runs", "REVIEWS_IMAGE_DIR": "/app"})}),
+        document(
+            {
+                "t": step(
+                    code,
+                    inputs=inputs,
+                    words=arguments,
+                    env={"REPORTS": "/mnt/reviews/runs", "REVIEWS_IMAGE_DIR": "/app"},
+                )
+            }
+        ),
         platforms,
     )
     volume = os.path.join(ran.root, "volumes", "reviews")
