@@ -54,6 +54,8 @@ INSTALL_REQUIRES = [
     "kfp==2.5.0",
     # Workers on a cluster; the newest that kfp allows.
     "kubernetes==26.1.0",
+    # Tries again what an API server refused for a moment; 1.x is what kfp allows.
+    "urllib3==1.26.20",
     # Conditions of a compiled pipeline, which are written in CEL, on this machine.
     "cel-python==0.5.0",
 ]
@@ -62,6 +64,10 @@ EXTRAS_REQUIRE = {
     "dev": [
         # The test runner.
         "pytest==8.4.2",
+        # Two test files at a time: many wait for processes that they have started.
+        "pytest-xdist==3.8.0",
+        # Holds a TFJob against the schema of its custom resource.
+        "jsonschema==4.26.0",
         # Property tests of parsing and batching.
         "hypothesis==6.168.5",
         # The linter.

@@ -247,11 +247,17 @@ def _platform_faults(spec: Mapping[str, Any], document: Mapping[str, Any]) -> It
         return
     executors = document
     for key in ("platforms", "kubernetes", "deploymentSpec", "executors"):
+        if not isinstance(executors, dict):
+            yield f"platform document: {executors!r}: should be a mapping with {key}"
+            return
         unknown = _only(executors, key)
         if unknown is not None:
             yield f"platform document: {unknown}: no such field beside {key}; for it the backend drops all the rest"
-        executors = executors.get(key) or {}
+        executors = executors.get(key, {})
     labels = spec.get("deploymentSpec", {}).get("executors", {})
+    if not isinstance(executors, dict) or not all(isinstance(settings, dict) for settings in executors.values()):
+        yield f"platform document: executors: {executors!r}: should be mappings by executor"
+        return
     for label, settings in executors.items():
         if label not in labels:
             yield f"platform document: {label}: no such executor; there are {', '.join(sorted(labels))}"

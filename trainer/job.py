@@ -7,6 +7,10 @@ from pipeline.config import TrainerConfig
 from schema.task import Task, task_from_json
 from trainer import reviews
 
+# Arguments of a `Job` that are paths to read, and folders that worker 0 writes.
+INPUTS = ("train_files", "eval_files", "base_model")
+OUTPUTS = ("serving_model_dir", "model_run_dir")
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -18,8 +22,8 @@ class Job:
       base_model: the encoder's folder.
       serving_model_dir: where the exported model goes.
       model_run_dir: where `trainer.model_run`'s files go.
-      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card) and `checkpoints` (a folder
-        that outlives this execution and that all workers share).
+      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card), `checkpoints` (a folder
+        that outlives this execution and that all workers share), and `tfjob` where the workers are a cluster's pods.
     """
 
     train_files: Sequence[str]

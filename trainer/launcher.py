@@ -32,11 +32,6 @@ _TICK_S = 0.1
 # More than this between two looks says that this process, or the whole machine, stood still.
 _LONGEST_TICK_S = 0.5
 
-# What a worker raises when another one is gone: the names of TensorFlow's errors in collective operations.
-_COLLECTIVE_ERRORS = frozenset(
-    ["UnavailableError", "AbortedError", "InternalError", "CancelledError", "DeadlineExceededError"]
-)
-
 # How long a collective error waits for the failure that caused it, and after how many missed heartbeats the worker that
 # missed them is taken for the cause. TensorFlow gives a peer up after 10 s, so that it has missed more by then.
 _GATHER_S = 2.0
@@ -62,11 +57,27 @@ class Job:
       arguments: JSON values by name.
       log_dir: folder of `worker-0.log`, ...: each has all that its worker writes to its outputs; made if need be, and
         earlier logs in it are continued.
+      inputs: names of the arguments that are paths to read, one or a list: of a file, a folder, or a pattern of them.
+      outputs: names of the arguments that are folders which worker 0 writes.
     """
 
     target: str
     arguments: Mapping[str, Any]
     log_dir: str
+    inputs: Sequence[str] = ()
+    outputs: Sequence[str] = ()
+
+    def write(self, folder: str, arguments: Mapping[str, Any]) -> str:
+        """Writes what `trainer.worker` runs, and returns the file.
+
+        Args:
+          folder: where to.
+          arguments: those of the job, or what they are called where the workers are.
+        """
+        file = os.path.join(folder, JOB_FILE)
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump({"target": self.target, "arguments": arguments}, stream, ensure_ascii=False, indent=2)
+        return file
 
 
 class WorkerFailed(Exception):
@@ -123,8 +134,7 @@ class LocalProcesses(Launcher):
     def launch(self, job: Job, workers: int) -> None:
         environments = _environments(workers, self.gpus)
         os.makedirs(job.log_dir, exist_ok=True)
-        with open(os.path.join(job.log_dir, JOB_FILE), "w", encoding="utf-8") as stream:
-            json.dump({"target": job.target, "arguments": job.arguments}, stream, ensure_ascii=False, indent=2)
+        job.write(job.log_dir, job.arguments)
         started: list[_Worker] = []
         try:
             for index, environment in enumerate(environments):
@@ -268,7 +278,7 @@ class _Worker:
         # The rest, which TensorFlow fills with the graph's nodes, is in the log.
         first_line = (message["message"].strip() or "no message").splitlines()[0]
         error = self.failed(f"{message['type']}: {first_line}")
-        return _Failure(now, error, is_collective=message["type"] in _COLLECTIVE_ERRORS)
+        return _Failure(now, error, is_collective=message["type"] in worker_process.COLLECTIVE_ERRORS)
 
 
 class _Clock:

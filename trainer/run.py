@@ -28,7 +28,7 @@ from trainer import (
     reviews,
     tracing,
 )
-from trainer.job import Job, Reviews
+from trainer.job import INPUTS, OUTPUTS, Job, Reviews
 
 # What changes how fast a result comes, not what it is: a training goes on from a checkpoint made under another value.
 _NO_PART_OF_THE_RESULT = {"workers", "device", "xla", "checkpoint_seconds"}
@@ -46,8 +46,8 @@ def run_fn(fn_args: FnArgs) -> None:
         train(dataclasses.asdict(job))
         return
     logs = os.path.join(job.custom_config["checkpoints"], "logs")
-    processes = launcher.LocalProcesses(gpus=_gpu_names(job.config.device))
-    processes.launch(launcher.Job("trainer.run.train", dataclasses.asdict(job), logs), job.config.workers)
+    launched = launcher.Job("trainer.run.train", dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
+    _launcher(job).launch(launched, job.config.workers)
 
 
 def train(arguments: Mapping[str, Any]) -> None:
@@ -64,6 +64,15 @@ def train(arguments: Mapping[str, Any]) -> None:
     tf_keras.utils.set_random_seed(job.config.seed)
     with tracing.libraries_as_written():
         _train(job, strategy, gpus, started)
+
+
+def _launcher(job: Job) -> launcher.Launcher:
+    if "tfjob" not in job.custom_config:
+        return launcher.LocalProcesses(gpus=_gpu_names(job.config.device))
+    # A second of imports that only a cluster needs.
+    from trainer import tfjob
+
+    return tfjob.TFJob(tfjob.TFJobConfig.model_validate(job.custom_config["tfjob"]))
 
 
 def _gpu_names(device: str) -> list[str]:

@@ -1,21 +1,18 @@
 """Reads a compiled file as strictly as the backend does, and refuses what it or the replay can't run."""
 
 import dataclasses
-from typing import Any, Iterator, Mapping, Optional, TypeVar
+from typing import Any, Iterator, Mapping, Optional
 
 import yaml
-from google.protobuf import json_format, message
+from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from cluster import checks
 from cluster.replay import conditions, order
 from pipeline.errors import UserError
 
-# The one that the backend takes from a bare PipelineSpec.
-SCHEMA_VERSION = "2.1.0"
-
 _PLATFORM = "kubernetes"
 
-_Message = TypeVar("_Message", bound=message.Message)
 _Container = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContainerSpec
 _Parameter = pipeline_spec_pb2.TaskInputsSpec.InputParameterSpec
 
@@ -64,56 +61,22 @@ def load(file: str) -> Pipeline:
     Raises:
       UserError: it can't be read, the backend would refuse it, or it has what the replay does not do.
     """
-    pipelines, platforms = _documents(file)
-    if len(pipelines) != 1 or len(platforms) > 1:
-        raise UserError(
-            f"{file}: {len(pipelines)} pipeline documents and {len(platforms)} platform documents; "
-            "should be one of the first and at most one of the other"
-        )
-    spec = _parsed(file, pipelines[0], pipeline_spec_pb2.PipelineSpec())
-    if spec.schema_version != SCHEMA_VERSION:
-        raise UserError(f"{file}: schemaVersion: {spec.schema_version!r}; should be {SCHEMA_VERSION}")
-    if not spec.pipeline_info.name:
-        raise UserError(f"{file}: pipelineInfo.name: missing; it is part of every artifact's address")
+    checks.check_file(file)
+    with open(file, encoding="utf-8") as stream:
+        documents = list(yaml.safe_load_all(stream))
+    (pipeline,), platforms = ([d for d in documents if key in d] for key in ("pipelineInfo", "platforms"))
+    spec = json_format.ParseDict(pipeline, pipeline_spec_pb2.PipelineSpec())
     deployment = json_format.MessageToDict(spec.deployment_spec)
-    executors = _parsed(file, deployment, pipeline_spec_pb2.PipelineDeploymentConfig()).executors
+    executors = json_format.ParseDict(deployment, pipeline_spec_pb2.PipelineDeploymentConfig()).executors
     pods = _pods(file, platforms[0]) if platforms else {}
-    for label in sorted(pods.keys() - executors.keys()):
-        # The backend says nothing and leaves the pod as it is.
-        raise UserError(f"{file}: the platform document speaks of an executor {label!r}, which the pipeline has not")
     pipeline = Pipeline(spec, {label: executor.container for label, executor in executors.items()}, pods)
     for where, task, component in _tasks(file, pipeline, "root", spec.root.dag, ("root",)):
         _check_task(where, task, component, executors)
     return pipeline
 
 
-def _documents(file: str) -> tuple[list[Any], list[Any]]:
-    """Returns the pipeline documents and the platform documents."""
-    try:
-        with open(file, encoding="utf-8") as stream:
-            documents = [document for document in yaml.safe_load_all(stream) if document is not None]
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; give a file that `compile` wrote") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: is no YAML: {error}") from error
-    platforms = [document for document in documents if isinstance(document, dict) and "platforms" in document]
-    return [document for document in documents if document not in platforms], platforms
-
-
-def _parsed(file: str, content: Any, into: _Message) -> _Message:
-    try:
-        return json_format.ParseDict(content, into)
-    # What is no mapping at all meets protobuf's parser unprepared.
-    except (json_format.ParseError, AttributeError, TypeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise UserError(f"{file}: is no {into.DESCRIPTOR.name} of Kubeflow Pipelines: {first_line}") from error
-
-
 def _pods(file: str, document: Any) -> dict[str, Any]:
-    platforms = _parsed(file, document, pipeline_spec_pb2.PlatformSpec()).platforms
-    for name in platforms:
-        if name != _PLATFORM:
-            raise UserError(f"{file}: platforms: {name}: should be {_PLATFORM}")
+    platforms = json_format.ParseDict(document, pipeline_spec_pb2.PlatformSpec()).platforms
     executors = platforms[_PLATFORM].deployment_spec.executors
     pods = {label: json_format.MessageToDict(executor) for label, executor in executors.items()}
     for label, pod in pods.items():

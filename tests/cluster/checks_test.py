@@ -85,6 +85,8 @@ def test_what_each_run_would_fail_for_is_refused(path, value, message):
     [
         ("platform", {}, "platform: no such field beside platforms"),
         ("platforms/kubernets", {}, "kubernets: no such field beside kubernetes"),
+        ("platforms/kubernetes", [], "\\[\\]: should be a mapping with deploymentSpec"),
+        ("platforms/kubernetes/deploymentSpec/executors", ["a"], "executors: .* should be mappings"),
         ("platforms/kubernetes/deploymentSpec/executors/pusher_executor", {}, "pusher_executor: no such executor"),
         (
             "platforms/kubernetes/deploymentSpec/executors/trainer_executor/nodeSelectors",

@@ -6,6 +6,7 @@ import yaml
 from cluster import checks, compiler
 from pipeline import config
 from pipeline.errors import UserError
+from trainer.tfjob import TFJobConfig
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
@@ -209,12 +210,10 @@ def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
     # Workers are pods of their own, and have the GPUs.
     assert "accelerator" not in made["trainer_executor"]["resources"]
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
-    workers = yaml.safe_load(custom)["tfjob"]
-    assert (workers["gpus"], workers["shared_dir"], workers["image"]) == (
-        1,
-        "/mnt/reviews/work/nsmc",
-        "reg/reviews@sha256:abc",
-    )
+    workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
+    assert (workers.gpus, workers.shm_gb, workers.image) == (1, 8.0, "reg/reviews@sha256:abc")
+    assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/work/nsmc", "kubeflow")
+    assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
 
 
 def test_an_output_that_the_backend_would_read_otherwise(tmp_path):

@@ -1,0 +1,107 @@
+"""The compiled pipeline, task by task as a cluster would start it, through `kubeflow_runner.py`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.faults.runs import write_reviews
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TASKS = {
+    "tsv-example-gen",
+    "statistics-gen",
+    "import-schema-gen",
+    "example-validator",
+    "data-gate",
+    "encoder-pretrainer",
+    "trainer",
+    "baseline-model",
+    "evaluator",
+    "model-gate",
+    "serving-validator",
+    "pusher",
+    "run-report",
+    "run-outcome",
+}
+CONFIG = """
+name: tiny
+data: {train: https://example.com/train.tsv, test: https://example.com/test.tsv}
+encoder:
+  pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 5, max_length: 32}
+trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, max_length: 32}
+gates: {model: {calibration_error: {max: 1, max_rise: 1}}}
+serving: {dir: /mnt/reviews/serving}
+kubeflow:
+  image: registry.example.com/reviews:1
+  volumes: [{claim: reviews, path: /mnt/reviews}]
+  work_dir: /mnt/reviews/work
+"""
+
+
+def call(*arguments):
+    command = [sys.executable, os.path.join(REPO, "kubeflow_runner.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module", name="job")
+def _job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "job.yaml").write_text(CONFIG)
+    write_reviews(folder / "train.tsv", 300, seed=1)
+    write_reviews(folder / "test.tsv", 60, seed=2)
+    (folder / "nothing.tsv").write_text("id\tdocument\tlabel\n1\t\t0\n2\t좋아요\t1\n")
+    done = call("compile", "--config", folder / "job.yaml", "--output", folder / "tiny.yaml")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def replay(job, train, *parameters):
+    given = [f"train={job / train}", f"test={job / 'test.tsv'}", *parameters]
+    return call("replay", job / "tiny.yaml", "--root", job / "replay", "--param", *given)
+
+
+def newest_record(job):
+    folder = job / "replay" / "runs"
+    with open(max(folder.iterdir(), key=os.path.getmtime)) as stream:
+        return json.load(stream)
+
+
+def report(job, record):
+    with open(job / "replay/volumes/reviews/work/runs" / record["run_id"] / "summary.json") as stream:
+        return json.load(stream)
+
+
+def test_every_task_runs_and_the_run_parameters_reach_them(job):
+    done = replay(job, "train.tsv", "epochs=4", "sample_size=280")
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = newest_record(job)
+    assert {name: task["status"] for name, task in record["tasks"].items()} == dict.fromkeys(TASKS, "complete")
+    summary = report(job, record)
+    assert (summary["status"], summary["error"]) == ("pushed", None)
+    assert len(summary["training"]["history"]) == 4
+    assert summary["rows"]["train"]["accepted"] + summary["rows"]["dev"]["accepted"] == 280
+    (version,) = (entry for entry in os.listdir(job / "replay/volumes/reviews/serving") if entry.isdigit())
+    folder = job / "replay/volumes/reviews/serving" / version
+    assert summary["pushed_path"] == str(folder)
+    assert (folder / "saved_model.pb").is_file()
+    (pushed,) = (folder / "assets.extra").glob("push*.json")
+    with open(pushed) as stream:
+        assert record["run_id"] in stream.read()
+
+
+def test_a_file_that_must_be_mended_stops_the_run_and_the_report_says_why(job):
+    done = replay(job, "nothing.tsv")
+    assert done.returncode == 2, done.stdout + done.stderr
+    record = newest_record(job)
+    statuses = {name: task["status"] for name, task in record["tasks"].items()}
+    assert (statuses["tsv-example-gen"], statuses["trainer"], statuses["run-outcome"]) == (
+        "failed",
+        "skipped",
+        "complete",
+    )
+    summary = report(job, record)
+    assert (summary["status"], summary["exit_status"]) == ("stopped", 2)
+    assert f"data.train = {job}/nothing.tsv" in summary["error"] and summary["error"] in done.stdout

@@ -1,0 +1,59 @@
+import pytest
+
+import kubeflow_runner
+from cluster import checks
+
+SETTINGS = """
+name: x
+data: {train: https://example.com/a.tsv}
+serving: {dir: /mnt/serving}
+kubeflow: {image: i, work_dir: /mnt/w, volumes: [{claim: c, path: /mnt}], host: "http://localhost:1"}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(SETTINGS)
+    return ["--config", "x.yaml"]
+
+
+def told(capsys):
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_compile_names_the_file_after_the_pipeline(settings, capsys):
+    assert kubeflow_runner.main(["compile", *settings, "--set", "name=reviews"]) == 0
+    assert "wrote reviews.yaml" in capsys.readouterr().out
+    checks.check_file("reviews.yaml")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["compile", "--config", "no.yaml"], "no.yaml: no such file"),
+        (["compile", "--set", "kubeflow=null"], "kubeflow: missing"),
+        (["compile", "--set", "serving.dir=/srv"], "serving.dir = /srv: should be on a volume"),
+        (["replay", "no.yaml"], "no.yaml: cannot be read"),
+        (["replay", "x.yaml", "--param", "epochs"], "--param epochs: should be KEY=VALUE"),
+        (["submit", "no.yaml"], "no.yaml: cannot be read"),
+        (["schedule", "no.yaml", "--every", "6h"], "no.yaml: cannot be read"),
+        (["schedule", "x.yaml", "--every", "6h"], "x.yaml: should hold one pipeline document"),
+        (["runs"], "http://localhost:1: no connection"),
+        (["unschedule"], "http://localhost:1: no connection"),
+        (["runs", "--set", "kubeflow=null"], "kubeflow: missing"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(settings, capsys, words, message):
+    given = settings if words[0] not in ("replay",) and "--config" not in words else []
+    assert kubeflow_runner.main([words[0], *given, *words[1:]]) == 2
+    said = told(capsys)
+    assert said.startswith("error:") and message in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("words", [[], ["complie"], ["schedule", "x.yaml"], ["replay", "x.yaml", "--layout", "9"]])
+def test_usage(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        kubeflow_runner.main(words)
+    assert ended.value.code == 2
+    assert "usage: kubeflow_runner.py" in capsys.readouterr().err
