@@ -89,10 +89,10 @@ def mounted(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
 
 
 def _pod(node_id: str, config: Config) -> PodConfig:
-    pod = config.kubeflow.pod(node_id)
+    pod, others = config.kubeflow.pod(node_id), config.kubeflow.defaults
     if node_id == "Trainer" and config.trainer.workers > 1:
         # It only follows the pods of its TFJob, which have what it would have.
-        return pod.model_copy(update={"gpus": 0, "shm_gb": None, "cpu": None, "memory_gb": None})
+        return pod.model_copy(update={"gpus": 0, "shm_gb": None, "cpu": others.cpu, "memory_gb": others.memory_gb})
     return pod
 
 
