@@ -4,7 +4,7 @@
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint bench lock image clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
@@ -12,8 +12,9 @@ help:
 	@echo 'make lint    check the style'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
+	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
-	@echo 'ARGS="..." is passed on to what run, test and lint start'
+	@echo 'ARGS="..." is passed on to what run, test, lint and image start'
 
 run:
 	@sh scripts/setup.sh
@@ -21,7 +22,7 @@ run:
 
 test:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 lint:
 	@sh scripts/setup.sh dev
@@ -52,6 +53,18 @@ lock:
 		"$$uv" $(COMPILE) --extra $$extra --constraint requirements.txt \
 			--output-file requirements-$$extra.txt || exit 1; \
 	done
+
+# A name of its own for each commit: Kubernetes does not pull a tag again that a node has.
+REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
+TAG = reviews:$(REVISION)
+
+# BuildKit by name: Docker before 23 builds without it, and then knows no COPY --chmod.
+image:
+	@engine="$$(command -v docker || command -v podman)" || { \
+		echo 'make image: neither docker nor podman is on PATH; install one, or build the Dockerfile elsewhere' >&2; \
+		exit 1; \
+	}; \
+	DOCKER_BUILDKIT=1 "$$engine" build --tag '$(TAG)' --build-arg 'REVISION=$(REVISION)' $(ARGS) .
 
 # Fixed names without a closing slash: a link goes, what it points to stays.
 clean:

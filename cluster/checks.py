@@ -43,7 +43,8 @@ _PLATFORM_FIELDS = {
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _NODE_ID = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*")
 
-# Where the image holds an encoder, if it was built with one.
+# Folders of the repository that the image has beside the code, and where it holds an encoder if it was built with one.
+IMAGE_FOLDERS = ("configs", "schema", "data/invariance")
 IMAGE_ENCODER = "/opt/encoder"
 
 
@@ -138,15 +139,28 @@ def _path_faults(config: Config) -> Iterator[str]:
         ("data.schema_file", config.data.schema_file),
         ("gates.invariance.pairs", config.gates.invariance.pairs),
     ):
-        if path is not None and not path.startswith((repo + os.sep, kubeflow.image_dir + os.sep)):
-            yield f"{key} = {path}: is not in the image; it should be a file of this repository"
+        if path is not None and not _in_image(path, repo, kubeflow.image_dir):
+            folders = ", ".join(IMAGE_FOLDERS)
+            yield f"{key} = {path}: is not in the image, which has {folders} of this repository; put the file there"
     handle = config.encoder.handle
     if config.encoder.source == "hub" and os.sep in handle and "://" not in handle:
-        if not handle.startswith(IMAGE_ENCODER) and not _on_volume(handle, ("HubEncoder",), kubeflow, everywhere):
+        if (
+            handle != IMAGE_ENCODER
+            and not handle.startswith(IMAGE_ENCODER + "/")
+            and not _on_volume(handle, ("HubEncoder",), kubeflow, everywhere)
+        ):
             yield (
                 f"encoder.handle = {handle}: is on no volume that HubEncoder mounts, nor the image's own "
                 f"{IMAGE_ENCODER}; give a name of the catalogue, an address, or one of those"
             )
+
+
+def _in_image(path: str, repo: str, image_dir: str) -> bool:
+    """Whether the image has a file: by its path there, or as one of this repository that the image is given."""
+    if path.startswith(image_dir + os.sep):
+        return True
+    folders = tuple(os.path.join(repo, folder, "") for folder in IMAGE_FOLDERS)
+    return path.startswith(folders) and os.path.isfile(path)
 
 
 def _on_volume(path: str, needs: tuple[str, ...], kubeflow: KubeflowConfig, everywhere: list[str]) -> bool:

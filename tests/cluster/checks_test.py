@@ -1,4 +1,5 @@
 import copy
+import os
 
 import pytest
 import yaml
@@ -7,6 +8,7 @@ from cluster import checks
 from pipeline import config
 from pipeline.errors import UserError
 
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPEC = {
     "pipelineInfo": {"name": "reviews"},
     "schemaVersion": "2.1.0",
@@ -139,6 +141,9 @@ def test_a_sound_configuration_passes(tmp_path):
         (["kubeflow.work_dir=/srv"], "kubeflow.work_dir = /srv: should be on a volume .* that every component has"),
         (["data.train=/home/a.tsv"], "data.train = /home/a.tsv: should be on a volume .* or give an address"),
         (["data.schema_file=/home/schema.pbtxt"], "data.schema_file = /home/schema.pbtxt: is not in the image"),
+        ([f"gates.invariance.pairs={REPO}/tests/p.tsv"], "p.tsv: is not in the image, which has configs"),
+        ([f"gates.invariance.pairs={REPO}/data/invariance/no.tsv"], "no.tsv: is not in the image"),
+        (["encoder.source=hub", "encoder.handle=/opt/encoders"], "encoder.handle = /opt/encoders: is on no volume"),
         (["gates.invariance.pairs=/home/p.tsv"], "gates.invariance.pairs = /home/p.tsv: is not in the image"),
         (["encoder.source=hub", "encoder.handle=/home/bert"], "encoder.handle = /home/bert: is on no volume"),
         (["kubeflow.components.Tariner.cpu=1"], "kubeflow.components: Tariner: no such component"),

@@ -1,0 +1,39 @@
+"""What the documents tell a reader to type and to open exists."""
+
+import pathlib
+import re
+import shlex
+
+import pytest
+
+import kubeflow_runner
+import local_runner
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCUMENTS = ["README.md", "docs/kubeflow.md"]
+PARSERS = {"kubeflow_runner.py": kubeflow_runner._parser, "local_runner.py": local_runner._parser}
+
+
+def commands(runner: str) -> list[list[str]]:
+    """The arguments of each call of a runner in the documents, in code of several lines."""
+    found = []
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        for block in re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
+            lines = re.findall(rf"python {runner} (.*)", block)
+            found.extend(shlex.split(line, comments=True) for line in lines)
+    return found
+
+
+@pytest.mark.parametrize("runner", PARSERS)
+def test_commands_of_the_documents_are_understood(runner):
+    assert len(commands(runner)) >= 8
+    for arguments in commands(runner):
+        PARSERS[runner]().parse_args(arguments)  # exits where it does not understand
+
+
+def test_files_that_the_documents_name_are_there():
+    folders = "|".join(["benchmarks", "configs", "data", "deploy", "docs", "pipeline", "schema", "scripts"])
+    for document in DOCUMENTS:
+        for path in re.findall(rf"(?<![\w./])((?:{folders})/[\w./-]+\.\w+)\b", (ROOT / document).read_text()):
+            assert (ROOT / path).exists() or path == "configs/nightly.yaml", f"{document}: {path}"
