@@ -227,7 +227,8 @@ def _threshold(ranges: beam.PCollection, data: DataConfig) -> beam.PCollection:
         | "TrainingRanges" >> beam.Filter(lambda file_range: file_range.file.role == sources.TRAIN)
         | "SmallestHashes" >> beam.ParDo(_SmallestHashes(data))
         | "MergeHashes" >> beam.CombineGlobally(merge)
-        | "Threshold" >> beam.Map(split.sample_threshold, data.sample_size)
+        # Beam's coder of integers has 64 bits with a sign; a hash has none.
+        | "Threshold" >> beam.Map(split.sample_threshold, data.sample_size).with_output_types(Any)
     )
 
 

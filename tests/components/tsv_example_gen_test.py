@@ -564,6 +564,14 @@ def test_sample_has_exactly_its_size(sampled):
     assert examples.span == outcome.span == 3
 
 
+@pytest.mark.parametrize("size", [95, 100, 5000])
+def test_sample_of_nearly_all_rows_or_more_than_there_are(tmp_path, size):
+    # The threshold is then past what 63 bits hold.
+    train = rows_file(tmp_path / "train.tsv", 100)
+    rows = ingest.read_ingest(run(tmp_path, config(train, sample_size=size)).uri).rows
+    assert sum(split["accepted"] for split in rows.values()) == min(size, 100)
+
+
 def test_sample_is_the_same_whatever_the_ranges_and_their_order(sampled, tmp_path):
     _, data, examples = sampled
     plan = executor.make_plan(data)
