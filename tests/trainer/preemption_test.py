@@ -12,14 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import TrainerConfig
-from schema import features
-from tests import encoders
-from trainer import model_run, run
-
-TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
-# Long enough to be killed in the middle; a checkpoint after every step.
-SETTINGS = {"epochs": 12, "batch_size": 4, "learning_rate": 0.01, "max_length": 16, "checkpoint_seconds": 1e-9}
+from tests.trainer import tiny_training
+from trainer import model_run
 
 SCRIPT = """
 import json, sys
@@ -31,19 +25,7 @@ run.run_fn(run.Job(**job))
 
 @pytest.fixture(scope="module", name="inputs")
 def _inputs(tmp_path_factory):
-    """Files of both splits, and the encoder's folder."""
-    folder = tmp_path_factory.mktemp("inputs")
-    rows = [((("정말 재미있는 영화 {}", "시간이 아까웠다 {}")[i % 2]).format(i), 1 - i % 2) for i in range(60)]
-    for split in ("train", "dev"):
-        with tf.io.TFRecordWriter(str(folder / f"{split}.gz"), "GZIP") as writer:
-            for i, (text, label) in enumerate(rows):
-                example = tf.train.Example()
-                example.features.feature[features.ID].bytes_list.value.append(str(i).encode())
-                example.features.feature[features.DOCUMENT].bytes_list.value.append(text.encode())
-                example.features.feature[features.LABEL].int64_list.value.append(label)
-                writer.write(example.SerializeToString())
-    encoders.save(str(folder / "encoder"))
-    return folder
+    return tiny_training.write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 class Training:
@@ -52,15 +34,7 @@ class Training:
     def __init__(self, folder, inputs, workers):
         self.folder = folder
         self.checkpoints = str(folder / "checkpoints")
-        config = TrainerConfig(**SETTINGS, workers=workers, precision="float32", device="cpu")
-        job = run.Job(
-            [str(inputs / "train.gz")],
-            [str(inputs / "dev.gz")],
-            str(inputs / "encoder"),
-            str(folder / "model"),
-            str(folder / "run"),
-            {"trainer": config.model_dump(), "task": TASK, "data": {}, "checkpoints": self.checkpoints},
-        )
+        job = tiny_training.job(inputs, folder / "model", folder / "run", self.checkpoints, workers=workers)
         (folder / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
 
     def start(self):

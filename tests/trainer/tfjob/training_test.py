@@ -9,28 +9,29 @@ import threading
 import time
 
 import kubernetes
+import pytest
 import tensorflow as tf
 
 from pipeline import progress
-from pipeline.config import TrainerConfig
-from tests.trainer.preemption_test import SETTINGS, TASK, _inputs  # noqa: F401  The fixture.
+from tests.trainer import tiny_training
 from tests.trainer.tfjob import fake_cluster
 from trainer import launcher, model_run, run
+from trainer.job import INPUTS, OUTPUTS
 from trainer.tfjob import TFJob, TFJobConfig
+
+
+@pytest.fixture(name="inputs")
+def _inputs(tmp_path):
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    return tiny_training.write_inputs(folder)
 
 
 def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inputs, monkeypatch, caplog):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     checkpoints = tmp_path / "volume" / "checkpoints"
-    config = TrainerConfig(**SETTINGS, workers=2, precision="float32", device="cpu")
-    job = run.Job(
-        [str(inputs / "train.gz")],
-        [str(inputs / "dev.gz")],
-        str(inputs / "encoder"),
-        str(tmp_path / "model" / "Format-Serving"),
-        str(tmp_path / "run"),
-        {"trainer": config.model_dump(), "task": TASK, "data": {}, "checkpoints": str(checkpoints)},
-    )
+    model = tmp_path / "model" / "Format-Serving"
+    job = tiny_training.job(inputs, model, tmp_path / "run", checkpoints, workers=2, epochs=4)
     tfjob = TFJobConfig(
         namespace="kubeflow",
         image="reviews",
@@ -47,13 +48,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
     killer.start()
     try:
         TFJob(tfjob, poll_s=0.2).launch(
-            launcher.Job(
-                "trainer.run.train",
-                dataclasses.asdict(job),
-                str(checkpoints / "logs"),
-                inputs=("train_files", "eval_files", "base_model"),
-                outputs=("serving_model_dir", "model_run_dir"),
-            ),
+            launcher.Job("trainer.run.train", dataclasses.asdict(job), str(checkpoints / "logs"), INPUTS, OUTPUTS),
             2,
         )
     finally:
@@ -61,7 +56,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
     killer.join(timeout=1)
     assert not killer.is_alive()
     history = model_run.read_training(str(tmp_path / "run")).history
-    assert [row["epoch"] for row in history] == list(range(1, SETTINGS["epochs"] + 1))
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     assert tf.saved_model.contains_saved_model(job.serving_model_dir)
     assert cluster.jobs == {} and os.listdir(checkpoints / "jobs") == []
     reported = [(record.stage, record.done) for record in caplog.records if record.name == progress.LOGGER.name]
@@ -71,7 +66,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
 
 
 def _kill_worker_1(cluster, checkpoints):
-    while not any(int(file.stem.split("-")[1]) >= 40 for file in checkpoints.glob("*/state-*.index")):
+    while not any(int(file.stem.split("-")[1]) >= 20 for file in checkpoints.glob("*/state-*.index")):
         time.sleep(0.02)
     with cluster.lock:
         (pods,) = cluster.pods.values()
