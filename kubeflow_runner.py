@@ -20,12 +20,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.simplefilter("ignore")
 
 import rich.console  # noqa: E402
-import rich.markup  # noqa: E402
 
 from cluster import checks  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
-from pipeline import config, escape, kubeflow_config  # noqa: E402
-from pipeline.arguments import Parser  # noqa: E402
+from pipeline import arguments as command_line  # noqa: E402
+from pipeline import config, kubeflow_config  # noqa: E402
 from pipeline.errors import UserError  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
@@ -33,16 +32,7 @@ DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confi
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        return options.command(options)
-    except UserError as error:
-        text = rich.markup.escape(escape.shown(str(error)))
-        rich.console.Console(stderr=True).print(f"[red]error:[/] {text}", soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        rich.console.Console(stderr=True).print("\ninterrupted")
-        return 130
+    return command_line.call(_parser().parse_args(arguments), "interrupted")
 
 
 def compile_file(options: argparse.Namespace) -> int:
@@ -138,7 +128,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 

@@ -17,9 +17,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
+from pipeline import arguments as command_line  # noqa: E402
 from pipeline import config, escape, session  # noqa: E402
-from pipeline.arguments import Parser  # noqa: E402
-from pipeline.errors import UserError  # noqa: E402
 from trainer import gpu  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
@@ -31,16 +30,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "run")
-    options = _parser().parse_args(words)
-    try:
-        return options.command(options)
-    except UserError as error:
-        text = rich.markup.escape(escape.shown(str(error)))
-        rich.console.Console(stderr=True).print(f"[red]error:[/] {text}", soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        rich.console.Console(stderr=True).print("\ninterrupted; the same command goes on from what is complete")
-        return 130
+    return command_line.call(
+        _parser().parse_args(words), "interrupted; the same command goes on from what is complete"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -103,7 +95,7 @@ def _hush_libraries() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")

@@ -51,7 +51,7 @@ _CLUSTER = {
     "kubeflow": {
         "image": "registry.example.com/reviews:1",
         "volumes": [{"claim": "reviews", "path": "/mnt/reviews"}],
-        "work_dir": "/mnt/reviews/work",
+        "work_dir": "/mnt/reviews/state",
     },
 }
 
@@ -144,7 +144,7 @@ def _replay(
     (path,) = _records(root) - before
     record = _json(path)
     tasks = [task["status"] for task in record["tasks"].values()]
-    summary = _json(os.path.join(root, "volumes", "reviews", "work", "runs", record["run_id"], "summary.json"))
+    summary = _json(os.path.join(root, "volumes", "reviews", "state", "runs", record["run_id"], "summary.json"))
     metrics = summary["metrics"]
     good = status == wanted and all(
         wanted_metrics is None or _equal(metrics[side], wanted_metrics)

@@ -124,7 +124,7 @@ def test_every_container_is_the_entrypoint_in_the_configured_image(spec):
         assert "{{$}}" in container["args"]
         assert {"name": "REVIEWS_TASK", "value": label.removesuffix("_executor")} in container["env"]
         assert {"name": "REVIEWS_IMAGE_DIR", "value": "/app"} in container["env"]
-        assert {"name": "REVIEWS_REPORTS_DIR", "value": "/mnt/reviews/work/nsmc/runs"} in container["env"]
+        assert {"name": "REVIEWS_REPORTS_DIR", "value": "/mnt/reviews/state/nsmc/runs"} in container["env"]
 
 
 def test_the_gpu_is_the_trainers_alone(spec):
@@ -212,7 +212,7 @@ def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
     workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
     assert (workers.gpus, workers.shm_gb, workers.image) == (1, 8.0, "reg/reviews@sha256:abc")
-    assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/work/nsmc", "kubeflow")
+    assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/state/nsmc", "kubeflow")
     assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
 
 

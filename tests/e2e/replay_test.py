@@ -37,7 +37,7 @@ serving: {dir: /mnt/reviews/serving}
 kubeflow:
   image: registry.example.com/reviews:1
   volumes: [{claim: reviews, path: /mnt/reviews}]
-  work_dir: /mnt/reviews/work
+  work_dir: /mnt/reviews/state
 """
 
 
@@ -70,7 +70,7 @@ def newest_record(job):
 
 
 def report(job, record):
-    with open(job / "replay/volumes/reviews/work/runs" / record["run_id"] / "summary.json") as stream:
+    with open(job / "replay/volumes/reviews/state/runs" / record["run_id"] / "summary.json") as stream:
         return json.load(stream)
 
 
