@@ -134,6 +134,7 @@ def _workers(kubeflow: KubeflowConfig) -> dict[str, Any]:
     fields = ("image", "cpu", "memory_gb", "gpus", "gpu_resource", "shm_gb", "env", "node_selector")
     return {
         **pod.model_dump(include=set(fields)),
+        "secrets": [variable.model_dump() for variable in pod.secrets],
         "tolerations": [toleration.model_dump() for toleration in pod.tolerations],
         "image_pull_secrets": list(pod.image_pull_secrets),
         "volumes": [{"claim": volume.claim, "path": volume.path} for volume in mounted("Trainer", kubeflow)],

@@ -12,6 +12,7 @@ from pipeline.kubeflow_config import (
     KubernetesName,
     LabelValue,
     QualifiedName,
+    SecretVariable,
     Toleration,
     Volume,
 )
@@ -34,6 +35,7 @@ class TFJobConfig(Section):
     # At the same paths as in the Trainer's pod.
     volumes: tuple[Volume, ...]
     env: Mapping[EnvName, str] = {}
+    secrets: tuple[SecretVariable, ...] = ()
     node_selector: Mapping[QualifiedName, LabelValue] = {}
     tolerations: tuple[Toleration, ...] = ()
     image_pull_secrets: tuple[KubernetesName, ...] = ()

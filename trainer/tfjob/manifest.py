@@ -5,7 +5,7 @@ import hashlib
 import json
 from typing import Any, Mapping, Optional
 
-from pipeline.kubeflow_config import Toleration
+from pipeline.kubeflow_config import SecretVariable, Toleration
 from trainer import worker
 from trainer.tfjob.config import TFJobConfig
 
@@ -167,7 +167,10 @@ def _container(config: TFJobConfig, job_file: str) -> dict:
         "image": config.image,
         "command": ["python", "-m", worker.__name__, job_file],
         "workingDir": config.image_dir,
-        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *(_from_secret(variable) for variable in config.secrets),
+        ],
         "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -191,6 +194,10 @@ def _limits(config: TFJobConfig) -> dict[str, str]:
 
 def _gigabytes(count: float) -> str:
     return f"{count:g}G"
+
+
+def _from_secret(variable: SecretVariable) -> dict:
+    return {"name": variable.env, "valueFrom": {"secretKeyRef": {"name": variable.secret, "key": variable.key}}}
 
 
 def _toleration(toleration: Toleration) -> dict:

@@ -19,6 +19,7 @@ SETTINGS = {
     "shm_gb": 8,
     "volumes": [{"claim": "reviews", "path": "/mnt/reviews"}, {"claim": "models", "path": "/mnt/models"}],
     "env": {"NCCL_DEBUG": "INFO"},
+    "secrets": [{"env": "TOKEN", "secret": "hub", "key": "token"}],
     "node_selector": {"pool": "gpu"},
     "tolerations": [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
@@ -98,7 +99,9 @@ def test_workers_get_what_the_configuration_says():
         {"name": "volume-1", "persistentVolumeClaim": {"claimName": "models"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8G"}},
     ]
-    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    secret = {"secretKeyRef": {"name": "hub", "key": "token"}}
+    assert {"name": "TOKEN", "valueFrom": secret} in container["env"]
     assert environment["TF_USE_LEGACY_KERAS"] == "1" and environment["NCCL_DEBUG"] == "INFO"
     assert spec["nodeSelector"] == {"pool": "gpu"}
     assert spec["tolerations"][1] == {
