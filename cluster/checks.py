@@ -43,6 +43,12 @@ _PLATFORM_FIELDS = {
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _NODE_ID = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*")
 
+# Folders of a pod that are the backend's.
+_LAUNCHER_FOLDERS = ("/minio", "/s3", "/gcs", "/tmp", "/kfp-launcher", "/dev/shm")
+
+_PROXIES = {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"}
+_NO_PROXIES = {"no_proxy", "NO_PROXY"}
+
 # Folders of the repository that the image has beside the code, and where it holds an encoder if it was built with one.
 IMAGE_FOLDERS = ("configs", "schema", "data/invariance")
 IMAGE_ENCODER = "/opt/encoder"
@@ -56,7 +62,7 @@ def check_config(config: Config) -> None:
     """
     if config.kubeflow is None:
         raise UserError("kubeflow: missing; configs/kubeflow.yaml is an example of the section")
-    faults = [*_name_faults(config), *_path_faults(config), *_pod_faults(config)]
+    faults = [*_name_faults(config), *_path_faults(config), *_mount_faults(config.kubeflow), *_pod_faults(config)]
     if faults:
         raise UserError("; ".join(faults))
 
@@ -102,7 +108,7 @@ def check_text(text: str, name: str) -> None:
 
 
 def _name_faults(config: Config) -> Iterator[str]:
-    known = _node_ids(config)
+    known = node_ids(config)
     for section, names in (
         ("components", config.kubeflow.components),
         *((f"volumes.{volume.claim}.components", volume.components) for volume in config.kubeflow.volumes),
@@ -112,7 +118,8 @@ def _name_faults(config: Config) -> Iterator[str]:
                 yield f"kubeflow.{section}: {name}: no such component; there are {', '.join(sorted(known))}"
 
 
-def _node_ids(config: Config) -> set[str]:
+def node_ids(config: Config) -> set[str]:
+    """Returns the ids of the graph's nodes, without building it: that takes seconds of imports."""
     encoder = "HubEncoder" if config.encoder.source == "hub" else "EncoderPretrainer"
     schema = "SchemaGen" if config.data.schema_file is None else "ImportSchemaGen"
     names = "TsvExampleGen StatisticsGen ExampleValidator DataGate Trainer BaselineModel Evaluator ModelGate"
@@ -155,6 +162,13 @@ def _path_faults(config: Config) -> Iterator[str]:
             )
 
 
+def _mount_faults(kubeflow: KubeflowConfig) -> Iterator[str]:
+    for volume in kubeflow.volumes:
+        for taken in (kubeflow.image_dir, *_LAUNCHER_FOLDERS):
+            if os.path.commonpath([volume.path, taken]) in (volume.path, taken):
+                yield f"kubeflow.volumes: {volume.claim}: path = {volume.path} would hide {taken} from its tasks"
+
+
 def _in_image(path: str, repo: str, image_dir: str) -> bool:
     """Whether the image has a file: by its path there, or as one of this repository that the image is given."""
     if path.startswith(image_dir + os.sep):
@@ -183,6 +197,12 @@ def _pod_faults(config: Config) -> Iterator[str]:
             yield f"{where}.gpus = {pod.gpus}: only the Trainer uses GPUs; others would hold them idle"
         if pod.gpus and pod.gpu_resource is None:
             yield f"{where}.gpu_resource: missing beside gpus = {pod.gpus}; should be a resource such as nvidia.com/gpu"
+        variables = {*pod.env, *(secret.env for secret in pod.secrets)}
+        if variables & _PROXIES and not variables & _NO_PROXIES:
+            yield (
+                f"{where}.env: {min(variables & _PROXIES)} without no_proxy: the backend would ask "
+                "the proxy for the cluster's services, from inside the pod; see docs/kubeflow.md"
+            )
         if pod.shm_gb and pod.memory_gb and pod.shm_gb >= pod.memory_gb:
             yield f"{where}.shm_gb = {pod.shm_gb}: counts against memory_gb = {pod.memory_gb}, so it should be less"
     if config.trainer.device == "gpu" and not kubeflow.pod("Trainer").gpus:

@@ -27,8 +27,9 @@ _REPORTS = "runs"
 
 _DAG = "tfx-dag"
 
-# A node's first retry is for a lost pod; the pauses grow for what takes longer to come back, such as a volume.
-_BACKOFF = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+# The pauses grow, for what takes longer to come back, such as a volume. Argo takes the last for a deadline of all
+# attempts together, from the start of the first one on, and the backend writes 0 where it is left out: no retry at all.
+_BACKOFF = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "2592000s"}
 
 
 def compile_pipeline(config: Config, output: str) -> None:
@@ -92,7 +93,8 @@ def _pod(node_id: str, config: Config) -> PodConfig:
     pod, others = config.kubeflow.pod(node_id), config.kubeflow.defaults
     if node_id == "Trainer" and config.trainer.workers > 1:
         # It only follows the pods of its TFJob, which have what it would have.
-        return pod.model_copy(update={"gpus": 0, "shm_gb": None, "cpu": others.cpu, "memory_gb": others.memory_gb})
+        fields = ("cpu", "memory_gb", "node_selector", "tolerations")
+        return pod.model_copy(update={"gpus": 0, "shm_gb": None, **{name: getattr(others, name) for name in fields}})
     return pod
 
 

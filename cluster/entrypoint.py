@@ -35,6 +35,8 @@ from pipeline.errors import UserError  # noqa: E402
 # `_run_executor` and `parse_raw_artifact_dict` are private to TFX, and this module was written against their text.
 TFX_VERSION = "1.16.0"
 
+_TRAINER = "trainer"
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one task; returns the exit status."""
@@ -51,8 +53,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             raise
         print(f"error: {escape.shown(str(error))}", file=sys.stderr)
         return 2
-    # An earlier attempt's.
-    notes.remove(notes.run_folder(os.environ[task.REPORTS_VARIABLE], run), task_id)
+    # An earlier attempt's. What has succeeded must not fail of its note.
+    with contextlib.suppress(OSError):
+        notes.remove(notes.run_folder(os.environ[task.REPORTS_VARIABLE], run), task_id)
     return 0
 
 
@@ -68,7 +71,7 @@ def _run(options: argparse.Namespace, beam_args: list[str], given: dict[str, Any
     """Repairs the input, runs the executor, repairs the output."""
     local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
-    _fold_parameters(given, task_id)
+    _fold_parameters(given, task_id, run)
     executor_input.drop_backend_outputs(given)
     executor_input.type_inputs(given, inputs_spec)
     remote = executor_input.remote_uris(given, local_root)
@@ -89,7 +92,7 @@ def _run(options: argparse.Namespace, beam_args: list[str], given: dict[str, Any
     _write_output(output_file, written)
 
 
-def _fold_parameters(given: dict[str, Any], task_id: str) -> None:
+def _fold_parameters(given: dict[str, Any], task_id: str, run: str) -> None:
     values = given.get("inputs", {}).get("parameterValues", {})
     taken = parameters.take(task_id, values)
     root = taken.pop(parameters.PIPELINE_ROOT.name, "")
@@ -100,6 +103,10 @@ def _fold_parameters(given: dict[str, Any], task_id: str) -> None:
             f"{os.path.commonpath(outputs)}; give both the same, or leave the parameter empty"
         )
     values.update(parameters.fold(task_id, values, taken))
+    if task_id == _TRAINER:
+        # Two runs at a time may train the same model: each on checkpoints of its own.
+        custom = json.loads(values["custom_config"])
+        values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
 
 
 @contextlib.contextmanager

@@ -110,9 +110,10 @@ def run_id(executor_input: Mapping[str, Any], task: str) -> str:
     Raises:
       ValueError: the outputs lie elsewhere.
     """
-    for artifacts in _artifact_lists(executor_input, "outputs").values():
+    for name, artifacts in _artifact_lists(executor_input, "outputs").items():
         for artifact in artifacts.get("artifacts", ()):
-            match = re.search(f"/([^/]+)/{re.escape(task)}/", artifact["uri"])
+            # From the end: a folder of the root, or the pipeline, may have the task's name.
+            match = re.search(rf"/([^/]+)/{re.escape(task)}/(?:[^/]+/)?{re.escape(name)}$", artifact["uri"])
             if match:
                 return match[1]
     raise ValueError(f"no output of {task} lies in a folder of that name: {executor_input.get('outputs')}")

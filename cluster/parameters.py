@@ -80,9 +80,8 @@ def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
 
 def default(parameter: RunParameter, config: Config) -> Value:
     """Returns a parameter's value where a run gives none: the configuration's."""
-    if parameter is PIPELINE_ROOT:
-        return config.kubeflow.pipeline_root or ""
-    if parameter is RUN_TOKEN:
+    if parameter.key is None:
+        # Also the root: in the cluster's own form it would contradict the field that counts.
         return ""
     section, name = parameter.key.split(".")
     value = getattr(getattr(config, section), name)

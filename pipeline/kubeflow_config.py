@@ -101,8 +101,8 @@ class KubeflowConfig(Section):
     work_dir: AbsolutePath
     workers: WorkersConfig = WorkersConfig()
 
-    # The API server, as `kfp.Client` takes it.
-    host: Annotated[str, pydantic.Field(pattern=r"^https?://")] = "http://localhost:8888"
+    # The UI's address, which hands on what is for the API server, or that server's own.
+    host: Annotated[str, pydantic.Field(pattern=r"^https?://")] = "http://localhost:8080"
     namespace: KubernetesName = "kubeflow"
     experiment: str = "reviews"
     service_account: Optional[KubernetesName] = None

@@ -23,7 +23,8 @@ class Job:
       serving_model_dir: where the exported model goes.
       model_run_dir: where `trainer.model_run`'s files go.
       custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card), `checkpoints` (a folder
-        that outlives this execution and that all workers share), and `tfjob` where the workers are a cluster's pods.
+        that outlives this execution and that all workers share), `tfjob` where the workers are a cluster's pods, and
+        `run` where others may train the same at the same time: whose checkpoints it goes on from.
     """
 
     train_files: Sequence[str]

@@ -45,7 +45,7 @@ def run_fn(fn_args: FnArgs) -> None:
     if job.config.workers == 1 or "TF_CONFIG" in os.environ:
         train(dataclasses.asdict(job))
         return
-    logs = os.path.join(job.custom_config["checkpoints"], "logs")
+    logs = os.path.join(job.custom_config["checkpoints"], "logs", job.custom_config.get("run", ""))
     launched = launcher.Job("trainer.run.train", dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
     _launcher(job).launch(launched, job.config.workers)
 
@@ -180,6 +180,7 @@ def _checkpoints(
         dataclasses.asdict(job.task),
         dict(encoder_artifact.read(job.base_model).sha256),
         [read.train.digest, read.dev.digest],
+        job.custom_config.get("run"),
     )
     if writes:
         checkpoints.remove_abandoned(root, key)

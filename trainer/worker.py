@@ -43,9 +43,9 @@ HEARTBEAT_S = 1.0
 
 LAUNCHER_FILE = "launcher"
 
-# Longer than a launcher waits for an API server that does not answer, and than network file systems keep what they
-# have read.
-LAUNCHER_SILENCE_S = 900.0
+# A launcher gives a sign every 10 s, and network file systems keep what they have read for up to a minute. It is all
+# that ends the workers of a run that was cancelled: its Trainer is killed before it can do so.
+LAUNCHER_SILENCE_S = 180.0
 
 # What a worker raises when another one is gone: the names of TensorFlow's errors in collective operations.
 COLLECTIVE_ERRORS = frozenset(

@@ -111,6 +111,4 @@ def _pause(task: _Task, attempt: int) -> str:
     """Says how long a cluster would wait before the next attempt."""
     policy = task.retry_policy
     seconds = policy.backoff_duration.seconds * max(policy.backoff_factor, 1.0) ** (attempt - 1)
-    if policy.backoff_max_duration.seconds:
-        seconds = min(seconds, policy.backoff_max_duration.seconds)
     return f" at once, on a cluster after {seconds:.0f} s" if seconds else ""

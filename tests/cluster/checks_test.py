@@ -131,6 +131,7 @@ kubeflow: {image: i, work_dir: /mnt/w, volumes: [{claim: c, path: /mnt}]}
 
 def test_a_sound_configuration_passes(tmp_path):
     checks.check_config(settings(tmp_path))
+    checks.check_config(settings(tmp_path, "kubeflow.defaults.env={https_proxy: 'http://p', no_proxy: .svc}"))
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,16 @@ def test_a_sound_configuration_passes(tmp_path):
         (["kubeflow.components.Pusher.gpus=1"], "components.Pusher.gpus = 1: only the Trainer"),
         (["kubeflow.components.Trainer.gpus=1"], "Trainer.gpu_resource: missing"),
         (["kubeflow.defaults.shm_gb=8", "kubeflow.defaults.memory_gb=8"], "shm_gb = 8.0: counts against"),
+        (
+            ["kubeflow.volumes=[{claim: c, path: /mnt}, {claim: d, path: /app/data}]"],
+            "d: path = /app/data would hide /app",
+        ),
+        (["kubeflow.volumes=[{claim: c, path: /mnt}, {claim: d, path: /tmp}]"], "d: path = /tmp would hide /tmp"),
+        (["kubeflow.defaults.env={HTTPS_PROXY: 'http://p'}"], "defaults.env: HTTPS_PROXY without no_proxy"),
+        (
+            ["kubeflow.components.Trainer.secrets=[{env: https_proxy, secret: p, key: url}]"],
+            "components.Trainer.env: https_proxy without no_proxy",
+        ),
         (["trainer.device=gpu"], "trainer.device = gpu: kubeflow.components.Trainer.gpus gives it none"),
     ],
 )

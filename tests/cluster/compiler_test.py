@@ -6,6 +6,7 @@ import yaml
 from cluster import checks, compiler
 from pipeline import config
 from pipeline.errors import UserError
+from pipeline.kubeflow_config import KubeflowConfig
 from trainer.tfjob import TFJobConfig
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -143,8 +144,11 @@ def test_processors_and_memory_are_the_configured_ones_over_the_defaults(spec):
     assert limits["run-report_executor"] == (2.0, 8.0)
 
 
-def test_lost_pods_are_retried(spec):
+def test_failed_pods_are_retried(spec):
     assert {body["retryPolicy"]["maxRetryCount"] for body in graph(spec).values()} == {2}
+    # To Argo it is no longest pause but the end of all attempts, counted from the start of the first.
+    longest_s = KubeflowConfig.model_fields["workers"].default.timeout_s * 3
+    assert all(int(body["retryPolicy"]["backoffMaxDuration"][:-1]) > longest_s for body in graph(spec).values())
 
 
 def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in_the_trainer(platform):
@@ -152,6 +156,11 @@ def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in
     shm = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8192Mi"}
     assert platform.pop("trainer_executor") == {**volume, "emptyDirMounts": [shm]}
     assert platform == {f"{task}_executor": volume for task in (*TASKS, "run-outcome") if task != "trainer"}
+
+
+def test_the_checks_know_the_graphs_nodes(spec):
+    nodes = {compiler.id_of(node) for node in checks.node_ids(config.load_config(FILE))}
+    assert nodes == {*TASKS, "run-outcome"}
 
 
 def test_run_parameters_have_types_and_the_configurations_values_and_reach_the_graph(spec):
@@ -191,6 +200,7 @@ def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
         "tolerations: [{key: spot, operator: Exists, effect: NoSchedule, seconds: 60}], image_pull_secrets: [pull], "
         "secrets: [{env: TOKEN, secret: hub, key: token}]}",
         "encoder.source=pretrain",
+        "kubeflow.components.Trainer.node_selector={gpu: a100}",
         "trainer.workers=2",
     ]
     spec, document = compiled(tmp_path, *overrides)
@@ -207,11 +217,13 @@ def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
         "imagePullSecret": [{"secretName": "pull"}],
     }
     assert "encoder-pretrainer" in graph(spec) and "hub-encoder" not in graph(spec)
-    # Workers are pods of their own, and have the GPUs.
+    # Workers are pods of their own, and have the GPUs and their nodes.
     assert "accelerator" not in made["trainer_executor"]["resources"]
+    assert "nodeSelector" not in pods["trainer_executor"]
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
     workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
     assert (workers.gpus, workers.shm_gb, workers.image) == (1, 8.0, "reg/reviews@sha256:abc")
+    assert workers.node_selector == {"gpu": "a100"}
     assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/state/nsmc", "kubeflow")
     assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
 

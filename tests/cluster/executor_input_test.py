@@ -83,7 +83,14 @@ def test_nulls_go_and_zeros_stay():
     assert answer["artifacts"]["x"]["artifacts"][0]["metadata"] == {"b": 0, "c": ""}
 
 
-@pytest.mark.parametrize("uri", ["minio://b/p/run-1/model-gate/blessing", "minio://b/p/run-1/model-gate/u-u/blessing"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "minio://b/p/run-1/model-gate/blessing",
+        "minio://b/p/run-1/model-gate/u-u/blessing",
+        "s3://team/model-gate/model-gate/run-1/model-gate/u-u/blessing",
+    ],
+)
 def test_the_runs_id_is_read_from_a_uri_of_either_layout(uri):
     content = given()
     content["outputs"]["artifacts"]["blessing"]["artifacts"][0]["uri"] = uri

@@ -27,6 +27,9 @@ _POD_NAME_VARIABLE, _POD_UID_VARIABLE = "KFP_POD_NAME", "KFP_POD_UID"
 # For the pods of a deleted job, each of which has some seconds, and a node that does not answer.
 _REMOVAL_S = 60.0
 
+# Between signs of life: some are missed before the workers give up (`worker.LAUNCHER_SILENCE_S`).
+_SIGN_S = 10.0
+
 # For the last of the logs, once no pod is left.
 _LOGS_S = 5.0
 
@@ -62,8 +65,9 @@ class TFJob(launcher.Launcher):
             try:
                 job_file = stage.fill()
                 user = manifest.User(os.getuid(), os.getgid())
-                cluster.create(manifest.tfjob(self.config, name, workers, job_file, user, _own_pod()))
-                self._follow(name, cluster, stage, logs, workers)
+                with _signing(stage):
+                    cluster.create(manifest.tfjob(self.config, name, workers, job_file, user, _own_pod()))
+                    self._follow(name, cluster, stage, logs, workers)
                 if stage.missing():
                     missing = f"has written no {' and no '.join(stage.missing())}"
                     raise launcher.WorkerFailed(0, workers, missing, logs.path(0))
@@ -76,7 +80,6 @@ class TFJob(launcher.Launcher):
         workers = Workers(stage.folder, count, self.config.restarts, self.stall_timeout_s, logs.path)
         deadline = time.monotonic() + self.config.timeout_s
         while True:
-            stage.sign()
             # The job before its workers: what they said before it ended is known then.
             job = cluster.job(name)
             pods = cluster.pods(name)
@@ -94,6 +97,25 @@ class TFJob(launcher.Launcher):
                 limit = f"{self.config.timeout_s} s (kubeflow.workers.timeout_s)"
                 raise workers.failed(f"the job was not done after {limit}; last reports: {workers.reports}")
             time.sleep(self.poll_s)
+
+
+@contextlib.contextmanager
+def _signing(stage: Stage) -> Iterator[None]:
+    """Lets the workers know that this process lives, also while an API server keeps it waiting."""
+    ended = threading.Event()
+
+    def sign() -> None:
+        while not ended.wait(_SIGN_S):
+            with contextlib.suppress(OSError):
+                stage.sign()
+
+    thread = threading.Thread(target=sign, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _condition(job: Mapping[str, Any], kind: str) -> Optional[str]:
