@@ -117,3 +117,13 @@ def test_value_artifacts_have_their_value(tmp_path):
         parsed = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(artifacts.inputs.artifacts)
     assert isinstance(parsed["n"][0], standard_artifacts.Integer)
     assert parsed["n"][0].value == 7
+
+
+def test_a_training_has_checkpoints_of_its_own_run():
+    given = {
+        "inputs": {"parameterValues": {"custom_config": json.dumps({"trainer": {"epochs": 5}}), "epochs": 2.0}},
+        "outputs": {"artifacts": {"model": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/trainer/u/model"}]}}},
+    }
+    entrypoint._fold_parameters(given, "trainer", "run-1")
+    custom = json.loads(given["inputs"]["parameterValues"]["custom_config"])
+    assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}
