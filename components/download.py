@@ -63,6 +63,8 @@ class _Downloader:
     def __call__(self, url: str, output_file: str, _: Any, check_only: bool = False) -> None:
         with _session() as session, session.get(url, stream=True, timeout=_SILENCE_TIMEOUT_S) as response:
             response.raise_for_status()
+            # urllib3 takes half a file for a whole one unless it is told to count.
+            response.raw.enforce_content_length = True
             with open(output_file, "wb") as stream:
                 self._copy(response, stream, f"fetching {url}")
 
