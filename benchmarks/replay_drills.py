@@ -61,7 +61,6 @@ class Row:
     """One run and what it came to."""
 
     run: str
-    wanted_exit: int
     exit: int
     seconds: float
     tasks: str
@@ -112,7 +111,7 @@ def _local(folder: str, data: Mapping[str, Any]) -> Row:
     summary = _json(os.path.join(folder, "local", _CONFIG["name"], "summary.json"))
     done = [component["status"] for component in summary["components"]]
     metrics = summary["metrics"]["candidate"]
-    return Row("local_runner.py", 0, status, seconds, _counted(done), told, metrics, status == 0)
+    return Row("local_runner.py", status, seconds, _counted(done), told, metrics, status == 0)
 
 
 def _compiled(folder: str, rows: int) -> str:
@@ -151,7 +150,7 @@ def _replay(
         for side, wanted_metrics in (("candidate", candidate), ("baseline", baseline))
     )
     says = summary["error"] or next(line for line in told.splitlines() if line.startswith(("pushed", "not blessed")))
-    return Row(name, wanted, status, seconds, _counted(tasks), says, metrics["candidate"], good)
+    return Row(name, status, seconds, _counted(tasks), says, metrics["candidate"], good)
 
 
 def _equal(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:

@@ -99,8 +99,8 @@ def _fold_parameters(given: dict[str, Any], task_id: str, run: str) -> None:
     outputs = [a["uri"] for list_ in given["outputs"].get("artifacts", {}).values() for a in list_["artifacts"]]
     if root and not all(uri.startswith(root.rstrip("/") + "/") for uri in outputs):
         raise UserError(
-            f"run parameters: pipeline_root = {root}, but the run's own root is another one: its artifacts are under "
-            f"{os.path.commonpath(outputs)}; give both the same, or leave the parameter empty"
+            f"run parameters: pipeline_root = {root}, but the run's own root is another one: this task writes to "
+            f"{outputs[0]}; give both the same, or leave the parameter empty"
         )
     values.update(parameters.fold(task_id, values, taken))
     if task_id == _TRAINER:
