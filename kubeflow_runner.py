@@ -21,11 +21,11 @@ warnings.simplefilter("ignore")
 
 import rich.console  # noqa: E402
 
-from cluster import checks  # noqa: E402
+from cluster import compatibility  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
-from pipeline import arguments as command_line  # noqa: E402
-from pipeline import config, kubeflow_config  # noqa: E402
-from pipeline.errors import UserError  # noqa: E402
+from core import arguments as command_line  # noqa: E402
+from core import config, kubeflow_config  # noqa: E402
+from core.errors import UserError  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
 
@@ -39,7 +39,7 @@ def compile_file(options: argparse.Namespace) -> int:
     """`compile`: configuration in, YAML out."""
     settings = _settings(options)
     output = options.output or f"{settings.name}.yaml"
-    checks.check_config(settings)
+    compatibility.check_config(settings)
     console = rich.console.Console()
     # Seconds of imports: after a user's errors. What TFMA says of its own imports is no answer.
     with console.status("loading TensorFlow and TFX"), contextlib.redirect_stderr(io.StringIO()):

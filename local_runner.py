@@ -17,9 +17,13 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from pipeline import arguments as command_line  # noqa: E402
-from pipeline import config, escape, session  # noqa: E402
-from trainer import gpu  # noqa: E402
+from core import arguments as command_line  # noqa: E402
+from core import (  # noqa: E402
+    config,
+    escape,
+    gpu,  # noqa: E402
+)
+from local import session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
 COMMANDS = ("run", "predict", "encoders", "rollback")
@@ -30,9 +34,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "run")
-    return command_line.call(
-        _parser().parse_args(words), "interrupted; the same command goes on from what is complete"
-    )
+    return command_line.call(_parser().parse_args(words), "interrupted; the same command goes on from what is complete")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
         with console.status("loading TensorFlow and TFX"):
             # TensorFlow looks for CUDA's libraries when it is imported, and never again.
             gpu.load_libraries()
-            from pipeline import local  # Seconds of imports: after usage errors, and into the log.
+            from local import run as local  # Seconds of imports: after usage errors, and into the log.
         return local.run(settings, folder, console)
 
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: sentences or a TSV in, labels and probabilities out."""
     _hush_libraries()
-    from pipeline import prediction
+    from local import prediction
 
     model = prediction.load_model(options.model, options.root)
     if options.file:
@@ -77,7 +79,7 @@ def encoders(options: argparse.Namespace) -> int:
 def rollback(options: argparse.Namespace) -> int:
     """`rollback`: an earlier model in serving again, or a table of the versions there are."""
     _hush_libraries()
-    from pipeline import serving
+    from local import serving
 
     serving_dir = options.serving or serving.find(options.root, options.config)
     console = rich.console.Console()

@@ -84,7 +84,7 @@ EXTRAS_REQUIRE = {
     ],
 }
 
-PACKAGES = ("pipeline", "components", "trainer", "schema", "cluster")
+PACKAGES = ("local", "cluster", "pipeline", "components", "trainer", "launchers", "artifacts", "core", "schema")
 
 setup(
     name="review-sentiment-pipeline",

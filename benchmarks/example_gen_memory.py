@@ -64,7 +64,7 @@ def _measure(file: str, sample_size: Optional[int]) -> dict[str, float]:
     from tfx.types import standard_artifacts
 
     from components.tsv_example_gen.executor import Executor
-    from pipeline.config import DataConfig
+    from core.config import DataConfig
 
     examples = standard_artifacts.Examples()
     examples.uri = os.path.join(os.path.dirname(file), "examples")

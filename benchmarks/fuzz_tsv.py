@@ -31,8 +31,9 @@ import rich.box  # noqa: E402
 import rich.console  # noqa: E402
 import rich.table  # noqa: E402
 
+from artifacts.examples import read_rejected
 from components.tsv_example_gen import parse  # noqa: E402
-from pipeline.config import DataConfig  # noqa: E402
+from core.config import DataConfig  # noqa: E402
 from schema.task import make_task  # noqa: E402
 
 TASK = make_task(("document",), {"0": "negative", "1": "positive"})
@@ -196,10 +197,10 @@ def ingest_and_compare(dialect: Dialect, start: bytes, records: bytes, folder: s
 
 def _compare(lines: Mapping[int, bytes], uri: str) -> collections.Counter:
     """Holds the lines of a file, by byte offset, against an Examples artifact."""
-    from components.tsv_example_gen import ingest, reader
+    from components.tsv_example_gen import reader
 
     read = collections.Counter(_example_offsets(uri))
-    rejected = ingest.read_rejected(uri, sys.maxsize)
+    rejected = read_rejected(uri, sys.maxsize)
     refused = collections.Counter(row["offset"] for row in rejected)
     counts = collections.Counter(row["reason"] for row in rejected)
     counts[EXAMPLES] = read.total()

@@ -23,7 +23,7 @@ import rich.table
 
 from benchmarks.training import data, encoder, shapes
 from benchmarks.training.job import Training, write_examples
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 
 # Of a kill, after the start or after a checkpoint; a training writes one a second here.
 _LATEST_S = 5.0

@@ -27,7 +27,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils, path_utils, proto_utils
 
-from components import model_files
+from artifacts import model_files
 from components.pusher import record, rollback
 from components.pusher.executor import Executor
 

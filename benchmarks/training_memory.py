@@ -18,7 +18,7 @@ import rich.table
 from benchmarks.training import data, encoder, shapes
 from benchmarks.training.data import Rows
 from benchmarks.training.job import Training, write_examples
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 
 _FILES = ("../shared/nsmc/ratings_train.txt", "../shared/nsmc/ratings_more.txt")
 

@@ -17,10 +17,10 @@ from typing import Mapping, Optional, Sequence
 import rich.console
 import rich.table
 
+from artifacts import model_run
 from benchmarks.training import data, encoder, shapes
 from benchmarks.training.job import Training, write_examples
-from pipeline.config import TrainerConfig
-from trainer import model_run
+from core.config import TrainerConfig
 
 # New weights learn nothing at BERT's 3e-5.
 _LEARNING_RATE = 1e-3

@@ -36,9 +36,9 @@ import numpy as np  # noqa: E402
 import rich.console  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
+from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import accuracy, contenders, data, encoder, floor, rates, speed, turns  # noqa: E402
 from benchmarks.training.shapes import Shape, parse_shape, step_matmuls  # noqa: E402
-from components import encoder_artifact  # noqa: E402
 from trainer import tokens  # noqa: E402
 
 # Beside the repository.

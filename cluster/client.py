@@ -14,9 +14,9 @@ from cluster.connection import connect, hushed
 from cluster.cron import Cron
 from cluster.package import Package
 from cluster.upload import Version
-from pipeline import escape
-from pipeline.errors import UserError
-from pipeline.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
+from core import escape
+from core.errors import UserError
+from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
 # What the server allows.
 _MOST_CONCURRENT = 10

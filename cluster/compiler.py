@@ -10,12 +10,12 @@ from tfx.dsl.components.base import base_node
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-from cluster import checks, parameters, platform, task
+from cluster import compatibility, parameters, platform, task
 from components.run_outcome.component import RunOutcome
+from core.config import CURATED_SCHEMA, Config
+from core.errors import UserError
+from core.kubeflow_config import KubeflowConfig, PodConfig, Volume
 from pipeline import graph
-from pipeline.config import CURATED_SCHEMA, Config
-from pipeline.errors import UserError
-from pipeline.kubeflow_config import KubeflowConfig, PodConfig, Volume
 
 # Nodes that read the outside world, of which the cache's key (inputs, parameters, arguments, image) knows nothing:
 # files, the serving folder, a node's speed. The two that report also write where no artifact is.
@@ -36,7 +36,7 @@ def compile_pipeline(config: Config, output: str) -> None:
     """Writes the pipeline as one YAML file of two documents.
 
     Args:
-      config: the run, which `checks.check_config` has passed; `kubeflow` says what the cluster gives it.
+      config: the run, which `compatibility.check_config` has passed; `kubeflow` says what the cluster gives it.
       output: path of the file, ending in `.yaml`.
 
     Raises:
@@ -46,7 +46,7 @@ def compile_pipeline(config: Config, output: str) -> None:
         raise UserError(f"--output {output}: should end in .yaml; the backend takes a .json for another format")
     documents = make_documents(config)
     text = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)
-    checks.check_text(text, output)
+    compatibility.check_text(text, output)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         with open(output + ".new", "w", encoding="utf-8") as stream:
@@ -131,7 +131,7 @@ def _in_image(config: Config) -> Config:
 
 
 def _workers(kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """The pods that train together, as `trainer.tfjob` takes them: the Trainer's own, which then needs no GPU."""
+    """The pods that train together, as `launchers.tfjob` takes them: the Trainer's own, which then needs no GPU."""
     pod = kubeflow.pod("Trainer")
     fields = ("image", "cpu", "memory_gb", "gpus", "gpu_resource", "shm_gb", "env", "node_selector")
     return {

@@ -18,9 +18,9 @@ import kfp_server_api
 import urllib3
 from kfp.client.set_volume_credentials import ServiceAccountTokenVolumeCredentials
 
-from pipeline import escape
-from pipeline.errors import UserError
-from pipeline.kubeflow_config import KubeflowConfig
+from core import escape
+from core.errors import UserError
+from core.kubeflow_config import KubeflowConfig
 
 # An answer takes milliseconds; that to an upload waits for the object store.
 TIMEOUT = urllib3.Timeout(connect=10, read=60)

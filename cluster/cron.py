@@ -9,8 +9,8 @@ import datetime
 import re
 from typing import Iterator, Optional
 
-from pipeline import escape
-from pipeline.errors import UserError
+from core import escape
+from core.errors import UserError
 
 # What the backend knows by name, in its six fields.
 _NAMED = {

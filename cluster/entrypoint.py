@@ -17,7 +17,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 # Before the first TensorFlow import: TFX, TFMA and Hub want Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-from trainer import gpu  # noqa: E402
+from core import gpu  # noqa: E402
 
 # TensorFlow looks for CUDA's libraries when it is imported, and never again.
 gpu.load_libraries()
@@ -27,10 +27,10 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import value_artifact  # noqa: E402
 
 from cluster import executor_input, parameters, task  # noqa: E402
-from components.data_gate.checks import DataGateStopped  # noqa: E402
+from components.data_gate.absolute import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
-from pipeline import escape  # noqa: E402
-from pipeline.errors import UserError  # noqa: E402
+from core import escape  # noqa: E402
+from core.errors import UserError  # noqa: E402
 
 # `_run_executor` and `parse_raw_artifact_dict` are private to TFX, and this module was written against their text.
 TFX_VERSION = "1.16.0"

@@ -8,9 +8,9 @@ from typing import Any, Callable, Mapping
 
 import yaml
 
-from cluster import checks
-from pipeline import escape
-from pipeline.errors import UserError
+from cluster import compatibility
+from core import escape
+from core.errors import UserError
 
 # The digits that name a version; 48 bits of SHA-256.
 VERSION_DIGITS = 12
@@ -70,7 +70,7 @@ def read(path: str) -> Package:
     Raises:
       UserError: it can't be read, or a run of it would fail.
     """
-    checks.check_file(path)
+    compatibility.check_file(path)
     with open(path, "rb") as stream:
         content = stream.read()
     spec = next(document for document in yaml.safe_load_all(content) if "pipelineInfo" in document)

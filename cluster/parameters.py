@@ -11,8 +11,8 @@ from typing import Any, Mapping, Optional, Union
 
 import pydantic
 
-from pipeline.config import Config, DataConfig, TrainerConfig, describe_faults
-from pipeline.errors import UserError
+from core.config import Config, DataConfig, TrainerConfig, describe_faults
+from core.errors import UserError
 
 Value = Union[str, int]
 

@@ -7,7 +7,7 @@ not exist, so it is made here from validated settings only. Names and shapes are
 
 from typing import Any, Mapping, Sequence
 
-from pipeline.kubeflow_config import PodConfig, Toleration, Volume
+from core.kubeflow_config import PodConfig, Toleration, Volume
 
 
 def make(pods: Mapping[str, PodConfig], volumes: Mapping[str, Sequence[Volume]]) -> dict[str, Any]:

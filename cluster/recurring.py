@@ -17,7 +17,7 @@ import kfp_server_api
 from cluster import listing
 from cluster.connection import ServerError
 from cluster.cron import Cron
-from pipeline.errors import UserError
+from core.errors import UserError
 
 Job = kfp_server_api.V2beta1RecurringRun
 ENABLED = kfp_server_api.RecurringRunMode.ENABLE

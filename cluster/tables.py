@@ -9,7 +9,7 @@ import rich.table
 import rich.text
 
 from cluster import cron, recurring
-from pipeline import escape
+from core import escape
 
 _UNITS_S = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 

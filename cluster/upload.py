@@ -8,7 +8,7 @@ import kfp
 from cluster import listing
 from cluster.connection import hushed
 from cluster.package import Package
-from pipeline.errors import UserError
+from core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What the pipeline is: configuration, graph, gates and the summary of a run."""
+"""The graph of the pipeline."""

@@ -23,14 +23,15 @@ from components.baseline_model.component import BaselineModel
 from components.data_gate.component import DataGate
 from components.encoder_pretrainer.component import EncoderPretrainer
 from components.hub_encoder.component import HubEncoder
+from components.model_gate import evaluation
 from components.model_gate.component import ModelGate
 from components.pusher.component import Pusher
 from components.run_report.component import RunReport
 from components.serving_validator.component import ServingValidator
 from components.tsv_example_gen.component import TsvExampleGen
-from pipeline import evaluation
-from pipeline.config import Config
+from core.config import Config
 from schema import features
+from trainer import run
 
 
 def create_pipeline(
@@ -48,7 +49,7 @@ def create_pipeline(
       pipeline_root: folder of the artifacts.
       checkpoints: folder of what a killed training goes on from.
       metadata_connection: the local metadata store; a cluster has its own.
-      workers: a `trainer.tfjob` configuration where the workers of a training are a cluster's pods; none are this
+      workers: a `launchers.tfjob` configuration where the workers of a training are a cluster's pods; none are this
         machine's processes.
       reports_dir: folder that gets a folder with the report of each run, beside the artifact; empty for none.
     """
@@ -124,7 +125,7 @@ def _training_nodes(
     """Encoder and Trainer, neither before DataGate has passed the data."""
     encoder = _encoder(config, example_gen.outputs["examples"])
     trainer = Trainer(
-        run_fn="trainer.run.run_fn",
+        run_fn=f"{run.__name__}.{run.run_fn.__name__}",
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         base_model=encoder.outputs["encoder"],

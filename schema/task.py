@@ -19,13 +19,11 @@ class EvaluationMetric:
     """How TFMA computes a metric.
 
     Attributes:
-      class_name: name of the Keras or TFMA class.
-      module: the module that has the class, where that is neither Keras nor TFMA.
+      class_name: name of the Keras or TFMA class, or of one in the evaluation's own `metrics`.
       lower_is_better: whether it counts what is wrong.
     """
 
     class_name: str
-    module: str = ""
     lower_is_better: bool = False
 
 
@@ -153,12 +151,12 @@ class BinaryTask(Task):
             # Named by the class's index: a label's name may be any text.
             "recall_0": EvaluationMetric("Specificity"),
             "recall_1": EvaluationMetric("Recall"),
-            "calibration_error": EvaluationMetric("CalibrationError", "pipeline.metrics", lower_is_better=True),
+            "calibration_error": EvaluationMetric("CalibrationError", lower_is_better=True),
         }
 
     @property
     def difference_errors(self) -> EvaluationMetric:
-        return EvaluationMetric("PairedErrors", "pipeline.metrics")
+        return EvaluationMetric("PairedErrors")
 
     @property
     def slice_metric(self) -> str:

@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from components.encoder_pretrainer import executor
-from pipeline.config import PretrainConfig
+from core.config import PretrainConfig
 from schema import features
 
 Artifact = TypeVar("Artifact")

@@ -9,7 +9,7 @@ from tfx.components.evaluator.executor import Executor
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import json_utils, path_utils, proto_utils
 
-from pipeline import evaluation
+from components.model_gate import evaluation
 from schema import features
 from tests import saved_models
 

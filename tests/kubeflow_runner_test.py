@@ -1,7 +1,7 @@
 import pytest
 
 import kubeflow_runner
-from cluster import checks
+from cluster import compatibility
 
 SETTINGS = """
 name: x
@@ -25,7 +25,7 @@ def told(capsys):
 def test_compile_names_the_file_after_the_pipeline(settings, capsys):
     assert kubeflow_runner.main(["compile", *settings, "--set", "name=reviews"]) == 0
     assert "wrote reviews.yaml" in capsys.readouterr().out
-    checks.check_file("reviews.yaml")
+    compatibility.check_file("reviews.yaml")
 
 
 @pytest.mark.parametrize(

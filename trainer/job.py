@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Mapping, Sequence
 
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 from schema.task import Task, task_from_json
 from trainer import reviews
 
@@ -21,7 +21,7 @@ class Job:
       eval_files: the dev split's.
       base_model: the encoder's folder.
       serving_model_dir: where the exported model goes.
-      model_run_dir: where `trainer.model_run`'s files go.
+      model_run_dir: where `artifacts.model_run`'s files go.
       custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card), `checkpoints` (a folder
         that outlives this execution and that all workers share), `tfjob` where the workers are a cluster's pods, and
         `run` where others may train the same at the same time: whose checkpoints it goes on from.

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from pipeline import progress
-from pipeline.config import TrainerConfig
+from core import progress
+from core.config import TrainerConfig
 from schema.task import Task
 from trainer import batches, distribution, model
 from trainer.checkpoints import Checkpoints

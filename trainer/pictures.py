@@ -4,7 +4,7 @@ from typing import Mapping, Sequence
 
 import matplotlib.figure
 
-from components.encoder_artifact import EncoderCard
+from artifacts.encoder import EncoderCard
 
 
 def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric: str, file: str) -> None:

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from pipeline import progress
+from core import progress
 from trainer import batches, distribution
 from trainer.loop import EVALUATION_BATCH
 from trainer.model import Encoder

@@ -6,9 +6,10 @@ from typing import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from components import encoder_artifact
+from artifacts import encoder as encoder_artifact
+from artifacts import model_card, model_run
 from schema.task import Task
-from trainer import export, model, model_card, model_run, pictures, reviews
+from trainer import export, model, pictures, reviews
 from trainer.job import Job, Reviews
 
 

@@ -8,7 +8,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline import progress
+from core import progress
 from schema import features
 from trainer import tokens
 

@@ -10,24 +10,13 @@ import tensorflow as tf
 import tf_keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from components import encoder_artifact
-from pipeline.config import TrainerConfig
-from pipeline.errors import UserError
-from trainer import (
-    batches,
-    checkpoints,
-    distribution,
-    gpu,
-    launcher,
-    loop,
-    model,
-    model_run,
-    pooled,
-    precision,
-    results,
-    reviews,
-    tracing,
-)
+from artifacts import encoder as encoder_artifact
+from artifacts import model_run
+from core import gpu
+from core.config import TrainerConfig
+from core.errors import UserError
+from launchers import local_processes
+from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Job, Reviews
 
 # What changes how fast a result comes, not what it is: a training goes on from a checkpoint made under another value.
@@ -46,7 +35,7 @@ def run_fn(fn_args: FnArgs) -> None:
         train(dataclasses.asdict(job))
         return
     logs = os.path.join(job.custom_config["checkpoints"], "logs", job.custom_config.get("run", ""))
-    launched = launcher.Job("trainer.run.train", dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
+    launched = local_processes.Job(f"{__name__}.{train.__name__}", dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
     _launcher(job).launch(launched, job.config.workers)
 
 
@@ -66,11 +55,11 @@ def train(arguments: Mapping[str, Any]) -> None:
         _train(job, strategy, gpus, started)
 
 
-def _launcher(job: Job) -> launcher.Launcher:
+def _launcher(job: Job) -> local_processes.Launcher:
     if "tfjob" not in job.custom_config:
-        return launcher.LocalProcesses(gpus=_gpu_names(job.config.device))
+        return local_processes.LocalProcesses(gpus=_gpu_names(job.config.device))
     # A second of imports that only a cluster needs.
-    from trainer import tfjob
+    from launchers import tfjob
 
     return tfjob.TFJob(tfjob.TFJobConfig.model_validate(job.custom_config["tfjob"]))
 

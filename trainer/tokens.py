@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Optional, Sequence
 import numpy as np
 import tensorflow as tf
 
-from pipeline import progress
+from core import progress
 
 WORD_IDS = "input_word_ids"
 TYPE_IDS = "input_type_ids"

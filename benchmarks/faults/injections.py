@@ -141,7 +141,9 @@ def lost_worker(place: Place) -> Row:
     running.wait_for("EncoderPretrainer")
     victim = None
     while running.process.poll() is None and victim is None:
-        listed = subprocess.run(["pgrep", "-P", str(running.process.pid), "-f", "trainer.worker"], capture_output=True)
+        listed = subprocess.run(
+            ["pgrep", "-P", str(running.process.pid), "-f", "launchers.worker"], capture_output=True
+        )
         victim = next(reversed([int(pid) for pid in listed.stdout.split()]), None) if listed.stdout else None
         time.sleep(0.2)
     running.wait(8.0)

@@ -7,7 +7,7 @@ from typing import Optional
 import numpy as np
 
 from components.tsv_example_gen import parse, reader, sources, split
-from pipeline.config import DataConfig
+from core.config import DataConfig
 from schema import features
 from schema.task import make_task
 from trainer.tokens import Tokens

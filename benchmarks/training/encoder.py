@@ -6,10 +6,10 @@ from typing import Sequence
 
 from tfx.utils import path_utils
 
+from artifacts import encoder as encoder_artifact
 from benchmarks.training.shapes import Shape
-from components import encoder_artifact
 from components.encoder_pretrainer import pretrain
-from pipeline.config import PretrainConfig
+from core.config import PretrainConfig
 
 VOCABULARY = 8000
 

@@ -9,10 +9,11 @@ from typing import IO, Any, Union
 
 import tensorflow as tf
 
+from artifacts import model_run
 from benchmarks.training.data import Rows
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 from schema import features
-from trainer import model_run, run
+from trainer import run
 
 TASK = {"text_columns": ["document"], "labels": {"0": "부정", "1": "긍정"}}
 

@@ -18,8 +18,8 @@ import tensorflow_text  # noqa: E402, F401  Registers the ops that preprocess mo
 import tf_keras  # noqa: E402
 from official.nlp import optimization  # noqa: E402
 
+from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
-from components import encoder_artifact  # noqa: E402
 
 # More than there are batches, so that their order is uniform.
 _SHUFFLE_BUFFER = 10_000

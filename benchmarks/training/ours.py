@@ -11,11 +11,12 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tf_keras  # noqa: E402
 
+from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
-from components import encoder_artifact  # noqa: E402
-from pipeline.config import DataConfig, TrainerConfig  # noqa: E402
+from core import gpu  # noqa: E402
+from core.config import DataConfig, TrainerConfig  # noqa: E402
 from schema.task import make_task  # noqa: E402
-from trainer import batches, gpu, loop, model, precision, tokens, tracing  # noqa: E402
+from trainer import batches, loop, model, precision, tokens, tracing  # noqa: E402
 
 _WARM_UP_STEPS = 2
 

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 import celpy
 from celpy import adapter
 
-from pipeline.errors import UserError
+from core.errors import UserError
 
 # The one function that the backend adds to the language.
 _FUNCTIONS = {"parseJson": lambda text: adapter.json_to_cel(json.loads(text))}

@@ -4,7 +4,7 @@ import graphlib
 
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline.errors import UserError
+from core.errors import UserError
 
 
 def run_order(where: str, dag: pipeline_spec_pb2.DagSpec) -> list[str]:

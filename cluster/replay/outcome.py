@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 NOT_BLESSED_STATUS = 3
 
-# As `pipeline.summary` and `pipeline.report` name them, whose imports take seconds.
+# As `components.run_report.summary` and `components.run_report.report` name them, whose imports take seconds.
 _SUMMARY_FILE = "summary.json"
 _REPORT_FILE = "report.html"
 

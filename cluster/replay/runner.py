@@ -22,7 +22,7 @@ from cluster.replay import conditions, driver, layouts, order, outcome, pods, sp
 from cluster.replay.driver import COMPLETE, FAILED, SKIPPED, Inputs, Result, Scope, TaskFailed
 from cluster.replay.record import Record, TaskRecord
 from cluster.replay.screen import Screen
-from pipeline.errors import UserError
+from core.errors import UserError
 
 # What a cluster uses where nothing else is said.
 DEFAULT_ROOT = "minio://mlpipeline/v2/artifacts"

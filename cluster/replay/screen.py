@@ -9,7 +9,7 @@ import rich.progress
 
 from cluster.replay import driver
 from cluster.replay.record import TaskRecord
-from pipeline import escape
+from core import escape
 
 _MARKS = {driver.COMPLETE: "[green]✓[/]", driver.FAILED: "[red]✗[/]", driver.SKIPPED: "[dim]-[/]"}
 

@@ -7,9 +7,9 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from cluster import checks
+from cluster import compatibility
 from cluster.replay import conditions, order
-from pipeline.errors import UserError
+from core.errors import UserError
 
 _PLATFORM = "kubernetes"
 
@@ -61,7 +61,7 @@ def load(file: str) -> Pipeline:
     Raises:
       UserError: it can't be read, the backend would refuse it, or it has what the replay does not do.
     """
-    checks.check_file(file)
+    compatibility.check_file(file)
     with open(file, encoding="utf-8") as stream:
         documents = list(yaml.safe_load_all(stream))
     (pipeline,), platforms = ([d for d in documents if key in d] for key in ("pipelineInfo", "platforms"))

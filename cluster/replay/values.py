@@ -7,8 +7,8 @@ from typing import Any, Mapping
 from google.protobuf import json_format, message
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipeline import escape
-from pipeline.errors import UserError
+from core import escape
+from core.errors import UserError
 
 _TYPE = pipeline_spec_pb2.ParameterType
 

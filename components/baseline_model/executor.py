@@ -9,8 +9,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from components import model_files
-from pipeline.errors import UserError
+from artifacts import model_files
+from core.errors import UserError
 
 MODEL = "model"
 BASELINE = "baseline"

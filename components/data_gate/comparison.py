@@ -17,12 +17,12 @@ from typing import Literal, Mapping
 import numpy as np
 from scipy.spatial import distance
 
-from components.data_gate import checks
+from components.data_gate import absolute
 from components.data_gate.profile import Profile, SplitProfile, share_of
 from components.data_gate.text_counts import LENGTH_EDGES
 from components.data_gate.vocabulary import UnknownShares
-from pipeline.config import DataGateConfig
-from pipeline.gates import Check
+from core.checks import Check
+from core.config import DataGateConfig
 from schema import features
 
 Kind = Literal["drift", "skew"]
@@ -75,7 +75,7 @@ def compare(pair: Comparison, bounds: DataGateConfig) -> list[Check]:
 
 def not_compared(kind: Kind, reason: str, bounds: DataGateConfig) -> list[Check]:
     """Passes the checks of a comparison that could not be made."""
-    return [checks.upper_bounded(f"{measure}_{kind}", None, bounds, reason) for measure in MEASURES]
+    return [absolute.upper_bounded(f"{measure}_{kind}", None, bounds, reason) for measure in MEASURES]
 
 
 def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float, str]:
@@ -96,7 +96,7 @@ def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float,
 
 def _check_labels(pair: Comparison, bounds: DataGateConfig) -> Check:
     value, words = _largest_change("rows", pair.rows.labels, pair.other_rows.labels, pair)
-    return checks.upper_bounded(f"label_{pair.kind}", value, bounds, words)
+    return absolute.upper_bounded(f"label_{pair.kind}", value, bounds, words)
 
 
 def _check_lengths(pair: Comparison, bounds: DataGateConfig) -> Check:
@@ -107,12 +107,12 @@ def _check_lengths(pair: Comparison, bounds: DataGateConfig) -> Check:
         f"{pair.name}: lengths are {value:.3f} (Jensen-Shannon) from those of {pair.other_name}; "
         f"half of the texts have fewer than {here:,} characters, there {there:,}"
     )
-    return checks.upper_bounded(f"length_{pair.kind}", value, bounds, reason)
+    return absolute.upper_bounded(f"length_{pair.kind}", value, bounds, reason)
 
 
 def _check_scripts(pair: Comparison, bounds: DataGateConfig) -> Check:
     value, words = _largest_change("letters", pair.rows.letters, pair.other_rows.letters, pair)
-    return checks.upper_bounded(f"script_{pair.kind}", value, bounds, words)
+    return absolute.upper_bounded(f"script_{pair.kind}", value, bounds, words)
 
 
 def _largest_change(
@@ -130,7 +130,7 @@ def _check_unknown(items: Literal["letters", "words"], pair: Comparison, bounds:
         f"{pair.name}: {share:.1%} of the {pair.other.vocabulary.script} {items} are not in the vocabulary of "
         f"{pair.other_name}, {expected:.1%} are expected"
     )
-    return checks.upper_bounded(f"oov_{pair.kind}/{items}", max(share - expected, 0.0), bounds, reason)
+    return absolute.upper_bounded(f"oov_{pair.kind}/{items}", max(share - expected, 0.0), bounds, reason)
 
 
 def _median_edge(lengths: tuple[int, ...]) -> int:

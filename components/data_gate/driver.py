@@ -6,7 +6,7 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils
 
-from components import model_files
+from artifacts import model_files
 from components.data_gate import executor, reference
 
 

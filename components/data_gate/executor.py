@@ -13,17 +13,17 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import model_files
-from components.data_gate import checks, comparison, profile, vocabulary
+from artifacts import model_files
+from artifacts.examples import Ingest, read_ingest
+from components.data_gate import absolute, comparison, profile, vocabulary
 from components.data_gate.content import SplitContent, read_split
 from components.data_gate.reference import Reference, choose_reference
 from components.data_gate.unknown_tokens import unknown_token_share
 from components.tsv_example_gen import sources
-from components.tsv_example_gen.ingest import Ingest, read_ingest
-from pipeline import progress
-from pipeline.config import DataGateConfig
-from pipeline.errors import UserError
-from pipeline.gates import Check, write_checks
+from core import progress
+from core.checks import Check, write_checks
+from core.config import DataGateConfig
+from core.errors import UserError
 from schema import features
 
 EXAMPLES = "examples"
@@ -50,7 +50,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
           input_dict: one artifact each: `examples` of TsvExampleGen, and the `statistics`, `schema` and
             `anomalies` of it.
-          output_dict: `verdict`: one `components.GateVerdict`.
+          output_dict: `verdict`: one `artifacts.GateVerdict`.
           exec_properties: `gate` and `serving_dir`, as `DataGate` takes them; `fingerprint` of the reference, where a
             driver looked for one.
 
@@ -72,7 +72,7 @@ class Executor(base_executor.BaseExecutor):
         profile.write(folder, found)
         write_checks(folder, made)
         if any(check.blocks for check in made):
-            raise checks.DataGateStopped(made)
+            raise absolute.DataGateStopped(made)
 
 
 def make_checks(
@@ -92,13 +92,13 @@ def make_checks(
     """
     bounds, ingest = DataGateConfig.model_validate(gate["data"]), read_ingest(inputs[EXAMPLES].uri)
     made = _check_schema(list(contents), inputs, bounds)
-    made += [checks.check_rejected(role, ingest, gate["max_rejected_fraction"], bounds) for role in _roles(ingest)]
-    made += [checks.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
+    made += [absolute.check_rejected(role, ingest, gate["max_rejected_fraction"], bounds) for role in _roles(ingest)]
+    made += [absolute.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
     if gate["label_names"]:
-        made += [checks.check_label_balance(split, found.splits[split].labels, bounds) for split in contents]
-    made += [*checks.check_script_shares(found.splits, bounds), checks.check_unreadable(found.splits, bounds)]
+        made += [absolute.check_label_balance(split, found.splits[split].labels, bounds) for split in contents]
+    made += [*absolute.check_script_shares(found.splits, bounds), absolute.check_unreadable(found.splits, bounds)]
     train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
-    return [*made, checks.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]
+    return [*made, absolute.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]
 
 
 def compare(
@@ -115,7 +115,7 @@ def compare(
     bounds = DataGateConfig.model_validate(gate["data"])
     skew = _comparison("skew", features.TEST_SPLIT, contents, found, features.TRAIN_SPLIT, found)
     made = comparison.compare(skew, bounds)
-    made.append(checks.check_served_profile(reference.fault, reference.words, bounds))
+    made.append(absolute.check_served_profile(reference.fault, reference.words, bounds))
     if reference.profile is None:
         made += comparison.not_compared("drift", f"nothing to compare with: {reference.words}", bounds)
     else:
@@ -164,7 +164,7 @@ def _make_profile(
 def _check_schema(splits: list[str], inputs: Mapping[str, types.Artifact], bounds: DataGateConfig) -> list[Check]:
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(inputs[SCHEMA].uri))
     return [
-        checks.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), len(schema.feature), bounds)
+        absolute.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), len(schema.feature), bounds)
         for split in splits
     ]
 
@@ -187,9 +187,9 @@ def _roles(ingest: Ingest) -> list[str]:
 def _check_unknown_tokens(texts: Sequence[str], reference: Reference, bounds: DataGateConfig) -> Check:
     """Asks the served model, whose tokeniser may be another than the one that this run's data will bring forth."""
     if reference.model_path is None:
-        return checks.check_unknown_tokens(None, f"nobody to ask: {reference.words}", bounds)
+        return absolute.check_unknown_tokens(None, f"nobody to ask: {reference.words}", bounds)
     progress.report("asking the model in serving", 0, len(texts))
     share = unknown_token_share(reference.model_path, texts)
     version = f"serving version {os.path.basename(reference.model_path)}"
     words = version if share is not None else f"{version} has no tokeniser that can be asked for what it does not know"
-    return checks.check_unknown_tokens(share, words, bounds)
+    return absolute.check_unknown_tokens(share, words, bounds)

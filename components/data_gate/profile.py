@@ -11,7 +11,7 @@ import pydantic
 
 from components.data_gate.text_counts import LENGTH_EDGES, TextCounts
 from components.data_gate.vocabulary import Vocabulary
-from pipeline.section import Section
+from core.section import Section
 from schema import features
 
 PROFILE_FILE = "profile.json"

@@ -5,7 +5,7 @@ import hashlib
 import os
 from typing import Optional
 
-from components import model_files
+from artifacts import model_files
 from components.data_gate import profile
 from components.data_gate.profile import Profile
 

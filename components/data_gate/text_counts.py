@@ -13,7 +13,7 @@ from typing import Sequence
 
 import numpy as np
 
-from pipeline.config import Script
+from core.config import Script
 
 # Bins of a text's length in characters: two an octave, so that lengths 41 % apart are told apart, from one word to
 # the longest essay. The last bin is open.
@@ -91,7 +91,7 @@ class TextCounts:
 
 @functools.cache
 def script_of(letter: str) -> str:
-    """Returns one of `pipeline.config.Script`, or `Other`."""
+    """Returns one of `core.config.Script`, or `Other`."""
     name = unicodedata.name(letter, "")
     if name.startswith(_COMBINING_JAMO):
         return "Jamo"

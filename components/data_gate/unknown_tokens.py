@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokeniser's operations)
 
-from pipeline.errors import UserError
+from core.errors import UserError
 
 # Letters of two dead scripts: whoever gives both the same last token has a token for what it does not know.
 _PROBES = ("\N{EGYPTIAN HIEROGLYPH A001}", "\N{RUNIC LETTER FEHU FEOH FE F}")

@@ -18,7 +18,7 @@ class EncoderPretrainerSpec(component_spec.ComponentSpec):
 class EncoderPretrainer(base_component.BaseComponent):
     """Learns a vocabulary and a small BERT from the training reviews; needs no network.
 
-    The output is described in `components.encoder_artifact`.
+    The output is described in `artifacts.encoder`.
     """
 
     SPEC_CLASS = EncoderPretrainerSpec
@@ -29,7 +29,7 @@ class EncoderPretrainer(base_component.BaseComponent):
 
         Args:
           examples: channel of `standard_artifacts.Examples` with a `train` split.
-          config: JSON of `pipeline.config.PretrainConfig` (`config.encoder.pretrain.model_dump_json()`).
+          config: JSON of `core.config.PretrainConfig` (`config.encoder.pretrain.model_dump_json()`).
         """
         super().__init__(
             EncoderPretrainerSpec(

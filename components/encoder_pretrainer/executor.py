@@ -7,9 +7,9 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components import encoder_artifact
+from artifacts import encoder as encoder_artifact
 from components.encoder_pretrainer import pretrain
-from pipeline.config import PretrainConfig
+from core.config import PretrainConfig
 from schema import features
 from trainer import reviews
 
@@ -43,6 +43,4 @@ class Executor(base_executor.BaseExecutor):
         with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             pretrain.make_encoder(texts, config, folder)
             handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"
-            encoder_artifact.finish(
-                folder, source="pretrain", handle=handle, preprocess_handle="", heads=config.heads
-            )
+            encoder_artifact.finish(folder, source="pretrain", handle=handle, preprocess_handle="", heads=config.heads)

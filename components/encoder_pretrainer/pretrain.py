@@ -15,11 +15,11 @@ from official.nlp.configs import encoders
 from official.nlp.modeling import models
 from official.nlp.tools import export_tfhub_lib
 
-from components import encoder_artifact
+from artifacts import encoder as encoder_artifact
 from components.encoder_pretrainer import masking, vocabulary
-from pipeline import progress
-from pipeline.config import PretrainConfig
-from pipeline.errors import UserError
+from core import progress
+from core.config import PretrainConfig
+from core.errors import UserError
 from trainer import batches, tracing
 from trainer.tokens import WORD_IDS, Tokens, tokenise
 

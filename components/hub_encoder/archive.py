@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from typing import BinaryIO, Iterator, Optional
 
-from pipeline import escape
+from core import escape
 
 # Float32 weights of a text encoder four times the size of the largest on TF Hub.
 MAX_BYTES = 16 << 30

@@ -24,7 +24,7 @@ class HubEncoderSpec(component_spec.ComponentSpec):
 class HubEncoder(base_component.BaseComponent):
     """Copies a published text encoder into the pipeline once; workers never download.
 
-    The output is described in `components.encoder_artifact`. On this machine the driver puts a local folder's
+    The output is described in `artifacts.encoder`. On this machine the driver puts a local folder's
     digest into the cache key; Kubeflow runs no driver, so there a folder's new contents need a new name.
     """
 

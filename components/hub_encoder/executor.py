@@ -9,9 +9,9 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from components import encoder_artifact
+from artifacts import encoder as encoder_artifact
 from components.hub_encoder import fetch, handles
-from pipeline.errors import UserError
+from core.errors import UserError
 
 HANDLE = "handle"
 PREPROCESS = "preprocess"

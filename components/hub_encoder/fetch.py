@@ -15,10 +15,10 @@ import filelock
 import requests
 import tensorflow as tf
 
-from components import download, encoder_artifact
+from artifacts import encoder as encoder_artifact
 from components.hub_encoder import archive, handles
-from pipeline import progress
-from pipeline.errors import UserError
+from core import download, progress
+from core.errors import UserError
 
 # By this a Hub's address gives the archive, not its page.
 _AS_ARCHIVE = {"tf-hub-format": "compressed"}

@@ -15,10 +15,11 @@ from typing import Mapping, Optional
 
 import tensorflow as tf
 
-from components import encoder_artifact, model_files
+from artifacts import encoder as encoder_artifact
+from artifacts import model_files
 from components.hub_encoder.catalogue import CATALOGUE, Entry
-from pipeline import escape
-from pipeline.errors import UserError
+from core import escape
+from core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

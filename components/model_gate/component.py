@@ -43,7 +43,7 @@ class ModelGate(base_component.BaseComponent):
 
         Args:
           evaluation: channel of the stock Evaluator's `standard_artifacts.ModelEvaluation`, made with
-            `pipeline.evaluation.make_eval_config`.
+            `components.model_gate.evaluation.make_eval_config`.
           model: channel of the candidate, `standard_artifacts.Model`.
           baseline: channel of BaselineModel's output, whose `source` property says what it is.
           gate: JSON object: `gates` holds `model`, `slices` and `invariance` of a `GatesConfig`, `task` is

@@ -11,10 +11,9 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.baseline_model.executor import SERVING
-from components.model_gate import checks, invariance
-from pipeline import evaluation
-from pipeline.config import GatesConfig
-from pipeline.gates import Check, write_checks, write_metrics
+from components.model_gate import evaluation, invariance, metric_checks
+from core.checks import Check, write_checks, write_metrics
+from core.config import GatesConfig
 from schema.task import Task, task_from_json
 
 EVALUATION = "evaluation"
@@ -46,8 +45,8 @@ class Executor(base_executor.BaseExecutor):
         compared = evaluation.read_comparisons(inputs[EVALUATION].uri)
         overall = compared[evaluation.OVERALL]
         made = [
-            *checks.check_metrics(overall, bounds.model, task, has_baseline),
-            *checks.check_slices(compared, bounds.slices, task, has_baseline),
+            *metric_checks.check_metrics(overall, bounds.model, task, has_baseline),
+            *metric_checks.check_slices(compared, bounds.slices, task, has_baseline),
             *_check_pairs(inputs[MODEL], exec_properties[PAIRS_FILE], bounds, task),
         ]
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])

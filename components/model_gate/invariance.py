@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
-from pipeline import progress
-from pipeline.config import InvarianceGateConfig
-from pipeline.errors import UserError
-from pipeline.gates import Check
+from core import progress
+from core.checks import Check
+from core.config import InvarianceGateConfig
+from core.errors import UserError
 from schema.task import Task
 
 GATE = "invariance"

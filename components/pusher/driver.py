@@ -10,7 +10,7 @@ from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import json_utils
 
-from components import model_files
+from artifacts import model_files
 from components.pusher import properties, record
 
 

@@ -10,11 +10,12 @@ from tfx.components.pusher import executor as stock
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
-from components import execution, model_files
+from artifacts import model_files
+from components import execution
 from components.pusher import origin, properties, publication
 from components.pusher.record import PushRecord, Rollback
-from pipeline import gates
-from pipeline.errors import UserError
+from core import checks
+from core.errors import UserError
 
 BASELINE = "baseline"
 
@@ -71,7 +72,7 @@ class Executor(stock.Executor):
         )
 
     def _refuse(self, pushed: types.Artifact, rollback: Rollback) -> None:
-        check = gates.Check(
+        check = checks.Check(
             gate=GATE,
             check="rolled_back",
             passed=False,
@@ -83,7 +84,7 @@ class Executor(stock.Executor):
             ),
         )
         logging.warning("Not pushed: %s", check.reason)
-        gates.write_checks(pushed.uri, [check])
+        checks.write_checks(pushed.uri, [check])
         self._MarkNotPushed(pushed)
 
 

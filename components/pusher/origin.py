@@ -9,12 +9,12 @@ from tfx import types
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import path_utils
 
-from components import encoder_artifact, model_files
+from artifacts import encoder as encoder_artifact
+from artifacts import model_files, model_run
+from artifacts.examples import read_ingest
 from components.data_gate.profile import PROFILE_FILE
 from components.pusher.record import Origin
-from components.tsv_example_gen import ingest
-from pipeline import gates, versions
-from trainer import model_run
+from core import checks, versions
 
 EXAMPLES = "examples"
 DATA_VERDICT = "data_verdict"
@@ -35,11 +35,11 @@ def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]
     uris = {name: artifact_utils.get_single_uri(artifacts) for name, artifacts in input_dict.items() if artifacts}
     return Origin(
         run_id=run_id,
-        data_fingerprint=ingest.read_ingest(uris[EXAMPLES]).fingerprint if EXAMPLES in uris else None,
+        data_fingerprint=read_ingest(uris[EXAMPLES]).fingerprint if EXAMPLES in uris else None,
         encoder=_encoder(uris[ENCODER]) if ENCODER in uris else None,
         training=_training(uris[MODEL_RUN]) if MODEL_RUN in uris else None,
-        metrics=gates.read_metrics(uris[_MODEL_BLESSING]) if _MODEL_BLESSING in uris else None,
-        checks=[check for gate in _GATES if gate in uris for check in gates.read_checks(uris[gate])],
+        metrics=checks.read_metrics(uris[_MODEL_BLESSING]) if _MODEL_BLESSING in uris else None,
+        checks=[check for gate in _GATES if gate in uris for check in checks.read_checks(uris[gate])],
         versions=versions.installed(),
     )
 

@@ -6,7 +6,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_component_specs
 from tfx.utils import json_utils, proto_utils
 
-from components import model_files
+from artifacts import model_files
 
 # Keys of `custom_config`; the last is the driver's own.
 KEEP = "keep"

@@ -20,10 +20,10 @@ from typing import Iterator, Mapping, Optional, Sequence
 import pydantic
 import tensorflow as tf
 
-from components import model_files
+from artifacts import model_files
 from components.pusher import record as push_record
 from components.pusher.record import PushRecord, Rollback
-from pipeline.errors import UserError
+from core.errors import UserError
 
 _LOCK_FILE = ".push.lock"
 _STATE_FILE = ".push.state.json"

@@ -8,8 +8,8 @@ from typing import Any, Mapping, Optional, Sequence
 
 import pydantic
 
-from components.model_files import PUSH_RECORD
-from pipeline.gates import Check
+from artifacts.model_files import PUSH_RECORD
+from core.checks import Check
 
 
 def now() -> str:

@@ -15,11 +15,11 @@ import shutil
 import uuid
 from typing import Collection, Optional, Sequence
 
-from components import model_files
+from artifacts import model_files
 from components.pusher import publication
 from components.pusher.publication import Version
 from components.pusher.record import PushRecord, Rollback
-from pipeline.errors import UserError
+from core.errors import UserError
 
 
 def roll_back(serving_dir: str, to: Optional[int] = None) -> Version:

@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec
 
-from components import RunSummary
+from artifacts import RunSummary
 from components.run_outcome import executor
 
 

@@ -19,7 +19,7 @@ class Failure:
       task: its id.
       error: what was wrong, in words.
       is_user_error: whether a user must mend it.
-      checks: `pipeline.gates.Check`s as mappings, where a gate stopped the run.
+      checks: `core.checks.Check`s as mappings, where a gate stopped the run.
     """
 
     task: str

@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_executor
 
 from components import execution
 from components.run_outcome import notes
-from pipeline import report, summary
+from components.run_report import report, summary
 
 PIPELINE_NAME = "pipeline_name"
 REPORTS_DIR = "reports_dir"

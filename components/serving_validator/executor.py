@@ -10,13 +10,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
+from artifacts.model_run import GoldenAnswers, read_golden
 from components.serving_validator import judge, model_server, process, references, request_set
-from pipeline import gates
-from pipeline.config import ServingGateConfig
-from pipeline.errors import UserError
+from core import checks
+from core.config import ServingGateConfig
+from core.errors import UserError
 from schema import features
 from schema.task import Task, task_from_json
-from trainer.model_run import GoldenAnswers, read_golden
 
 MODEL = "model"
 MODEL_RUN = "model_run"
@@ -63,7 +63,7 @@ def _checks(
     golden: GoldenAnswers,
     bounds: ServingGateConfig,
     task: Task,
-) -> list[gates.Check]:
+) -> list[checks.Check]:
     answer = process.ask_in_fresh_process(model_path, requests, bounds)
     if answer.fault:
         served = model_server.NotRun("the model did not come through a fresh process")
@@ -83,9 +83,9 @@ def _real_rows(examples: types.Artifact) -> list[bytes]:
     return [example.features.feature[features.DOCUMENT].bytes_list.value[0] for example in parsed]
 
 
-def _bless(blessing: types.Artifact, checks: Sequence[gates.Check]) -> None:
-    blessed = not any(check.blocks for check in checks)
-    gates.write_checks(blessing.uri, checks)
+def _bless(blessing: types.Artifact, made: Sequence[checks.Check]) -> None:
+    blessed = not any(check.blocks for check in made)
+    checks.write_checks(blessing.uri, made)
     with open(os.path.join(blessing.uri, _BLESSED_FILE if blessed else NOT_BLESSED_FILE), "wb"):
         pass
     blessing.set_int_custom_property("blessed", int(blessed))

@@ -6,15 +6,15 @@ from typing import Mapping, Optional, Sequence, Union
 
 import numpy as np
 
+from artifacts.model_run import GoldenAnswers
 from components.serving_validator import comparison, request_set
 from components.serving_validator.answers import Answer, Response
 from components.serving_validator.comparison import Rows
 from components.serving_validator.model_server import NotRun, Served
 from components.serving_validator.request_set import Request
-from pipeline.config import ServingGateConfig
-from pipeline.gates import Check
+from core.checks import Check
+from core.config import ServingGateConfig
 from schema.task import Task
-from trainer.model_run import GoldenAnswers
 
 GATE = "serving"
 

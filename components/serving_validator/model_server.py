@@ -22,8 +22,8 @@ from tfx.utils import io_utils
 from components.serving_validator import process, request_set
 from components.serving_validator.answers import Answer, Output, Response
 from components.serving_validator.request_set import Request
-from pipeline import progress
-from pipeline.config import ServingGateConfig
+from core import progress
+from core.config import ServingGateConfig
 
 BINARY = "tensorflow_model_server"
 REST = "REST"

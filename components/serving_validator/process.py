@@ -15,8 +15,8 @@ from tfx.utils import io_utils
 from components.serving_validator import request_set
 from components.serving_validator.answers import Answer, parse_answers, unanswered
 from components.serving_validator.request_set import Request
-from pipeline import progress
-from pipeline.config import ServingGateConfig
+from core import progress
+from core.config import ServingGateConfig
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 GUARD = os.path.join(_HERE, "guard.py")

@@ -21,7 +21,7 @@ class TsvExampleGenSpec(component_spec.ComponentSpec):
 
 
 class TsvExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests TSV files; what its artifact holds is in `components.tsv_example_gen.ingest`.
+    """Ingests TSV files; what its artifact holds is in `artifacts.examples`.
 
     It reads files outside the pipeline. On this machine the driver puts their fingerprint into the cache
     key; Kubeflow runs no driver, so there the cache must be off, or `fingerprint` given.
@@ -35,7 +35,7 @@ class TsvExampleGen(base_beam_component.BaseBeamComponent):
         """Makes the component.
 
         Args:
-          data: JSON of `pipeline.config.DataConfig` (`config.data.model_dump_json()`).
+          data: JSON of `core.config.DataConfig` (`config.data.model_dump_json()`).
           fingerprint: anything that changes with the input's content, where no driver finds it out.
         """
         super().__init__(

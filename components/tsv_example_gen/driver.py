@@ -6,7 +6,7 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
 from components.tsv_example_gen import executor, sources
-from pipeline.config import DataConfig
+from core.config import DataConfig
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):

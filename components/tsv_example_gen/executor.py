@@ -21,10 +21,11 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from components.tsv_example_gen import ingest, parse, reader, sources, split
-from pipeline import escape, progress
-from pipeline.config import DataConfig
-from pipeline.errors import UserError
+from artifacts.examples import REJECTED_FOLDER, Ingest, read_rejected, write_ingest
+from components.tsv_example_gen import parse, reader, sources, split
+from core import escape, progress
+from core.config import DataConfig
+from core.errors import UserError
 from schema import features
 from schema.task import Task, make_task
 
@@ -89,7 +90,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
         _remove_temporary_folders(examples.uri)
         counts = _take_counts(examples.uri)
-        outcome = ingest.Ingest(
+        outcome = Ingest(
             rows=rows_by_split(counts),
             not_sampled=counts[sources.TRAIN, _NOT_SAMPLED],
             files={sources.TRAIN: [f.name for f in found.train], sources.TEST: [f.name for f in found.test]},
@@ -97,7 +98,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             fingerprint=fingerprint,
         )
         _require_rows(data, outcome.rows, examples.uri)
-        ingest.write_ingest(examples.uri, outcome)
+        write_ingest(examples.uri, outcome)
         _describe(examples, outcome)
 
 
@@ -136,13 +137,13 @@ def ingest_ranges(
     created = pipeline | "Ranges" >> beam.Create(ranges)
     threshold = beam.pvalue.AsSingleton(_threshold(created, data)) if data.sample_size else split.HASHES
     outputs = created | "Ingest" >> beam.ParDo(_IngestRange(data, boundaries), threshold).with_outputs(
-        *features.SPLITS, ingest.REJECTED_FOLDER, _COUNTS
+        *features.SPLITS, REJECTED_FOLDER, _COUNTS
     )
     for name in features.SPLITS:
         prefix = os.path.join(folder, f"Split-{name}", "data_tfrecord")
         _ = outputs[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
-    _ = outputs[ingest.REJECTED_FOLDER] | "WriteRejected" >> beam.io.WriteToText(
-        os.path.join(folder, ingest.REJECTED_FOLDER, "rows"), file_name_suffix=".jsonl", skip_if_empty=True
+    _ = outputs[REJECTED_FOLDER] | "WriteRejected" >> beam.io.WriteToText(
+        os.path.join(folder, REJECTED_FOLDER, "rows"), file_name_suffix=".jsonl", skip_if_empty=True
     )
     _ = (
         outputs[_COUNTS]
@@ -186,7 +187,7 @@ class _IngestRange(beam.DoFn):
         for line, outcome in _parsed_lines(file_range, self._data, self._task):
             if isinstance(outcome, parse.Rejection):
                 counts[file.role, outcome.reason] += 1
-                yield beam.pvalue.TaggedOutput(ingest.REJECTED_FOLDER, _rejected_json(file, line, outcome, self._data))
+                yield beam.pvalue.TaggedOutput(REJECTED_FOLDER, _rejected_json(file, line, outcome, self._data))
                 continue
             name = self._split(outcome, file.role, threshold)
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
@@ -303,7 +304,7 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
     rejected = _sum_counts(collections.Counter(rows[name]["rejected"]) for name in features.SPLITS)
     if not rejected:
         raise UserError(f"{message}; rejected: none); more rows or other fractions are needed")
-    shown = "; ".join(_shown_rejection(row) for row in ingest.read_rejected(folder, _SHOWN_ROWS))
+    shown = "; ".join(_shown_rejection(row) for row in read_rejected(folder, _SHOWN_ROWS))
     reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
     setting = parse.SETTINGS.get(rejected.most_common(1)[0][0])
     raise UserError(f"{message}; rejected: {reasons}); the first: {shown}" + (f"; see {setting}" if setting else ""))
@@ -314,7 +315,7 @@ def _shown_rejection(row: Mapping[str, Any]) -> str:
     return f"{place} ({row['reason']}) {escape.quoted(row['raw'])}"
 
 
-def _describe(examples: types.Artifact, outcome: ingest.Ingest) -> None:
+def _describe(examples: types.Artifact, outcome: Ingest) -> None:
     """Sets what TFX's own components read from the artifact."""
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
     examples.span = outcome.span or 0

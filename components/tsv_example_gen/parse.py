@@ -18,9 +18,9 @@ import csv
 import dataclasses
 from typing import Optional, Sequence, Union
 
-from pipeline import escape
-from pipeline.config import DataConfig
-from pipeline.errors import UserError
+from core import escape
+from core.config import DataConfig
+from core.errors import UserError
 from schema.task import Task
 
 LINE_TOO_LONG = "line_too_long"

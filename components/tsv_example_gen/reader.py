@@ -17,8 +17,8 @@ from typing import BinaryIO, Iterator, Optional, Sequence
 
 from components.tsv_example_gen import parse
 from components.tsv_example_gen.sources import SourceFile, is_compressed, open_stream, reading, size_bytes
-from pipeline.config import DataConfig
-from pipeline.errors import UserError
+from core.config import DataConfig
+from core.errors import UserError
 from schema.task import Task
 
 # Some 800,000 reviews: seconds of work, so that workers end together, and few enough to plan in memory.

@@ -19,10 +19,9 @@ from typing import BinaryIO, Iterator, Optional, Sequence
 
 import tensorflow as tf
 
-from components import download
-from pipeline import progress
-from pipeline.config import DataConfig
-from pipeline.errors import UserError
+from core import download, progress
+from core.config import DataConfig
+from core.errors import UserError
 
 TRAIN = "train"
 TEST = "test"

@@ -16,7 +16,7 @@ from typing import Iterable, Optional, Sequence
 
 import numpy as np
 
-from pipeline.errors import UserError
+from core.errors import UserError
 from schema import features
 
 HASHES = 1 << 64

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from artifacts import model_files
 from benchmarks import serving_watcher
-from components import model_files
 from components.pusher import record, rollback
 from tests import killed
 from tests.pushes import make_model, versions

@@ -9,8 +9,8 @@ import yaml
 
 from cluster import client, recurring
 from cluster.connection import connect
-from pipeline.errors import UserError
-from pipeline.kubeflow_config import KubeflowConfig
+from core.errors import UserError
+from core.kubeflow_config import KubeflowConfig
 from tests.cluster import fake_backend
 
 NIGHTLY = {"name": "nightly", "cron_expression": "0 0 2 * * *"}
@@ -517,7 +517,7 @@ def test_what_a_server_answers_wrongly_is_one_sentence(server, config, write, an
 
 
 def test_an_upload_that_the_backend_refuses_is_told_in_its_words(server, config, write, monkeypatch):
-    monkeypatch.setattr("cluster.checks.check_file", lambda path: None)
+    monkeypatch.setattr("cluster.compatibility.check_file", lambda path: None)
     with pytest.raises(UserError, match="refused with 400: .*only supports schema version 2.1.0"):
         submitted(config, write(schemaVersion="2.0.0"))
 

@@ -3,11 +3,11 @@ import os
 import pytest
 import yaml
 
-from cluster import checks, compiler
-from pipeline import config
-from pipeline.errors import UserError
-from pipeline.kubeflow_config import KubeflowConfig
-from trainer.tfjob import TFJobConfig
+from cluster import compatibility, compiler
+from core import config
+from core.errors import UserError
+from core.kubeflow_config import KubeflowConfig
+from launchers.tfjob import TFJobConfig
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
@@ -67,7 +67,7 @@ PARAMETERS = {
 def compiled(tmp_path, *overrides):
     output = str(tmp_path / "made" / "x.yaml")
     settings = config.load_config(FILE, overrides)
-    checks.check_config(settings)
+    compatibility.check_config(settings)
     compiler.compile_pipeline(settings, output)
     with open(output) as stream:
         return list(yaml.safe_load_all(stream))
@@ -159,7 +159,7 @@ def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in
 
 
 def test_the_checks_know_the_graphs_nodes(spec):
-    nodes = {compiler.id_of(node) for node in checks.node_ids(config.load_config(FILE))}
+    nodes = {compiler.id_of(node) for node in compatibility.node_ids(config.load_config(FILE))}
     assert nodes == {*TASKS, "run-outcome"}
 
 

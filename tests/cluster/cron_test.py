@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies
 
 from cluster import cron
-from pipeline.errors import UserError
+from core.errors import UserError
 
 # A Tuesday.
 START = datetime.datetime(2024, 2, 27, 13, 30, 15, 500, tzinfo=datetime.timezone.utc)

@@ -4,9 +4,9 @@ import pytest
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import standard_artifacts
 
+from artifacts.examples import read_ingest
 from cluster import entrypoint, executor_input, task
 from components.run_outcome import notes
-from components.tsv_example_gen import ingest
 
 ROOT = "minio://mlpipeline/v2/artifacts"
 URI = f"{ROOT}/reviews/run-1/tsv-example-gen/uuid/examples"
@@ -55,14 +55,14 @@ def test_a_task_writes_its_artifact_where_the_launcher_looks_and_answers_with_th
     notes.write(notes.run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
     assert entrypoint.main(given) == 0
     assert notes.read(notes.run_folder(str(container / "reports"), "run-1")) is None
-    rows = ingest.read_ingest(str(folder(container))).rows
+    rows = read_ingest(str(folder(container))).rows
     assert sum(split["accepted"] for split in rows.values()) == 20
     with open(container / "fs" / "tmp" / "kfp_outputs" / "output_metadata.json") as stream:
         answer = json.load(stream)
-    (examples,) = answer["artifacts"]["examples"]["artifacts"]
-    assert examples["uri"] == URI
-    assert json.loads(examples["metadata"]["split_names"]) == ["train", "dev", "test"]
-    assert None not in examples["metadata"].values()
+    (written,) = answer["artifacts"]["examples"]["artifacts"]
+    assert written["uri"] == URI
+    assert json.loads(written["metadata"]["split_names"]) == ["train", "dev", "test"]
+    assert None not in written["metadata"].values()
     assert list(answer["artifacts"]) == ["examples"]
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from cluster import parameters
-from pipeline import config
-from pipeline.errors import UserError
+from core import config
+from core.errors import UserError
 
 DATA = {"train": "a.tsv", "test": "b.tsv", "train_sha256": "0" * 64, "test_sha256": "1" * 64}
 

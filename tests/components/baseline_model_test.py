@@ -11,12 +11,11 @@ from tfx.orchestration.portable import data_types
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import model_files
+from artifacts import model_card, model_files
 from components.baseline_model import driver, executor
 from components.baseline_model.component import BaselineModel
-from pipeline.errors import UserError
+from core.errors import UserError
 from tests import saved_models
-from trainer import model_card
 
 
 @pytest.fixture(scope="module")

@@ -23,14 +23,15 @@ from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, channel, standard_artifacts
 
-from components import GateVerdict, model_files
-from components.data_gate import checks, content, driver, executor, profile, text_counts, unknown_tokens
+from artifacts import GateVerdict, model_files
+from artifacts.examples import Ingest, read_ingest, write_ingest
+from components.data_gate import absolute, content, driver, executor, profile, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
-from components.tsv_example_gen import ingest, parse
-from pipeline import gates
-from pipeline.config import CURATED_SCHEMA, DataConfig, DataGateConfig
-from pipeline.errors import UserError
+from components.tsv_example_gen import parse
+from core import checks
+from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
+from core.errors import UserError
 from schema import features
 from tests import encoders, saved_models
 from trainer import export
@@ -69,7 +70,7 @@ def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test
         name: {"accepted": len(records), "rejected": (rejected or {}).get(name, {})} for name, records in rows.items()
     }
     files = {"train": ["train.tsv"], "test": list(test_files)}
-    ingest.write_ingest(examples.uri, ingest.Ingest(counts, not_sampled, files, None, "f"))
+    write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f"))
     return examples
 
 
@@ -114,12 +115,12 @@ def judge(folder, rows, names=NAMES, serving=None, bounds=None, **examples):
     properties = {"gate": json.dumps(gate), "serving_dir": str(serving or folder / "nothing served")}
     try:
         executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
-        made = gates.read_checks(verdict.uri)
+        made = checks.read_checks(verdict.uri)
         assert not any(check.blocks for check in made)
-    except checks.DataGateStopped as stopped:
+    except absolute.DataGateStopped as stopped:
         made = stopped.checks
         assert any(check.blocks for check in made)
-        assert made == gates.read_checks(verdict.uri)
+        assert made == checks.read_checks(verdict.uri)
         for check in made:
             assert (check.reason in str(stopped)) is check.blocks
     assert {"profile.json", "checks.json"} == set(os.listdir(verdict.uri))
@@ -206,36 +207,36 @@ def test_rows_read_of_files(role, test_files, read):
         "dev": {"accepted": 5, "rejected": {}},
         "test": {"accepted": 7, "rejected": {"bad_label": 1} if test_files else {}},
     }
-    assert checks.rows_read(role, ingest.Ingest(rows, 100, {"train": ["x"], "test": test_files}, None, "f")) == read
+    assert absolute.rows_read(role, Ingest(rows, 100, {"train": ["x"], "test": test_files}, None, "f")) == read
 
 
 def test_anomalies_of_the_whole_dataset():
     anomalies = anomalies_pb2.Anomalies(data_missing=True)
     anomalies.dataset_anomaly_info.description = "too few examples"
-    check = checks.check_anomalies("dev", anomalies, 3, DataGateConfig())
+    check = absolute.check_anomalies("dev", anomalies, 3, DataGateConfig())
     assert (check.passed, check.value) == (False, 2.0)
     assert check.reason == "dev: too few examples, there is no data"
 
 
 def test_bound_itself_passes():
     bounds = DataGateConfig()
-    assert checks.check_label_balance("dev", {"a": 5, "b": 95}, bounds).passed
-    assert not checks.check_label_balance("dev", {"a": 4, "b": 96}, bounds).passed
-    assert checks.check_rows("dev", 20, bounds).passed
-    outcome = ingest.Ingest(
+    assert absolute.check_label_balance("dev", {"a": 5, "b": 95}, bounds).passed
+    assert not absolute.check_label_balance("dev", {"a": 4, "b": 96}, bounds).passed
+    assert absolute.check_rows("dev", 20, bounds).passed
+    outcome = Ingest(
         {"train": {"accepted": 99, "rejected": {"x": 1}}, "dev": {"accepted": 0}, "test": {"accepted": 0}},
         0, {"train": ["x"], "test": []}, None, "f",
     )  # fmt: skip
-    assert checks.check_rejected("train", outcome, 0.01, bounds).passed
-    assert not checks.check_rejected("train", outcome, 0.0099, bounds).passed
-    assert checks.upper_bounded("label_skew", 0.1, bounds, "").passed
-    assert not checks.upper_bounded("label_skew", 0.1001, bounds, "").passed
+    assert absolute.check_rejected("train", outcome, 0.01, bounds).passed
+    assert not absolute.check_rejected("train", outcome, 0.0099, bounds).passed
+    assert absolute.upper_bounded("label_skew", 0.1, bounds, "").passed
+    assert not absolute.upper_bounded("label_skew", 0.1001, bounds, "").passed
 
 
 def test_label_band_has_two_edges():
     three = {"a": 60, "b": 20, "c": 20}
-    assert checks.check_label_balance("dev", three, DataGateConfig(max_label_share=0.6)).passed
-    check = checks.check_label_balance("dev", three, DataGateConfig(max_label_share=0.5))
+    assert absolute.check_label_balance("dev", three, DataGateConfig(max_label_share=0.6)).passed
+    check = absolute.check_label_balance("dev", three, DataGateConfig(max_label_share=0.5))
     assert (check.passed, check.value, check.bound) == (False, 0.6, 0.5)
     assert check.reason == "dev: label 'a' has 60 of 100 rows (60.0%); gates.data.max_label_share is 50.0%"
 
@@ -274,13 +275,13 @@ def test_after_the_real_components(tmp_path):
     executor.Executor().Do(
         inputs, {"verdict": [verdict]}, {"gate": json.dumps(gate), "serving_dir": str(tmp_path / "none")}
     )
-    made = {check.check: check for check in gates.read_checks(verdict.uri)}
+    made = {check.check: check for check in checks.read_checks(verdict.uri)}
     assert made["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
     assert made["rows/test"].value == 30.0
     in_train = made["rows/train"].value
     assert in_train + made["rows/dev"].value == 60.0
     found = profile.read(os.path.join(verdict.uri, profile.PROFILE_FILE))
-    assert found.fingerprint == ingest.read_ingest(examples.uri).fingerprint
+    assert found.fingerprint == read_ingest(examples.uri).fingerprint
     assert {name: split.rows for name, split in found.splits.items()} == {
         "train": in_train, "dev": 60 - in_train, "test": 30
     }  # fmt: skip
@@ -297,7 +298,7 @@ def test_component_wires_its_channels():
     wired = {name: channel.Channel(type=kind) for name, kind in channels.items()}
     gate = DataGate(**wired, gate="{}", serving_dir="served")
     assert gate.outputs["verdict"].type is GateVerdict
-    assert issubclass(checks.DataGateStopped, UserError)
+    assert issubclass(absolute.DataGateStopped, UserError)
 
 
 # The rest is about real Korean: rows of the bundled sample, or made from them.
@@ -471,7 +472,7 @@ def test_korean_read_by_any_other_codec_is_stopped_or_unharmed(written):
         read = [row.texts[0] for row in parsed if isinstance(row, parse.Row)]
         rejected = 1 - len(read) / len(texts)
         split = profile.make_split_profile({"positive": len(read)}, text_counts.TextCounts(read))
-        (shares,) = checks.check_script_shares({"train": split}, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+        (shares,) = absolute.check_script_shares({"train": split}, DataGateConfig(min_script_shares={"Hangul": 0.5}))
         if rejected <= DataConfig(train="t").max_rejected_fraction and shares.passed:
             harmless.add(name)
             assert read == [text.encode(written, "ignore").decode(written) for text in texts], name

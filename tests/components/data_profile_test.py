@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from components.data_gate import checks, comparison, profile, text_counts, vocabulary
+from components.data_gate import absolute, comparison, profile, text_counts, vocabulary
 from components.data_gate.text_counts import LENGTH_EDGES, TextCounts, script_of
-from pipeline.config import CURATED_SCHEMA, DataGateConfig
+from core.config import CURATED_SCHEMA, DataGateConfig
 
 REPO = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
 NSMC = os.path.join(os.path.dirname(REPO), "shared", "nsmc")
@@ -243,10 +243,10 @@ def test_real_test_rows_are_like_the_training_rows():
     train, test = rows_of(NSMC, "ratings_train.txt"), rows_of(NSMC, "ratings_test.txt")
     assert_room(compared(test, train), 0.2)
     hashes = [np.array([hash(text) for text, _ in rows]) for rows in (train, test)]
-    assert 0 < checks.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
+    assert 0 < absolute.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
     splits = profile_of(train).splits
-    assert checks.check_unreadable(splits, DataGateConfig()).value == 0
-    (hangul,) = checks.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+    assert absolute.check_unreadable(splits, DataGateConfig()).value == 0
+    (hangul,) = absolute.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
     assert hangul.value > 0.98
 
 

@@ -14,11 +14,11 @@ from tfx import types
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import encoder_artifact
+from artifacts import encoder as encoder_artifact
 from components.encoder_pretrainer import masking, pretrain, vocabulary
 from components.encoder_pretrainer.component import EncoderPretrainer
-from pipeline.config import PretrainConfig
-from pipeline.errors import UserError
+from core.config import PretrainConfig
+from core.errors import UserError
 from tests import encoders
 from trainer import tracing
 from trainer.tokens import Tokens

@@ -21,12 +21,13 @@ from tfx.orchestration.portable import data_types
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
-from components import download, encoder_artifact
+from artifacts import encoder as encoder_artifact
+from artifacts.model_files import tree_sha256
 from components.hub_encoder import driver, executor, handles
 from components.hub_encoder.catalogue import CATALOGUE, table
 from components.hub_encoder.component import HubEncoder
-from components.model_files import tree_sha256
-from pipeline.errors import UserError
+from core import download
+from core.errors import UserError
 from tests import encoders
 
 MULTI = CATALOGUE["bert_multi_cased"]

@@ -16,13 +16,14 @@ from tfx.dsl.components.common import importer
 from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 
-from components.model_gate import checks, executor, invariance
+from components.model_gate import executor, invariance, metric_checks
 from components.model_gate.component import ModelGate
+from components.model_gate.evaluation import Comparison
 from components.model_gate.invariance import Answers, Pair
-from pipeline import gates, slices
-from pipeline.config import FailedPairs, GatesConfig, InvarianceGateConfig, MetricBound, SliceBound, load_config
-from pipeline.errors import UserError
-from pipeline.evaluation import Comparison
+from core import checks
+from core.config import FailedPairs, GatesConfig, InvarianceGateConfig, MetricBound, SliceBound, load_config
+from core.errors import UserError
+from schema import slices
 from tests import evaluations
 from tests.saved_models import TASK
 
@@ -35,7 +36,7 @@ def comparison(value, before, error=0.001, rows=800, metric="accuracy"):
 
 
 def judged(found, bound, metric="accuracy", has_baseline=True):
-    return checks.check_metrics(found, {metric: bound}, TASK, has_baseline)
+    return metric_checks.check_metrics(found, {metric: bound}, TASK, has_baseline)
 
 
 def change(*arguments, has_baseline=True, max_drop=0.01, **named):
@@ -133,7 +134,7 @@ def test_each_slice_has_its_own_bound_and_a_small_one_is_told_not_judged():
         "length:80+": comparison(0.5, 0.7, rows=1200),
         "script:latin": comparison(0.2, 0.9, rows=49),
     }
-    made = {check.check: check for check in checks.check_slices(found, bounds, TASK, has_baseline=True)}
+    made = {check.check: check for check in metric_checks.check_slices(found, bounds, TASK, has_baseline=True)}
     assert {name: check.passed for name, check in made.items()} == {
         "accuracy/length:1-9": True,
         "accuracy_drop/length:1-9": True,
@@ -150,7 +151,7 @@ def test_each_slice_has_its_own_bound_and_a_small_one_is_told_not_judged():
         made["accuracy/script:latin"].reason
     )
     assert "none of this slice" in made["accuracy/script:other"].reason
-    first_run = checks.check_slices(found, bounds, TASK, has_baseline=False)
+    first_run = metric_checks.check_slices(found, bounds, TASK, has_baseline=False)
     assert not any("drop" in check.check for check in first_run)
 
 
@@ -381,7 +382,7 @@ def gate(folder, candidate, baseline, pairs=True):
 
 
 def failing(blessing):
-    return {(check.gate, check.check) for check in gates.read_checks(blessing.uri) if not check.passed}
+    return {(check.gate, check.check) for check in checks.read_checks(blessing.uri) if not check.passed}
 
 
 def test_an_honest_model_is_blessed_on_its_own_and_against_a_worse_one(tmp_path):
@@ -391,10 +392,10 @@ def test_an_honest_model_is_blessed_on_its_own_and_against_a_worse_one(tmp_path)
     assert failing(blessing) == set()
     assert model_utils.is_model_blessed(blessing)
     assert os.path.exists(os.path.join(blessing.uri, "BLESSED"))
-    found = gates.read_metrics(blessing.uri)
+    found = checks.read_metrics(blessing.uri)
     assert (found["candidate"]["accuracy"], found["baseline"]["accuracy"]) == (1.0, 34 / 40)
     assert set(found["candidate"]) == {"example_count", *TASK.evaluation_metrics}
-    assert {check.gate for check in gates.read_checks(blessing.uri)} == {"model", "invariance"}
+    assert {check.gate for check in checks.read_checks(blessing.uri)} == {"model", "invariance"}
 
 
 def test_a_model_that_is_bad_on_long_reviews_fails_their_slice_only_on_the_first_run(tmp_path):
@@ -404,9 +405,9 @@ def test_a_model_that_is_bad_on_long_reviews_fails_their_slice_only_on_the_first
     assert failing(blessing) == {("model", "accuracy/length:80+")}
     assert not model_utils.is_model_blessed(blessing)
     assert os.path.exists(os.path.join(blessing.uri, "NOT_BLESSED"))
-    assert gates.read_metrics(blessing.uri)["baseline"] is None
+    assert checks.read_metrics(blessing.uri)["baseline"] is None
     assert any(
-        check.check == "pairs" and "no pairs were asked" in check.reason for check in gates.read_checks(blessing.uri)
+        check.check == "pairs" and "no pairs were asked" in check.reason for check in checks.read_checks(blessing.uri)
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from components.tsv_example_gen import executor, parse, reader, sources
-from pipeline.config import DataConfig
+from core.config import DataConfig
 from schema.task import make_task
 from tests import tsv_lines
 

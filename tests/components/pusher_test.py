@@ -21,15 +21,15 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from components import GateVerdict, encoder_artifact, model_files
+from artifacts import GateVerdict, model_files, model_run
+from artifacts import encoder as encoder_artifact
+from artifacts.examples import Ingest, write_ingest
 from components.pusher import driver, executor, publication, record
 from components.pusher.component import Pusher
-from components.tsv_example_gen.ingest import Ingest, write_ingest
-from pipeline import gates
-from pipeline.errors import UserError
+from core import checks
+from core.errors import UserError
 from tests import saved_models
 from tests.pushes import digest_of, make_model, properties_for, push, versions
-from trainer import model_run
 
 
 def drive(model, serving_dir, **config):
@@ -71,10 +71,10 @@ def artifact(kind, folder, **files):
 
 
 def check(gate, passed=True, severity="fail"):
-    return gates.Check(gate, "some_check", passed, 0.5, 0.1, "a sentence", severity)
+    return checks.Check(gate, "some_check", passed, 0.5, 0.1, "a sentence", severity)
 
 
-def checks(*made):
+def as_json(*made):
     return [dataclasses.asdict(one) for one in made]
 
 
@@ -94,15 +94,15 @@ def inputs_to_trace(folder):
     model_run.write_json(trained.uri, model_run.TRAINING_FILE, figures)
     metrics = {"candidate": {"accuracy": 0.9}, "baseline": None}
     model_blessing = artifact(
-        standard_artifacts.ModelBlessing, folder / "model_blessing", checks=checks(check("model")), metrics=metrics
+        standard_artifacts.ModelBlessing, folder / "model_blessing", checks=as_json(check("model")), metrics=metrics
     )
     model_blessing.set_int_custom_property("blessed", 1)
     infra_blessing = artifact(
-        standard_artifacts.InfraBlessing, folder / "infra_blessing", checks=checks(check("serving"))
+        standard_artifacts.InfraBlessing, folder / "infra_blessing", checks=as_json(check("serving"))
     )
     infra_blessing.set_int_custom_property("blessed", 1)
     verdict = artifact(
-        GateVerdict, folder / "verdict", checks=checks(check("data", False, "warn")), profile={"rows": 3}
+        GateVerdict, folder / "verdict", checks=as_json(check("data", False, "warn")), profile={"rows": 3}
     )
     return {
         "examples": [examples],
@@ -142,7 +142,7 @@ def test_inputs_of_an_older_run_are_simply_absent(tmp_path):
     (version,) = publication.versions(str(tmp_path / "serving"))
     origin = version.record.origin
     assert (origin.run_id, origin.encoder, origin.training) == (None, None, None)
-    assert origin.metrics == gates.NO_METRICS
+    assert origin.metrics == checks.NO_METRICS
     assert origin.checks == [check("model"), check("serving")]
     assert not os.path.exists(os.path.join(version.path, model_files.DATA_PROFILE))
 

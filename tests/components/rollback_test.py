@@ -9,13 +9,13 @@ import shutil
 import pytest
 from tfx.types import standard_artifacts
 
-from components import model_files
+from artifacts import model_files
 from components.baseline_model import executor as baseline_model
 from components.pusher import executor, publication, record, rollback
 from components.pusher.publication import Version
 from components.pusher.record import PushRecord
-from pipeline import gates
-from pipeline.errors import UserError
+from core import checks
+from core.errors import UserError
 from tests.pushes import digest_of, make_model, properties_for, push, versions
 
 
@@ -166,7 +166,7 @@ def refused_push(model, serving_dir, folder, **config):
     blessing.set_int_custom_property("blessed", 1)
     inputs = {"model": [model], "infra_blessing": [blessing]}
     executor.Executor().Do(inputs, {"pushed_model": [pushed]}, properties_for(serving_dir, config))
-    return pushed, gates.read_checks(pushed.uri)
+    return pushed, checks.read_checks(pushed.uri)
 
 
 def test_a_run_does_not_push_the_bad_model_again_but_another_one(serving_dir, tmp_path):

@@ -4,7 +4,7 @@ import os
 
 from tfx.dsl.components.base import base_executor
 
-from components import RunSummary
+from artifacts import RunSummary
 from components.run_outcome import executor, notes
 
 

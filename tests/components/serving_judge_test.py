@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from artifacts.model_run import GoldenAnswers
 from components.serving_validator import answers, judge, request_set
 from components.serving_validator.answers import Answer, Output, Response
 from components.serving_validator.model_server import GRPC, REST, NotRun, Served
@@ -20,9 +21,8 @@ from components.serving_validator.request_set import (
     TOGETHER,
     Request,
 )
-from pipeline.config import ServingGateConfig
+from core.config import ServingGateConfig
 from tests.saved_models import TASK
-from trainer.model_run import GoldenAnswers
 
 BOUNDS = ServingGateConfig()
 CHECKS = [

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
+from artifacts.model_run import GoldenAnswers
 from components.serving_validator import judge, model_server, process, request_set
 from components.serving_validator.model_server import GRPC, REST, NotRun
-from pipeline.config import ServingGateConfig
+from core.config import ServingGateConfig
 from tests import model_server as small_server
 from tests import saved_models
 from tests.saved_models import TASK
-from trainer.model_run import GoldenAnswers
 
 ROWS = ["정말 좋은 영화였다".encode(), b"bad"]
 IMAGE = "example/serving:1"

@@ -11,7 +11,7 @@ import pytest
 
 from components.serving_validator import process
 from components.serving_validator.request_set import HOSTILE, Request, as_json
-from pipeline.config import ServingGateConfig
+from core.config import ServingGateConfig
 from tests import saved_models
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -108,7 +108,7 @@ def test_killed_run_leaves_no_probe(tmp_path):
     )
     code = (
         "from components.serving_validator import process\n"
-        "from pipeline.config import ServingGateConfig\n"
+        "from core.config import ServingGateConfig\n"
         f"process.PROBE = {str(tmp_path / 'probe.py')!r}\n"
         f"process.ask_in_fresh_process({model!r}, [], ServingGateConfig())\n"
     )

@@ -12,16 +12,16 @@ from tfx.orchestration import pipeline
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from artifacts.model_run import GoldenAnswers
 from components.serving_validator import executor, judge, process, references, request_set
 from components.serving_validator.component import ServingValidator
 from components.serving_validator.model_server import NotRun
-from pipeline import gates
-from pipeline.config import ServingGateConfig
-from pipeline.errors import UserError
+from core import checks
+from core.config import ServingGateConfig
+from core.errors import UserError
 from schema import features
 from tests import saved_models
 from tests.saved_models import TASK
-from trainer.model_run import GoldenAnswers
 
 REVIEWS = [f"정말 {word} 영화였다 {'!' * i}" for i, word in enumerate(["좋은", "나쁜", "긴", "슬픈"])]
 LATENCIES = ["latency_p50_ms", "latency_p99_ms"]
@@ -67,7 +67,7 @@ def validate(tmp_path, model, examples, golden, **bounds):
     gate = {"serving": config.model_dump(), "task": dataclasses.asdict(TASK)}
     inputs = {"model": [model], "model_run": [model_run], "examples": [examples]}
     executor.Executor().Do(inputs, {"blessing": [blessing]}, {"gate": json.dumps(gate)})
-    return blessing, gates.read_checks(blessing.uri)
+    return blessing, checks.read_checks(blessing.uri)
 
 
 def validate_changed(tmp_path, examples, change, **bounds):

@@ -21,10 +21,11 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
-from components.tsv_example_gen import driver, executor, ingest, parse, reader, sources, split
+from artifacts.examples import Ingest, read_ingest, read_rejected, write_ingest
+from components.tsv_example_gen import driver, executor, parse, reader, sources, split
 from components.tsv_example_gen.component import TsvExampleGen
-from pipeline.config import DataConfig
-from pipeline.errors import UserError
+from core.config import DataConfig
+from core.errors import UserError
 from schema import features
 from schema.task import make_task
 
@@ -508,7 +509,7 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     assert sorted(found["train"] + found["dev"]) == sorted((str(i), f'row "{i}", here', i % 2) for i in range(60))
     assert found["train"] and found["dev"]
 
-    outcome = ingest.read_ingest(examples.uri)
+    outcome = read_ingest(examples.uri)
     assert outcome.rows["train"] == {
         "accepted": len(found["train"]),
         "rejected": {"bad_label": 1, "bad_quoting": 1, "empty_text": 1, "line_too_long": 1, "undecodable": 1},
@@ -518,7 +519,7 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     assert (outcome.files, outcome.span) == ({"train": [str(train)], "test": [str(test)]}, None)
     assert outcome.fingerprint == "given" == examples.get_string_custom_property("input_fingerprint")
 
-    kept = {(row["file"], row["line"]): row for row in ingest.read_rejected(examples.uri, 10)}
+    kept = {(row["file"], row["line"]): row for row in read_rejected(examples.uri, 10)}
     assert set(kept) == {*((str(train), 62 + i) for i in range(5)), (str(test), 5)}
     undecodable = kept[str(train), 65]
     assert undecodable["raw"] == "93\t\\xb1\\xdc\t1\r" and undecodable["reason"] == "undecodable"
@@ -556,7 +557,7 @@ def sampled(tmp_path_factory):
 
 def test_sample_has_exactly_its_size(sampled):
     _, _, examples = sampled
-    outcome = ingest.read_ingest(examples.uri)
+    outcome = read_ingest(examples.uri)
     assert outcome.rows["train"]["accepted"] + outcome.rows["dev"]["accepted"] == 40
     assert outcome.not_sampled == 60
     assert outcome.rows["train"]["rejected"] == {"empty_text": 1}  # Those of the whole file.
@@ -568,7 +569,7 @@ def test_sample_has_exactly_its_size(sampled):
 def test_sample_of_nearly_all_rows_or_more_than_there_are(tmp_path, size):
     # The threshold is then past what 63 bits hold.
     train = rows_file(tmp_path / "train.tsv", 100)
-    rows = ingest.read_ingest(run(tmp_path, config(train, sample_size=size)).uri).rows
+    rows = read_ingest(run(tmp_path, config(train, sample_size=size)).uri).rows
     assert sum(split["accepted"] for split in rows.values()) == min(size, 100)
 
 
@@ -592,7 +593,7 @@ def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
     statistics = standard_artifacts.ExampleStatistics()
     statistics.uri = str(tmp_path)
     statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
-    for name, count in (("train", ingest.read_ingest(examples.uri).rows["train"]["accepted"]), ("test", 5)):
+    for name, count in (("train", read_ingest(examples.uri).rows["train"]["accepted"]), ("test", 5)):
         view = stats_artifact_utils.load_statistics(statistics, name).proto().datasets[0]
         assert view.num_examples == count
         assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
@@ -651,10 +652,10 @@ def test_hashes_fit_numpy():
 
 
 def test_ingest_round_trip(tmp_path):
-    outcome = ingest.Ingest({"train": {"accepted": 1, "rejected": {}}}, 0, {"train": ["굿.tsv"]}, None, "f")
-    ingest.write_ingest(str(tmp_path), outcome)
-    assert ingest.read_ingest(str(tmp_path)) == outcome
-    assert json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
+    outcome = Ingest({"train": {"accepted": 1, "rejected": {}}}, 0, {"train": ["굿.tsv"]}, None, "f")
+    write_ingest(str(tmp_path), outcome)
+    assert read_ingest(str(tmp_path)) == outcome
+    assert json.loads((tmp_path / "examples.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
 
 
 def test_rejected_row_in_an_error_is_quoted_and_obeyed_by_no_terminal(tmp_path):

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from official.nlp import optimization
 
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 from schema.task import task_from_json
 from trainer import batches, loop, model
 from trainer.checkpoints import Checkpoints

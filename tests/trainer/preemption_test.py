@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from artifacts import model_run
 from tests.trainer import tiny_training
-from trainer import model_run
 
 SCRIPT = """
 import json, sys
-from trainer import launcher, run
+from launchers import local_processes
+from trainer import run
 job = json.load(open(sys.argv[1]))
 run.run_fn(run.Job(**job))
 """

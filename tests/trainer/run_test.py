@@ -12,11 +12,12 @@ from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils, proto_utils
 
-from pipeline.config import TrainerConfig
-from pipeline.errors import UserError
+from artifacts import model_card, model_run
+from core.config import TrainerConfig
+from core.errors import UserError
 from schema import features
 from tests import encoders
-from trainer import model_card, model_run, reviews
+from trainer import reviews
 from trainer.bert import Bert
 from trainer.model import SavedEncoder, load_encoder
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS

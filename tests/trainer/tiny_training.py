@@ -5,7 +5,7 @@ from typing import Any, Union
 
 import tensorflow as tf
 
-from pipeline.config import TrainerConfig
+from core.config import TrainerConfig
 from schema import features
 from tests import encoders
 from trainer.job import Job

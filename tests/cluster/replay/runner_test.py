@@ -10,7 +10,7 @@ import time
 import pytest
 
 from cluster.replay import launcher, store
-from pipeline.errors import UserError
+from core.errors import UserError
 from tests.cluster.replay import tiny
 from tests.cluster.replay.tiny import Ran, after, at_exit, constant, document, from_above, from_task, step
 
@@ -287,7 +287,7 @@ print(json.dumps([paths, values["url"], os.environ["REPORTS"], sys.argv[2]]))
 
 
 def test_the_packages_of_the_repository_can_be_imported(tmp_path):
-    ran = Ran(tmp_path, document({"t": step("import pipeline.escape; print(pipeline.escape.__file__)")}))
+    ran = Ran(tmp_path, document({"t": step("import core.escape; print(core.escape.__file__)")}))
     assert ran.log("t").startswith(launcher.REPO)
 
 

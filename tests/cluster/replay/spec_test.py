@@ -1,7 +1,7 @@
 import pytest
 
 from cluster.replay import spec
-from pipeline.errors import UserError
+from core.errors import UserError
 from tests.cluster.replay import tiny
 from tests.cluster.replay.tiny import after, constant, document, step
 

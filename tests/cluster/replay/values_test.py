@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from cluster.replay import values
-from pipeline.errors import UserError
+from core.errors import UserError
 
 TYPE = pipeline_spec_pb2.ParameterType
 

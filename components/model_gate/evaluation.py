@@ -1,0 +1,156 @@
+"""What TFMA computes of the candidate and the model in serving, and what it found.
+
+The stock Evaluator loads this module by its import path and finds `custom_eval_shared_model` and
+`custom_extractors` in it. Nothing is judged here: the bounds are ModelGate's.
+"""
+
+import dataclasses
+import functools
+import json
+from typing import Any, Callable, Mapping
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
+from tensorflow_model_analysis.api import types
+
+from components.model_gate import metrics
+from schema import features, slices
+from schema.task import EvaluationMetric, Task
+
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+
+# Name of the slice that holds every row.
+OVERALL = "overall"
+
+_EXAMPLE_COUNT = "example_count"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Both models on the same rows: all of them, or a slice.
+
+    Attributes:
+      rows: how many.
+      candidate: metric name -> value; `nan` where the rows leave it undefined.
+      baseline: the same of the model in serving.
+      errors: metric name -> standard error of the difference of both.
+    """
+
+    rows: int
+    candidate: Mapping[str, float]
+    baseline: Mapping[str, float]
+    errors: Mapping[str, float]
+
+
+def make_eval_config(task: Task) -> tfma.EvalConfig:
+    """Builds the evaluation: metrics of the task on the served output, overall and by slice, without thresholds."""
+    model_specs = [
+        tfma.ModelSpec(
+            name=name,
+            model_type=tfma.TF_GENERIC,
+            signature_name="serving_examples",
+            label_key=features.LABEL,
+            prediction_key=task.evaluated_output,
+            is_baseline=name == BASELINE,
+        )
+        for name in (CANDIDATE, BASELINE)
+    ]
+    wanted = {_EXAMPLE_COUNT: EvaluationMetric("ExampleCount"), **task.evaluation_metrics}
+    computed = [_metric_config(name, metric) for name, metric in wanted.items()]
+    computed.append(_metric_config("paired_errors", task.difference_errors))
+    return tfma.EvalConfig(
+        model_specs=model_specs,
+        metrics_specs=[tfma.MetricsSpec(metrics=computed, model_names=[CANDIDATE, BASELINE])],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            tfma.SlicingSpec(feature_keys=[slices.LENGTH]),
+            tfma.SlicingSpec(feature_keys=[slices.SCRIPT]),
+        ],
+    )
+
+
+def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
+    # TFMA looks in Keras and in itself where no module is named.
+    module = metrics.__name__ if hasattr(metrics, metric.class_name) else ""
+    return tfma.MetricConfig(class_name=metric.class_name, module=module, config=json.dumps({"name": name}))
+
+
+def custom_eval_shared_model(
+    eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **kwargs: Any
+) -> types.EvalSharedModel:
+    """TFMA's default model, loaded where TF Text's ops are registered."""
+    shared = tfma.default_eval_shared_model(
+        eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config, **kwargs
+    )
+    shared.model_loader.construct_fn = functools.partial(_construct, shared.model_loader.construct_fn)
+    return shared
+
+
+def _construct(construct_fn: Callable[[], Any]) -> Any:
+    """Unpickling this function imports this module, and with it TF Text."""
+    return construct_fn()
+
+
+def custom_extractors(
+    eval_shared_model: types.MaybeMultipleEvalSharedModels, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
+) -> list[tfma.extractors.Extractor]:
+    """TFMA's default extractors, with the slices of a text put among its features before the slices are keyed.
+
+    The examples themselves don't hold them: another band needs another evaluation, not another ingestion.
+    """
+    *before, slice_keys = tfma.default_extractors(
+        eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
+    )
+    sliced = tfma.extractors.Extractor(stage_name="ExtractTextSlices", ptransform=beam.Map(_with_slices))
+    return [*before, sliced, slice_keys]
+
+
+def _with_slices(extracts: types.Extracts) -> types.Extracts:
+    text = extracts[tfma.FEATURES_KEY][features.DOCUMENT].item().decode("utf-8")
+    found = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
+    return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **found}}
+
+
+def read_comparisons(folder: str) -> dict[str, Comparison]:
+    """Reads an evaluation's folder.
+
+    Returns:
+      `OVERALL` and the name of each slice that has rows (`schema.slices.NAMES`) -> what was found there.
+    """
+    candidate, baseline = (_read_values(folder, name) for name in (CANDIDATE, BASELINE))
+    return {name: _comparison(values, baseline[name]) for name, values in candidate.items()}
+
+
+def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
+    """Slice name -> metric name -> value."""
+    result = tfma.load_eval_result(folder, model_name=model_name)
+    return {
+        _slice_name(key): {
+            # Protobuf's JSON has "NaN" in quotes, which `float` reads.
+            name: float(value["doubleValue"])
+            for name, value in outputs[""][""].items()
+            # TFMA's own differences are these values' differences.
+            if "doubleValue" in value and not name.endswith("_diff")
+        }
+        for key, outputs in result.slicing_metrics
+    }
+
+
+def _slice_name(key: Any) -> str:
+    """`(("length", "1-9"),)` -> `length:1-9`; the overall slice has the empty key."""
+    return ":".join(key[0]) if key else OVERALL
+
+
+def _comparison(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Comparison:
+    return Comparison(
+        rows=int(candidate[_EXAMPLE_COUNT]),
+        candidate={name: value for name, value in candidate.items() if not name.endswith(metrics.ERROR_SUFFIX)},
+        baseline=baseline,
+        errors={
+            name.removesuffix(metrics.ERROR_SUFFIX): value
+            for name, value in candidate.items()
+            if name.endswith(metrics.ERROR_SUFFIX)
+        },
+    )

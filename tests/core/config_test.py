@@ -1,0 +1,135 @@
+"""Configuration: what is accepted, what is refused, and in which words."""
+
+import os
+
+import pydantic
+import pytest
+
+from core.config import Config, load_config
+from core.errors import UserError
+
+CONFIGS = os.path.join(os.path.dirname(__file__), "..", "..", "configs")
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("name: job\ndata:\n  train: reviews/train.tsv\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+def test_every_file_under_configs_is_valid(name):
+    assert load_config(os.path.join(CONFIGS, name)).name
+
+
+def test_the_reference_job_is_the_notebooks():
+    config = load_config(os.path.join(CONFIGS, "nsmc.yaml"))
+    assert config.data.train.startswith("https://") and config.data.sample_size == 15000
+    assert config.encoder.source == "hub" and config.encoder.handle == "bert_multi_cased"
+    assert (config.trainer.epochs, config.trainer.batch_size, config.trainer.learning_rate) == (5, 32, 3e-5)
+    assert load_config(os.path.join(CONFIGS, "nsmc.yaml"), ["data.sample_size=null"]).data.sample_size is None
+
+
+def test_paths_in_a_file_are_relative_to_it_and_set_ones_to_the_current_folder(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    config = load_config(file, ["data.test=other/test.tsv"])
+    assert config.data.train == str(tmp_path / "reviews" / "train.tsv")
+    assert config.data.test == str(tmp_path.parent / "other" / "test.tsv")
+
+
+@pytest.mark.parametrize("handle", ["https://tfhub.dev/x/1", "gs://bucket/encoder", "bert_multi_cased"])
+def test_addresses_and_catalogue_names_are_no_paths(file, handle):
+    assert load_config(file, [f"encoder.handle={handle}"]).encoder.handle == handle
+
+
+def test_values_are_frozen(file):
+    with pytest.raises(pydantic.ValidationError):
+        load_config(file).data.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("trainer.learning_rate=3e-5", lambda c: c.trainer.learning_rate, 3e-5),
+        ("data.labels=[neg, pos]", lambda c: dict(c.data.labels), {"0": "neg", "1": "pos"}),
+        ("data.labels={bad: 'no', good: yes it is}", lambda c: c.task.label_names, ("no", "yes it is")),
+        ("data.header=[id, document, label]", lambda c: c.data.header, ("id", "document", "label")),
+        (
+            "gates.model.accuracy.min=0.9",
+            lambda c: (c.gates.model["accuracy"].min, c.gates.model["accuracy"].max_drop),
+            (0.9, 0.01),
+        ),
+        ("data.dev_fraction=0.5", lambda c: c.data.dev_fraction, 0.5),
+    ],
+)
+def test_any_value_can_be_set(file, override, field, value):
+    assert field(load_config(file, [override])) == value
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("trainer.epochs=0", ["trainer.epochs = 0", "greater than or equal to 1"]),
+        ("data.dev_fraction=1", ["data.dev_fraction = 1", "less than 1"]),
+        ("trainer.mode=both", ["trainer.mode = 'both'", "'fine_tune' or 'feature_based'"]),
+        ("trainer.lr=1", ["trainer.lr: no such key", "learning_rate"]),
+        ("optimiser.lr=1", ["optimiser: no such key", "trainer"]),
+        ("data.labels=[a, b, c]", ["3 labels", "two"]),
+        ("data.encoding=utf-16", ["data.encoding = 'utf-16'", "one byte"]),
+        ("data.encoding=klingon", ["data.encoding = 'klingon'", "utf-8"]),
+        ("data.header=[text, label]", ["'id'", "['text', 'label']"]),
+        ("data.header=false", ["header", "list of column names"]),
+        ("gates.model.f1.min=0.9", ["gates.model.f1: no such metric", "accuracy, auc"]),
+        ("gates.model.accuracy.min=2", ["gates.model.accuracy.min = 2", "less than or equal to 1"]),
+        ("encoder.pretrain.heads=3", ["hidden: 128", "heads: 3"]),
+        ("trainer=3", ["trainer = 3"]),
+        ("trainer.epochs", ["KEY=VALUE"]),
+        ("data.train=null", ["data.train = None"]),
+        ("name=My Job", ["name = 'My Job'"]),
+        ("data.labels={a: [", ["not valid YAML"]),
+        ("data.train=\udcff.tsv", ["not UTF-8"]),
+        ("data.dev_fraction=0.95", ["dev_fraction: 0.95", "test_fraction: 0.1"]),
+        ("serving.dir=gs://bucket/models", ["serving.dir = 'gs://bucket/models'", "a folder"]),
+        ("data.labels=[no, yes]", ["read as false", "quotes"]),
+    ],
+)
+def test_a_bad_value_names_the_field_the_value_and_what_is_right(file, override, words):
+    with pytest.raises(UserError) as error:
+        load_config(file, [override])
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_faults_are_told_at_once(file):
+    with pytest.raises(UserError, match=r"trainer\.epochs.*data\.dev|data\.dev.*trainer\.epochs"):
+        load_config(file, ["trainer.epochs=0", "data.dev_fraction=2"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [", "not valid YAML"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"- 1\n", "should hold sections"),
+        (b"", "should hold sections"),
+        (b"name: x\n", "data: missing"),
+    ],
+)
+def test_a_broken_file_is_one_sentence(tmp_path, content, words):
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as error:
+        load_config(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(UserError, match="nowhere.yaml: no such file"):
+        load_config("nowhere.yaml")
+
+
+def test_json_round_trip_keeps_everything(file):
+    config = load_config(file, ["data.labels=[n, p]", "data.header=[id, document, label]"])
+    assert Config.model_validate_json(config.model_dump_json()) == config

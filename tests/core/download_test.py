@@ -1,0 +1,76 @@
+"""What is fetched, how often it is tried, and when it is given up."""
+
+import contextlib
+import hashlib
+import http.server
+import logging
+import os
+import threading
+
+import pytest
+
+from core import download, progress
+
+BODY = b"x" * 5000
+
+
+@contextlib.contextmanager
+def server(*statuses):
+    """Answers with the statuses in turn, then with 200 and `BODY`."""
+    left = list(statuses)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(left.pop(0) if left else 200)
+            self.send_header("Content-Length", str(len(BODY)))
+            self.send_header("Retry-After", "3600")
+            self.end_headers()
+            self.wfile.write(BODY)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}/file"
+        listening.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def test_a_file_is_fetched_once_and_its_size_is_told(tmp_path, caplog):
+    with server() as address, caplog.at_level(logging.INFO, progress.LOGGER.name):
+        path = download.fetch(address, str(tmp_path), hashlib.sha256(BODY).hexdigest())
+    assert [(r.stage, r.done, r.total) for r in caplog.records if hasattr(r, "stage")] == [
+        (f"fetching {address}", len(BODY), len(BODY))
+    ]
+    with open(path, "rb") as stream:
+        assert stream.read() == BODY
+    assert download.fetch(address, str(tmp_path)) == path  # Nobody listens any more.
+
+
+def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path):
+    with server(503, 502) as address:
+        assert os.path.getsize(download.fetch(address, str(tmp_path))) == len(BODY)
+
+
+@pytest.mark.parametrize("statuses, told", [([404], "HTTP status 404"), ([503] * 9, "HTTP status 503")])
+def test_a_lasting_one_is_quoted(tmp_path, statuses, told):
+    with server(*statuses) as address, pytest.raises(download.NotFetched, match=f"^{told}$"):
+        download.fetch(address, str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_larger_than_asked_for_is_not_kept(tmp_path):
+    with server() as address, pytest.raises(download.NotFetched, match="larger than 0 MiB"):
+        download.fetch(address, str(tmp_path), max_bytes=len(BODY) - 1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_content_is_not_kept(tmp_path):
+    with server() as address, pytest.raises(download.OtherContent):
+        download.fetch(address, str(tmp_path), sha256="6" * 64)
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,346 @@
+"""Real workers of a TFJob, through the real Kubernetes client; no process, job or folder is ever left."""
+
+import json
+import logging
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import kubernetes
+import pytest
+import urllib3
+
+from core import progress
+from core.errors import UserError
+from launchers import local_processes, worker
+from launchers.tfjob import TFJob, TFJobConfig
+from launchers.tfjob import cluster as cluster_module
+from launchers.tfjob import launcher as tfjob_launcher
+from tests.launchers import launched_jobs
+from tests.launchers.tfjob import fake_cluster, launching, targets
+
+REPOSITORY = pathlib.Path(worker.__file__).parent.parent
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    (tmp_path / "cluster").mkdir()
+    fake = fake_cluster.Cluster(tmp_path / "cluster")
+    monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", fake.kubeconfig())
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def volume(tmp_path):
+    (tmp_path / "volume").mkdir()
+    return tmp_path / "volume"
+
+
+def settings(volume, **changes):
+    return {
+        "namespace": "kubeflow",
+        "image": "registry.example.com/reviews:1",
+        "image_dir": str(REPOSITORY),
+        "volumes": [{"claim": "reviews", "path": str(volume)}],
+        "timeout_s": 60,
+        "restarts": 3,
+        "shared_dir": str(volume / "checkpoints"),
+        **changes,
+    }
+
+
+def job_of(target, volume, arguments, **names):
+    return local_processes.Job(f"{targets.__name__}.{target}", arguments, str(volume / "logs"), **names)
+
+
+def launch(volume, job, **changes):
+    TFJob(TFJobConfig(**settings(volume, **changes)), poll_s=0.05).launch(job, 2)
+
+
+def act(volume, *acts, **changes):
+    """Has worker i do `acts[i]`."""
+    job = local_processes.Job(launched_jobs.ACT, {"folder": str(volume), "acts": acts}, str(volume / "logs"))
+    launch(volume, job, **changes)
+
+
+def assert_nothing_is_left(cluster, volume):
+    assert cluster.jobs == {} and cluster.pods == {}
+    assert os.listdir(volume / "checkpoints" / "jobs") == []
+
+
+def wait_until(condition, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_two_workers_read_staged_inputs_and_worker_0s_output_comes_back(cluster, volume, tmp_path):
+    for name in ("train/a.gz", "train/b.gz", "dev/a.gz", "encoder/encoder/1.pb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"content of {name}")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "of an earlier try").touch()
+    arguments = {
+        "patterns": [str(tmp_path / "train" / "*"), str(tmp_path / "dev" / "*")],
+        "folder": str(tmp_path / "encoder"),
+        "out": str(out),
+        "rate": 0.5,
+    }
+    launch(volume, job_of("join", volume, arguments, inputs=("patterns", "folder"), outputs=("out",)))
+    assert sorted(os.listdir(out)) == ["arguments.json", "deep"]
+    assert json.loads((out / "deep" / "texts.json").read_text()) == {
+        "a.gz": "content of dev/a.gz",
+        "b.gz": "content of train/b.gz",
+        "encoder/1.pb": "content of encoder/encoder/1.pb",
+    }
+    given = json.loads((out / "arguments.json").read_text())
+    assert given.pop("rate") == 0.5
+    assert all(path.startswith(str(volume)) for path in [*given.pop("patterns"), *given.values()])
+    assert sorted(os.listdir(tmp_path)) == ["cluster", "dev", "encoder", "out", "train", "volume"]
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_output_that_worker_0_has_not_written_is_a_failure_and_touches_nothing(cluster, volume, tmp_path):
+    (tmp_path / "out").mkdir()
+    arguments = {"folder": str(volume), "acts": ["finish", "finish"], "out": str(tmp_path / "out")}
+    job = local_processes.Job(launched_jobs.ACT, arguments, str(volume / "logs"), outputs=("out",))
+    with pytest.raises(local_processes.WorkerFailed, match="worker 0 of 2: has written no out"):
+        launch(volume, job)
+    assert os.listdir(tmp_path / "out") == []
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_progress_of_worker_0_is_reported_and_logs_are_kept(cluster, volume, caplog):
+    caplog.set_level(logging.INFO, progress.LOGGER.name)
+    act(volume, "report_as_first", "report_as_second")
+    reported = [(r.stage, r.done, r.total, r.figures) for r in caplog.records if r.name == progress.LOGGER.name]
+    assert reported[-2:] == [("epoch 1/2", 1, 4, {"loss": 0.5, "kind": "slow"}), ("epoch 2/2", 4, 4, {})]
+    act(volume, "write", "finish")
+    log = (volume / "logs" / "worker-0.log").read_text(encoding="utf-8")
+    assert {"printed 영화", "an error", "from another program"} <= set(log.splitlines())
+
+
+def test_a_killed_worker_is_started_again_with_the_one_that_lost_it_and_goes_on(cluster, volume):
+    saved = volume / "saved"
+
+    def kill():
+        wait_until(lambda: saved.exists() and int(saved.read_text()) >= 10)
+        os.kill(int((volume / "pid-1").read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    launch(volume, job_of("count", volume, {"folder": str(volume)}))
+    killer.join()
+    for i in (0, 1):
+        first, second = map(int, (volume / f"starts-{i}").read_text().split())
+        assert first == 0 and second >= 10
+    assert saved.read_text() == "60"
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_a_worker_that_is_lost_again_and_again_fails_the_job(cluster, volume):
+    with pytest.raises(
+        local_processes.WorkerFailed, match="lost more than 1 times .kubeflow.workers.restarts"
+    ) as caught:
+        launch(volume, job_of("die", volume, {}), restarts=1)
+    assert caught.value.worker == 1
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_without_restarts_the_first_loss_fails_the_job(cluster, volume):
+    with pytest.raises(
+        local_processes.WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job is fail"
+    ):
+        launch(volume, job_of("die", volume, {}), restarts=0)
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_user_error_arrives_whole(cluster, volume):
+    with pytest.raises(UserError) as caught:
+        act(volume, "sleep", "raise_user_error")
+    assert str(caught.value) == "trainer.epochs = 학습: give a number\n" + "x" * 200_000
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
+    with pytest.raises(local_processes.WorkerFailed) as caught:
+        act(volume, "sleep", "raise_value_error")
+    log = volume / "logs" / "worker-1.log"
+    assert str(caught.value) == f"worker 1 of 2: ValueError: the learning rate is -1; its log: {log}"
+    assert "Traceback" in log.read_text() and "and this is a second line" in log.read_text()
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_worker_that_ends_without_a_word_is_told_with_its_status(cluster, volume):
+    with pytest.raises(
+        local_processes.WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job is failing"
+    ):
+        act(volume, "sleep", "leave_at_once")
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_job_that_takes_too_long_is_ended_with_what_its_workers_did_last(cluster, volume):
+    with pytest.raises(local_processes.WorkerFailed) as caught:
+        act(volume, "report_and_sleep", "sleep", timeout_s=3)
+    assert "the job was not done after 3 s (kubeflow.workers.timeout_s)" in caught.value.reason
+    assert "worker 0: epoch 1/2 (3 of 10), worker 1: nothing yet" in caught.value.reason
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_workers_that_fall_silent_are_ended_though_not_while_they_wait_for_a_place(cluster, volume, caplog):
+    caplog.set_level(logging.INFO, progress.LOGGER.name)
+    cluster.is_full = True
+    job = local_processes.Job(launched_jobs.ACT, {"folder": str(volume), "acts": ["sleep"] * 2}, str(volume / "logs"))
+    start, opener = time.monotonic(), threading.Timer(3, lambda: setattr(cluster, "is_full", False))
+    opener.start()
+    with pytest.raises(local_processes.WorkerFailed, match="no worker has said anything for 1.5 s"):
+        TFJob(TFJobConfig(**settings(volume)), poll_s=0.05, stall_timeout_s=1.5).launch(job, 2)
+    assert time.monotonic() - start > 4
+    assert "waiting for workers (worker 0: no pod yet; worker 1: no pod yet): 0 of 2" in caplog.messages
+    assert_nothing_is_left(cluster, volume)
+
+
+def _launching_process(cluster, volume, job):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KUBECONFIG": cluster.kubeconfig()}
+    arguments = [json.dumps(settings(volume)), json.dumps(vars(job))]
+    return subprocess.Popen([sys.executable, "-m", launching.__name__, *arguments], env=environment)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
+    arguments = {"folder": str(volume), "acts": ["sleep", "sleep_deaf_to_sigterm"]}
+    process = _launching_process(
+        cluster, volume, local_processes.Job(launched_jobs.ACT, arguments, str(volume / "logs"))
+    )
+    wait_until(lambda: os.path.exists(launched_jobs.note_file(volume, 1)))
+    (job,) = cluster.pods.values()
+    workers = [pod.process for pod in job.values()]
+    process.send_signal(number)
+    assert process.wait(timeout=30) == status
+    assert len(workers) == 2 and all(each.poll() is not None for each in workers)
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_a_retry_takes_the_place_of_a_killed_launchers_job(cluster, volume):
+    job = job_of("count", volume, {"folder": str(volume)})
+    process = _launching_process(cluster, volume, job)
+    wait_until(lambda: (volume / "saved").exists())
+    process.kill()
+    process.wait()
+    assert len(cluster.jobs) == 1
+    launch(volume, job)
+    first, second = cluster.created
+    assert first["metadata"]["name"] == second["metadata"]["name"]
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]
+    assert (volume / "saved").read_text() == "60"
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_workers_end_whose_launcher_gives_no_sign_of_life(tmp_path):
+    (tmp_path / worker.LAUNCHER_FILE).write_text("1")
+    (tmp_path / "job.json").write_text(json.dumps({"target": "time.sleep", "arguments": 60}))
+    code = f"from trainer import worker; worker.LAUNCHER_SILENCE_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    for sign in range(4):
+        time.sleep(0.5)
+        (tmp_path / worker.LAUNCHER_FILE).write_text(f"again {sign}")
+    assert process.poll() is None
+    assert "no sign of life" in process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+
+
+def test_a_job_that_somebody_deletes_is_told(cluster, volume):
+    timer = threading.Timer(1, lambda: [j["metadata"].update(deletionTimestamp="x") for j in cluster.jobs.values()])
+    timer.start()
+    with pytest.raises(local_processes.WorkerFailed, match="was deleted by somebody else"):
+        act(volume, "sleep", "sleep")
+    assert_nothing_is_left(cluster, volume)
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "message"),
+    [
+        (
+            ("POST", "tfjobs"),
+            fake_cluster.forbidden("create"),
+            "may not create tfjobs in namespace kubeflow: apply deploy/rbac.yaml",
+        ),
+        (
+            ("GET", "pods"),
+            fake_cluster.forbidden("list"),
+            "may not list pods in namespace kubeflow: apply deploy/rbac.yaml",
+        ),
+        (("DELETE", "tfjobs"), fake_cluster.NO_SUCH_KIND, "knows no TFJobs: install Kubeflow's Training Operator v1"),
+        (("POST", "tfjobs"), (401, ""), "does not accept this login"),
+    ],
+)
+def test_what_the_cluster_refuses_is_the_users_to_mend(cluster, volume, request_, answer, message):
+    cluster.refusals[request_] = [answer]
+    with pytest.raises(UserError, match=message):
+        act(volume, "sleep", "sleep")
+    assert cluster.jobs == {}
+    assert not (volume / "checkpoints" / "jobs").exists() or os.listdir(volume / "checkpoints" / "jobs") == []
+
+
+def test_calls_that_fail_for_a_moment_are_made_again(cluster, volume):
+    down = (503, "upstream connect error")
+    cluster.refusals = {
+        (verb, part): [down, down] for verb, part in (("POST", "tfjobs"), ("GET", "tfjobs"), ("GET", "pods"))
+    }
+    act(volume, "finish", "finish")
+    assert not any(cluster.refusals.values())
+    assert_nothing_is_left(cluster, volume)
+
+
+def test_a_creation_whose_answer_was_lost_is_not_made_twice(cluster, volume, monkeypatch):
+    create = cluster.create
+
+    def create_and_lose_the_answer(job):
+        monkeypatch.setattr(cluster, "create", create)
+        create(job)
+        return 504, "gateway timeout"
+
+    monkeypatch.setattr(cluster, "create", create_and_lose_the_answer)
+    act(volume, "finish", "finish")
+    assert len(cluster.created) == 1
+
+
+def test_an_api_server_that_does_not_answer_is_told(cluster, monkeypatch):
+    cluster.close()
+    with pytest.raises(UserError, match="the cluster's API server does not answer"):
+        cluster_module.Cluster("kubeflow", urllib3.Retry(1, backoff_factor=0)).job("x")
+
+
+def test_no_login_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
+    with pytest.raises(UserError, match="no login to a cluster"):
+        cluster_module.Cluster("kubeflow")
+
+
+def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch):
+    (tmp_path / "namespace").write_text("kubeflow\n")
+    monkeypatch.setattr(tfjob_launcher, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    monkeypatch.setenv("KFP_POD_NAME", "trainer-x")
+    monkeypatch.setenv("KFP_POD_UID", "0b5e")
+    act(volume, "finish", "finish")
+    (owner,) = cluster.created[0]["metadata"]["ownerReferences"]
+    assert (owner["name"], owner["uid"]) == ("trainer-x", "0b5e")
+
+
+def test_folders_of_jobs_that_nobody_came_back_for_are_removed(cluster, volume):
+    for name, age_s in (("old", 2 * 24 * 3600), ("new", 60)):
+        folder = volume / "checkpoints" / "jobs" / name
+        folder.mkdir(parents=True)
+        (folder / worker.LAUNCHER_FILE).touch()
+        os.utime(folder / worker.LAUNCHER_FILE, (time.time() - age_s,) * 2)
+    act(volume, "finish", "finish")
+    assert os.listdir(volume / "checkpoints" / "jobs") == ["new"]

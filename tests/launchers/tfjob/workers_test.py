@@ -1,0 +1,67 @@
+"""What the launcher makes of pods and messages that are hard to come by with real ones."""
+
+import json
+import logging
+
+import pytest
+from kubernetes import client
+
+from core import progress
+from launchers.tfjob import manifest, workers
+
+MESSAGE = json.dumps({"kind": "progress", "stage": "영화", "done": 1, "total": 2, "figures": {}}, ensure_ascii=False)
+
+
+def pending(waiting=None, condition=None):
+    state = client.V1ContainerState(waiting=waiting)
+    container = client.V1ContainerStatus(
+        image="i", image_id="i", name="tensorflow", ready=False, restart_count=0, state=state
+    )
+    labels = {manifest.INDEX_LABEL: "0"}
+    return client.V1Pod(
+        metadata=client.V1ObjectMeta(labels=labels),
+        status=client.V1PodStatus(
+            phase="Pending",
+            container_statuses=[container] if waiting else None,
+            conditions=[condition] if condition else None,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("pod", "text"),
+    [
+        (
+            pending(waiting=client.V1ContainerStateWaiting(reason="ImagePullBackOff", message="no such image")),
+            "ImagePullBackOff: no such image",
+        ),
+        (
+            pending(
+                condition=client.V1PodCondition(
+                    type="PodScheduled", status="False", reason="Unschedulable", message="0/3 nodes: nvidia.com/gpu"
+                )
+            ),
+            "Unschedulable: 0/3 nodes: nvidia.com/gpu",
+        ),
+        (pending(), "pending"),
+    ],
+)
+def test_what_a_worker_waits_for_is_told_once(tmp_path, caplog, pod, text):
+    caplog.set_level(logging.INFO, progress.LOGGER.name)
+    job = workers.Workers(str(tmp_path), 1, 0, 60, str)
+    job.look([pod])
+    job.look([pod])
+    assert caplog.messages == [f"waiting for workers (worker 0: {text}): 0 of 1"]
+
+
+def test_messages_are_read_whole_and_a_torn_one_is_passed_over(tmp_path):
+    file, worker = tmp_path / "worker-0.jsonl", workers.Worker(0, str(tmp_path))
+    assert not worker.listen()
+    data = f'\n{{"kind": "started"}}\n{MESSAGE}\n'.encode()
+    file.write_bytes(data[:-20])
+    assert worker.listen() and (worker.starts, worker.stage) == (1, "nothing yet")
+    file.write_bytes(data)
+    assert worker.listen() and worker.stage == "영화 (1 of 2)"
+    file.write_bytes(data + b'{"kind": "prog' + b'\n{"kind": "started"}\n')
+    assert worker.listen() and worker.starts == 2
+    assert not worker.listen()
