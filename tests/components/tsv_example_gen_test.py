@@ -655,7 +655,7 @@ def test_ingest_round_trip(tmp_path):
     outcome = Ingest({"train": {"accepted": 1, "rejected": {}}}, 0, {"train": ["굿.tsv"]}, None, "f")
     write_ingest(str(tmp_path), outcome)
     assert read_ingest(str(tmp_path)) == outcome
-    assert json.loads((tmp_path / "examples.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
+    assert json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))["files"] == {"train": ["굿.tsv"]}
 
 
 def test_rejected_row_in_an_error_is_quoted_and_obeyed_by_no_terminal(tmp_path):

@@ -145,7 +145,7 @@ def test_a_broken_library_is_told_of_and_does_not_stop_the_others(wheels):
 def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
     own = compile_library(tmp_path / "own" / "libcupti.so.12")
     loaded = python(
-        "import json\nfrom trainer import gpu\nprint(json.dumps(gpu.load_libraries()))",
+        "import json\nfrom core import gpu\nprint(json.dumps(gpu.load_libraries()))",
         wheels.parent,
         LD_LIBRARY_PATH=str(own.parent),
     )
@@ -156,7 +156,7 @@ def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
 @needs_compiler
 def test_the_compiler_of_the_wheels_comes_last_on_the_path_and_once(wheels):
     path, flags = python(
-        "import json, os\nfrom trainer import gpu\ngpu.load_libraries(); gpu.load_libraries()\n"
+        "import json, os\nfrom core import gpu\ngpu.load_libraries(); gpu.load_libraries()\n"
         "print(json.dumps([os.environ['PATH'], os.environ['XLA_FLAGS']]))",
         wheels.parent,
         PATH="/usr/bin",

@@ -248,7 +248,7 @@ def test_a_retry_takes_the_place_of_a_killed_launchers_job(cluster, volume):
 def test_workers_end_whose_launcher_gives_no_sign_of_life(tmp_path):
     (tmp_path / worker.LAUNCHER_FILE).write_text("1")
     (tmp_path / "job.json").write_text(json.dumps({"target": "time.sleep", "arguments": 60}))
-    code = f"from trainer import worker; worker.LAUNCHER_SILENCE_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
+    code = f"from launchers import worker; worker.LAUNCHER_SILENCE_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     for sign in range(4):
         time.sleep(0.5)
