@@ -11,7 +11,7 @@ help:
 	@echo 'make test    run the tests'
 	@echo 'make lint    check the style'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
-	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
+	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
 	@echo 'ARGS="..." is passed on to what run, test, lint and image start'
@@ -41,18 +41,8 @@ bench:
 	$(BENCH).kill_drills
 	$(BENCH).kill_drills --workers 2
 
-# The base comes first and binds the extras: a package has one version in all files. With --python-platform the result
-# does not depend on the machine; the command in the header is named so that no path or index address gets in.
-COMPILE = pip compile setup.py --quiet --python-version 3.10 --python-platform linux --generate-hashes \
-	--override requirements-override.txt --custom-compile-command 'make lock' $(ARGS)
-
 lock:
-	@uv="$$(sh scripts/setup.sh --uv)" && \
-	"$$uv" $(COMPILE) --output-file requirements.txt && \
-	for extra in dev bench gpu; do \
-		"$$uv" $(COMPILE) --extra $$extra --constraint requirements.txt \
-			--output-file requirements-$$extra.txt || exit 1; \
-	done
+	sh scripts/lock.sh $(ARGS)
 
 # A name of its own for each commit: Kubernetes does not pull a tag again that a node has.
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)

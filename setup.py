@@ -1,34 +1,50 @@
-"""Metadata and direct dependencies of the package; `make lock` resolves them into the requirements files.
+"""Metadata and direct dependencies of the package; `make lock` resolves them into the files of requirements/.
 
-Install from those files (`make run` and `make test` do): tfx asks for tensorflow-hub<0.16, which does not import
-beside TensorFlow 2.16, so only a resolver that is given requirements-override.txt can put this set together.
+There are two sets of versions, told apart by Python's version: the current one, and the old one for systems whose glibc
+is older than 2.39, where TFX 1.21 has no wheels. scripts/setup.sh chooses.
+
+Install from the locked files (`make run` and `make test` do): some packages ask for versions that do not work together,
+so only a resolver that is given requirements/<set>/override.txt can put a set together.
 """
 
 from setuptools import find_packages, setup
 
+CURRENT, OLD = 'python_version >= "3.11"', 'python_version < "3.11"'
+
 INSTALL_REQUIRES = [
-    # The pipeline. Last release whose whole set is published; it needs Python < 3.11.
-    "tfx==1.16.0",
-    # What tfx 1.16 allows (< 2.17).
-    "tensorflow==2.16.2",
-    # Keras 2, which TFX Transform, TFMA and TF Hub are written for.
-    "tf-keras==2.16.0",
-    # First release that imports without tf.estimator, which TensorFlow 2.16 dropped (requirements-override.txt).
+    # The pipeline. 1.21 has wheels for glibc 2.39 and newer only; 1.16 is the newest for Python 3.10.
+    f"tfx==1.21.0; {CURRENT}",
+    f"tfx==1.16.0; {OLD}",
+    # The newest that TensorFlow Text has a release for; what tfx 1.16 allows (< 2.17).
+    f"tensorflow==2.21.0; {CURRENT}",
+    f"tensorflow==2.16.2; {OLD}",
+    # Keras 2, which TFX Transform, TFMA and TF Hub are written for; its version has to be TensorFlow's.
+    f"tf-keras==2.21.0; {CURRENT}",
+    f"tf-keras==2.16.0; {OLD}",
+    # First release that imports without tf.estimator, which TensorFlow 2.16 dropped (override.txt).
     "tensorflow-hub==0.16.1",
     # Tokenisation inside the SavedModel; its minor version has to be TensorFlow's.
-    "tensorflow-text==2.16.1",
+    f"tensorflow-text==2.21.1; {CURRENT}",
+    f"tensorflow-text==2.16.1; {OLD}",
     # BERT networks, AdamW with warm-up, the exporter to TF Hub's format.
-    "tf-models-official==2.16.0",
-    # Data processing. Later releases drop dill, which tfx-bsl imports.
-    "apache-beam==2.62.0",
-    # The metrics behind the model gate; the release made for tfx 1.16.
-    "tensorflow-model-analysis==0.47.0",
+    f"tf-models-official==2.20.0; {CURRENT}",
+    f"tf-models-official==2.16.0; {OLD}",
+    # Data processing. Between 2.62 and tfx-bsl 1.21, tfx-bsl imports dill, which Beam no longer brings.
+    f"apache-beam==2.77.0; {CURRENT}",
+    f"apache-beam==2.62.0; {OLD}",
+    # The metrics behind the model gate; the releases made for tfx 1.21 and 1.16.
+    f"tensorflow-model-analysis==0.52.0; {CURRENT}",
+    f"tensorflow-model-analysis==0.47.0; {OLD}",
+    # tf-models imports it; TensorFlow 2.21 no longer brings it.
+    f"tensorboard==2.21.0; {CURRENT}",
     # pkg_resources, which tensorflow-hub imports, is gone from 81 on.
     "setuptools==80.10.2",
     # Tokens, batches and masks; 1.x is what tfx 1.16 and TensorFlow 2.16 share.
-    "numpy==1.26.4",
-    # Jensen-Shannon divergence of two histograms.
-    "scipy==1.12.0",
+    f"numpy==2.4.6; {CURRENT}",
+    f"numpy==1.26.4; {OLD}",
+    # Jensen-Shannon divergence of two histograms; 1.17 is the last for Python 3.11.
+    f"scipy==1.17.1; {CURRENT}",
+    f"scipy==1.12.0; {OLD}",
     # Validated, frozen configuration.
     "pydantic==2.14.3",
     # Configuration files.
@@ -44,20 +60,26 @@ INSTALL_REQUIRES = [
     # Downloads a data set once and checks its SHA-256.
     "pooch==1.9.0",
     # Asks a real model server: over gRPC, with its own messages, over REST, and on ports that are free.
-    "grpcio==1.65.5",
-    "tensorflow-serving-api==2.16.1",
+    f"grpcio==1.85.3; {CURRENT}",
+    f"grpcio==1.65.5; {OLD}",
+    f"tensorflow-serving-api==2.19.1; {CURRENT}",
+    f"tensorflow-serving-api==2.16.1; {OLD}",
     "requests==2.34.2",
     "portpicker==1.6.0",
     # One run at a time in a run folder.
     "filelock==4.1.0",
-    # Kubeflow's client and its pipeline format; later ones need a protobuf that tensorflow-metadata can't use.
-    "kfp==2.5.0",
-    # Workers on a cluster; the newest that kfp allows.
+    # Kubeflow's client and its pipeline format; releases after 2.5 need a protobuf that tensorflow-metadata for Python
+    # 3.10 can't use.
+    f"kfp==2.16.1; {CURRENT}",
+    f"kfp==2.5.0; {OLD}",
+    # What the generated messages of TFX, TensorFlow and kfp share; tensorflow-metadata for Python 3.10 needs < 4.21.
+    f"protobuf==6.33.6; {CURRENT}",
+    f"protobuf==3.20.3; {OLD}",
+    # Workers on a cluster; the newest that tfx and kfp allow.
     "kubernetes==26.1.0",
-    # Tries again what an API server refused for a moment; 1.x is what kfp allows.
-    "urllib3==1.26.20",
-    # Conditions of a compiled pipeline, which are written in CEL, on this machine.
-    "cel-python==0.5.0",
+    # Tries again what an API server refused for a moment; 1.x is what kfp 2.5 allows.
+    f"urllib3==2.8.0; {CURRENT}",
+    f"urllib3==1.26.20; {OLD}",
 ]
 
 EXTRAS_REQUIRE = {
@@ -66,12 +88,25 @@ EXTRAS_REQUIRE = {
         "pytest==8.4.2",
         # Two test files at a time: many wait for processes that they have started.
         "pytest-xdist==3.8.0",
+        # How much of the code the tests run.
+        "pytest-cov==7.1.0",
         # Holds a TFJob against the schema of its custom resource.
         "jsonschema==4.26.0",
         # Property tests of parsing and batching.
         "hypothesis==6.168.5",
+        # Which processes a test has left running; not every system has `ps`.
+        "psutil==7.2.2",
         # The linter.
         "ruff==0.17.6",
+        # The type checker, and the types of packages that come without.
+        "mypy==2.4.1",
+        "types-protobuf==6.32.1.20260221",
+        "types-PyYAML==6.0.12.20261122",
+        # The last release before urllib3 2 serves the old set.
+        f"types-requests==2.33.0.20261030; {CURRENT}",
+        f"types-requests==2.31.0.6; {OLD}",
+        # Checks which package may import which.
+        "import-linter==2.15",
     ],
     "bench": [
         # What a user would pick instead, for the benchmarks to measure against.
@@ -80,7 +115,8 @@ EXTRAS_REQUIRE = {
     ],
     "gpu": [
         # The CUDA libraries that this TensorFlow was built for.
-        "tensorflow[and-cuda]==2.16.2",
+        f"tensorflow[and-cuda]==2.21.0; {CURRENT}",
+        f"tensorflow[and-cuda]==2.16.2; {OLD}",
     ],
 }
 
@@ -90,7 +126,7 @@ setup(
     name="review-sentiment-pipeline",
     version="0.1.0",
     description="A TFX pipeline from review TSVs to a gated, served sentiment model",
-    python_requires=">=3.10,<3.11",
+    python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
