@@ -1,9 +1,11 @@
 #!/bin/sh
-# Makes .venv: Python 3.10 with exactly the packages of the lock files.
+# Makes .venv: a Python with exactly the packages of the lock files.
 #
-#   scripts/setup.sh          what a run needs (requirements.txt)
-#   scripts/setup.sh dev      and what the tests need (requirements-dev.txt); bench and gpu likewise
+#   scripts/setup.sh          what a run needs (requirements/<set>/base.txt)
+#   scripts/setup.sh dev      and what the tests need (requirements/<set>/dev.txt); bench and gpu likewise
 #   scripts/setup.sh --uv     only finds or installs uv, and prints its path
+#
+# The set of versions depends on this machine's glibc: the current one from 2.39 on, below that the old one (setup.py).
 #
 # Needs any Python 3 or uv, and the package index. Calling it again is safe, and quick where nothing changed; an
 # extra once installed stays. Messages go to standard error.
@@ -12,6 +14,7 @@ set -eu
 UV_VERSION=0.13.9  # installed where no uv is found
 UV_OLDEST_MINOR=5  # 0.5 is the oldest uv that this script was tried with
 ZIG_VERSION=0.17.1 # the compiler borrowed where there is none
+CURRENT_GLIBC=2.39 # what the wheels of the current set ask for
 
 STAMP=.venv/.installed       # checksums of the lock files that .venv holds, written last
 UNFINISHED=.venv/.installing # there while packages are being installed: left behind, .venv can't be trusted
@@ -47,16 +50,65 @@ probe() {
 sys.exit(1) if not ($2) else print(os.path.realpath(sys.executable))" </dev/null 2>/dev/null
 }
 
-# Prints a Python 3.10 with its headers, which the packages that come as source need. Fails if there is none.
-find_python310() {
+# Prints the version of this machine's glibc; nothing where it has another C library.
+glibc_version() {
+    getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
+}
+
+# Whether version $1 is $2 or newer; of both only the first two numbers count.
+at_least() {
+    [ "${1%%.*}" -gt "${2%%.*}" ] && return
+    minor=${1#*.}
+    [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${minor%%.*}" -ge "${2#*.}" ]
+}
+
+# Chooses the set of versions: its name, why, and the Pythons that it allows, best first.
+choose_set() {
+    glibc=$(glibc_version)
+    if [ -z "$glibc" ]; then
+        set_name=old pythons=3.10 reason='no glibc found'
+    elif at_least "$glibc" "$CURRENT_GLIBC"; then
+        set_name=current pythons='3.12 3.13 3.11' reason="glibc $glibc"
+    else
+        set_name=old pythons=3.10 reason="glibc $glibc is older than $CURRENT_GLIBC"
+    fi
+}
+
+# Prints the first two numbers of the version that the set locks of package $1.
+locked() {
+    sed -nE "s/^$1==([0-9]+\.[0-9]+).*/\1/p" "requirements/$set_name/base.txt"
+}
+
+# Prints a Python $1 with its headers, which the packages that come as source need; nothing if there is none.
+find_version() {
     {
-        on_path python3.10
+        on_path "python$1"
         on_path python3
-        in_pyenv '3.10.*'
+        in_pyenv "$1.*"
     } | while read -r python; do
-        probe "$python" "sys.version_info[:2] == (3, 10) and
+        probe "$python" "'%d.%d' % sys.version_info[:2] == '$1' and
             os.path.exists(os.path.join(sysconfig.get_path('include'), 'Python.h'))" && break
     done
+}
+
+# Prints the best Python of this machine for the set; nothing if there is none.
+find_python() {
+    for version in $pythons; do
+        python=$(find_version "$version") || python=
+        if [ -n "$python" ]; then
+            printf '%s\n' "$python"
+            break
+        fi
+    done
+}
+
+# Prints the first two numbers of the version of Python $1; '': of the one that uv will provide.
+python_version() {
+    if [ -n "$1" ]; then
+        "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+    else
+        printf '%s\n' "${pythons%% *}"
+    fi
 }
 
 # Prints the Pythons that may be able to install uv, each once.
@@ -137,17 +189,16 @@ find_uv() {
     printf '%s\n' "$uv"
 }
 
-# Makes an empty .venv with Python 3.10: this machine's, pyenv's, or one that uv downloads.
+# Makes an empty .venv with Python $1; '': one that uv downloads.
 make_venv() {
-    python=$(find_python310) || python=
-    if [ -n "$python" ]; then
-        say "making .venv with $python"
-        "$uv" venv --quiet --python "$python" .venv
+    if [ -n "$1" ]; then
+        say "making .venv with $1"
+        "$uv" venv --quiet --python "$1" .venv
     else
-        say "making .venv with a Python 3.10 that uv provides (this machine has none that can build packages)"
-        "$uv" venv --python-preference only-managed --python 3.10 .venv
-    fi || die "could not make .venv (the reason is above). Install Python 3.10 with its headers, on PATH or in pyenv" \
-        "(on Ubuntu: apt-get install python3.10-dev), then call again."
+        say "making .venv with a Python ${pythons%% *} that uv provides (this machine has none that can build packages)"
+        "$uv" venv --python-preference only-managed --python "${pythons%% *}" .venv
+    fi || die "could not make .venv (the reason is above). Install one of these Pythons with its headers, on PATH or in" \
+        "pyenv: $pythons (on Debian and Ubuntu: python3-dev, if python3 is one of them), then call again."
 }
 
 # pyfarmhash, which TFX needs, comes as C++ source only: without a compiler one is borrowed for this installation.
@@ -169,20 +220,20 @@ sync_packages() {
     rm -f "$STAMP"
     provide_compiler
     # What comes as source is built with the lock's setuptools too (-b), not with the newest of the day.
-    "$uv" pip sync --python .venv/bin/python --require-hashes -b requirements.txt "$@" ||
+    "$uv" pip sync --python .venv/bin/python --require-hashes -b "requirements/$set_name/base.txt" "$@" ||
         die "could not install the packages (the reason is above). Call again to go on: downloads are kept."
     rm -rf .uv/zig
     sha256sum "$@" >"$UNFINISHED"
     mv "$UNFINISHED" "$STAMP"
 }
 
-# Prints the lock files for the extras "$@" and for those that .venv has already.
+# Prints the lock files for the extras "$@" and for those that .venv has already, be it with the other set.
 lock_files() {
-    echo requirements.txt
+    echo "requirements/$set_name/base.txt"
     for extra in dev bench gpu; do
         case " $* " in
-            *" $extra "*) echo "requirements-$extra.txt" ;;
-            *) if grep -qs "requirements-$extra.txt" "$STAMP"; then echo "requirements-$extra.txt"; fi ;;
+            *" $extra "*) echo "requirements/$set_name/$extra.txt" ;;
+            *) if grep -qs "/$extra.txt" "$STAMP"; then echo "requirements/$set_name/$extra.txt"; fi ;;
         esac
     done
 }
@@ -225,10 +276,14 @@ main() {
         find_uv
         return
     fi
+    choose_set
     # Lock files' names hold no spaces.
     # shellcheck disable=SC2046
     set -- $(lock_files "$@")
-    usable=$(probe .venv/bin/python 'sys.version_info[:2] == (3, 10)') || usable=
+    usable=$(probe .venv/bin/python "'%d.%d' % sys.version_info[:2] in '$pythons'.split()") || usable=
+    python=${usable:-$(find_python)}
+    say "$set_name versions ($reason): TFX $(locked tfx), TensorFlow $(locked tensorflow)," \
+        "Python $(python_version "$python")"
     if [ -n "$usable" ] && [ "$(cat "$STAMP" 2>/dev/null)" = "$(sha256sum "$@")" ]; then
         say ".venv is up to date"
         return
@@ -236,7 +291,7 @@ main() {
     uv=$(find_uv)
     if [ -z "$usable" ] || [ -e "$UNFINISHED" ]; then
         rm -rf .venv
-        make_venv
+        make_venv "$python"
     fi
     sync_packages "$@"
     say ".venv is ready"
