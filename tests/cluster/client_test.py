@@ -109,7 +109,7 @@ def only(table):
 
 def test_submit_starts_a_run_of_an_uploaded_version(server, write, capsys):
     config = configured(server, pipeline_root="minio://bucket/root", service_account="runner", experiment="tests")
-    run_id, said = submitted(config, write(), {"train": "/mnt/other.tsv", "epochs": "3", "rate": "1", "fast": "true"})
+    run_id, output = submitted(config, write(), {"train": "/mnt/other.tsv", "epochs": "3", "rate": "1", "fast": "true"})
     run = server.backend.runs[run_id]
     assert run["runtime_config"] == {
         "pipeline_root": "minio://bucket/root",
@@ -121,15 +121,15 @@ def test_submit_starts_a_run_of_an_uploaded_version(server, write, capsys):
     assert len(version["display_name"]) == 12 and version["description"].startswith("sha256:" + version["display_name"])
     # The platform document was uploaded too.
     assert version["documents"][1] == documents()[1]
-    assert f"{server.url}/#/runs/details/{run_id}" in said
+    assert f"{server.url}/#/runs/details/{run_id}" in output
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_same_file_is_uploaded_once_and_another_is_another_version(server, config, write):
     submitted(config, write())
     versions = set(server.backend.versions)
-    _, said = submitted(config, write())
-    assert set(server.backend.versions) == versions and "already uploaded" in said
+    _, output = submitted(config, write())
+    assert set(server.backend.versions) == versions and "already uploaded" in output
     submitted(config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}))
     assert len(server.backend.versions) == len(versions) + 1
     assert only(server.backend.pipelines)["display_name"] == "reviews"
@@ -193,19 +193,19 @@ def test_a_file_that_no_cluster_could_run_is_not_uploaded(server, config, write)
 
 def test_schedule_creates_an_active_one(server, write):
     config = configured(server, pipeline_root="gs://bucket/root", service_account="runner")
-    said = scheduled(config, write(), {"epochs": "3"})
+    output = scheduled(config, write(), {"epochs": "3"})
     job = only(server.backend.jobs)
     assert job["mode"] == "ENABLE" and job["display_name"] == "nightly"
     assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
     assert job["runtime_config"] == {"pipeline_root": "gs://bucket/root", "parameters": {"epochs": 3}}
     assert (job["max_concurrency"], job["no_catchup"], job["service_account"]) == ("1", True, "runner")
-    assert "schedule nightly: created" in said and "02:00:00 UTC" in said
+    assert "schedule nightly: created" in output and "02:00:00 UTC" in output
 
 
 def test_five_fields_are_translated_with_a_message(server, config, write):
-    said = scheduled(config, write(), cron_expression="0 2 * * *")
+    output = scheduled(config, write(), cron_expression="0 2 * * *")
     assert only(server.backend.jobs)["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
-    assert "0 2 * * * translated to 0 0 2 * * *" in said
+    assert "0 2 * * * translated to 0 0 2 * * *" in output
 
 
 def test_an_interval_and_its_policies(server, config, write):
@@ -257,12 +257,12 @@ def test_scheduling_something_else_under_the_name_replaces_it(
 ):
     scheduled(config, write())
     old = only(server.backend.jobs)
-    said = scheduled(configured(server, **config_values), write(), parameters, **options)
+    output = scheduled(configured(server, **config_values), write(), parameters, **options)
     assert only(server.backend.jobs) == only(
         {job["recurring_run_id"]: job for job in server.backend.enabled("nightly")}
     )
     assert only(server.backend.jobs) != old
-    assert "replaces" in said
+    assert "replaces" in output
 
 
 def test_another_file_replaces_the_schedule(server, config, write):
@@ -294,9 +294,9 @@ def test_an_active_run_survives_its_schedule(server, config, write):
     scheduled(config, write())
     old = only(server.backend.jobs)
     run = server.backend.fire(old)
-    said = scheduled(config, write(), {"epochs": "4"})
+    output = scheduled(config, write(), {"epochs": "4"})
     assert run["state"] == "RUNNING" and old["mode"] == "DISABLE"
-    assert "not removed yet" in said
+    assert "not removed yet" in output
     run["state"] = "SUCCEEDED"
     scheduled(config, write(), {"epochs": "4"})
     assert only(server.backend.jobs)["recurring_run_id"] != old["recurring_run_id"]
@@ -325,9 +325,9 @@ def test_unschedule_removes_all_schedules_of_the_name(server, config, write):
 def test_unschedule_lets_an_active_run_finish(server, config, write):
     scheduled(config, write())
     run = server.backend.fire(only(server.backend.jobs))
-    said = unscheduled(config)
+    output = unscheduled(config)
     assert run["state"] == "RUNNING" and server.backend.enabled("nightly") == []
-    assert "not removed yet" in said and "nightly removed" not in said
+    assert "not removed yet" in output and "nightly removed" not in output
     run["state"] = "FAILED"
     unscheduled(config)
     assert server.backend.jobs == {}
@@ -344,8 +344,8 @@ def test_runs_lists_the_newest_and_the_schedules(server, config, write):
         submitted(config, write(), name=f"[bold]run {number}\x1b[31m")
     run = server.backend.fire(job)
     run.update(state="SUCCEEDED", finished_at=run["created_at"].replace("2024-01-01T00", "2024-01-01T02"))
-    said = listed(config, limit=3)
-    lines = said.splitlines()
+    output = listed(config, limit=3)
+    lines = output.splitlines()
     assert [line.split()[0] for line in lines if "SUCCEEDED" in line or "PENDING" in line] == [
         "nightly-run",
         "[bold]run",
@@ -370,8 +370,8 @@ def test_many_runs_and_schedules_come_in_pages(server, config, write):
     for number in range(5):
         scheduled(config, write(), name=f"job-{number}")
         submitted(config, write(), name=f"run-{number}")
-    said = listed(config)
-    assert all(f"job-{number}" in said and f"run-{number}" in said for number in range(5))
+    output = listed(config)
+    assert all(f"job-{number}" in output and f"run-{number}" in output for number in range(5))
 
 
 def count_calls(server, command):

@@ -3,7 +3,8 @@ import os
 import pytest
 import yaml
 
-from cluster import compatibility, compiler
+from cluster import compatibility, compiled_file, compiler
+from cluster.replay import pipeline_spec
 from core import config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -69,6 +70,7 @@ def compiled(tmp_path, *overrides):
     settings = config.load_config(FILE, overrides)
     compatibility.check_config(settings)
     compiler.compile_pipeline(settings, output)
+    pipeline_spec.parse(compiled_file.read(output))  # replay refuses fields that it does not emulate
     with open(output) as stream:
         return list(yaml.safe_load_all(stream))
 

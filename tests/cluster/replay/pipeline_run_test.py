@@ -82,8 +82,8 @@ def test_a_retry_does_not_see_the_files_of_the_previous_attempt(tmp_path):
     assert ran.status == 0
     assert ran.record["tasks"]["flaky"]["attempts"] == 3
     assert ran.log("flaky") == "n 1 False\nn 2 False\nn 3 False\n"
-    assert "attempt 1 of 3 failed: exit status 1: n 1 False; retrying at once (a cluster waits 30 s)" in ran.said
-    assert "(a cluster waits 60 s)" in ran.said
+    assert "attempt 1 of 3 failed: exit status 1: n 1 False; retrying at once (a cluster waits 30 s)" in ran.output
+    assert "(a cluster waits 60 s)" in ran.output
 
 
 def test_a_task_fails_for_good_after_its_last_attempt(tmp_path):
@@ -106,7 +106,7 @@ def test_after_a_failure_only_the_exit_handler_and_independent_tasks_run(tmp_pat
     steps = {"bad": step("sys.exit(1)"), "needs": step(**after("bad")), "other": step()}
     ran = Ran(tmp_path, document({"exit": step(**at_exit("dag"))}, None, steps))
     assert ran.statuses() == {"bad": "failed", "other": "complete", "needs": "skipped", "exit": "complete"}
-    assert "needs                          skipped: it needs bad, which failed" in ran.said
+    assert "needs                          skipped: it needs bad, which failed" in ran.output
     assert ran.status == 1
 
 
@@ -119,7 +119,7 @@ def test_an_error_of_the_user_gives_status_2_and_its_message(tmp_path):
     code = "print('noise'); print('error: data.train: no such file', file=sys.stderr); sys.exit(2)"
     ran = Ran(tmp_path, document({"t": step(code)}))
     assert ran.status == 2
-    assert "error: data.train: no such file" in ran.said
+    assert "error: data.train: no such file" in ran.output
 
 
 def test_one_failure_of_another_kind_gives_status_1(tmp_path):
@@ -136,27 +136,27 @@ for name, text in {{"summary.json": json.dumps({{"status": {summary!r}}}), "repo
 """
     ran = Ran(tmp_path, document({"run-report": step(code, outputs=["report"])}))
     assert ran.status == ran.record["exit_status"] == status
-    assert os.path.join(ran.stored("run-report", "report"), "report.html") in ran.said
+    assert os.path.join(ran.stored("run-report", "report"), "report.html") in ran.output
 
 
 def test_a_null_in_metadata_fails_the_task(tmp_path):
     code = "finish(artifacts={'model': {'artifacts': [{'metadata': {'n': None}}]}})"
     ran = Ran(tmp_path, document({"t": step(code, outputs=["model"])}))
     assert ran.status == 1
-    assert "output model: metadata: n: null" in ran.said
+    assert "output model: metadata: n: null" in ran.output
 
 
 @pytest.mark.parametrize("output", ["{'artefacts': {}}", "{'artifacts': {'model': 1}}"])
 def test_an_output_file_is_parsed_strictly(tmp_path, output):
     ran = Ran(tmp_path, document({"t": step(f"finish(**{output})", outputs=["model"])}))
     assert ran.status == 1
-    assert "output file: not a valid ExecutorOutput" in ran.said
+    assert "output file: not a valid ExecutorOutput" in ran.output
 
 
 def test_an_output_with_a_local_path_as_its_uri_fails(tmp_path):
     code = "finish(artifacts={'model': {'artifacts': [{'uri': '/somewhere'}]}})"
     ran = Ran(tmp_path, document({"t": step(code, outputs=["model"])}))
-    assert "output model: /somewhere: should be" in ran.said
+    assert "output model: /somewhere: should be" in ran.output
 
 
 def test_the_executor_input_replaces_its_placeholder(tmp_path):
@@ -297,7 +297,7 @@ def test_secrets_that_are_not_set_here_are_named(tmp_path, monkeypatch):
     pairs = [{"secretKey": "k", "envVar": name} for name in ("HERE", "NOT_HERE")]
     pods = {"t_executor": {"secretAsEnv": [{"secretName": "s", "keyToEnv": pairs}]}}
     platforms = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
-    assert "note: NOT_HERE: on the cluster from secrets" in Ran(tmp_path, document({"t": step()}), platforms).said
+    assert "note: NOT_HERE: on the cluster from secrets" in Ran(tmp_path, document({"t": step()}), platforms).output
 
 
 def test_a_full_disk_fails_the_task_with_a_message(tmp_path, monkeypatch):

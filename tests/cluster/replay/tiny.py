@@ -133,7 +133,7 @@ class Ran:
             self.record = json.load(stream)
 
     @property
-    def said(self):
+    def output(self):
         return self.console.file.getvalue()
 
     def statuses(self):
