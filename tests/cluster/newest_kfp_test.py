@@ -1,4 +1,4 @@
-"""The client's tests with the newest kfp of the package index, in an environment of its own: it conflicts with TFX."""
+"""The client's tests with the newest kfp of the package index, in a separate environment: it conflicts with TFX."""
 
 import os
 import pathlib
