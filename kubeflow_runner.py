@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compiles the pipeline for Kubeflow Pipelines v2, tries it here, submits and schedules it.
+"""Compile the pipeline for Kubeflow Pipelines v2, replay it on this machine, submit and schedule it.
 
-Exit status: 0 did what was asked; 1 failed; 2 usage, configuration or input that the user must mend;
-3 the candidate was not blessed, nothing pushed; 130 interrupted.
+Exit status: 0 success; 1 failure; 2 error in the usage, the configuration or the input;
+3 the candidate was not blessed, nothing was pushed; 130 interrupted.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# What libraries say at import of missing GPUs and of their own future is no answer.
+# At import, libraries warn about missing GPUs and their own deprecations.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 warnings.simplefilter("ignore")
 
@@ -36,12 +36,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def compile_file(options: argparse.Namespace) -> int:
-    """`compile`: configuration in, YAML out."""
+    """`compile`: writes the configured pipeline as YAML."""
     settings = _settings(options)
     output = options.output or f"{settings.name}.yaml"
     compatibility.check_config(settings)
     console = rich.console.Console()
-    # Seconds of imports: after a user's errors. What TFMA says of its own imports is no answer.
+    # Imports take seconds, so the user's errors come first. TFMA prints about its own imports.
     with console.status("loading TensorFlow and TFX"), contextlib.redirect_stderr(io.StringIO()):
         from cluster import compiler
     compiler.compile_pipeline(settings, output)
@@ -50,14 +50,14 @@ def compile_file(options: argparse.Namespace) -> int:
 
 
 def replay(options: argparse.Namespace) -> int:
-    """`replay`: a compiled file on this machine, without a cluster."""
-    from cluster import replay as player
+    """`replay`: runs a compiled file on this machine, without a cluster."""
+    from cluster.replay import pipeline_run
 
-    return player.run(options.file, options.root, _parameters(options), options.layout, rich.console.Console())
+    return pipeline_run.run(options.file, options.root, _parameters(options), options.layout, rich.console.Console())
 
 
 def submit(options: argparse.Namespace) -> int:
-    """`submit`: one run on the cluster."""
+    """`submit`: starts a run on the cluster."""
     from cluster import client
 
     client.submit(
@@ -72,7 +72,7 @@ def submit(options: argparse.Namespace) -> int:
 
 
 def schedule(options: argparse.Namespace) -> int:
-    """`schedule`: runs at set times, by name."""
+    """`schedule`: runs a compiled file regularly."""
     from cluster import client
 
     client.schedule(
@@ -91,7 +91,7 @@ def schedule(options: argparse.Namespace) -> int:
 
 
 def unschedule(options: argparse.Namespace) -> int:
-    """`unschedule`: no more runs of a schedule."""
+    """`unschedule`: removes a schedule."""
     from cluster import client
 
     client.unschedule(_cluster(options), name=options.name or _settings(options).name, console=rich.console.Console())
@@ -99,7 +99,7 @@ def unschedule(options: argparse.Namespace) -> int:
 
 
 def runs(options: argparse.Namespace) -> int:
-    """`runs`: what has run and what will."""
+    """`runs`: lists runs and schedules."""
     from cluster import client
 
     client.runs(_cluster(options), limit=options.limit, console=rich.console.Console())
@@ -111,20 +111,17 @@ def _settings(options: argparse.Namespace) -> config.Config:
 
 
 def _cluster(options: argparse.Namespace) -> kubeflow_config.KubeflowConfig:
-    settings = _settings(options).kubeflow
-    if settings is None:
-        raise UserError(f"{options.config}: kubeflow: missing; configs/kubeflow.yaml is an example of the section")
-    return settings
+    return compatibility.kubeflow_section(_settings(options))
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, str]:
-    given = {}
+    parameters = {}
     for text in options.param:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise UserError(f"--param {text}: should be KEY=VALUE, such as epochs=3")
-        given[key] = value
-    return given
+        parameters[key] = value
+    return parameters
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,52 +129,81 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 
-    command = commands.add_parser("compile", parents=[settings], help="write the file that Kubeflow Pipelines takes")
-    command.add_argument("--output", metavar="FILE.yaml", help="default: <name>.yaml")
+    command = commands.add_parser(
+        "compile", parents=[settings], help="write the pipeline as a file for Kubeflow Pipelines"
+    )
+    command.add_argument("--output", metavar="FILE.yaml", help="file to write (default: <name>.yaml)")
     command.set_defaults(command=compile_file)
 
-    command = commands.add_parser("replay", parents=[parameters], help="run a compiled file here, without a cluster")
-    command.add_argument("--root", metavar="DIR", default="runs/replay", help="in place of the cluster's storage")
+    command = commands.add_parser(
+        "replay", parents=[parameters], help="run a compiled file on this machine, without a cluster"
+    )
     command.add_argument(
-        "--layout", choices=list(layouts.LAYOUTS), default="2.15", help="send tasks as backends do from this one on"
+        "--root",
+        metavar="DIR",
+        default="runs/replay",
+        help="folder for artifacts, volumes and logs (default: runs/replay)",
+    )
+    command.add_argument(
+        "--layout",
+        choices=list(layouts.LAYOUTS),
+        default="2.15",
+        help="Kubeflow backend to emulate: this version or newer (default: 2.15)",
     )
     command.set_defaults(command=replay)
 
-    command = commands.add_parser("submit", parents=[settings, parameters, version], help="run a compiled file once")
-    command.add_argument("--name", help="of the run")
+    command = commands.add_parser(
+        "submit", parents=[settings, parameters, version], help="start a run of a compiled file on the cluster"
+    )
+    command.add_argument("--name", help="name of the run (default: the pipeline's and the time)")
     command.set_defaults(command=submit)
 
-    command = commands.add_parser("schedule", parents=[settings, parameters, version], help="run it at set times")
-    command.add_argument("--name", help="of the schedule; one that exists is replaced (default: the configuration's)")
+    command = commands.add_parser(
+        "schedule", parents=[settings, parameters, version], help="run a compiled file regularly"
+    )
+    command.add_argument(
+        "--name", help="name of the schedule, which replaces one of the same name (default: the pipeline's)"
+    )
     when = command.add_mutually_exclusive_group(required=True)
-    when.add_argument("--cron", metavar="EXPRESSION", help="six fields, seconds first; five are translated; in UTC")
-    when.add_argument("--every", metavar="INTERVAL", help="such as 90m, 6h or 1d")
-    command.add_argument("--catch-up", action="store_true", help="make up for runs that were missed")
-    command.add_argument("--max-concurrency", metavar="N", type=int, default=1, help="runs at a time (default: 1)")
+    when.add_argument(
+        "--cron", metavar="EXPRESSION", help="in UTC: six fields, seconds first; five fields are translated"
+    )
+    when.add_argument("--every", metavar="INTERVAL", help="interval, such as 90m, 6h or 1d")
+    command.add_argument("--catch-up", action="store_true", help="make up for missed runs")
+    command.add_argument(
+        "--max-concurrency", metavar="N", type=int, default=1, help="how many runs may overlap (default: 1, at most 10)"
+    )
     command.set_defaults(command=schedule)
 
-    command = commands.add_parser("unschedule", parents=[settings], help="end a schedule")
-    command.add_argument("name", nargs="?", help="default: the configuration's")
+    command = commands.add_parser("unschedule", parents=[settings], help="remove a schedule")
+    command.add_argument("name", nargs="?", help="name of the schedule (default: the pipeline's)")
     command.set_defaults(command=unschedule)
 
-    command = commands.add_parser("runs", parents=[settings], help="show the latest runs and all schedules")
-    command.add_argument("--limit", metavar="N", type=int, default=10, help="runs that are shown (default: 10)")
+    command = commands.add_parser("runs", parents=[settings], help="list the latest runs and schedules")
+    command.add_argument("--limit", metavar="N", type=int, default=10, help="how many of each (default: 10)")
     command.set_defaults(command=runs)
     return parser
 
 
-def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Options that several commands have: of the configuration, of a run's parameters, of an upload."""
-    settings, parameters, version = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+def _shared_options() -> tuple[command_line.Parser, command_line.Parser, command_line.Parser]:
+    """Returns parsers of the options that commands share: for the configuration, run parameters and uploads."""
+    settings, parameters, version = (command_line.Parser(add_help=False) for _ in range(3))
     settings.add_argument(
         "--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/kubeflow.yaml)"
     )
-    settings.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="change a value")
-    parameters.add_argument("file", metavar="FILE.yaml", help="what `compile` wrote")
-    parameters.add_argument(
-        "--param", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="a run parameter, such as epochs=3"
+    settings.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="override values of the configuration",
     )
-    version.add_argument("--version", help="name of the uploaded version (default: from the file's content)")
+    parameters.add_argument("file", metavar="FILE.yaml", help="written by `compile`")
+    parameters.add_argument(
+        "--param", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="run parameters, such as epochs=3"
+    )
+    version.add_argument("--version", help="name of the uploaded version (default: a digest of the file)")
     return settings, parameters, version
 
 

@@ -1,1 +1,1 @@
-"""Binds a cluster with Kubeflow Pipelines v2 to the pipeline."""
+"""Runs the pipeline on Kubeflow Pipelines v2: compiles, replays, submits and schedules it."""

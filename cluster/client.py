@@ -1,4 +1,4 @@
-"""What `kubeflow_runner.py` does with a cluster's server: submits, schedules, unschedules, lists."""
+"""The commands of `kubeflow_runner.py` that talk to a cluster: submit, schedule, unschedule, runs."""
 
 import datetime
 import os
@@ -9,17 +9,17 @@ import kfp.client.client
 import rich.console
 import rich.text
 
-from cluster import cron, listing, package, recurring, tables, upload
-from cluster.connection import connect, hushed
+from cluster import compiled_file, cron, paging, schedules, tables, upload
+from cluster.compiled_file import CompiledFile
+from cluster.connection import connect, suppress_output
 from cluster.cron import Cron
-from cluster.package import Package
-from cluster.upload import Version
+from cluster.upload import UploadedVersion
 from core import escape
 from core.errors import UserError
 from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
-# What the server allows.
-_MOST_CONCURRENT = 10
+# The server's limit.
+_MAX_CONCURRENCY = 10
 
 
 def submit(
@@ -31,13 +31,13 @@ def submit(
     version: Optional[str] = None,
     name: Optional[str] = None,
 ) -> str:
-    """Uploads a compiled file, unless it is there, and starts a run of it.
+    """Uploads a compiled file, unless it is on the server already, and starts a run of it.
 
     Args:
       config: the cluster.
-      file: what `compile` wrote.
+      file: written by `compile`.
       parameters: name -> text, of those that differ from the file's defaults.
-      console: told what was done.
+      console: where progress is shown.
       version: the name of the uploaded version; by default digits of the content's digest.
       name: of the run; by default the pipeline's and the time.
 
@@ -45,19 +45,19 @@ def submit(
       The run's id.
 
     Raises:
-      UserError: the file, a parameter or the version is not right, or the server did not do it.
+      UserError: the file, a parameter or the version is wrong, or a request failed.
     """
-    content = package.read(file)
-    values = content.values(parameters)
-    root = _pipeline_root(config, content, values)
+    compiled = compiled_file.read(file)
+    values = compiled.parse_parameters(parameters)
+    root = _pipeline_root(config, compiled, values)
     client = connect(config)
-    uploaded = _upload(client, content, version, console)
-    with hushed():
+    uploaded = _upload(client, compiled, version, console)
+    with suppress_output():
         experiment = client.create_experiment(config.experiment)
-        # Without enable_caching, here and in schedules: it has no effect on an uploaded version, the file says it.
+        # Without enable_caching, here and in schedules: it has no effect on an uploaded version; the file sets it.
         run = client.run_pipeline(
             experiment_id=experiment.experiment_id,
-            job_name=name or f"{content.name} {_now():%Y-%m-%d %H:%M:%S}",
+            job_name=name or f"{compiled.name} {_now():%Y-%m-%d %H:%M:%S}",
             params=values,
             pipeline_id=uploaded.pipeline_id,
             version_id=uploaded.id,
@@ -81,36 +81,38 @@ def schedule(
     max_concurrency: int = 1,
     version: Optional[str] = None,
 ) -> None:
-    """Uploads a compiled file, unless it is there, and sees to it that a schedule of it fires under a name.
+    """Uploads a compiled file, unless it is on the server already, and makes its schedule the active one of a name.
 
     Args:
       config: the cluster.
-      file: what `compile` wrote.
-      name: of the schedule; one of that name in the experiment is replaced if it is not the same.
+      file: written by `compile`.
+      name: of the schedule; one of this name in the experiment is replaced if it differs.
       parameters: name -> text, of those that differ from the file's defaults.
-      console: told what was done.
-      cron_expression: when it runs, as `cron.parse` has it; or
-      every: how often, as `cron.parse_interval` has it.
-      catch_up: whether times that were missed are made up for, one run each.
-      max_concurrency: how many of its runs may go on at the same time, 1 to 10.
+      console: where progress is shown.
+      cron_expression: when it runs, as for `cron.parse`; or
+      every: how often, as for `cron.parse_interval`.
+      catch_up: whether missed times are made up for, one run each.
+      max_concurrency: how many of its runs may run at the same time, 1 to 10.
       version: the name of the uploaded version; by default digits of the content's digest.
 
     Raises:
-      UserError: the file, a parameter, the time or the version is not right, or the server did not do it.
+      UserError: the file, a parameter, the time or the version is wrong, or a request failed.
     """
-    content = package.read(file)
-    values = content.values(parameters)
-    root = _pipeline_root(config, content, values)
+    compiled = compiled_file.read(file)
+    values = compiled.parse_parameters(parameters)
+    root = _pipeline_root(config, compiled, values)
     trigger = _trigger(cron_expression, every)
-    if not 1 <= max_concurrency <= _MOST_CONCURRENT:
-        raise UserError(f"max concurrency: {max_concurrency}: should be from 1 to {_MOST_CONCURRENT}")
+    if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
+        raise UserError(f"--max-concurrency {max_concurrency}: should be from 1 to {_MAX_CONCURRENCY}")
     if isinstance(trigger, Cron) and trigger.translated:
-        _say(console, f"cron: {cron_expression} begins with minutes, the server's with seconds: {trigger.expression}")
+        _say(
+            console, f"cron: {cron_expression} translated to {trigger.expression} (Kubeflow's cron starts with seconds)"
+        )
     client = connect(config)
-    uploaded = _upload(client, content, version, console)
-    with hushed():
+    uploaded = _upload(client, compiled, version, console)
+    with suppress_output():
         experiment = client.create_experiment(config.experiment)
-    wanted = recurring.Schedule(
+    wanted = schedules.Schedule(
         name=name,
         trigger=trigger,
         experiment_id=experiment.experiment_id,
@@ -122,30 +124,30 @@ def schedule(
         catch_up=catch_up,
         max_concurrency=max_concurrency,
     )
-    outcome, busy = recurring.apply(client, wanted)
-    _say(console, f"schedule {name} {outcome.value}", f"runs {tables.when(wanted.when)}", *_next(trigger))
+    outcome, busy = schedules.apply(client, wanted)
+    _say(console, f"schedule {name}: {outcome.value}", f"runs {tables.format_trigger(wanted.when)}", *_next(trigger))
     _say_busy(console, busy)
 
 
 def unschedule(config: KubeflowConfig, *, name: str, console: rich.console.Console) -> None:
     """Removes all schedules of a name from the experiment.
 
-    One whose run is under way is only switched off, as the run would end with it.
+    One with an active run is only switched off, as its removal would end the run.
 
     Raises:
-      UserError: there is none, or the server did not do it.
+      UserError: none exists, or a request failed.
     """
     client = connect(config)
     experiment_id = _experiment_id(client, config)
-    jobs = [job for job in recurring.find(client, name) if job.experiment_id == experiment_id]
-    if not jobs:
+    found = [one for one in schedules.find(client, name) if one.experiment_id == experiment_id]
+    if not found:
         raise UserError(
-            f"schedule {name}: there is none in experiment {config.experiment} of {config.host}; `runs` lists them"
+            f"schedule {name}: not found in experiment {config.experiment} of {config.host}; `runs` lists all"
         )
-    recurring.stop(client, jobs)
-    busy = recurring.remove(client, jobs)
-    if len(busy) < len(jobs):
-        _say(console, f"schedule {name} is removed")
+    schedules.stop(client, found)
+    busy = schedules.remove(client, found)
+    if len(busy) < len(found):
+        _say(console, f"schedule {name} removed")
     _say_busy(console, busy)
 
 
@@ -154,39 +156,42 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -
 
     Args:
       config: the cluster.
-      limit: how many of each at most.
-      console: where to.
+      limit: of each.
+      console: where to print.
 
     Raises:
-      UserError: the limit is not positive, or the server did not answer.
+      UserError: the limit is not positive, or a request failed.
     """
     if limit < 1:
-        raise UserError(f"limit: {limit}: should be 1 or more")
+        raise UserError(f"--limit {limit}: should be 1 or more")
     client = connect(config)
     experiment_id = _experiment_id(client, config)
     if experiment_id is None:
-        _say(console, f"{config.host} has no experiment {config.experiment} yet; submit and schedule make it")
+        _say(
+            console, f"{config.host}: experiment {config.experiment} does not exist yet; submit and schedule create it"
+        )
         return
-    jobs = list(
-        listing.pages(
+    listed = list(
+        paging.list_all(
             client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id, sort_by="created_at desc"
         )
     )
-    console.print(tables.of_runs(listing.runs(client, experiment_id), jobs, limit, _now()))
-    console.print(tables.of_schedules(jobs, limit, _now()))
+    console.print(tables.runs_table(paging.list_runs(client, experiment_id), listed, limit, _now()))
+    console.print(tables.schedules_table(listed, limit, _now()))
 
 
-def _upload(client: kfp.Client, content: Package, name: Optional[str], console: rich.console.Console) -> Version:
-    version = upload.upload(client, content, name)
-    told = "uploaded" if version.new else "is there already"
-    _say(console, f"pipeline {content.name}, version {version.name}: {told}")
+def _upload(
+    client: kfp.Client, compiled: CompiledFile, name: Optional[str], console: rich.console.Console
+) -> UploadedVersion:
+    version = upload.upload(client, compiled, name)
+    status = "uploaded" if version.new else "already uploaded"
+    _say(console, f"pipeline {compiled.name}, version {version.name}: {status}")
     return version
 
 
-def _pipeline_root(config: KubeflowConfig, content: Package, values: Mapping[str, Any]) -> Optional[str]:
-    """Where the artifacts go: the backend reads it from the request alone, not from the parameter of that name."""
-    declared = content.parameters.get("pipeline_root", {}).get("defaultValue")
-    root = values.get("pipeline_root") or declared or config.pipeline_root
+def _pipeline_root(config: KubeflowConfig, compiled: CompiledFile, values: Mapping[str, Any]) -> Optional[str]:
+    """Where the artifacts are written: the backend takes it from the request, not from the parameter of that name."""
+    root = values.get("pipeline_root") or compiled.defaults.get("pipeline_root") or config.pipeline_root
     if root and not root.startswith(ROOT_SCHEMES):
         raise UserError(
             f"pipeline_root: {escape.quoted(root)}: should start with {', '.join(ROOT_SCHEMES[:-1])} or "
@@ -196,38 +201,40 @@ def _pipeline_root(config: KubeflowConfig, content: Package, values: Mapping[str
 
 
 def _trigger(cron_expression: Optional[str], every: Optional[str]) -> Union[Cron, int]:
-    if (cron_expression is None) == (every is None):
-        raise UserError("schedule: give either a cron expression, such as '0 0 2 * * *', or an interval, such as 6h")
-    return cron.parse(cron_expression) if every is None else cron.parse_interval(every)
+    if cron_expression is not None and every is None:
+        return cron.parse(cron_expression)
+    if every is not None and cron_expression is None:
+        return cron.parse_interval(every)
+    raise UserError("schedule: give either a cron expression, such as '0 0 2 * * *', or an interval, such as 6h")
 
 
 def _experiment_id(client: kfp.Client, config: KubeflowConfig) -> Optional[str]:
-    """The experiment, unless nothing was ever run in it."""
-    found = listing.pages(client.list_experiments, "experiments", filter=listing.called(config.experiment))
+    """Returns the experiment's id, None if it does not exist."""
+    found = paging.list_all(client.list_experiments, "experiments", filter=paging.name_filter(config.experiment))
     return next((experiment.experiment_id for experiment in found), None)
 
 
 def _next(trigger: Union[Cron, int]) -> list[str]:
-    """The line that shows a person whether the expression was read as it was meant."""
-    return [f"next: {tables.shown(trigger.next_after(_now()))} UTC"] if isinstance(trigger, Cron) else []
+    """A line from which the user sees whether the expression was read as it was meant."""
+    return [f"next: {tables.format_time(trigger.next_after(_now()))} UTC"] if isinstance(trigger, Cron) else []
 
 
-def _say_busy(console: rich.console.Console, busy: list[recurring.Job]) -> None:
-    for job in busy:
+def _say_busy(console: rich.console.Console, busy: list[schedules.RecurringRun]) -> None:
+    for one in busy:
         _say(
             console,
-            f"{job.display_name} ({job.recurring_run_id}) is off, but stays until its run is over, which would end "
-            "with it; the same command removes it then",
+            f"schedule {one.display_name} ({one.recurring_run_id}): off, but not removed yet, since that would end its "
+            "active run; repeat the command after the run",
         )
 
 
 def _ui(config: KubeflowConfig) -> str:
-    """Where people look: the API may have an address of its own."""
+    """Returns the UI's address, which may differ from the API's."""
     return os.environ.get(kfp.client.client.KF_PIPELINES_UI_ENDPOINT_ENV, config.host).rstrip("/")
 
 
 def _say(console: rich.console.Console, *lines: str) -> None:
-    """Names are anyone's: nothing in them is markup, or obeyed by the terminal."""
+    """Names come from other users: markup and control characters in them are shown as text."""
     console.print(rich.text.Text("\n".join(map(escape.shown, lines))), soft_wrap=True)
 
 

@@ -1,12 +1,12 @@
-"""Refuses what a cluster can't run, now and with a sentence.
+"""Refuses what a cluster can't run before it is uploaded.
 
-The backend accepts uploads and schedules of pipelines that each run then refuses, and drops what it does not know of
-the platform document without a word. Nothing here loads TensorFlow or TFX.
+The backend accepts uploads and schedules of pipelines whose every run it then refuses, and silently drops unknown parts
+of the platform document. Nothing here loads TensorFlow or TFX.
 """
 
 import os
 import re
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping
 
 import yaml
 from google.protobuf import json_format
@@ -18,7 +18,7 @@ from core.kubeflow_config import KubeflowConfig
 
 SCHEMA_VERSION = "2.1.0"
 
-# The document's names are those of KFP's `kubernetes_executor_config.proto`.
+# From KFP's `kubernetes_executor_config.proto`.
 _PLATFORM_FIELDS = {
     "activeDeadlineSeconds",
     "configMapAsEnv",
@@ -43,32 +43,47 @@ _PLATFORM_FIELDS = {
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _NODE_ID = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*")
 
-# Folders of a pod that are the backend's.
+# Folders that the backend uses in a pod.
 _LAUNCHER_FOLDERS = ("/minio", "/s3", "/gcs", "/tmp", "/kfp-launcher", "/dev/shm")
 
 _PROXIES = {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"}
 _NO_PROXIES = {"no_proxy", "NO_PROXY"}
 
-# Folders of the repository that the image has beside the code, and where it holds an encoder if it was built with one.
+# Folders of the repository that the image contains beside the code, and where it has its encoder, if any.
 IMAGE_FOLDERS = ("configs", "schema", "data/invariance")
 IMAGE_ENCODER = "/opt/encoder"
 
 
 def check_config(config: Config) -> None:
-    """Checks what a configuration asks of a cluster.
+    """Checks a configuration's settings for a cluster.
 
     Raises:
-      UserError: one or more settings can't work there; all are listed.
+      UserError: some can't work there; all are listed.
     """
-    if config.kubeflow is None:
-        raise UserError("kubeflow: missing; configs/kubeflow.yaml is an example of the section")
-    faults = [*_name_faults(config), *_path_faults(config), *_mount_faults(config.kubeflow), *_pod_faults(config)]
+    kubeflow = kubeflow_section(config)
+    faults = [
+        *_name_faults(config, kubeflow),
+        *_path_faults(config, kubeflow),
+        *_mount_faults(kubeflow),
+        *_pod_faults(config, kubeflow),
+    ]
     if faults:
         raise UserError("; ".join(faults))
 
 
+def kubeflow_section(config: Config) -> KubeflowConfig:
+    """Returns the section `kubeflow`.
+
+    Raises:
+      UserError: the configuration has none.
+    """
+    if config.kubeflow is None:
+        raise UserError("kubeflow: missing section; see configs/kubeflow.yaml for an example")
+    return config.kubeflow
+
+
 def check_file(path: str) -> None:
-    """Checks a compiled file as `check_text` does.
+    """Checks a compiled file like `check_text`.
 
     Raises:
       UserError: it can't be read, or a run of it would fail.
@@ -77,19 +92,19 @@ def check_file(path: str) -> None:
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}; give a file that `compile` wrote") from error
+        raise UserError(f"{path}: cannot be read: {error}; should be a file written by `compile`") from error
     check_text(text, path)
 
 
 def check_text(text: str, name: str) -> None:
-    """Checks a compiled pipeline for all that is known to fail later than here.
+    """Checks a compiled pipeline for everything that is known to fail later.
 
     Args:
       text: YAML of one pipeline document and at most one platform document.
       name: of the file, for messages.
 
     Raises:
-      UserError: says all that is wrong.
+      UserError: lists all faults.
     """
     try:
         documents = list(yaml.safe_load_all(text))
@@ -99,36 +114,36 @@ def check_text(text: str, name: str) -> None:
     platforms = [document for document in documents if isinstance(document, dict) and "platforms" in document]
     if len(specs) != 1 or len(platforms) > 1 or len(documents) != len(specs) + len(platforms):
         raise UserError(
-            f"{name}: should hold one pipeline document and at most one platform document, but holds {len(specs)} and "
-            f"{len(platforms)} of {len(documents)}"
+            f"{name}: should contain one pipeline document and at most one platform document; of its {len(documents)} "
+            f"documents {len(specs)} and {len(platforms)} are"
         )
     faults = [*_spec_faults(specs[0]), *_platform_faults(specs[0], platforms[0] if platforms else {})]
     if faults:
         raise UserError(f"{name}: " + "; ".join(faults))
 
 
-def _name_faults(config: Config) -> Iterator[str]:
+def _name_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
     known = node_ids(config)
     for section, names in (
-        ("components", config.kubeflow.components),
-        *((f"volumes.{volume.claim}.components", volume.components) for volume in config.kubeflow.volumes),
+        ("components", kubeflow.components),
+        *((f"volumes.{volume.claim}.components", volume.components) for volume in kubeflow.volumes),
     ):
         for name in names:
             if name not in known:
-                yield f"kubeflow.{section}: {name}: no such component; there are {', '.join(sorted(known))}"
+                yield f"kubeflow.{section}: {name}: no such component; should be one of {', '.join(sorted(known))}"
 
 
 def node_ids(config: Config) -> set[str]:
-    """Returns the ids of the graph's nodes, without building it: that takes seconds of imports."""
+    """Returns the ids of the graph's nodes, without building the graph: its imports take seconds."""
     encoder = "HubEncoder" if config.encoder.source == "hub" else "EncoderPretrainer"
     schema = "SchemaGen" if config.data.schema_file is None else "ImportSchemaGen"
     names = "TsvExampleGen StatisticsGen ExampleValidator DataGate Trainer BaselineModel Evaluator ModelGate"
     return {*names.split(), encoder, schema, "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
 
 
-def _path_faults(config: Config) -> Iterator[str]:
-    """What a pod would not find: a folder of this machine."""
-    kubeflow, repo = config.kubeflow, os.path.dirname(os.path.dirname(CURATED_SCHEMA))
+def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
+    """Yields paths of this machine, which no pod would find."""
+    repo = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
     everywhere = [volume.path for volume in kubeflow.volumes if not volume.components]
     for key, path, needs in (
         ("serving.dir", config.serving.dir, ("DataGate", "BaselineModel", "Pusher")),
@@ -137,18 +152,18 @@ def _path_faults(config: Config) -> Iterator[str]:
         ("data.test", config.data.test, ("TsvExampleGen",)),
     ):
         if key == "serving.dir" and path is None:
-            yield "serving.dir: missing; on a cluster it should be a folder on a volume of kubeflow.volumes"
+            yield "serving.dir: missing; should be a folder on a volume of kubeflow.volumes"
         elif path is not None and "://" not in path and not _on_volume(path, needs, kubeflow, everywhere):
-            who = " and ".join(needs) if needs else "every component"
-            instead = ", or give an address" if key.startswith("data.") else ""
-            yield f"{key} = {path}: should be on a volume of kubeflow.volumes that {who} has{instead}"
+            who = ", ".join(needs) if needs else "every component"
+            instead = ", or a URL" if key.startswith("data.") else ""
+            yield f"{key} = {path}: should be on a volume of kubeflow.volumes that {who} mounts{instead}"
     for key, path in (
         ("data.schema_file", config.data.schema_file),
         ("gates.invariance.pairs", config.gates.invariance.pairs),
     ):
         if path is not None and not _in_image(path, repo, kubeflow.image_dir):
             folders = ", ".join(IMAGE_FOLDERS)
-            yield f"{key} = {path}: is not in the image, which has {folders} of this repository; put the file there"
+            yield f"{key} = {path}: not in the image, which contains {folders} of this repository; move it there"
     handle = config.encoder.handle
     if config.encoder.source == "hub" and os.sep in handle and "://" not in handle:
         if (
@@ -157,8 +172,8 @@ def _path_faults(config: Config) -> Iterator[str]:
             and not _on_volume(handle, ("HubEncoder",), kubeflow, everywhere)
         ):
             yield (
-                f"encoder.handle = {handle}: is on no volume that HubEncoder mounts, nor the image's own "
-                f"{IMAGE_ENCODER}; give a name of the catalogue, an address, or one of those"
+                f"encoder.handle = {handle}: should be a name of the catalogue, a URL, a folder on a volume that "
+                f"HubEncoder mounts, or the image's {IMAGE_ENCODER}"
             )
 
 
@@ -170,7 +185,7 @@ def _mount_faults(kubeflow: KubeflowConfig) -> Iterator[str]:
 
 
 def _in_image(path: str, repo: str, image_dir: str) -> bool:
-    """Whether the image has a file: by its path there, or as one of this repository that the image is given."""
+    """Whether the image contains a file, by its path there or in this repository."""
     if path.startswith(image_dir + os.sep):
         return True
     folders = tuple(os.path.join(repo, folder, "") for folder in IMAGE_FOLDERS)
@@ -178,49 +193,49 @@ def _in_image(path: str, repo: str, image_dir: str) -> bool:
 
 
 def _on_volume(path: str, needs: tuple[str, ...], kubeflow: KubeflowConfig, everywhere: list[str]) -> bool:
-    def holds(mount: str) -> bool:
+    def is_below(mount: str) -> bool:
         return path == mount or path.startswith(mount + "/")
 
-    if any(holds(mount) for mount in everywhere):
+    if any(is_below(mount) for mount in everywhere):
         return True
     return bool(needs) and all(
-        any(holds(volume.path) for volume in kubeflow.volumes if component in volume.components) for component in needs
+        any(is_below(volume.path) for volume in kubeflow.volumes if component in volume.components)
+        for component in needs
     )
 
 
-def _pod_faults(config: Config) -> Iterator[str]:
-    kubeflow = config.kubeflow
+def _pod_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
     for name in (*kubeflow.components, "defaults"):
         pod = kubeflow.defaults if name == "defaults" else kubeflow.pod(name)
         where = "kubeflow.defaults" if name == "defaults" else f"kubeflow.components.{name}"
         if pod.gpus and name != "Trainer":
-            yield f"{where}.gpus = {pod.gpus}: only the Trainer uses GPUs; others would hold them idle"
+            yield f"{where}.gpus = {pod.gpus}: only the Trainer uses GPUs; here they would idle"
         if pod.gpus and pod.gpu_resource is None:
-            yield f"{where}.gpu_resource: missing beside gpus = {pod.gpus}; should be a resource such as nvidia.com/gpu"
+            yield f"{where}.gpu_resource: missing with gpus = {pod.gpus}; should be a resource such as nvidia.com/gpu"
         variables = {*pod.env, *(secret.env for secret in pod.secrets)}
         if variables & _PROXIES and not variables & _NO_PROXIES:
             yield (
-                f"{where}.env: {min(variables & _PROXIES)} without no_proxy: the backend would ask "
-                "the proxy for the cluster's services, from inside the pod; see docs/kubeflow.md"
+                f"{where}.env: {min(variables & _PROXIES)} without no_proxy: KFP's launcher in the "
+                "pod would send requests to the cluster's services through the proxy; see docs/kubeflow.md"
             )
         if pod.shm_gb and pod.memory_gb and pod.shm_gb >= pod.memory_gb:
             yield f"{where}.shm_gb = {pod.shm_gb}: counts against memory_gb = {pod.memory_gb}, so it should be less"
     if config.trainer.device == "gpu" and not kubeflow.pod("Trainer").gpus:
-        yield "trainer.device = gpu: kubeflow.components.Trainer.gpus gives it none"
+        yield "trainer.device = gpu: kubeflow.components.Trainer.gpus: missing; should be 1 or more"
 
 
 def _spec_faults(spec: Mapping[str, Any]) -> Iterator[str]:
-    """What a run of the pipeline document would be refused for, or lose in silence."""
+    """Yields what the backend refuses or silently drops in a run of the pipeline document."""
     yield from _format_faults(spec)
     version = spec.get("schemaVersion")
     if version != SCHEMA_VERSION:
-        yield f"schemaVersion = {version}: should be {SCHEMA_VERSION}, the only one that the backend takes"
+        yield f"schemaVersion = {version}: should be {SCHEMA_VERSION}, the only one that the backend supports"
     name = spec["pipelineInfo"].get("name", "")
     if not _PIPELINE_NAME.fullmatch(name):
-        yield f"pipelineInfo.name = {name!r}: should be small letters, digits and hyphens, at most 128"
+        yield f"pipelineInfo.name = {name!r}: should be at most 128 lower-case letters, digits and hyphens"
     for task in _task_ids(spec):
         if not _NODE_ID.fullmatch(task):
-            yield f"task {task}: should be letters, digits and hyphens, a letter first, or each run is refused"
+            yield f"task {task}: should be letters, digits and hyphens, starting with a letter, or each run fails"
     for label, executor in spec.get("deploymentSpec", {}).get("executors", {}).items():
         yield from _executor_faults(label, executor)
     yield from _reference_faults(spec)
@@ -229,39 +244,39 @@ def _spec_faults(spec: Mapping[str, Any]) -> Iterator[str]:
 def _format_faults(spec: Mapping[str, Any]) -> Iterator[str]:
     for where, part, message in (
         ("", spec, pipeline_spec_pb2.PipelineSpec()),
-        # A free-form part of the spec, in which the backend drops what it does not know.
+        # A free-form part of the spec, in which the backend drops unknown fields.
         ("deploymentSpec: ", spec.get("deploymentSpec", {}), pipeline_spec_pb2.PipelineDeploymentConfig()),
     ):
         try:
             json_format.ParseDict(part, message)
         except json_format.ParseError as error:
-            yield f"{where}not the format of a pipeline: {' '.join(str(error).split())}"
+            yield f"{where}not a valid pipeline spec: {' '.join(str(error).split())}"
 
 
 def _executor_faults(label: str, executor: Mapping[str, Any]) -> Iterator[str]:
     if "resolver" in executor:
-        yield f"{label}: a Resolver; the backend refuses every run of one: read the artifact in a component instead"
+        yield f"{label}: resolver: the backend refuses runs with a Resolver; read the artifact in a component instead"
     if "lifecycle" in executor.get("container", {}):
-        yield f"{label}: a driver hook (lifecycle), which the backend never calls; a class-based component has none"
+        yield f"{label}: lifecycle: a driver hook, which the backend never calls; class-based components have none"
     constant = executor.get("importer", {}).get("artifactUri", {}).get("constant", "minio://")
     if "://" not in str(constant):
-        yield f"{label}: imports {constant}; an Importer takes minio://, s3:// or gs:// addresses only"
+        yield f"{label}: importer: {constant}: should start with minio://, s3:// or gs://"
 
 
 def _reference_faults(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Inputs that nothing provides: a misspelt parameter fails each run, and TFX nests some that can't work."""
+    """Yields inputs without a value: a misspelt parameter, or one that TFX nested in another value."""
     for component, dag in _dags(spec):
         declared = component.get("inputDefinitions", {}).get("parameters", {})
         for task, body in dag.get("tasks", {}).items():
             for name, source in body.get("inputs", {}).get("parameters", {}).items():
                 wanted = source.get("componentInputParameter")
                 if wanted is not None and wanted not in declared:
-                    yield f"task {task}: its input {name} is the parameter {wanted}, which is not declared"
+                    yield f"task {task}: input {name}: parameter {wanted} is not declared"
                 if "RuntimeParameter" in str(source.get("runtimeValue", "")):
-                    yield f"task {task}: its input {name} has a RuntimeParameter inside a value, where none is filled"
+                    yield f"task {task}: input {name}: a RuntimeParameter inside another value is never replaced"
             for other in body.get("dependentTasks", ()):
                 if other not in dag["tasks"]:
-                    yield f"task {task}: waits for {other}, which does not exist"
+                    yield f"task {task}: dependentTasks: {other} does not exist"
 
 
 def _dags(spec: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -276,30 +291,25 @@ def _task_ids(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _platform_faults(spec: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    """What the backend would drop of the platform document without a word."""
+    """Yields what the backend would silently drop of the platform document."""
     if not document:
         return
     executors = document
     for key in ("platforms", "kubernetes", "deploymentSpec", "executors"):
         if not isinstance(executors, dict):
-            yield f"platform document: {executors!r}: should be a mapping with {key}"
+            yield f"platform document: {executors!r}: should be a mapping with the key {key}"
             return
-        unknown = _only(executors, key)
-        if unknown is not None:
-            yield f"platform document: {unknown}: no such field beside {key}; for it the backend drops all the rest"
+        for unknown in (other for other in executors if other != key):
+            yield f"platform document: {unknown}: unknown field beside {key}; the backend would drop the whole document"
         executors = executors.get(key, {})
     labels = spec.get("deploymentSpec", {}).get("executors", {})
     if not isinstance(executors, dict) or not all(isinstance(settings, dict) for settings in executors.values()):
-        yield f"platform document: executors: {executors!r}: should be mappings by executor"
+        yield f"platform document: executors: {executors!r}: should map executors to mappings"
         return
     for label, settings in executors.items():
         if label not in labels:
-            yield f"platform document: {label}: no such executor; there are {', '.join(sorted(labels))}"
+            yield f"platform document: {label}: no such executor; should be one of {', '.join(sorted(labels))}"
         for field in settings:
             if field not in _PLATFORM_FIELDS:
                 known = ", ".join(sorted(_PLATFORM_FIELDS))
-                yield f"platform document: {label}.{field}: no such field; there are {known}"
-
-
-def _only(document: Mapping[str, Any], key: str) -> Optional[str]:
-    return next((other for other in document if other != key), None)
+                yield f"platform document: {label}.{field}: unknown field; should be one of {known}"

@@ -1,8 +1,8 @@
 """A `kfp.Client` whose every failure is one sentence.
 
-The client leaves much to its user: it has no time limits, follows the redirect of an expired session to a login page
-and takes the page's HTML for an empty answer, and raises whatever its layers raise. All its requests go through one
-pool of connections, so that is where they are bounded and judged.
+The client has no time limits, follows the redirect of an expired session to a login page and takes the page's HTML for
+an empty answer, and raises the exceptions of all its layers. All its requests go through one pool of connections, so
+time limits and checks are added there.
 """
 
 import contextlib
@@ -22,18 +22,23 @@ from core import escape
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 
-# An answer takes milliseconds; that to an upload waits for the object store.
+# An answer takes milliseconds; the one to an upload waits for the object store.
 TIMEOUT = urllib3.Timeout(connect=10, read=60)
 
-# A server's own words are nested messages, the outermost first.
+# The server's messages are nested, the outermost first.
 _MESSAGE_CHARACTERS = 400
+
+_SIGN_IN = (
+    f"put a token in the file that {kfp.client.KF_PIPELINES_SA_TOKEN_ENV} names, or a cookie in "
+    "~/.config/kfp/context.json"
+)
 
 
 class ServerError(UserError):
-    """A request that did not get what it asked for.
+    """A request failed.
 
     Attributes:
-      status: the answer's HTTP status; None where none came, so that the request may have been carried out or not.
+      status: the answer's HTTP status; None without an answer, so that the request may have been carried out or not.
     """
 
     def __init__(self, text: str, status: Optional[int] = None) -> None:
@@ -42,19 +47,19 @@ class ServerError(UserError):
 
 
 class _Client(kfp.Client):
-    """kfp's client, but its construction asks the server nothing."""
+    """kfp's client, constructed without a request to the server."""
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
-        # The constructor would ask five times, 5 s apart, and then forget the reason. It wants to know whether to take
-        # a namespace from the pod it may run in; ours is in the configuration.
+        # The constructor would call the server five times, 5 s apart, and then lose the reason of the failure. It needs
+        # the answer to take a namespace from the pod that it may run in; ours is in the configuration.
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
 
 def connect(config: KubeflowConfig) -> kfp.Client:
-    """Returns a client of the configuration's server, which is not asked anything yet.
+    """Returns a client of the configuration's server, without sending it a request.
 
-    A token is read from the file that KF_PIPELINES_SA_TOKEN_PATH names, a cookie or a header from
-    ~/.config/kfp/context.json, both as kfp has it.
+    As in kfp, a token comes from the file that KF_PIPELINES_SA_TOKEN_PATH names, a cookie or a header from
+    ~/.config/kfp/context.json.
 
     Raises:
       UserError: the file with the token can't be read.
@@ -65,76 +70,69 @@ def connect(config: KubeflowConfig) -> kfp.Client:
         if not os.access(token_file, os.R_OK):
             raise UserError(f"{kfp.client.KF_PIPELINES_SA_TOKEN_ENV}: {token_file}: no such file, or not readable")
         credentials = ServiceAccountTokenVolumeCredentials(token_file)
-    with hushed():
+    with suppress_output():
         client = _Client(host=config.host, namespace=config.namespace, credentials=credentials)
     pool = client._run_api.api_client.rest_client.pool_manager  # One for all of its APIs.
-    pool.request = _judged(pool.request, config.host)
+    pool.request = _check_answers(pool.request, config.host)
     return client
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keeps what kfp prints and warns of off the terminal."""
+def suppress_output() -> Iterator[None]:
+    """Suppresses kfp's prints and warnings."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _judged(send: Callable[..., urllib3.HTTPResponse], host: str) -> Callable[..., urllib3.HTTPResponse]:
+def _check_answers(send: Callable[..., urllib3.HTTPResponse], host: str) -> Callable[..., urllib3.HTTPResponse]:
     def request(method: str, url: str, **options: Any) -> urllib3.HTTPResponse:
-        # Not sent again by itself: after a lost answer only the caller knows whether that is safe.
+        # No automatic retries: after a lost answer only the caller knows whether a second request is safe.
         options.update(timeout=TIMEOUT, retries=False, redirect=False)
         try:
             response = send(method, url, **options)
         except urllib3.exceptions.HTTPError as error:
-            raise ServerError(f"{host}: {_reason(error)}") from error
-        fault = _fault(response, host)
+            raise ServerError(f"{host}: {_describe_failure(error)}") from error
+        fault = _answer_fault(response)
         if fault is not None:
-            raise ServerError(fault, response.status)
+            raise ServerError(f"{host}: {fault}", response.status)
         return response
 
     return request
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    """What became of a request that got no answer."""
+def _describe_failure(error: urllib3.exceptions.HTTPError) -> str:
+    """Describes why a request got no answer."""
     check = "check kubeflow.host, and the port-forward or VPN that it needs"
-    # First, as urllib3 1.26 has it among the timeouts.
+    # Before TimeoutError: only kfp 2.5 with urllib3 1.x needs this order, since there it is a subclass.
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return f"no connection ({_short(str(error).rpartition(': ')[2])}); {check}"
+        return f"no connection ({_shorten(str(error).rpartition(': ')[2])}); {check}"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {TIMEOUT.connect_timeout} s; {check}"
     if isinstance(error, urllib3.exceptions.TimeoutError):
-        return f"no answer within {TIMEOUT.read_timeout} s; try again, and see whether its pod ml-pipeline runs"
+        return f"no answer within {TIMEOUT.read_timeout} s; try again, or check whether the pod ml-pipeline is running"
     if isinstance(error, urllib3.exceptions.SSLError):
-        return f"its certificate or TLS is not accepted ({_short(str(error))}); check kubeflow.host"
-    return f"the connection broke ({_short(str(error))}); call again"
+        return f"TLS failed ({_shorten(str(error))}); check kubeflow.host and the server's certificate"
+    return f"connection lost ({_shorten(str(error))}); try again"
 
 
-def _fault(response: urllib3.HTTPResponse, host: str) -> Optional[str]:
-    """What is wrong with an answer; None if nothing is."""
-    status, message = response.status, _message(response.data)
-    sign_in = (
-        f"give a token in the file that {kfp.client.KF_PIPELINES_SA_TOKEN_ENV} names, or a cookie in "
-        "~/.config/kfp/context.json"
-    )
-    told = f" ({message})" if message else ""
+def _answer_fault(response: urllib3.HTTPResponse) -> Optional[str]:
+    """Describes what is wrong with an answer; None if nothing is."""
+    status, message = response.status, _error_message(response.data)
+    details = f" ({message})" if message else ""
     if 300 <= status < 400:
-        return f"{host}: sends on to {response.headers.get('Location')}, as for a login; {sign_in}"
+        return f"{status}: redirected to {response.headers.get('Location')}, probably a login; {_SIGN_IN}"
     if status == 401:
-        return f"{host}: does not know who asks{told}; {sign_in}"
+        return f"401: not authenticated{details}; {_SIGN_IN}"
     if status == 403:
-        return f"{host}: forbids this{told}; ask for the right in the namespace, or change kubeflow.namespace"
+        return f"403: forbidden{details}; ask for the permission in the namespace, or change kubeflow.namespace"
     if _is_json(response.data) and status < 300:
         return None
     if message is None or status < 300:
-        return (
-            f"{host}: answers {status} and not with data, as a login page or another service would; check "
-            f"kubeflow.host, or {sign_in}"
-        )
+        return f"{status}: not an answer of Kubeflow Pipelines; check kubeflow.host, or for a login page {_SIGN_IN}"
     if status >= 500:
-        return f"{host}: failed with {status}{told}; the log of its pod ml-pipeline says more"
-    return f"{host}: refused with {status}: {message}"
+        return f"{status}: server error{details}; see the log of the pod ml-pipeline"
+    return f"{status}: {message}"
 
 
 def _is_json(body: bytes) -> bool:
@@ -145,21 +143,21 @@ def _is_json(body: bytes) -> bool:
     return True
 
 
-def _message(body: bytes) -> Optional[str]:
-    """A server's own words about an error; None if they are a page for people, or of another service."""
+def _error_message(body: bytes) -> Optional[str]:
+    """Returns the server's error message; None if the answer is a web page, or comes from another service."""
     text = body.decode("utf-8", errors="replace").strip()
     try:
         content = json.loads(text)
     except ValueError:
         # The part of the server that takes uploads answers in plain text.
-        return None if text.startswith("<") or not text or "not found" in text.lower() else _short(text)
+        return None if text.startswith("<") or not text or "not found" in text.lower() else _shorten(text)
     if not isinstance(content, dict):
         return None
-    # Newer backends have one of these, older ones two or three with the same words; uploads the last.
+    # Newer backends have one of these, older ones two or three with the same text; uploads the last.
     found = next((content[key] for key in ("message", "error", "error_message") if content.get(key)), "")
-    return _short(str(found))
+    return _shorten(str(found))
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(escape.shown(text).split())
     return line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "..."

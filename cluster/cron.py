@@ -1,7 +1,7 @@
 """When a schedule runs: cron as Kubeflow Pipelines reads it, or an interval.
 
-The backend parses with Go's robfig/cron, whose six fields begin with seconds. It takes five fields as well, and reads
-those as beginning with seconds too: `0 2 * * *`, two o'clock everywhere else, runs each hour at minute 2.
+The backend parses with Go's robfig/cron, whose six fields start with seconds. It also accepts five fields, and reads
+them as starting with seconds too: `0 2 * * *`, two o'clock everywhere else, runs every hour at minute 2.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Iterator, Optional
 from core import escape
 from core.errors import UserError
 
-# What the backend knows by name, in its six fields.
+# The backend's names, as its six fields.
 _NAMED = {
     "@yearly": "0 0 0 1 1 *",
     "@annually": "0 0 0 1 1 *",
@@ -24,18 +24,18 @@ _NAMED = {
 }
 _RIGHT_FORM = (
     "write six fields, seconds first (second minute hour day-of-month month day-of-week), such as '0 0 2 * * *' for "
-    "each day at 02:00, or one of " + ", ".join(_NAMED)
+    "every day at 02:00, or one of " + ", ".join(_NAMED)
 )
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-# As far ahead as the backend looks for a time that matches: a 29 February comes within it.
+# As far ahead as the backend looks for a matching time; it includes a 29 February.
 _HORIZON_DAYS = 5 * 366
 
 
 @dataclasses.dataclass(frozen=True)
 class _Field:
-    """A field of a cron expression: the values it may hold, and their names."""
+    """A field of a cron expression: the range of its values, and their names."""
 
     name: str
     low: int
@@ -56,26 +56,26 @@ _PART = re.compile(r"(?P<first>[*?]|\w+)(?:-(?P<last>\w+))?(?:/(?P<step>\d+))?")
 
 @dataclasses.dataclass(frozen=True)
 class Cron:
-    """A cron expression that the backend reads as it is meant.
+    """A cron expression in the backend's form.
 
     Attributes:
-      expression: what is sent: six fields, or a name such as `@daily`.
-      translated: whether it was given with five fields, so that seconds 0 were put in front.
+      expression: six fields, or a name such as `@daily`.
+      translated: whether it had five fields, so that second 0 was put in front.
     """
 
     expression: str
     translated: bool = False
 
     def next_after(self, time: datetime.datetime) -> Optional[datetime.datetime]:
-        """Returns the first time after one at which it runs, in that time's zone; None if none comes in five years."""
+        """Returns its first run after a time, in that time's zone; None without one in the next five years."""
         fields = _NAMED.get(self.expression, self.expression).split()
-        seconds, minutes, hours, *_ = values = _read(fields)
+        seconds, minutes, hours, *_ = values = _parse_fields(fields)
         start = time.replace(microsecond=0) + datetime.timedelta(seconds=1)
         for offset in range(_HORIZON_DAYS):
             day = start.date() + datetime.timedelta(days=offset)
             if not _matches(day, fields, values):
                 continue
-            # What is left of the first day, all of the others.
+            # The rest of the first day, all of the others.
             earliest = start.time() if offset == 0 else datetime.time.min
             for moment in _moments(hours, minutes, seconds):
                 if moment >= earliest:
@@ -84,33 +84,33 @@ class Cron:
 
 
 def parse(text: str) -> Cron:
-    """Checks a cron expression, and translates one of five fields.
+    """Parses a cron expression, and translates one of five fields.
 
     Args:
-      text: six fields, seconds first; or five, minutes first, as everywhere else; or a name such as `@daily`.
+      text: six fields, seconds first; or five, minutes first, as in crontab; or a name such as `@daily`.
 
     Raises:
-      UserError: it is none of these, a field holds what it can't, or the time never comes.
+      UserError: it has another form, a field is out of range, or no day matches.
     """
     fields = text.split()
     if len(fields) == 1 and text.strip() in _NAMED:
         return Cron(text.strip())
     if len(fields) not in (5, 6):
-        raise UserError(f"cron: {escape.quoted(text)}: has {len(fields)} fields; {_RIGHT_FORM}")
+        raise UserError(f"--cron {escape.quoted(text)}: has {len(fields)} fields; {_RIGHT_FORM}")
     translated = len(fields) == 5
     if translated:
         fields.insert(0, "0")
-    _read(fields)
+    _parse_fields(fields)
     cron = Cron(" ".join(fields), translated)
     if cron.next_after(datetime.datetime.now(datetime.timezone.utc)) is None:
-        raise UserError(f"cron: {escape.quoted(text)}: no day is like that; {_RIGHT_FORM}")
+        raise UserError(f"--cron {escape.quoted(text)}: no day matches; {_RIGHT_FORM}")
     return cron
 
 
-def read_back(expression: str) -> Optional[Cron]:
-    """Reads an expression of a schedule that is there already, as the backend does; None if this module can't.
+def parse_existing(expression: str) -> Optional[Cron]:
+    """Parses the expression of an existing schedule as the backend does; None if this module can't.
 
-    Five fields, which other clients let through, begin with seconds here and leave the day of the week open.
+    Five fields, which other clients allow, start with seconds here and leave the day of the week open.
     """
     fields = expression.split()
     try:
@@ -123,20 +123,22 @@ def parse_interval(text: str) -> int:
     """Returns an interval in seconds.
 
     Args:
-      text: digits, with a unit after them or without: `90`, `90s`, `30m`, `6h`, `1d`.
+      text: digits and an optional unit: `90`, `90s`, `30m`, `6h`, `1d`.
 
     Raises:
-      UserError: it is no such text, or no time at all.
+      UserError: it has another form, or is 0.
     """
     match = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if seconds < 1:
-        raise UserError(f"every: {escape.quoted(text)}: should be seconds, or digits and a unit: 90s, 30m, 6h, 1d")
+        raise UserError(
+            f"--every {escape.quoted(text)}: should be a number of seconds, or a number and a unit: 90s, 30m, 6h, 1d"
+        )
     return seconds
 
 
-def _read(fields: list[str]) -> list[set[int]]:
-    """The values that each field stands for."""
+def _parse_fields(fields: list[str]) -> list[set[int]]:
+    """Returns the values of each field."""
     return [
         {value for part in content.split(",") for value in _part_values(part, field)}
         for content, field in zip(fields, _FIELDS, strict=True)
@@ -151,7 +153,7 @@ def _part_values(part: str, field: _Field) -> range:
         first, last = field.low, field.high
     else:
         first = _number(match["first"], part, field)
-        # With a step, a single value is where it begins.
+        # With a step, a single value is its start.
         last = _number(match["last"], part, field) if match["last"] else field.high if match["step"] else first
     step = int(match["step"] or 1)
     if first > last or step == 0:
@@ -162,7 +164,7 @@ def _part_values(part: str, field: _Field) -> range:
 def _number(text: str, part: str, field: _Field) -> int:
     if text.lower() in field.names:
         return field.low + field.names.index(text.lower())
-    # `isdecimal` takes other scripts' digits as well.
+    # `isdecimal` also accepts other scripts' digits.
     if not (text.isascii() and text.isdecimal() and field.low <= int(text) <= field.high):
         raise _fault(part, field)
     return int(text)
@@ -172,13 +174,13 @@ def _fault(part: str, field: _Field) -> UserError:
     names = f" (or {field.names[0]} to {field.names[-1]})" if field.names else ""
     sunday = "; Sunday is 0" if field.name == "day of week" else ""
     return UserError(
-        f"cron: {field.name} {escape.quoted(part)}: should be *, or numbers from {field.low} to {field.high}{names} as "
-        f"in 1, 1-3, 1,3 or */2{sunday}; {_RIGHT_FORM}"
+        f"--cron: {field.name} {escape.quoted(part)}: should be * or from {field.low} to {field.high}{names}, such "
+        f"as 1, 1-3, 1,3 or */2{sunday}; {_RIGHT_FORM}"
     )
 
 
 def _matches(day: datetime.date, fields: list[str], values: list[set[int]]) -> bool:
-    """Whether a day is one of an expression: where both of its day fields are restricted, one of them is enough."""
+    """Whether a day matches an expression: if both of its day fields are restricted, one of them is enough."""
     days, months, weekdays = values[3:]
     of_month, of_week = day.day in days, day.isoweekday() % 7 in weekdays
     free = any(part[0] in "*?" for position in (3, 5) for part in fields[position].split(","))
@@ -186,7 +188,7 @@ def _matches(day: datetime.date, fields: list[str], values: list[set[int]]) -> b
 
 
 def _moments(hours: set[int], minutes: set[int], seconds: set[int]) -> Iterator[datetime.time]:
-    """The times of a day, in order."""
+    """Yields the times of a day, in order."""
     for hour in sorted(hours):
         for minute in sorted(minutes):
             for second in sorted(seconds):

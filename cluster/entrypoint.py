@@ -1,15 +1,14 @@
 """`python -m cluster.entrypoint`: the command of every task's container.
 
-Takes the arguments that TFX's compiler writes, repairs what the backend sends (`cluster.executor_input`), folds the
-run's parameters in (`cluster.parameters`), and calls TFX's own function. Exit status: 0; 2 for what a user must mend,
-with the sentence on the last line; 1 for any other failure.
+Takes the arguments that TFX's compiler writes, repairs the backend's ExecutorInput (`cluster.executor_input`), merges
+the run parameters into it (`cluster.run_parameters`), and calls TFX's own function. Exit status: 0; 2 for an error of
+the user, with the message on the last line; 1 for any other failure.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 from typing import Any, Iterator, Mapping, Optional, Sequence
@@ -26,11 +25,12 @@ import tfx.version  # noqa: E402
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils, kubeflow_v2_run_executor  # noqa: E402
 from tfx.types import value_artifact  # noqa: E402
 
-from cluster import executor_input, parameters, task  # noqa: E402
+from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
 from components.data_gate.absolute import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
 from core import escape  # noqa: E402
 from core.errors import UserError  # noqa: E402
+from core.files import atomic_write  # noqa: E402
 
 # `_run_executor` and `parse_raw_artifact_dict` are private to TFX, and this module was written against their text.
 TFX_VERSION = "1.16.0"
@@ -42,20 +42,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one task; returns the exit status."""
     _check_version(tfx.version.__version__)
     options, beam_args = _parser().parse_known_args(arguments)
-    task_id = os.environ[task.TASK_VARIABLE]
+    task_id = os.environ[task_protocol.TASK_VARIABLE]
     given = json.loads(options.json_serialized_invocation_args)
     run = executor_input.run_id(given, task_id)
     try:
         _run(options, beam_args, given, task_id, run)
     except Exception as error:
-        _leave_note(run, task_id, error)
+        _write_note(run, task_id, error)
         if not isinstance(error, UserError):
             raise
-        print(f"error: {escape.shown(str(error))}", file=sys.stderr)
+        print(f"{task_protocol.ERROR_PREFIX}{escape.shown(str(error))}", file=sys.stderr)
         return 2
-    # An earlier attempt's. What has succeeded must not fail of its note.
+    # An earlier attempt's note. A task that succeeded must not fail because it can't be removed.
     with contextlib.suppress(OSError):
-        notes.remove(notes.run_folder(os.environ[task.REPORTS_VARIABLE], run), task_id)
+        notes.remove(notes.run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), task_id)
     return 0
 
 
@@ -71,53 +71,53 @@ def _run(options: argparse.Namespace, beam_args: list[str], given: dict[str, Any
     """Repairs the input, runs the executor, repairs the output."""
     local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
-    _fold_parameters(given, task_id, run)
+    _merge_parameters(given, task_id, run)
     executor_input.drop_backend_outputs(given)
-    executor_input.type_inputs(given, inputs_spec)
+    executor_input.set_input_types(given, inputs_spec)
     remote = executor_input.remote_uris(given, local_root)
-    executor_input.localise(given, local_root)
-    executor_input.make_output_folders(given)
+    executor_input.localize(given, local_root)
+    executor_input.create_output_folders(given)
     output_file = given["outputs"]["outputFile"]
     with tempfile.TemporaryDirectory() as folder:
-        # TFX takes the name of this folder for the execution's id, and puts temporary files beside the output file,
-        # which the 2.15 backend would have among the artifacts.
+        # TFX takes the name of this folder as the execution's id, and writes temporary files beside the output file,
+        # where the 2.15 backend has the artifacts.
         given["outputs"]["outputFile"] = os.path.join(folder, run, "output.json")
         options.json_serialized_invocation_args = json.dumps(given)
-        with _values_read():
+        with _read_value_artifacts():
             kubeflow_v2_run_executor._run_executor(options, beam_args)
         with open(given["outputs"]["outputFile"], encoding="utf-8") as stream:
             written = json.load(stream)
-    executor_input.delocalise(written, remote)
+    executor_input.restore_remote_uris(written, remote)
     executor_input.drop_nulls(written)
     _write_output(output_file, written)
 
 
-def _fold_parameters(given: dict[str, Any], task_id: str, run: str) -> None:
+def _merge_parameters(given: dict[str, Any], task_id: str, run: str) -> None:
     values = given.get("inputs", {}).get("parameterValues", {})
-    taken = parameters.take(task_id, values)
-    root = taken.pop(parameters.PIPELINE_ROOT.name, "")
+    taken = run_parameters.take(task_id, values)
+    root = str(taken.pop(run_parameters.PIPELINE_ROOT.name, ""))
     outputs = [a["uri"] for list_ in given["outputs"].get("artifacts", {}).values() for a in list_["artifacts"]]
     if root and not all(uri.startswith(root.rstrip("/") + "/") for uri in outputs):
         raise UserError(
-            f"run parameters: pipeline_root = {root}, but the run's own root is another one: this task writes to "
-            f"{outputs[0]}; give both the same, or leave the parameter empty"
+            f"run parameters: pipeline_root = {root}: differs from the root of the run, which writes to {outputs[0]}; "
+            "set both to the same, or leave the parameter empty"
         )
-    values.update(parameters.fold(task_id, values, taken))
+    values.update(run_parameters.merge(task_id, values, taken))
     if task_id == _TRAINER:
-        # Two runs at a time may train the same model: each on checkpoints of its own.
+        # Two runs at a time may train the same model: each needs its own checkpoints.
         custom = json.loads(values["custom_config"])
         values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
 
 
 @contextlib.contextmanager
-def _values_read() -> Iterator[None]:
-    """Lets executors find the values of value artifacts, which TFX's function hands on unread."""
+def _read_value_artifacts() -> Iterator[None]:
+    """Makes TFX read value artifacts, which its function passes to executors unread."""
     parse = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict
 
     def parse_and_read(artifacts: Any, name_from_id: Any = None) -> dict[str, list[Any]]:
         parsed = parse(artifacts, name_from_id)
         for artifact in (artifact for several in parsed.values() for artifact in several):
-            # Outputs come through here too, and have no file yet.
+            # Outputs are parsed by the same function, and have no file yet.
             if isinstance(artifact, value_artifact.ValueArtifact) and os.path.isfile(artifact.uri):
                 artifact.read()
         return parsed
@@ -131,14 +131,13 @@ def _values_read() -> Iterator[None]:
 
 def _write_output(path: str, content: Mapping[str, Any]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as stream:
+    with atomic_write(path) as stream:
         json.dump(content, stream, ensure_ascii=False)
-    shutil.move(path + ".new", path)
 
 
-def _leave_note(run: str, task_id: str, error: Exception) -> None:
-    """Says on the shared folder why the task failed; that this fails too must not hide the error itself."""
-    folder = notes.run_folder(os.environ[task.REPORTS_VARIABLE], run)
+def _write_note(run: str, task_id: str, error: Exception) -> None:
+    """Writes why the task failed to the shared folder; a failure to do so must not hide the error itself."""
+    folder = notes.run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
     checks = [vars(check) for check in error.checks] if isinstance(error, DataGateStopped) else []
     with contextlib.suppress(OSError):

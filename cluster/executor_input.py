@@ -1,28 +1,28 @@
-"""What a Kubeflow backend sends a task, made into what TFX's executor function understands, and its answer back.
+"""Converts what a Kubeflow backend sends a task to what TFX's executor function expects, and the answer back.
 
-An ExecutorInput is handled as the JSON that it is. Each function answers one thing that TFX 1.16.0 and open-source
-Kubeflow Pipelines (backends 2.0 to 2.17) do not agree on.
+ExecutorInputs are plain JSON. Each function resolves one difference between TFX 1.16.0 and open-source
+Kubeflow Pipelines (backends 2.0 to 2.17).
 """
 
 import os
 import re
 from typing import Any, Iterator, Mapping
 
-# A folder that stands in place of `/` for the local copies of artifacts, where no container has a `/` of its own.
+# A folder in place of `/` for the local copies of artifacts, for the replay's tasks, which run in no container.
 LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
 
-# Where the launcher copies a remote artifact to before a task, and from after it. TensorFlow and Beam read `gs://`
-# themselves, so that it can stay remote.
+# Where the launcher copies remote artifacts before and after a task. TensorFlow and Beam open `gs://` themselves, so
+# that it can stay remote.
 _LOCAL_FOLDERS = {"minio://": "minio", "s3://": "s3"}
 
-# Types of artifacts that are the backend's own.
+# Prefix of the backend's own types of artifacts.
 _BACKEND_TYPES = ("system.",)
 
 
 def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
     """Removes outputs that the component does not declare.
 
-    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task, a class that TFX looks for.
+    From 2.5 on the driver adds `executor-logs` to every task; TFX would import a class for its type, `system.Artifact`.
     """
     artifacts = _artifact_lists(executor_input, "outputs")
     for name in list(artifacts):
@@ -31,7 +31,7 @@ def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
             del artifacts[name]
 
 
-def type_inputs(executor_input: dict[str, Any], inputs_spec: Mapping[str, Any]) -> None:
+def set_input_types(executor_input: dict[str, Any], inputs_spec: Mapping[str, Any]) -> None:
     """Gives input artifacts the types that the component declares: the driver sends an empty one.
 
     Args:
@@ -44,12 +44,12 @@ def type_inputs(executor_input: dict[str, Any], inputs_spec: Mapping[str, Any]) 
             artifact["type"] = declared[name]["artifactType"]
 
 
-def localise(executor_input: dict[str, Any], local_root: str) -> None:
-    """Puts the launcher's local copies in place of `minio://` and `s3://` URIs, which TensorFlow and Beam can't open.
+def localize(executor_input: dict[str, Any], local_root: str) -> None:
+    """Replaces `minio://` and `s3://` URIs, which TensorFlow and Beam can't open, by the launcher's local copies.
 
     Args:
       executor_input: is changed.
-      local_root: `/`, or what stands for it.
+      local_root: `/`, or the folder in its place.
     """
     for artifact in _artifacts(executor_input):
         artifact["uri"] = local_path(artifact["uri"], local_root)
@@ -59,15 +59,15 @@ def localise(executor_input: dict[str, Any], local_root: str) -> None:
 
 
 def local_path(uri: str, local_root: str) -> str:
-    """Returns the launcher's copy of a URI; what needs none is returned as it is."""
+    """Returns the path of the launcher's copy of a URI; other URIs and paths are returned unchanged."""
     for scheme, folder in _LOCAL_FOLDERS.items():
         if uri.startswith(scheme):
             return os.path.join(local_root, folder, uri.removeprefix(scheme))
     return uri
 
 
-def make_output_folders(executor_input: Mapping[str, Any]) -> None:
-    """Makes the folders of the output artifacts: the launcher makes only those that they lie in."""
+def create_output_folders(executor_input: Mapping[str, Any]) -> None:
+    """Creates the folders of the output artifacts: the launcher creates only their parents."""
     for artifacts in _artifact_lists(executor_input, "outputs").values():
         for artifact in artifacts.get("artifacts", ()):
             if "://" not in artifact["uri"]:
@@ -75,16 +75,16 @@ def make_output_folders(executor_input: Mapping[str, Any]) -> None:
 
 
 def remote_uris(executor_input: Mapping[str, Any], local_root: str) -> dict[str, str]:
-    """Maps the launcher's local copies to the URIs that they stand for."""
+    """Maps the launcher's local copies to their URIs."""
     return {local_path(artifact["uri"], local_root): artifact["uri"] for artifact in _artifacts(executor_input)}
 
 
-def delocalise(executor_output: dict[str, Any], remote: Mapping[str, str]) -> None:
-    """Puts the remote URIs back into a task's ExecutorOutput: the launcher uploads to what stands there.
+def restore_remote_uris(executor_output: dict[str, Any], remote: Mapping[str, str]) -> None:
+    """Restores the remote URIs in a task's ExecutorOutput: the launcher uploads to them.
 
     Args:
       executor_output: is changed.
-      remote: as `remote_uris` made it.
+      remote: from `remote_uris`.
     """
     for artifacts in executor_output.get("artifacts", {}).values():
         for artifact in artifacts.get("artifacts", ()):
@@ -92,7 +92,7 @@ def delocalise(executor_output: dict[str, Any], remote: Mapping[str, str]) -> No
 
 
 def drop_nulls(executor_output: dict[str, Any]) -> None:
-    """Removes metadata without a value: the launcher parses strictly, and a null is an error to it."""
+    """Removes null metadata, which the launcher rejects."""
     for artifacts in executor_output.get("artifacts", {}).values():
         for artifact in artifacts.get("artifacts", ()):
             metadata = artifact.get("metadata", {})
@@ -101,22 +101,22 @@ def drop_nulls(executor_output: dict[str, Any]) -> None:
 
 
 def run_id(executor_input: Mapping[str, Any], task: str) -> str:
-    """Returns the run's id, which the backend writes only into the URIs: `<root>/<pipeline>/<run>/<task>/...`.
+    """Returns the run's id, which only the URIs contain: `<root>/<pipeline>/<run>/<task>/...`.
 
     Args:
       executor_input: with remote URIs.
       task: the task's id.
 
     Raises:
-      ValueError: the outputs lie elsewhere.
+      ValueError: the URIs of the outputs have another form.
     """
     for name, artifacts in _artifact_lists(executor_input, "outputs").items():
         for artifact in artifacts.get("artifacts", ()):
-            # From the end: a folder of the root, or the pipeline, may have the task's name.
+            # Matched at the end: a folder of the root, or the pipeline, may have the task's name.
             match = re.search(rf"/([^/]+)/{re.escape(task)}/(?:[^/]+/)?{re.escape(name)}$", artifact["uri"])
             if match:
                 return match[1]
-    raise ValueError(f"no output of {task} lies in a folder of that name: {executor_input.get('outputs')}")
+    raise ValueError(f"outputs of {task}: no URI contains a folder {task}: {executor_input.get('outputs')}")
 
 
 def _artifact_lists(executor_input: Mapping[str, Any], side: str) -> dict[str, Any]:

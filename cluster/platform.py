@@ -1,7 +1,7 @@
-"""The compiled pipeline's second document: what Kubernetes gives the pods beside processors and memory.
+"""The platform document, the compiled pipeline's second: Kubernetes settings of the pods besides CPU and memory.
 
-The backend drops the whole document for one unknown top-level field and says nothing of an entry whose executor does
-not exist, so it is made here from validated settings only. Names and shapes are those of KFP's
+The backend silently drops the whole document for one unknown top-level field, and entries of executors that do not
+exist, so it is made here from validated settings only. Names and shapes are those of KFP's
 `kubernetes_executor_config.proto`.
 """
 
@@ -14,8 +14,8 @@ def make(pods: Mapping[str, PodConfig], volumes: Mapping[str, Sequence[Volume]])
     """Makes the document.
 
     Args:
-      pods: executor label -> what its pod gets.
-      volumes: executor label -> what is mounted in it.
+      pods: executor label -> settings of its pod.
+      volumes: executor label -> volumes mounted in its pod.
     """
     executors = {label: _executor(pod, volumes.get(label, ())) for label, pod in pods.items()}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
@@ -36,7 +36,7 @@ def _executor(pod: PodConfig, volumes: Sequence[Volume]) -> dict[str, Any]:
 
 
 def _shared_memory(gigabytes: float) -> dict[str, str]:
-    # In MiB: Kubernetes takes no fraction of a byte.
+    # In MiB: Kubernetes does not accept fractions of a byte.
     return {
         "volumeName": "shm",
         "mountPath": "/dev/shm",

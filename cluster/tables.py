@@ -8,79 +8,84 @@ import rich.box
 import rich.table
 import rich.text
 
-from cluster import cron, recurring
+from cluster import cron, schedules
 from core import escape
 
 _UNITS_S = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
-def of_runs(
-    runs: Iterable[Any], schedules: Sequence[recurring.Job], limit: int, now: datetime.datetime
+def runs_table(
+    runs: Iterable[Any], started_by: Sequence[schedules.RecurringRun], limit: int, now: datetime.datetime
 ) -> rich.table.Table:
     """Returns a table of runs, in their order.
 
     Args:
       runs: of the server.
-      schedules: the names of those that started them.
-      limit: how many rows at most.
-      now: up to when a run goes on that is not over.
+      started_by: the schedules, for their names.
+      limit: of rows.
+      now: end of the duration of active runs.
     """
-    names = {job.recurring_run_id: job.display_name for job in schedules}
-    table = _table("runs", "name", "id", "state", "created (UTC)", "took", "schedule")
+    names = {schedule.recurring_run_id: schedule.display_name for schedule in started_by}
+    table = _table("runs", "name", "id", "state", "created (UTC)", "duration", "schedule")
     for run in itertools.islice(runs, limit):
-        # Of a run that is not over the server says 1970.
-        over = run.finished_at if run.finished_at and run.finished_at > run.created_at else None
-        _add(
+        # For an active run the server says 1970.
+        ended = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
+        _add_row(
             table,
             run.display_name,
             run.run_id,
             run.state or "PENDING",
-            shown(run.created_at),
-            duration(((over or now) - run.created_at).total_seconds()),
+            format_time(run.created_at),
+            format_duration((ended - run.created_at).total_seconds()),
             names.get(run.recurring_run_id, run.recurring_run_id or ""),
         )
     return table
 
 
-def of_schedules(schedules: Iterable[recurring.Job], limit: int, now: datetime.datetime) -> rich.table.Table:
+def schedules_table(listed: Iterable[schedules.RecurringRun], limit: int, now: datetime.datetime) -> rich.table.Table:
     """Returns a table of schedules, in their order.
 
     Args:
-      schedules: of the server.
-      limit: how many rows at most.
-      now: after which the next run of each is.
+      listed: of the server.
+      limit: of rows.
+      now: the next run is after it.
     """
-    table = _table("schedules", "name", "runs", "state", "next (UTC)", "at most", "id")
-    for job in itertools.islice(schedules, limit):
-        trigger, on = job.trigger, recurring.is_on(job)
-        periodic = trigger.periodic_schedule
-        expression = None if periodic else trigger.cron_schedule.cron
-        read = cron.read_back(expression) if expression and on else None
-        _add(
+    table = _table("schedules", "name", "when", "state", "next (UTC)", "max. concurrency", "id")
+    for schedule in itertools.islice(listed, limit):
+        on, periodic = schedules.is_on(schedule), schedule.trigger.periodic_schedule
+        next_time = None
+        if periodic:
+            # Only the cluster knows when an interval started.
+            when = format_trigger(int(periodic.interval_second))
+        else:
+            expression = schedule.trigger.cron_schedule.cron or ""
+            when = format_trigger(expression)
+            parsed = cron.parse_existing(expression) if on else None
+            next_time = parsed.next_after(now) if parsed else None
+        _add_row(
             table,
-            job.display_name,
-            when(int(periodic.interval_second) if periodic else expression),
+            schedule.display_name,
+            when,
             "on" if on else "off",
-            # Of an interval only the cluster knows when it began.
-            shown(read.next_after(now)) if read else "",
-            str(job.max_concurrency),
-            job.recurring_run_id,
+            format_time(next_time),
+            str(schedule.max_concurrency),
+            schedule.recurring_run_id,
         )
     return table
 
 
-def when(trigger: Union[str, int]) -> str:
-    """Returns words for a cron expression, or for an interval in seconds."""
-    return f"every {duration(trigger)}" if isinstance(trigger, int) else f"at {trigger}"
+def format_trigger(trigger: Union[str, int]) -> str:
+    """Formats a cron expression, or an interval in seconds."""
+    return f"every {format_duration(trigger)}" if isinstance(trigger, int) else f"at {trigger}"
 
 
-def shown(time: Optional[datetime.datetime]) -> str:
-    """Returns a time for a person, to the second; nothing for none."""
+def format_time(time: Optional[datetime.datetime]) -> str:
+    """Formats a time to the second; None is empty."""
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
 
 
-def duration(seconds: float) -> str:
-    """Returns a time span with its two largest units, such as `1d 2h`."""
+def format_duration(seconds: float) -> str:
+    """Formats a duration with its two largest units, such as `1d 2h`."""
     rest, parts = max(0, int(seconds)), []
     for size, unit in _UNITS_S:
         count, rest = divmod(rest, size)
@@ -96,6 +101,6 @@ def _table(title: str, *headings: str) -> rich.table.Table:
     return table
 
 
-def _add(table: rich.table.Table, *cells: str) -> None:
-    """Names are anyone's: nothing in them is markup, or obeyed by the terminal."""
+def _add_row(table: rich.table.Table, *cells: str) -> None:
+    """Names come from other users: markup and control characters in them are shown as text."""
     table.add_row(*(rich.text.Text(escape.shown(cell)) for cell in cells))

@@ -5,21 +5,21 @@ from typing import Any, Optional
 
 import kfp
 
-from cluster import listing
-from cluster.connection import hushed
-from cluster.package import Package
+from cluster import paging
+from cluster.compiled_file import CompiledFile
+from cluster.connection import suppress_output
 from core.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Version:
-    """An uploaded version of a pipeline.
+class UploadedVersion:
+    """A version of a pipeline on the server.
 
     Attributes:
       pipeline_id: of the pipeline.
       id: of the version.
       name: of the version.
-      new: whether it was not there before.
+      new: whether it was uploaded just now.
     """
 
     pipeline_id: str
@@ -28,45 +28,43 @@ class Version:
     new: bool
 
 
-def upload(client: kfp.Client, content: Package, name: Optional[str]) -> Version:
-    """Makes a compiled file a version of the pipeline of its name, unless it is there already.
+def upload(client: kfp.Client, file: CompiledFile, name: Optional[str]) -> UploadedVersion:
+    """Uploads a compiled file as a version of the pipeline of its name, unless that version exists.
 
     Args:
       client: of the server.
-      content: the file.
-      name: of the version; None takes digits of the content's digest.
+      file: the compiled file.
+      name: of the version; None takes the first digits of the file's digest.
 
     Raises:
-      UserError: the version is there with another content, or the server did not do it.
+      UserError: the version exists with another content, or a request failed.
     """
-    name = name or content.version
+    name = name or file.version
     namespace = client.get_user_namespace() or None
     pipeline = next(
-        listing.pages(client.list_pipelines, "pipelines", namespace=namespace, filter=listing.called(content.name)),
+        paging.list_all(client.list_pipelines, "pipelines", namespace=namespace, filter=paging.name_filter(file.name)),
         None,
     )
     if pipeline is None:
-        with hushed():
-            # Makes a first version too, named like the pipeline; the client has no call that makes none.
-            pipeline = client.upload_pipeline(content.path, content.name, namespace=namespace)
-    # The server gives the content back in another form, so the description says whether it is the same.
-    digest = f"sha256:{content.digest}"
-    existing = _find(client, pipeline.pipeline_id, name)
+        with suppress_output():
+            # Also creates a first version, named like the pipeline; the client has no call without.
+            pipeline = client.upload_pipeline(file.path, file.name, namespace=namespace)
+    # The server returns the content in another form, so the description says whether it is the same.
+    digest = f"sha256:{file.digest}"
+    existing = _find_version(client, pipeline.pipeline_id, name)
     if existing is None:
-        with hushed():
-            made = client.upload_pipeline_version(
-                content.path, name, pipeline_id=pipeline.pipeline_id, description=digest
+        with suppress_output():
+            created = client.upload_pipeline_version(
+                file.path, name, pipeline_id=pipeline.pipeline_id, description=digest
             )
-        return Version(pipeline.pipeline_id, made.pipeline_version_id, name, new=True)
+        return UploadedVersion(pipeline.pipeline_id, created.pipeline_version_id, name, new=True)
     if existing.description != digest:
-        raise UserError(
-            f"version {name}: pipeline {content.name} has one of this name with another content; choose another name"
-        )
-    return Version(pipeline.pipeline_id, existing.pipeline_version_id, name, new=False)
+        raise UserError(f"version {name}: exists in pipeline {file.name} with another content; choose another name")
+    return UploadedVersion(pipeline.pipeline_id, existing.pipeline_version_id, name, new=False)
 
 
-def _find(client: kfp.Client, pipeline_id: str, name: str) -> Any:
-    found = listing.pages(
-        client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=listing.called(name)
+def _find_version(client: kfp.Client, pipeline_id: str, name: str) -> Any:
+    versions = paging.list_all(
+        client.list_pipeline_versions, "pipeline_versions", pipeline_id=pipeline_id, filter=paging.name_filter(name)
     )
-    return next(found, None)
+    return next(versions, None)

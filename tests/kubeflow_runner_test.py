@@ -18,7 +18,7 @@ def settings(tmp_path, monkeypatch):
     return ["--config", "x.yaml"]
 
 
-def told(capsys):
+def error_output(capsys):
     return " ".join(capsys.readouterr().err.split())
 
 
@@ -38,16 +38,16 @@ def test_compile_names_the_file_after_the_pipeline(settings, capsys):
         (["replay", "x.yaml", "--param", "epochs"], "--param epochs: should be KEY=VALUE"),
         (["submit", "no.yaml"], "no.yaml: cannot be read"),
         (["schedule", "no.yaml", "--every", "6h"], "no.yaml: cannot be read"),
-        (["schedule", "x.yaml", "--every", "6h"], "x.yaml: should hold one pipeline document"),
+        (["schedule", "x.yaml", "--every", "6h"], "x.yaml: should contain one pipeline document"),
         (["runs"], "http://localhost:1: no connection"),
         (["unschedule"], "http://localhost:1: no connection"),
         (["runs", "--set", "kubeflow=null"], "kubeflow: missing"),
     ],
 )
-def test_a_users_mistake_is_one_sentence(settings, capsys, words, message):
+def test_an_error_of_the_user_is_one_line(settings, capsys, words, message):
     given = settings if words[0] not in ("replay",) and "--config" not in words else []
     assert kubeflow_runner.main([words[0], *given, *words[1:]]) == 2
-    said = told(capsys)
+    said = error_output(capsys)
     assert said.startswith("error:") and message in said and "Traceback" not in said
 
 

@@ -1,5 +1,8 @@
-"""Executes a compiled pipeline on this machine, without a cluster."""
+"""Runs a compiled pipeline on this machine, without a cluster.
 
-from cluster.replay.runner import run
+A replay emulates what `kubeflow_runner.py compile` writes, and refuses everything else of the pipeline spec.
+"""
+
+from cluster.replay.pipeline_run import run
 
 __all__ = ["run"]

@@ -11,19 +11,17 @@ of them an input artifact has lost its type, its name is a number, and its metad
 """
 
 import dataclasses
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
+from google.protobuf import json_format, message
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from cluster.replay import store, values
+from cluster.replay import object_store
 
 EXECUTOR_LOGS = "executor-logs"
-
-# Where a container leaves its output parameters, on every backend.
-PARAMETERS_FOLDER = "/tmp/kfp/outputs"
+OUTPUT_FOLDER = "/tmp/kfp_outputs"
 
 _OUTPUT_FILE = "output_metadata.json"
-_OUTPUT_FOLDER = "/tmp/kfp_outputs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,48 +29,19 @@ class Layout:
     """How one range of backends behaves.
 
     Attributes:
-      uuid_folder: each execution has a folder of its own for its outputs.
-      executor_logs: the container's log is one more output.
-      output_file_in_tree: the output file lies beside the outputs; outputs have names.
-      session_info: artifacts are recorded with how their store was reached.
-      retries: a task's retryPolicy is honoured.
-      final_status: every backend of the range takes a pipeline in which a task gets another one's final status: those
-        before 2.14 refuse the run.
+      per_execution: each execution has a folder for its outputs, its container's log is one more output, artifacts are
+        recorded with how their store was reached, and a task's retryPolicy is honoured.
+      output_file_in_tree: the output file is beside the outputs; outputs have names.
     """
 
-    uuid_folder: bool
-    executor_logs: bool
+    per_execution: bool
     output_file_in_tree: bool
-    session_info: bool
-    retries: bool
-    final_status: bool
 
 
 LAYOUTS = {
-    "2.3": Layout(
-        uuid_folder=False,
-        executor_logs=False,
-        output_file_in_tree=False,
-        session_info=False,
-        retries=False,
-        final_status=False,
-    ),
-    "2.5": Layout(
-        uuid_folder=True,
-        executor_logs=True,
-        output_file_in_tree=False,
-        session_info=True,
-        retries=True,
-        final_status=False,
-    ),
-    "2.15": Layout(
-        uuid_folder=True,
-        executor_logs=True,
-        output_file_in_tree=True,
-        session_info=True,
-        retries=True,
-        final_status=True,
-    ),
+    "2.3": Layout(per_execution=False, output_file_in_tree=False),
+    "2.5": Layout(per_execution=True, output_file_in_tree=False),
+    "2.15": Layout(per_execution=True, output_file_in_tree=True),
 }
 
 
@@ -83,14 +52,12 @@ class Artifact:
     Attributes:
       number: its id in ML Metadata.
       uri: where it is in the object store.
-      metadata: as ML Metadata gives them back.
-      handed_down: whether it came through the inputs of a DAG component.
+      metadata: as ML Metadata returns them.
     """
 
     number: int
     uri: str
     metadata: Mapping[str, Any]
-    handed_down: bool = False
 
 
 def outputs(
@@ -104,57 +71,64 @@ def outputs(
       uuid: of this execution.
       declared: the component's outputs.
     """
-    folder = f"{task_uri}/{uuid}" if layout.uuid_folder else task_uri
-    types = {name: {"type": values.plain(each.artifact_type)} for name, each in declared.artifacts.items()}
-    for name, each in declared.artifacts.items():
-        if each.HasField("metadata"):
-            types[name]["metadata"] = values.plain(each.metadata)
-    if layout.executor_logs:
-        types[EXECUTOR_LOGS] = {"type": {"schemaTitle": "system.Artifact"}}
+    folder = f"{task_uri}/{uuid}" if layout.per_execution else task_uri
+    types = {name: as_json(each.artifact_type) for name, each in declared.artifacts.items()}
+    if layout.per_execution:
+        types[EXECUTOR_LOGS] = {"schemaTitle": "system.Artifact"}
     artifacts = {}
-    for name, fields in sorted(types.items()):
+    for name, artifact_type in sorted(types.items()):
         named = {"name": name} if layout.output_file_in_tree else {}
-        artifacts[name] = {"artifacts": [{**named, "uri": f"{folder}/{name}", **fields}]}
-    parameters = {name: {"outputFile": f"{PARAMETERS_FOLDER}/{name}"} for name in sorted(declared.parameters)}
-    output_folder = store.container_path(folder) if layout.output_file_in_tree else _OUTPUT_FOLDER
-    written = {"parameters": parameters, "artifacts": artifacts}
-    return {**_filled(written), "outputFile": f"{output_folder}/{_OUTPUT_FILE}"}
+        artifacts[name] = {"artifacts": [{**named, "uri": f"{folder}/{name}", "type": artifact_type}]}
+    output_folder = object_store.container_path(folder) if layout.output_file_in_tree else OUTPUT_FOLDER
+    return {**_without_empty({"artifacts": artifacts}), "outputFile": f"{output_folder}/{_OUTPUT_FILE}"}
 
 
 def inputs(parameters: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     """Returns the part `inputs` of a task's ExecutorInput."""
     lists = {name: {"artifacts": [_input_artifact(artifact)]} for name, artifact in sorted(artifacts.items())}
-    return _filled({"parameterValues": dict(sorted(parameters.items())), "artifacts": lists})
+    return _without_empty({"parameterValues": dict(sorted(parameters.items())), "artifacts": lists})
 
 
 def recorded_metadata(layout: Layout, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an output's metadata as a later task gets them: ML Metadata knows no booleans, lists and nulls.
+    """Returns an output's metadata as a later task gets them: ML Metadata has no booleans, lists and nulls.
 
     Args:
       layout: of the backend.
       name: the output's.
-      metadata: what the container said of it.
+      metadata: from the container's output file.
 
     Raises:
       ValueError: a value is null.
     """
     recorded = {key: _recorded(key, value) for key, value in metadata.items()}
     recorded.setdefault("display_name", name)
-    if layout.session_info:
+    if layout.per_execution:
         recorded.setdefault("store_session_info", '{"Provider":"minio"}')
     return recorded
 
 
-def final_status(state: str, task: str, run_name: str) -> dict[str, Any]:
-    """Returns the PipelineTaskFinalStatus of a task: `error` is there and empty, whatever became of the task."""
-    return {"state": state, "pipelineTaskName": task, "pipelineJobResourceName": run_name, "error": {}}
+def as_json(content: message.Message) -> Any:
+    """Returns a message as JSON; whole numbers without a fraction, as Go writes them."""
+    return _whole_numbers(json_format.MessageToDict(content))
+
+
+def _whole_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _input_artifact(artifact: Artifact) -> dict[str, Any]:
-    # ML Metadata is asked for a schema that it was never given; for what is handed down nobody asks.
-    typed: dict[str, Optional[Any]] = {} if artifact.handed_down else {"type": {"instanceSchema": ""}}
-    named = {"name": str(artifact.number), "uri": artifact.uri, **typed}
-    return {**named, "metadata": dict(artifact.metadata)}
+    # The driver asks ML Metadata for a schema that was never stored there.
+    empty_type = {"instanceSchema": ""}
+    return {
+        "name": str(artifact.number),
+        "uri": artifact.uri,
+        "type": empty_type,
+        "metadata": dict(artifact.metadata),
+    }
 
 
 def _recorded(key: str, value: Any) -> Any:
@@ -167,6 +141,6 @@ def _recorded(key: str, value: Any) -> Any:
     return value
 
 
-def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves out what is empty, as Go's protojson does."""
+def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out empty fields, as Go's protojson does."""
     return {name: value for name, value in fields.items() if value}

@@ -1,20 +1,36 @@
-"""The record of a replay, for tests and for people: `runs/<run id>.json`."""
+"""The record of a replay, for tests and people: `runs/<run id>.json`."""
 
 import dataclasses
 import json
 import os
 from typing import Any, Mapping, Optional
 
+from core.files import atomic_write
+
+COMPLETE, FAILED, SKIPPED = "complete", "failed", "skipped"
+
+
+class TaskFailed(Exception):
+    """A task failed; the text is a sentence.
+
+    Attributes:
+      exit_status: of its container; None if something else failed.
+    """
+
+    def __init__(self, text: str, exit_status: Optional[int] = None):
+        super().__init__(text)
+        self.exit_status = exit_status
+
 
 @dataclasses.dataclass(frozen=True)
 class TaskRecord:
-    """What became of a container's task.
+    """The result of a container task.
 
     Attributes:
-      status: as in `driver.Result`.
+      status: COMPLETE, FAILED or SKIPPED.
       seconds: of all attempts.
       attempts: how often its container was started; 0 if never.
-      exit_status: of the last attempt; None where no container failed or none ran.
+      exit_status: of the last attempt; None if no container failed.
       error: why it failed or was skipped.
       artifacts: output -> URI.
     """
@@ -29,7 +45,7 @@ class TaskRecord:
 
 @dataclasses.dataclass
 class Record:
-    """What became of a run.
+    """The result of a run.
 
     Attributes:
       run_id: its id.
@@ -37,8 +53,8 @@ class Record:
       layout: the backend's.
       pipeline_root: URI.
       parameters: name -> value.
-      exit_status: None while it runs, and where it was interrupted.
-      tasks: name -> what became of it, in the order of their ends.
+      exit_status: None while it runs, and if it was interrupted.
+      tasks: name -> result, in the order in which they ended.
     """
 
     run_id: str
@@ -50,8 +66,7 @@ class Record:
     tasks: dict[str, TaskRecord] = dataclasses.field(default_factory=dict)
 
     def write(self, file: str) -> None:
-        """Writes the record in one move."""
+        """Writes the record."""
         os.makedirs(os.path.dirname(file), exist_ok=True)
-        with open(file + ".new", "w", encoding="utf-8") as stream:
+        with atomic_write(file) as stream:
             json.dump(dataclasses.asdict(self), stream, ensure_ascii=False, indent=2)
-        os.replace(file + ".new", file)

@@ -1,4 +1,4 @@
-"""What a person sees of a replay."""
+"""Shows a replay on the terminal."""
 
 import contextlib
 from typing import Iterator, Mapping, Optional
@@ -7,27 +7,26 @@ import rich.console
 import rich.markup
 import rich.progress
 
-from cluster.replay import driver
-from cluster.replay.record import TaskRecord
+from cluster.replay.record import COMPLETE, FAILED, SKIPPED, TaskRecord
 from core import escape
 
-_MARKS = {driver.COMPLETE: "[green]✓[/]", driver.FAILED: "[red]✗[/]", driver.SKIPPED: "[dim]-[/]"}
+_MARKS = {COMPLETE: "[green]✓[/]", FAILED: "[red]✗[/]", SKIPPED: "[dim]-[/]"}
 
 
 class Screen:
-    """Shows tasks as they run and what is left at the end."""
+    """Shows tasks as they run, and the results at the end."""
 
     def __init__(self, console: rich.console.Console):
         """Makes a screen.
 
         Args:
-          console: where a person reads; only a terminal has the spinner of the task at work.
+          console: where to print; only a terminal shows the spinner of the task at work.
         """
         self._console = console
 
     @contextlib.contextmanager
     def working(self, task: str) -> Iterator[None]:
-        """Shows that a task is at work for as long as the context lasts."""
+        """Shows that a task is at work as long as the context lasts."""
         columns = (
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
@@ -35,31 +34,31 @@ class Screen:
         )
         hidden = not self._console.is_terminal
         with rich.progress.Progress(*columns, console=self._console, transient=True, disable=hidden) as progress:
-            progress.add_task(_escaped(task), total=None)
+            progress.add_task(_escape(task), total=None)
             yield
 
     def say(self, sentence: str) -> None:
         """Shows a sentence."""
-        self._console.print(_escaped(sentence), highlight=False, soft_wrap=True)
+        self._console.print(_escape(sentence), highlight=False, soft_wrap=True)
 
-    def ended(self, name: str, task: TaskRecord) -> None:
-        """Shows what became of a task."""
-        if task.status == driver.SKIPPED:
-            told = f"skipped: {task.error}"
+    def finished(self, name: str, task: TaskRecord) -> None:
+        """Shows the result of a task."""
+        if task.status == SKIPPED:
+            detail = f"skipped: {task.error}"
         else:
-            told = f"{task.attempts} attempts" if task.attempts > 1 else ""
+            detail = f"{task.attempts} attempts" if task.attempts > 1 else ""
         seconds = f"{task.seconds:7.1f} s" if task.attempts else " " * 9
-        line = f"{_MARKS[task.status]} {_escaped(name):<20}{seconds}  {_escaped(told)}"
+        line = f"{_MARKS[task.status]} {_escape(name):<20}{seconds}  {_escape(detail)}"
         self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
-        if task.status == driver.FAILED:
-            self._console.print(f"  [red]error:[/] {_escaped(task.error or '')}", highlight=False, soft_wrap=True)
+        if task.status == FAILED:
+            self._console.print(f"  [red]error:[/] {_escape(task.error or '')}", highlight=False, soft_wrap=True)
 
     def places(self, places: Mapping[str, Optional[str]]) -> None:
-        """Shows where things are: name -> path, None for what there is not."""
+        """Shows where things are: name -> path, None for those that do not exist."""
         for name, path in places.items():
             if path is not None:
                 self.say(f"{name + ':':<12}{path}")
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return rich.markup.escape(escape.shown(text))

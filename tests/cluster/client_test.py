@@ -7,7 +7,7 @@ import rich.console
 import urllib3
 import yaml
 
-from cluster import client, recurring
+from cluster import client, schedules
 from cluster.connection import connect
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -52,7 +52,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    monkeypatch.setattr(recurring, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(schedules, "PAUSES_S", (0.0,))
     monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(tmp_path / "context.json"))
     with fake_backend.running() as server:
         yield server
@@ -68,7 +68,7 @@ def configured(server, **values):
 
 
 class Console(rich.console.Console):
-    """Remembers what it was told."""
+    """Keeps its output."""
 
     def __init__(self):
         super().__init__(file=io.StringIO(), width=200)
@@ -109,7 +109,7 @@ def only(table):
 
 def test_submit_starts_a_run_of_an_uploaded_version(server, write, capsys):
     config = configured(server, pipeline_root="minio://bucket/root", service_account="runner", experiment="tests")
-    run_id, said = submitted(config, write(), {"train": "/mnt/other.tsv", "epochs": "3", "rate": "1", "fast": "true"})
+    run_id, output = submitted(config, write(), {"train": "/mnt/other.tsv", "epochs": "3", "rate": "1", "fast": "true"})
     run = server.backend.runs[run_id]
     assert run["runtime_config"] == {
         "pipeline_root": "minio://bucket/root",
@@ -119,17 +119,17 @@ def test_submit_starts_a_run_of_an_uploaded_version(server, write, capsys):
     assert server.backend.experiments[run["experiment_id"]]["display_name"] == "tests"
     version = server.backend.versions[run["pipeline_version_reference"]["pipeline_version_id"]]
     assert len(version["display_name"]) == 12 and version["description"].startswith("sha256:" + version["display_name"])
-    # The platform document went along.
+    # The platform document was uploaded too.
     assert version["documents"][1] == documents()[1]
-    assert f"{server.url}/#/runs/details/{run_id}" in said
+    assert f"{server.url}/#/runs/details/{run_id}" in output
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_same_file_is_uploaded_once_and_another_is_another_version(server, config, write):
     submitted(config, write())
     versions = set(server.backend.versions)
-    _, said = submitted(config, write())
-    assert set(server.backend.versions) == versions and "is there already" in said
+    _, output = submitted(config, write())
+    assert set(server.backend.versions) == versions and "already uploaded" in output
     submitted(config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}))
     assert len(server.backend.versions) == len(versions) + 1
     assert only(server.backend.pipelines)["display_name"] == "reviews"
@@ -139,7 +139,7 @@ def test_the_same_file_is_uploaded_once_and_another_is_another_version(server, c
 def test_a_named_version_is_reused_only_for_the_same_content(server, config, write):
     submitted(config, write(), version="1.0")
     submitted(config, write(), version="1.0")
-    with pytest.raises(UserError, match="version 1.0: .* another content"):
+    with pytest.raises(UserError, match="version 1.0: exists .* with another content"):
         submitted(
             config, write(components={"one": {"executorLabel": "one_executor", "outputDefinitions": {}}}), version="1.0"
         )
@@ -156,7 +156,7 @@ def test_the_root_parameter_reaches_the_backend_as_its_own(server, config, write
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"epoch": "3"}, "parameter epoch: .* has no such one; there are epochs, fast, "),
+        ({"epoch": "3"}, "parameter epoch: no such parameter in .*; it has epochs, fast, "),
         ({"epochs": "many"}, "parameter epochs: 'many': should be an integer"),
         ({"epochs": "1.5"}, "parameter epochs: '1.5': should be an integer"),
         ({"rate": "fast"}, "parameter rate: 'fast': should be a number"),
@@ -168,14 +168,14 @@ def test_the_root_parameter_reaches_the_backend_as_its_own(server, config, write
         ({"train": "[[Index]]"}, "macros"),
     ],
 )
-def test_wrong_parameters_are_told_before_anything_is_sent(server, config, write, parameters, sentence):
+def test_wrong_parameters_are_refused_before_any_request(server, config, write, parameters, sentence):
     for command in (submitted, scheduled):
         with pytest.raises(UserError, match=sentence):
             command(config, write(), parameters)
     assert server.requests == []
 
 
-def test_a_parameter_without_a_default_is_asked_for(server, config, write):
+def test_a_parameter_without_a_default_is_required(server, config, write):
     root = documents()[0]["root"]
     del root["inputDefinitions"]["parameters"]["train"]["defaultValue"]
     with pytest.raises(UserError, match="parameter train: missing"):
@@ -183,7 +183,7 @@ def test_a_parameter_without_a_default_is_asked_for(server, config, write):
     submitted(config, write(root=root), {"train": "/mnt/train.tsv"})
 
 
-def test_a_file_that_no_cluster_could_run_is_not_sent(server, config, write):
+def test_a_file_that_no_cluster_could_run_is_not_uploaded(server, config, write):
     resolver = {"executors": {"one_executor": {"resolver": {}}}}
     for command in (submitted, scheduled):
         with pytest.raises(UserError, match="Resolver"):
@@ -191,21 +191,21 @@ def test_a_file_that_no_cluster_could_run_is_not_sent(server, config, write):
     assert server.requests == []
 
 
-def test_schedule_makes_one_that_fires(server, write):
+def test_schedule_creates_an_active_one(server, write):
     config = configured(server, pipeline_root="gs://bucket/root", service_account="runner")
-    said = scheduled(config, write(), {"epochs": "3"})
+    output = scheduled(config, write(), {"epochs": "3"})
     job = only(server.backend.jobs)
     assert job["mode"] == "ENABLE" and job["display_name"] == "nightly"
     assert job["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
     assert job["runtime_config"] == {"pipeline_root": "gs://bucket/root", "parameters": {"epochs": 3}}
     assert (job["max_concurrency"], job["no_catchup"], job["service_account"]) == ("1", True, "runner")
-    assert "is new" in said and "02:00:00 UTC" in said
+    assert "schedule nightly: created" in output and "02:00:00 UTC" in output
 
 
-def test_five_fields_are_translated_and_it_is_said(server, config, write):
-    said = scheduled(config, write(), cron_expression="0 2 * * *")
+def test_five_fields_are_translated_with_a_message(server, config, write):
+    output = scheduled(config, write(), cron_expression="0 2 * * *")
     assert only(server.backend.jobs)["trigger"] == {"cron_schedule": {"cron": "0 0 2 * * *"}}
-    assert "0 2 * * * begins with minutes, the server's with seconds: 0 0 2 * * *" in said
+    assert "0 2 * * * translated to 0 0 2 * * *" in output
 
 
 def test_an_interval_and_its_policies(server, config, write):
@@ -225,7 +225,7 @@ def test_an_interval_and_its_policies(server, config, write):
         ({"max_concurrency": 11}, "from 1 to 10"),
     ],
 )
-def test_a_wrong_time_is_told_before_anything_is_sent(server, config, write, options, sentence):
+def test_a_wrong_time_is_refused_before_any_request(server, config, write, options, sentence):
     with pytest.raises(UserError, match=sentence):
         scheduled(config, write(), **options)
     assert server.requests == []
@@ -235,7 +235,7 @@ def test_scheduling_the_same_again_changes_nothing(server, config, write):
     scheduled(config, write(), {"epochs": "3"})
     before = dict(server.backend.jobs)
     server.forget()
-    assert "nothing was changed" in scheduled(config, write(), {"epochs": "3"}, cron_expression="0 2 * * *")
+    assert "exists and is unchanged" in scheduled(config, write(), {"epochs": "3"}, cron_expression="0 2 * * *")
     assert server.backend.jobs == before
     assert {method for method, _ in server.requests} == {"GET"}
 
@@ -257,12 +257,12 @@ def test_scheduling_something_else_under_the_name_replaces_it(
 ):
     scheduled(config, write())
     old = only(server.backend.jobs)
-    said = scheduled(configured(server, **config_values), write(), parameters, **options)
+    output = scheduled(configured(server, **config_values), write(), parameters, **options)
     assert only(server.backend.jobs) == only(
         {job["recurring_run_id"]: job for job in server.backend.enabled("nightly")}
     )
     assert only(server.backend.jobs) != old
-    assert "replaces" in said
+    assert "replaces" in output
 
 
 def test_another_file_replaces_the_schedule(server, config, write):
@@ -273,7 +273,7 @@ def test_another_file_replaces_the_schedule(server, config, write):
     assert job["pipeline_version_reference"]["pipeline_version_id"] == newest
 
 
-def test_doubles_are_reduced_to_one(server, config, write):
+def test_duplicates_are_reduced_to_one(server, config, write):
     scheduled(config, write())
     job = only(server.backend.jobs)
     for number in range(3):
@@ -283,20 +283,20 @@ def test_doubles_are_reduced_to_one(server, config, write):
     assert len(server.backend.jobs) == 1 and len(server.backend.enabled("nightly")) == 1
 
 
-def test_a_schedule_that_was_switched_off_is_on_again(server, config, write):
+def test_a_schedule_that_is_off_is_switched_on_again(server, config, write):
     scheduled(config, write())
     only(server.backend.jobs)["mode"] = "DISABLE"
-    assert "it is on again" in scheduled(config, write())
+    assert "and is on again" in scheduled(config, write())
     assert len(server.backend.enabled("nightly")) == 1
 
 
-def test_a_run_under_way_survives_its_schedule(server, config, write):
+def test_an_active_run_survives_its_schedule(server, config, write):
     scheduled(config, write())
     old = only(server.backend.jobs)
     run = server.backend.fire(old)
-    said = scheduled(config, write(), {"epochs": "4"})
+    output = scheduled(config, write(), {"epochs": "4"})
     assert run["state"] == "RUNNING" and old["mode"] == "DISABLE"
-    assert "stays until its run is over" in said
+    assert "not removed yet" in output
     run["state"] = "SUCCEEDED"
     scheduled(config, write(), {"epochs": "4"})
     assert only(server.backend.jobs)["recurring_run_id"] != old["recurring_run_id"]
@@ -304,30 +304,30 @@ def test_a_run_under_way_survives_its_schedule(server, config, write):
 
 def test_a_schedule_of_another_experiment_is_not_touched(server, write):
     scheduled(configured(server, experiment="theirs"), write())
-    with pytest.raises(UserError, match="another experiment"):
+    with pytest.raises(UserError, match="active in another experiment"):
         scheduled(configured(server, experiment="ours"), write())
-    with pytest.raises(UserError, match="schedule nightly: there is none in experiment ours"):
+    with pytest.raises(UserError, match="schedule nightly: not found in experiment ours"):
         unscheduled(configured(server, experiment="ours"))
     assert len(server.backend.enabled("nightly")) == 1
 
 
-def test_unschedule_removes_all_of_the_name(server, config, write):
+def test_unschedule_removes_all_schedules_of_the_name(server, config, write):
     scheduled(config, write())
     scheduled(config, write(), name="weekly")
     job = next(iter(server.backend.jobs.values()))
     server.backend.jobs["double"] = {**job, "recurring_run_id": "double"}
-    assert "is removed" in unscheduled(config)
+    assert "schedule nightly removed" in unscheduled(config)
     assert only(server.backend.jobs)["display_name"] == "weekly"
-    with pytest.raises(UserError, match="schedule nightly: there is none in experiment reviews"):
+    with pytest.raises(UserError, match="schedule nightly: not found in experiment reviews"):
         unscheduled(config)
 
 
-def test_unschedule_lets_a_run_under_way_finish(server, config, write):
+def test_unschedule_lets_an_active_run_finish(server, config, write):
     scheduled(config, write())
     run = server.backend.fire(only(server.backend.jobs))
-    said = unscheduled(config)
+    output = unscheduled(config)
     assert run["state"] == "RUNNING" and server.backend.enabled("nightly") == []
-    assert "stays until its run is over" in said and "removed" not in said.replace("removes", "")
+    assert "not removed yet" in output and "nightly removed" not in output
     run["state"] = "FAILED"
     unscheduled(config)
     assert server.backend.jobs == {}
@@ -344,8 +344,8 @@ def test_runs_lists_the_newest_and_the_schedules(server, config, write):
         submitted(config, write(), name=f"[bold]run {number}\x1b[31m")
     run = server.backend.fire(job)
     run.update(state="SUCCEEDED", finished_at=run["created_at"].replace("2024-01-01T00", "2024-01-01T02"))
-    said = listed(config, limit=3)
-    lines = said.splitlines()
+    output = listed(config, limit=3)
+    lines = output.splitlines()
     assert [line.split()[0] for line in lines if "SUCCEEDED" in line or "PENDING" in line] == [
         "nightly-run",
         "[bold]run",
@@ -359,9 +359,9 @@ def test_runs_lists_the_newest_and_the_schedules(server, config, write):
     assert any("trap" in line and ":02:00" in line and " on " in line for line in lines)
 
 
-def test_runs_of_an_experiment_that_is_not_there_yet(config):
-    assert "no experiment reviews yet" in listed(config)
-    with pytest.raises(UserError, match="limit: 0"):
+def test_runs_of_an_experiment_that_does_not_exist_yet(config):
+    assert "experiment reviews does not exist yet" in listed(config)
+    with pytest.raises(UserError, match="--limit 0"):
         listed(config, limit=0)
 
 
@@ -370,8 +370,8 @@ def test_many_runs_and_schedules_come_in_pages(server, config, write):
     for number in range(5):
         scheduled(config, write(), name=f"job-{number}")
         submitted(config, write(), name=f"run-{number}")
-    said = listed(config)
-    assert all(f"job-{number}" in said and f"run-{number}" in said for number in range(5))
+    output = listed(config)
+    assert all(f"job-{number}" in output and f"run-{number}" in output for number in range(5))
 
 
 def count_calls(server, command):
@@ -381,8 +381,8 @@ def count_calls(server, command):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_any_lost_call_of_a_reschedule_leaves_one_that_fires(write, server, config, when):
-    """The command ends or is repeated; whichever call was lost, and whether it was carried out or not."""
+def test_any_lost_call_of_a_reschedule_leaves_an_active_one(write, server, config, when):
+    """Whichever call was lost, before or after it was carried out, once the command ends or is repeated."""
     scheduled(config, write())
     calls = count_calls(server, lambda: scheduled(config, write(), {"epochs": "2"}))
     for lost in range(calls):
@@ -393,7 +393,7 @@ def test_any_lost_call_of_a_reschedule_leaves_one_that_fires(write, server, conf
             scheduled(config, write(), {"epochs": epochs})
         except UserError as error:
             assert server.url in str(error)
-            # These do no harm twice, so they were sent again.
+            # These are idempotent, so they were repeated.
             method, path = server.requests[lost]
             assert method != "DELETE" and not path.endswith((":enable", ":disable"))
         assert len(server.backend.enabled("nightly")) == 1, f"call {lost} lost {when}"
@@ -403,7 +403,7 @@ def test_any_lost_call_of_a_reschedule_leaves_one_that_fires(write, server, conf
         assert only(server.backend.jobs)["runtime_config"]["parameters"] == {"epochs": int(epochs)}
 
 
-def test_a_server_that_stays_away_never_leaves_two_and_what_it_leaves_is_told(server, config, write):
+def test_a_server_that_stays_away_never_leaves_two_and_none_only_with_a_message(server, config, write):
     scheduled(config, write())
     calls = count_calls(server, lambda: scheduled(config, write(), {"epochs": "2"}))
     off = 0
@@ -419,13 +419,13 @@ def test_a_server_that_stays_away_never_leaves_two_and_what_it_leaves_is_told(se
         server.forget()
         scheduled(config, write(), {"epochs": epochs})
         assert only(server.backend.jobs)["mode"] == "ENABLE"
-    # Only between the two calls that hand over.
+    # Only between the two calls that switch.
     assert off == 1
 
 
 @pytest.mark.parametrize("end", [":disable", "/recurringruns"])
 @pytest.mark.parametrize("status", [403, 500])
-def test_a_refused_call_of_a_reschedule_leaves_the_old_one_firing(server, config, write, end, status):
+def test_a_refused_call_of_a_reschedule_leaves_the_old_one_active(server, config, write, end, status):
     scheduled(config, write())
     old = only(server.backend.jobs)
     server.refuse = {("POST", end): status}
@@ -437,7 +437,7 @@ def test_a_refused_call_of_a_reschedule_leaves_the_old_one_firing(server, config
     assert only(server.backend.jobs)["mode"] == "ENABLE"
 
 
-def test_a_server_that_switches_off_but_not_on_is_told_of(server, config, write):
+def test_a_server_that_switches_off_but_not_on_is_reported(server, config, write):
     scheduled(config, write())
     server.refuse = {("POST", ":enable"): 403}
     with pytest.raises(UserError, match="not today.*nightly may be off now: schedule it again"):
@@ -448,7 +448,7 @@ def test_a_server_that_switches_off_but_not_on_is_told_of(server, config, write)
 
 
 @pytest.mark.parametrize("carried_out", [True, False])
-def test_an_interrupt_while_handing_over_puts_the_old_one_on_again(server, config, write, monkeypatch, carried_out):
+def test_an_interrupt_while_switching_puts_the_old_one_on_again(server, config, write, monkeypatch, carried_out):
     scheduled(config, write())
     old = only(server.backend.jobs)
     original = kfp.Client.enable_recurring_run
@@ -467,7 +467,7 @@ def test_an_interrupt_while_handing_over_puts_the_old_one_on_again(server, confi
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_any_lost_call_of_a_first_schedule_is_mended_by_a_repeat(server, config, write, when):
+def test_any_lost_call_of_a_first_schedule_is_repaired_by_a_repeat(server, config, write, when):
     calls = count_calls(server, lambda: scheduled(config, write(), name="other"))
     for lost in range(calls):
         name = f"nightly-{lost}"
@@ -488,21 +488,24 @@ LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (LOGIN, "answers 200 and not with data.*KF_PIPELINES_SA_TOKEN_PATH"),
+        (LOGIN, "200: not an answer of Kubeflow Pipelines.*KF_PIPELINES_SA_TOKEN_PATH"),
         (
             (302, "text/html", b"", {"Location": "https://login.example.com/auth"}),
-            "sends on to https://login.example.com",
+            "302: redirected to https://login.example.com",
         ),
-        ((401, "text/plain", b"Jwt is missing", {}), r"does not know who asks \(Jwt is missing\)"),
-        (fake_backend.json_answer(403, {"message": "User x may not list"}), r"forbids this \(User x may not list\)"),
-        ((404, "text/plain", b"404 page not found", {}), "answers 404 and not with data.*check kubeflow.host"),
-        (fake_backend.json_answer(500, {"error": "database is gone"}), r"failed with 500 \(database is gone\)"),
-        ((502, "text/html", b"<html>Bad gateway</html>", {}), "answers 502 and not with data"),
-        (fake_backend.json_answer(400, {"error_message": "bad\x1b[31m"}), r"refused with 400: bad\\x1b\[31m"),
-        ((200, "application/json", b"{", {}), "answers 200"),
+        ((401, "text/plain", b"Jwt is missing", {}), r"401: not authenticated \(Jwt is missing\)"),
+        (fake_backend.json_answer(403, {"message": "User x may not list"}), r"403: forbidden \(User x may not list\)"),
+        (
+            (404, "text/plain", b"404 page not found", {}),
+            "404: not an answer of Kubeflow Pipelines; check kubeflow.host",
+        ),
+        (fake_backend.json_answer(500, {"error": "database is gone"}), r"500: server error \(database is gone\)"),
+        ((502, "text/html", b"<html>Bad gateway</html>", {}), "502: not an answer of Kubeflow Pipelines"),
+        (fake_backend.json_answer(400, {"error_message": "bad\x1b[31m"}), r"400: bad\\x1b\[31m"),
+        ((200, "application/json", b"{", {}), "200: not an answer"),
     ],
 )
-def test_what_a_server_answers_wrongly_is_one_sentence(server, config, write, answer, sentence):
+def test_a_wrong_answer_is_one_sentence(server, config, write, answer, sentence):
     server.answer = answer
     commands = [
         lambda: submitted(config, write()),
@@ -516,19 +519,19 @@ def test_what_a_server_answers_wrongly_is_one_sentence(server, config, write, an
         assert server.url in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_an_upload_that_the_backend_refuses_is_told_in_its_words(server, config, write, monkeypatch):
+def test_an_upload_that_the_backend_refuses_shows_its_message(server, config, write, monkeypatch):
     monkeypatch.setattr("cluster.compatibility.check_file", lambda path: None)
-    with pytest.raises(UserError, match="refused with 400: .*only supports schema version 2.1.0"):
+    with pytest.raises(UserError, match="400: .*only supports schema version 2.1.0"):
         submitted(config, write(schemaVersion="2.0.0"))
 
 
-def test_a_schedule_that_the_backend_refuses_is_told_in_its_words(server, config, write, monkeypatch):
-    monkeypatch.setattr("cluster.package.Package.values", lambda self, given: {"epochs": "three"})
-    with pytest.raises(UserError, match="refused with 400: .*epochs requires type NUMBER_INTEGER"):
+def test_a_schedule_that_the_backend_refuses_shows_its_message(server, config, write, monkeypatch):
+    monkeypatch.setattr("cluster.compiled_file.CompiledFile.parse_parameters", lambda self, texts: {"epochs": "three"})
+    with pytest.raises(UserError, match="400: .*epochs requires type NUMBER_INTEGER"):
         scheduled(config, write())
 
 
-def test_nobody_at_the_address():
+def test_a_host_that_refuses_connections():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -537,15 +540,15 @@ def test_nobody_at_the_address():
         listed(config)
 
 
-def test_a_host_without_a_name():
+def test_an_unknown_host_name():
     config = KubeflowConfig(image="a", work_dir="/mnt/work", host="http://kubeflow.invalid")
     with pytest.raises(UserError, match="http://kubeflow.invalid: no connection"):
         listed(config)
 
 
-def test_another_protocol(server):
+def test_https_to_a_server_without_tls(server):
     config = KubeflowConfig(image="a", work_dir="/mnt/work", host=server.url.replace("http:", "https:"))
-    with pytest.raises(UserError, match="certificate or TLS"):
+    with pytest.raises(UserError, match="TLS failed.*certificate"):
         listed(config)
 
 
@@ -566,6 +569,6 @@ def test_a_token_is_read_from_the_file_that_the_environment_names(server, config
     assert server.authorizations == {"Bearer secret"}
 
 
-def test_connecting_asks_nothing_and_prints_nothing(server, config, capsys, recwarn):
+def test_connecting_sends_and_prints_nothing(server, config, capsys, recwarn):
     connect(config)
     assert server.requests == [] and capsys.readouterr() == ("", "") and not recwarn.list

@@ -48,7 +48,7 @@ def changed(tree, path, value):
     return made
 
 
-def test_a_sound_file_passes():
+def test_a_valid_file_passes():
     compatibility.check_text(text(SPEC), "x.yaml")
     compatibility.check_text(text(SPEC, PLATFORM), "x.yaml")
 
@@ -63,21 +63,29 @@ EXECUTOR = "deploymentSpec/executors/trainer_executor"
         ("pipelineInfo/name", "My_Reviews", "pipelineInfo.name = 'My_Reviews'"),
         ("root/dag/tasks/model_gate", {"componentRef": {"name": "trainer"}}, "task model_gate: should be letters"),
         ("root/dag/tasks/2nd", {"componentRef": {"name": "trainer"}}, "task 2nd: should be letters"),
-        (EXECUTOR, {"resolver": {}}, "trainer_executor: a Resolver"),
+        (EXECUTOR, {"resolver": {}}, "trainer_executor: resolver"),
         (f"{EXECUTOR}/container/lifecycle", {"preCacheCheck": {}}, "a driver hook"),
-        (EXECUTOR, {"importer": {"artifactUri": {"constant": "/data/x"}}}, "imports /data/x"),
-        (f"{EXECUTOR}/container/imagee", "i", "deploymentSpec: not the format of a pipeline: .*imagee"),
-        ("root/dag/taskz", {}, "not the format of a pipeline: .*taskz"),
-        ("root/dag/tasks/trainer/dependentTasks", ["pusher"], "waits for pusher, which does not exist"),
-        ("root/dag/tasks/trainer/inputs/parameters/x", {"componentInputParameter": "y"}, "parameter y, which is not"),
+        (
+            EXECUTOR,
+            {"importer": {"artifactUri": {"constant": "/data/x"}}},
+            "importer: /data/x: should start with minio",
+        ),
+        (f"{EXECUTOR}/container/imagee", "i", "deploymentSpec: not a valid pipeline spec: .*imagee"),
+        ("root/dag/taskz", {}, "not a valid pipeline spec: .*taskz"),
+        ("root/dag/tasks/trainer/dependentTasks", ["pusher"], "dependentTasks: pusher does not exist"),
+        (
+            "root/dag/tasks/trainer/inputs/parameters/x",
+            {"componentInputParameter": "y"},
+            "input x: parameter y is not declared",
+        ),
         (
             "root/dag/tasks/trainer/inputs/parameters/x",
             {"runtimeValue": {"constant": '{"a": "RuntimeParameter(name=..)"}'}},
-            "its input x has a RuntimeParameter inside a value",
+            "input x: a RuntimeParameter inside another value",
         ),
     ],
 )
-def test_what_each_run_would_fail_for_is_refused(path, value, message):
+def test_what_would_fail_each_run_is_refused(path, value, message):
     with pytest.raises(UserError, match=f"x.yaml: .*{message}"):
         compatibility.check_text(text(changed(SPEC, path, value)), "x.yaml")
 
@@ -85,30 +93,30 @@ def test_what_each_run_would_fail_for_is_refused(path, value, message):
 @pytest.mark.parametrize(
     "path, value, message",
     [
-        ("platform", {}, "platform: no such field beside platforms"),
-        ("platforms/kubernets", {}, "kubernets: no such field beside kubernetes"),
-        ("platforms/kubernetes", [], "\\[\\]: should be a mapping with deploymentSpec"),
-        ("platforms/kubernetes/deploymentSpec/executors", ["a"], "executors: .* should be mappings"),
+        ("platform", {}, "platform: unknown field beside platforms"),
+        ("platforms/kubernets", {}, "kubernets: unknown field beside kubernetes"),
+        ("platforms/kubernetes", [], "\\[\\]: should be a mapping with the key deploymentSpec"),
+        ("platforms/kubernetes/deploymentSpec/executors", ["a"], "executors: .* should map executors"),
         ("platforms/kubernetes/deploymentSpec/executors/pusher_executor", {}, "pusher_executor: no such executor"),
         (
             "platforms/kubernetes/deploymentSpec/executors/trainer_executor/nodeSelectors",
             {},
-            "trainer_executor.nodeSelectors: no such field",
+            "trainer_executor.nodeSelectors: unknown field",
         ),
     ],
 )
-def test_what_the_backend_would_drop_in_silence_is_refused(path, value, message):
+def test_what_the_backend_would_silently_drop_is_refused(path, value, message):
     with pytest.raises(UserError, match=f"platform document: {message}"):
         compatibility.check_text(text(SPEC, changed(PLATFORM, path, value)), "x.yaml")
 
 
 @pytest.mark.parametrize("documents", [(), (PLATFORM,), (SPEC, SPEC), (SPEC, PLATFORM, PLATFORM), (SPEC, ["a"])])
-def test_other_documents_than_one_and_at_most_one(documents):
-    with pytest.raises(UserError, match="should hold one pipeline document"):
+def test_wrong_numbers_of_documents(documents):
+    with pytest.raises(UserError, match="should contain one pipeline document"):
         compatibility.check_text(text(*documents), "x.yaml")
 
 
-def test_a_file_that_is_none(tmp_path):
+def test_a_missing_or_invalid_file(tmp_path):
     with pytest.raises(UserError, match="no.yaml: cannot be read: .*No such file"):
         compatibility.check_file(str(tmp_path / "no.yaml"))
     (tmp_path / "bad.yaml").write_text("a: [")
@@ -129,7 +137,7 @@ kubeflow: {image: i, work_dir: /mnt/w, volumes: [{claim: c, path: /mnt}]}
     return config.load_config(str(file), overrides)
 
 
-def test_a_sound_configuration_passes(tmp_path):
+def test_a_valid_configuration_passes(tmp_path):
     compatibility.check_config(settings(tmp_path))
     compatibility.check_config(settings(tmp_path, "kubeflow.defaults.env={https_proxy: 'http://p', no_proxy: .svc}"))
 
@@ -139,14 +147,17 @@ def test_a_sound_configuration_passes(tmp_path):
     [
         (["serving.dir=/srv"], "serving.dir = /srv: should be on a volume"),
         (["serving.dir=null"], "serving.dir: missing"),
-        (["kubeflow.work_dir=/srv"], "kubeflow.work_dir = /srv: should be on a volume .* that every component has"),
-        (["data.train=/home/a.tsv"], "data.train = /home/a.tsv: should be on a volume .* or give an address"),
-        (["data.schema_file=/home/schema.pbtxt"], "data.schema_file = /home/schema.pbtxt: is not in the image"),
-        ([f"gates.invariance.pairs={REPO}/tests/p.tsv"], "p.tsv: is not in the image, which has configs"),
-        ([f"gates.invariance.pairs={REPO}/data/invariance/no.tsv"], "no.tsv: is not in the image"),
-        (["encoder.source=hub", "encoder.handle=/opt/encoders"], "encoder.handle = /opt/encoders: is on no volume"),
-        (["gates.invariance.pairs=/home/p.tsv"], "gates.invariance.pairs = /home/p.tsv: is not in the image"),
-        (["encoder.source=hub", "encoder.handle=/home/bert"], "encoder.handle = /home/bert: is on no volume"),
+        (["kubeflow.work_dir=/srv"], "kubeflow.work_dir = /srv: should be on a volume .* that every component mounts"),
+        (["data.train=/home/a.tsv"], "data.train = /home/a.tsv: should be on a volume .* or a URL"),
+        (["data.schema_file=/home/schema.pbtxt"], "data.schema_file = /home/schema.pbtxt: not in the image"),
+        ([f"gates.invariance.pairs={REPO}/tests/p.tsv"], "p.tsv: not in the image, which contains configs"),
+        ([f"gates.invariance.pairs={REPO}/data/invariance/no.tsv"], "no.tsv: not in the image"),
+        (["encoder.source=hub", "encoder.handle=/opt/encoders"], "encoder.handle = /opt/encoders: should be"),
+        (["gates.invariance.pairs=/home/p.tsv"], "gates.invariance.pairs = /home/p.tsv: not in the image"),
+        (
+            ["encoder.source=hub", "encoder.handle=/home/bert"],
+            "encoder.handle = /home/bert: should be a name of the cat",
+        ),
         (["kubeflow.components.Tariner.cpu=1"], "kubeflow.components: Tariner: no such component"),
         (["kubeflow.volumes=[{claim: c, path: /mnt, components: [X]}]"], "volumes.c.components: X: no such component"),
         (["kubeflow.components.Pusher.gpus=1"], "components.Pusher.gpus = 1: only the Trainer"),
@@ -162,15 +173,15 @@ def test_a_sound_configuration_passes(tmp_path):
             ["kubeflow.components.Trainer.secrets=[{env: https_proxy, secret: p, key: url}]"],
             "components.Trainer.env: https_proxy without no_proxy",
         ),
-        (["trainer.device=gpu"], "trainer.device = gpu: kubeflow.components.Trainer.gpus gives it none"),
+        (["trainer.device=gpu"], "trainer.device = gpu: kubeflow.components.Trainer.gpus: missing"),
     ],
 )
-def test_what_a_cluster_can_not_give_is_refused(tmp_path, overrides, message):
+def test_settings_that_can_not_work_on_a_cluster_are_refused(tmp_path, overrides, message):
     with pytest.raises(UserError, match=message):
         compatibility.check_config(settings(tmp_path, *overrides))
 
 
-def test_a_volume_of_the_components_that_need_it_is_enough(tmp_path):
+def test_a_volume_is_enough_if_the_components_that_need_it_mount_it(tmp_path):
     compatibility.check_config(
         settings(
             tmp_path,
@@ -192,6 +203,6 @@ def test_a_volume_of_the_components_that_need_it_is_enough(tmp_path):
         ("kubeflow.image=Not An Image", "kubeflow.image"),
     ],
 )
-def test_a_setting_that_is_wrong_in_itself(tmp_path, override, message):
+def test_an_invalid_setting_is_refused(tmp_path, override, message):
     with pytest.raises(UserError, match=message):
         settings(tmp_path, override)

@@ -3,7 +3,8 @@ import os
 import pytest
 import yaml
 
-from cluster import compatibility, compiler
+from cluster import compatibility, compiled_file, compiler
+from cluster.replay import pipeline_spec
 from core import config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -12,7 +13,7 @@ from launchers.tfjob import TFJobConfig
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
 
-# Everything of the tasks that a person chose: task -> tasks it waits for, whether it may be cached, its run parameters.
+# Task -> tasks that it waits for, whether it is cached, its run parameters.
 TASKS = {
     "tsv-example-gen": ([], False, ["pipeline_root", "sample_size", "span", "test", "train"]),
     "statistics-gen": (["tsv-example-gen"], True, ["run_token"]),
@@ -69,6 +70,7 @@ def compiled(tmp_path, *overrides):
     settings = config.load_config(FILE, overrides)
     compatibility.check_config(settings)
     compiler.compile_pipeline(settings, output)
+    pipeline_spec.parse(compiled_file.read(output))  # replay refuses fields that it does not emulate
     with open(output) as stream:
         return list(yaml.safe_load_all(stream))
 
@@ -96,7 +98,7 @@ def containers(spec):
     return {label: executor["container"] for label, executor in spec["deploymentSpec"]["executors"].items()}
 
 
-def test_two_documents_of_the_version_that_the_backend_takes(documents):
+def test_two_documents_of_the_supported_version(documents):
     assert len(documents) == 2
     assert (documents[0]["schemaVersion"], documents[0]["pipelineInfo"]) == ("2.1.0", {"name": "nsmc"})
 
@@ -128,14 +130,14 @@ def test_every_container_is_the_entrypoint_in_the_configured_image(spec):
         assert {"name": "REVIEWS_REPORTS_DIR", "value": "/mnt/reviews/state/nsmc/runs"} in container["env"]
 
 
-def test_the_gpu_is_the_trainers_alone(spec):
+def test_only_the_trainer_has_a_gpu(spec):
     with_gpu = {
         label: c["resources"]["accelerator"] for label, c in containers(spec).items() if "accelerator" in c["resources"]
     }
     assert with_gpu == {"trainer_executor": {"type": "nvidia.com/gpu", "count": 1}}
 
 
-def test_processors_and_memory_are_the_configured_ones_over_the_defaults(spec):
+def test_a_components_cpu_and_memory_override_the_defaults(spec):
     limits = {
         label: (c["resources"]["cpuLimit"], c["resources"]["memoryLimit"]) for label, c in containers(spec).items()
     }
@@ -146,7 +148,7 @@ def test_processors_and_memory_are_the_configured_ones_over_the_defaults(spec):
 
 def test_failed_pods_are_retried(spec):
     assert {body["retryPolicy"]["maxRetryCount"] for body in graph(spec).values()} == {2}
-    # To Argo it is no longest pause but the end of all attempts, counted from the start of the first.
+    # Argo's deadline of all attempts, counted from the start of the first.
     longest_s = KubeflowConfig.model_fields["workers"].default.timeout_s * 3
     assert all(int(body["retryPolicy"]["backoffMaxDuration"][:-1]) > longest_s for body in graph(spec).values())
 
@@ -159,11 +161,11 @@ def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in
 
 
 def test_the_checks_know_the_graphs_nodes(spec):
-    nodes = {compiler.id_of(node) for node in compatibility.node_ids(config.load_config(FILE))}
+    nodes = {compiler.to_task_id(node) for node in compatibility.node_ids(config.load_config(FILE))}
     assert nodes == {*TASKS, "run-outcome"}
 
 
-def test_run_parameters_have_types_and_the_configurations_values_and_reach_the_graph(spec):
+def test_run_parameters_have_types_and_defaults_and_reach_the_graph(spec):
     declared = spec["root"]["inputDefinitions"]["parameters"]
     assert {name: (p["parameterType"], p["defaultValue"]) for name, p in declared.items()} == PARAMETERS
     assert set(spec["components"]["tfx-dag"]["inputDefinitions"]["parameters"]) == set(PARAMETERS)
@@ -171,15 +173,15 @@ def test_run_parameters_have_types_and_the_configurations_values_and_reach_the_g
     assert passed == {name: {"componentInputParameter": name} for name in PARAMETERS}
 
 
-def test_the_outcome_is_told_after_success_and_failure_alike(spec):
+def test_run_outcome_runs_after_success_and_failure(spec):
     task = spec["root"]["dag"]["tasks"]["run-outcome"]
     assert task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
     assert task["dependentTasks"] == ["tfx-dag"]
-    # Backends before 2.14 refuse a pipeline that asks for it.
+    # Backends before 2.14 refuse pipelines with it.
     assert "taskFinalStatus" not in str(spec)
 
 
-def test_files_of_this_repository_are_named_as_in_the_image(spec):
+def test_files_of_this_repository_have_their_paths_in_the_image(spec):
     with open(FILE) as stream:
         assert "data/invariance/korean.tsv" in stream.read()
     constants = {
@@ -193,7 +195,7 @@ def test_files_of_this_repository_are_named_as_in_the_image(spec):
     assert REPO not in str(spec)
 
 
-def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
+def test_a_components_settings_apply_only_to_its_pod(tmp_path):
     overrides = [
         "kubeflow.image=reg/reviews@sha256:abc",
         "kubeflow.components.Evaluator={image: 'reg/other:2', env: {A: b}, node_selector: {disk: ssd}, retries: 0, "
@@ -228,7 +230,7 @@ def test_what_a_component_asks_for_goes_to_its_pod_only(tmp_path):
     assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
 
 
-def test_an_output_that_the_backend_would_read_otherwise(tmp_path):
+def test_an_output_that_the_backend_would_read_as_another_format(tmp_path):
     with pytest.raises(UserError, match="x.json: should end in .yaml"):
         compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "x.json"))
 

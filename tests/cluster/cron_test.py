@@ -15,15 +15,15 @@ def next_of(expression):
     return cron.parse(expression).next_after(START).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def test_six_fields_pass_as_they_are():
+def test_six_fields_are_unchanged():
     assert cron.parse("0 0 2 * * *") == cron.Cron("0 0 2 * * *", translated=False)
 
 
-def test_five_fields_are_given_seconds():
+def test_five_fields_get_second_0():
     assert cron.parse("0 2 * * *") == cron.Cron("0 0 2 * * *", translated=True)
 
 
-def test_names_pass():
+def test_names_are_unchanged():
     assert cron.parse(" @daily ") == cron.Cron("@daily")
 
 
@@ -39,7 +39,7 @@ def test_names_pass():
         ("0 0 6 ? * 1-5", "2024-02-28 06:00:00"),
         ("0 0 6 * * SUN", "2024-03-03 06:00:00"),
         ("0 5/25 14 * * *", "2024-02-27 14:05:00"),
-        # Both day fields restricted: one of them is enough.
+        # Both day fields restricted: either matches.
         ("0 0 0 15 * 4", "2024-02-29 00:00:00"),
         ("@hourly", "2024-02-27 14:00:00"),
         ("@weekly", "2024-03-03 00:00:00"),
@@ -71,25 +71,25 @@ def test_next_time(expression, expected):
         ("0 0 *-3 * * *", "hour '*-3'"),
         ("0 0 ٢ * * *", "hour '٢'"),
         ("TZ=UTC 0 2 * * *", "second 'TZ=UTC'"),
-        ("0 0 2 30 2 *", "no day is like that"),
+        ("0 0 2 30 2 *", "no day matches"),
     ],
 )
-def test_what_the_backend_would_refuse_or_misread_is_told_with_the_right_form(expression, named):
+def test_what_the_backend_would_refuse_or_misread_is_refused_with_the_right_form(expression, named):
     with pytest.raises(UserError) as caught:
         cron.parse(expression)
     assert named in str(caught.value)
     assert "'0 0 2 * * *'" in str(caught.value)
 
 
-def test_five_fields_that_are_there_already_are_read_as_the_backend_does():
-    hourly = cron.read_back("0 2 * * *")
+def test_existing_five_fields_are_parsed_as_by_the_backend():
+    hourly = cron.parse_existing("0 2 * * *")
     assert hourly.next_after(START) == datetime.datetime(2024, 2, 27, 14, 2, tzinfo=datetime.timezone.utc)
-    assert cron.read_back("@every 1h") is None
+    assert cron.parse_existing("@every 1h") is None
 
 
 @hypothesis.given(strategies.text(alphabet="0123456789*?/-, @aesun\x1b", max_size=20))
 @hypothesis.settings(max_examples=200, deadline=None)
-def test_any_text_is_parsed_or_refused_with_a_sentence(text):
+def test_any_text_is_parsed_or_refused(text):
     try:
         parsed = cron.parse(text)
     except UserError as error:
@@ -105,6 +105,6 @@ def test_intervals(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "0", "0h", "-1", "1.5h", "1w", "6 hours", "h"])
-def test_what_is_no_interval_is_refused(text):
+def test_another_text_than_an_interval_is_refused(text):
     with pytest.raises(UserError, match="6h"):
         cron.parse_interval(text)

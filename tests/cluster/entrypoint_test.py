@@ -5,7 +5,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import standard_artifacts
 
 from artifacts.examples import read_ingest
-from cluster import entrypoint, executor_input, task
+from cluster import entrypoint, executor_input, task_protocol
 from components.run_outcome import notes
 
 ROOT = "minio://mlpipeline/v2/artifacts"
@@ -19,8 +19,8 @@ def container(tmp_path, monkeypatch):
     lines = [f"{number}\t영화 {number}\t{number % 2}" for number in range(60)]
     (tmp_path / "reviews.tsv").write_text("\n".join(["id\tdocument\tlabel", *lines, ""]))
     monkeypatch.setenv(executor_input.LOCAL_ROOT_VARIABLE, str(tmp_path / "fs"))
-    monkeypatch.setenv(task.TASK_VARIABLE, "tsv-example-gen")
-    monkeypatch.setenv(task.REPORTS_VARIABLE, str(tmp_path / "reports"))
+    monkeypatch.setenv(task_protocol.TASK_VARIABLE, "tsv-example-gen")
+    monkeypatch.setenv(task_protocol.REPORTS_VARIABLE, str(tmp_path / "reports"))
     return tmp_path
 
 
@@ -50,7 +50,7 @@ def folder(container):
     return container / "fs" / "minio" / "mlpipeline/v2/artifacts/reviews/run-1/tsv-example-gen/uuid/examples"
 
 
-def test_a_task_writes_its_artifact_where_the_launcher_looks_and_answers_with_the_remote_address(container):
+def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(container):
     given = arguments(container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token="")
     notes.write(notes.run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
     assert entrypoint.main(given) == 0
@@ -66,7 +66,7 @@ def test_a_task_writes_its_artifact_where_the_launcher_looks_and_answers_with_th
     assert list(answer["artifacts"]) == ["examples"]
 
 
-def test_what_a_user_must_mend_is_a_sentence_on_the_last_line_and_a_note(container, capsys):
+def test_an_error_of_the_user_is_the_last_line_and_a_note(container, capsys):
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
     sentence = f"data.train = {container}/no.tsv: no such file"
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
@@ -74,16 +74,16 @@ def test_what_a_user_must_mend_is_a_sentence_on_the_last_line_and_a_note(contain
     assert note == notes.Failure("tsv-example-gen", sentence, is_user_error=True, checks=[])
 
 
-def test_a_run_parameter_that_is_wrong_is_named(container, capsys):
+def test_an_invalid_run_parameter_is_named(container, capsys):
     assert entrypoint.main(arguments(container, sample_size=-3.0)) == 2
     assert "error: run parameters: data.sample_size = -3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("root, status", [("", 0), (ROOT, 0), (ROOT + "/", 0), ("minio://mlpipeline/v2/art", 2)])
-def test_a_root_that_is_not_the_runs_is_refused(container, capsys, root, status):
+def test_a_root_that_differs_from_the_runs_is_refused(container, capsys, root, status):
     assert entrypoint.main(arguments(container, pipeline_root=root)) == status
     if status:
-        assert f"pipeline_root = {root}, but the run's own root is another one" in capsys.readouterr().err
+        assert f"pipeline_root = {root}: differs from the root of the run" in capsys.readouterr().err
 
 
 def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
@@ -95,7 +95,7 @@ def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
     assert (note.is_user_error, note.error.split(":")[0]) == (False, "ImportError")
 
 
-def test_a_note_that_can_not_be_written_hides_nothing(container, capsys):
+def test_a_note_that_can_not_be_written_hides_no_error(container, capsys):
     (container / "reports").write_text("a file")
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
     assert "no such file" in capsys.readouterr().err
@@ -106,24 +106,24 @@ def test_another_tfx_is_refused():
         entrypoint._check_version("1.17.0")
 
 
-def test_value_artifacts_have_their_value(tmp_path):
+def test_value_artifacts_are_read(tmp_path):
     from kfp.pipeline_spec import pipeline_spec_pb2
 
     (tmp_path / "value").write_text("7")
     artifacts = pipeline_spec_pb2.ExecutorInput()
     made = artifacts.inputs.artifacts["n"].artifacts.add(uri=str(tmp_path / "value"))
     made.type.instance_schema = "title: tfx.Integer\ntype: object\n"
-    with entrypoint._values_read():
+    with entrypoint._read_value_artifacts():
         parsed = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(artifacts.inputs.artifacts)
     assert isinstance(parsed["n"][0], standard_artifacts.Integer)
     assert parsed["n"][0].value == 7
 
 
-def test_a_training_has_checkpoints_of_its_own_run():
+def test_the_trainer_gets_the_runs_id_for_its_checkpoints():
     given = {
         "inputs": {"parameterValues": {"custom_config": json.dumps({"trainer": {"epochs": 5}}), "epochs": 2.0}},
         "outputs": {"artifacts": {"model": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/trainer/u/model"}]}}},
     }
-    entrypoint._fold_parameters(given, "trainer", "run-1")
+    entrypoint._merge_parameters(given, "trainer", "run-1")
     custom = json.loads(given["inputs"]["parameterValues"]["custom_config"])
     assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}

@@ -23,7 +23,7 @@ def uris(content, side):
     return {name: [a["uri"] for a in lists["artifacts"]] for name, lists in content[side]["artifacts"].items()}
 
 
-def test_the_backends_own_output_goes_and_the_components_stays():
+def test_only_the_backends_own_output_is_removed():
     logs = {"artifacts": [{"type": {"schemaTitle": "system.Artifact"}, "uri": "minio://b/p/run-1/x/executor-logs"}]}
     content = given(**{"executor-logs": logs})
     executor_input.drop_backend_outputs(content)
@@ -33,7 +33,7 @@ def test_the_backends_own_output_goes_and_the_components_stays():
 def test_inputs_get_the_declared_type():
     content = given()
     declared = {"artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model"}}}}
-    executor_input.type_inputs(content, declared)
+    executor_input.set_input_types(content, declared)
     assert content["inputs"]["artifacts"]["model"]["artifacts"][0]["type"] == {"instanceSchema": "title: tfx.Model"}
 
 
@@ -46,38 +46,38 @@ def test_inputs_get_the_declared_type():
         ("/tmp/x", "/tmp/x"),
     ],
 )
-def test_only_what_tensorflow_can_not_open_becomes_local(uri, local):
+def test_only_uris_that_tensorflow_can_not_open_become_local(uri, local):
     assert executor_input.local_path(uri, "/fs") == local
 
 
 def test_both_sides_and_the_output_file_become_local():
     content = given()
     content["outputs"]["outputFile"] = "minio://b/p/run-1/model-gate/u/output_metadata.json"
-    executor_input.localise(content, "/fs")
+    executor_input.localize(content, "/fs")
     assert uris(content, "inputs") == {"model": ["/fs/minio/b/p/run-1/trainer/u/model"]}
     assert uris(content, "outputs") == {"blessing": ["/fs/minio/b/p/run-1/model-gate/u/blessing"]}
     assert content["outputs"]["outputFile"] == "/fs/minio/b/p/run-1/model-gate/u/output_metadata.json"
 
 
-def test_an_answer_has_the_remote_addresses_again():
+def test_the_output_has_the_remote_uris_again():
     content = given()
     remote = executor_input.remote_uris(content, "/fs")
-    executor_input.localise(content, "/fs")
+    executor_input.localize(content, "/fs")
     answer = {"artifacts": {"blessing": content["outputs"]["artifacts"]["blessing"]}}
-    executor_input.delocalise(answer, remote)
+    executor_input.restore_remote_uris(answer, remote)
     assert answer["artifacts"]["blessing"]["artifacts"][0]["uri"] == "minio://b/p/run-1/model-gate/u/blessing"
 
 
-def test_folders_of_outputs_are_made_but_not_of_remote_ones(tmp_path, monkeypatch):
+def test_folders_are_created_only_for_local_outputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = given(examples={"artifacts": [{"uri": "gs://b/p/run-1/x/examples"}]})
-    executor_input.localise(content, str(tmp_path))
-    executor_input.make_output_folders(content)
+    executor_input.localize(content, str(tmp_path))
+    executor_input.create_output_folders(content)
     assert os.path.isdir(tmp_path / "minio/b/p/run-1/model-gate/u/blessing")
     assert os.listdir(tmp_path) == ["minio"]
 
 
-def test_nulls_go_and_zeros_stay():
+def test_only_nulls_are_removed():
     answer = {"artifacts": {"x": {"artifacts": [{"uri": "u", "metadata": {"a": None, "b": 0, "c": ""}}]}}}
     executor_input.drop_nulls(answer)
     assert answer["artifacts"]["x"]["artifacts"][0]["metadata"] == {"b": 0, "c": ""}
@@ -91,12 +91,12 @@ def test_nulls_go_and_zeros_stay():
         "s3://team/model-gate/model-gate/run-1/model-gate/u-u/blessing",
     ],
 )
-def test_the_runs_id_is_read_from_a_uri_of_either_layout(uri):
+def test_the_run_id_is_read_from_a_uri_of_either_layout(uri):
     content = given()
     content["outputs"]["artifacts"]["blessing"]["artifacts"][0]["uri"] = uri
     assert executor_input.run_id(content, "model-gate") == "run-1"
 
 
-def test_a_uri_without_the_task_is_told():
-    with pytest.raises(ValueError, match="no output of pusher"):
+def test_a_uri_without_the_task_is_an_error():
+    with pytest.raises(ValueError, match="outputs of pusher"):
         executor_input.run_id(given(), "pusher")

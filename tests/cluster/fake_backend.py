@@ -1,6 +1,6 @@
-"""A local server with the part of Kubeflow Pipelines' API that a client of ours uses, and the checks of the real one.
+"""A local server with the part of Kubeflow Pipelines' API that `cluster.client` uses, with the real server's checks.
 
-What it checks, accepts or drops follows the backend's source and KUBEFLOW.md; the state is there for tests to read.
+Its checks follow the backend's source and KUBEFLOW.md; tests read its state.
 """
 
 import base64
@@ -63,7 +63,7 @@ class Backend:
         return [job for job in self.jobs.values() if job["display_name"] == name and job["mode"] == "ENABLE"]
 
     def fire(self, job):
-        """What the controller does when a schedule's time has come: a run that goes on."""
+        """Starts a run of a schedule, as the controller does; it stays active."""
         run = self._new("run", job["display_name"] + "-run", job["experiment_id"], state="RUNNING", finished_at=NEVER)
         run["recurring_run_id"] = job["recurring_run_id"]
         self.runs[run["run_id"]] = run
@@ -91,7 +91,7 @@ class Backend:
 
     def create_run(self, body):
         version = self._checked(body)
-        refuse_what_no_run_can_do(version["documents"][0])
+        check_runnable(version["documents"][0])
         run = self._new("run", body["display_name"], body["experiment_id"], state="PENDING", finished_at=NEVER)
         self._copy(body, run)
         self.runs[run["run_id"]] = run
@@ -120,7 +120,7 @@ class Backend:
     def delete_job(self, job_id):
         found(self.jobs, job_id, "job")
         del self.jobs[job_id]
-        # The workflows belong to it, so that the cluster's garbage collection takes them, also those under way.
+        # The cluster's garbage collection deletes its workflows too, including active ones.
         for run in self.runs.values():
             if run.get("recurring_run_id") == job_id and run["state"] == "RUNNING":
                 run["state"] = "FAILED"
@@ -130,8 +130,8 @@ class Backend:
         sort_by, filtered, token = (query.get(key, "") for key in ("sort_by", "filter", "page_token"))
         start = 0
         if token:
-            start, *told = json.loads(base64.b64decode(token))
-            if told != [sort_by, filtered]:
+            start, *parts = json.loads(base64.b64decode(token))
+            if parts != [sort_by, filtered]:
                 raise invalid("page token does not match the supplied sort by and/or filtering criteria")
         if "experiment_id" in query:
             items = [item for item in items if item["experiment_id"] == query["experiment_id"]]
@@ -166,7 +166,7 @@ class Backend:
         return version
 
     def _checked(self, body):
-        """The version of a run or a job whose parameters fit."""
+        """Checks the parameters of a run or a job; returns its version."""
         found(self.experiments, body.get("experiment_id"), "experiment")
         version = found(self.versions, body["pipeline_version_reference"]["pipeline_version_id"], "pipeline version")
         check_parameters(version["documents"][0], body.get("runtime_config", {}).get("parameters", {}))
@@ -177,7 +177,7 @@ class Backend:
         for key in ("pipeline_version_reference", "runtime_config"):
             target[key] = body[key]
         target["description"] = body.get("description", "")
-        # The server's own default, where none is asked for.
+        # The server's default.
         target["service_account"] = body.get("service_account") or "pipeline-runner"
 
 
@@ -188,7 +188,7 @@ def found(table, key, what):
 
 
 def parse(content):
-    """The documents of an upload: `[pipeline]` or `[pipeline, platform]`, as the backend keeps them."""
+    """Returns the documents of an upload: `[pipeline]` or `[pipeline, platform]`, as the backend stores them."""
     spec = platform = None
     for document in yaml.safe_load_all(content):
         if "pipelineInfo" in document:
@@ -241,8 +241,8 @@ def check_parameters(spec, given):
             raise invalid(f"parameter {name} provided is not specified in the pipeline inputs")
 
 
-def refuse_what_no_run_can_do(spec):
-    """The compilation to a workflow, which uploads and schedules do without."""
+def check_runnable(spec):
+    """The checks of the compilation to a workflow, which happens only when a run starts."""
     for component in (spec["root"], *spec.get("components", {}).values()):
         for task in component.get("dag", {}).get("tasks", {}):
             if not re.fullmatch(r"[a-zA-Z][-a-zA-Z0-9]*", task):
@@ -263,7 +263,7 @@ def check_trigger(trigger):
 
 
 def cron_is_valid(expression):
-    """As robfig/cron 1.2 has it: five fields pass too, and begin with seconds."""
+    """As robfig/cron 1.2: five fields are valid too, and start with seconds."""
     if expression.startswith("@"):
         return bool(re.fullmatch(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly|every \w+)", expression))
     fields = expression.split()
@@ -285,12 +285,12 @@ class Server(http.server.ThreadingHTTPServer):
 
     Attributes:
       backend: the state.
-      requests: method and path of all that came, in order.
-      authorizations: who they said they were from.
+      requests: method and path of all requests, in order.
+      authorizations: their headers `Authorization`.
       lose: number of a request (from 0) -> "before" or "after" it is carried out, when the connection is cut.
-      lose_from: the number of the first of those that are all lost before they are carried out.
+      lose_from: number of the first request that is lost, with all that follow, before it is carried out.
       refuse: method and end of a path -> status, for requests that are refused.
-      answer: status, content type, body and more headers of the answer to everything; None lets the backend answer.
+      answer: status, content type, body and more headers of every answer; None lets the backend answer.
       pause_s: before each answer.
     """
 
@@ -308,13 +308,13 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def forget(self):
-        """Counts requests from here, and fails none any more."""
+        """Forgets all requests, and switches all failures off."""
         self.requests, self.lose, self.lose_from, self.refuse, self.answer = [], {}, None, {}, None
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # An answer in one piece: in two, the second waits 40 ms for the first to be acknowledged.
+    # The answer in one packet: a second one would wait 40 ms for the first to be acknowledged.
     wbufsize = -1
 
     def log_message(self, *_):
@@ -331,7 +331,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             lost = "before" if late else self.server.lose.get(number)
             if lost == "before":
                 return self.cut()
-            status, kind, content, headers = self.server.answer or self.judged(url, body)
+            status, kind, content, headers = self.server.answer or self.answer(url, body)
         if lost == "after":
             return self.cut()
         time.sleep(self.server.pause_s)
@@ -347,7 +347,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def cut(self):
         self.close_connection = True
 
-    def judged(self, url, body):
+    def answer(self, url, body):
         for (method, end), status in self.server.refuse.items():
             if self.command == method and url.path.endswith(end):
                 return json_answer(status, {"error": "not today", "code": 13, "message": "not today"})
@@ -409,7 +409,7 @@ def json_answer(status, content):
 
 @contextlib.contextmanager
 def running():
-    """A server on a free port of this machine."""
+    """Runs a server on a free port of this machine."""
     server = Server()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:

@@ -1,4 +1,4 @@
-"""The client's tests with the newest kfp of the package index, which can't be installed beside TFX."""
+"""The client's tests with the newest kfp of the package index, in a separate environment: it conflicts with TFX."""
 
 import os
 import pathlib
@@ -9,16 +9,16 @@ import sys
 import pytest
 
 REPO = pathlib.Path(__file__).parents[2]
-# Kept, so that a later test only looks whether there is a newer kfp.
+# Kept, so that a later test only checks for a newer kfp.
 VENV = REPO / "build" / "newest-kfp"
 PYTHON = VENV / "bin" / "python"
-# What cluster.client needs, and the test runner.
+# The imports of cluster.client, and the test runner.
 PACKAGES = ("kfp", "pydantic", "pyyaml", "rich", "pytest")
 
 
-def quietly(*command, timeout_s):
-    """Runs a command; returns whether it went well, and what it said."""
-    # As in scripts/setup.sh: uv takes this machine's certificates and pip's index.
+def run_quietly(*command, timeout_s):
+    """Runs a command; returns whether it succeeded, and its output."""
+    # As in scripts/setup.sh: uv uses this machine's certificates and pip's index.
     settings = {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
     if "PIP_INDEX_URL" in os.environ:
         settings["UV_INDEX_URL"] = os.environ["PIP_INDEX_URL"]
@@ -38,39 +38,39 @@ def quietly(*command, timeout_s):
     return done.returncode == 0, done.stdout
 
 
-def make(uv):
-    """Makes the environment, with a newer Python than this one's if there is any: the newest kfp may ask for it."""
+def create(uv):
+    """Creates the environment, with a newer Python than this one if available: the newest kfp may require it."""
     if not uv:
-        return quietly(sys.executable, "-m", "venv", str(VENV), timeout_s=60)
+        return run_quietly(sys.executable, "-m", "venv", str(VENV), timeout_s=60)
     for python in (">=3.11", sys.executable):
-        made, said = quietly(
+        created, output = run_quietly(
             uv, "venv", "--quiet", "--no-python-downloads", "--python", python, str(VENV), timeout_s=60
         )
-        if made:
+        if created:
             break
-    return made, said
+    return created, output
 
 
 def install():
-    """Brings the environment up to date, if the index can be reached; returns what was said."""
+    """Updates the environment, if the index can be reached; returns the output."""
     uv = shutil.which("uv") or shutil.which(REPO / ".uv" / "bin" / "uv")
     if not PYTHON.exists():
-        made, said = make(uv)
-        if not made:
-            return said
+        created, output = create(uv)
+        if not created:
+            return output
     pip = (uv, "pip", "install", "--python", str(PYTHON)) if uv else (str(PYTHON), "-m", "pip", "install")
-    return quietly(*pip, "--quiet", "--upgrade", *PACKAGES, timeout_s=120)[1]
+    return run_quietly(*pip, "--quiet", "--upgrade", *PACKAGES, timeout_s=120)[1]
 
 
 def test_the_client_works_with_the_newest_kfp():
-    said = install()
-    usable, version = quietly(str(PYTHON), "-c", "import kfp, pytest; print(kfp.__version__)", timeout_s=30)
+    output = install()
+    usable, version = run_quietly(str(PYTHON), "-c", "import kfp, pytest; print(kfp.__version__)", timeout_s=30)
     if not usable:
-        pytest.skip(f"no environment with the newest kfp: {said.strip().splitlines()[-1:]}")
-    passed, said = quietly(
+        pytest.skip(f"no environment with the newest kfp: {output.strip().splitlines()[-1:]}")
+    passed, output = run_quietly(
         *(str(PYTHON), "-m", "pytest", "--noconftest", "-p", "no:cacheprovider", "tests/cluster/client_test.py"),
         timeout_s=120,
     )
-    assert passed, f"kfp {version}\n{said}"
+    assert passed, f"kfp {version}\n{output}"
     # Not the one of this test's environment.
     assert tuple(map(int, version.split(".")[:2])) >= (2, 17)

@@ -92,7 +92,7 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job):
         assert record["run_id"] in stream.read()
 
 
-def test_a_file_that_must_be_mended_stops_the_run_and_the_report_says_why(job):
+def test_an_error_in_the_data_stops_the_run_and_the_report_says_why(job):
     done = replay(job, "nothing.tsv")
     assert done.returncode == 2, done.stdout + done.stderr
     record = newest_record(job)

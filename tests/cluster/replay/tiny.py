@@ -1,4 +1,4 @@
-"""Pipelines of small Python programs in place of TFX's containers."""
+"""Pipelines of small Python programs instead of TFX's containers."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import yaml
 
 from cluster import replay
 
-# A text of the program: what it is given, and how it leaves its output.
+# Start of each program: its ExecutorInput, and functions for its output.
 GIVEN = """
 import json, os, sys
 given = json.loads(sys.argv[1])
@@ -26,56 +26,45 @@ def finish(**fields):
 ARTIFACT = {"schemaTitle": "tfx.Model", "schemaVersion": "0.0.1"}
 
 
-def step(code="", *, inputs=None, artifacts=None, outputs=(), values=None, words=("{{$}}",), env=None, **task):
+def step(code="", *, inputs=None, artifacts=None, outputs=(), words=("{{$}}",), env=None, **task):
     """A task with its component and executor.
 
     Args:
       code: what its container runs after `GIVEN`.
-      inputs: name -> (type, what the task's input parameter is).
-      artifacts: name -> (producer, output) or the name of an input of the component above.
+      inputs: name -> (type, the source of the task's input parameter).
+      artifacts: name -> (producer, output).
       outputs: names of output artifacts.
-      values: name -> type of output parameters.
       words: arguments of the program.
       env: variables of the container.
       **task: more fields of the task.
     """
     inputs, artifacts = inputs or {}, artifacts or {}
-    definitions = {
-        "parameters": {name: {"parameterType": kind} for name, (kind, _) in inputs.items()},
-        "artifacts": {name: {"artifactType": ARTIFACT} for name in artifacts},
-    }
     component = {
-        "inputDefinitions": definitions,
-        "outputDefinitions": {
-            "artifacts": {name: {"artifactType": ARTIFACT} for name in outputs},
-            "parameters": {name: {"parameterType": kind} for name, kind in (values or {}).items()},
+        "inputDefinitions": {
+            "parameters": {name: {"parameterType": kind} for name, (kind, _) in inputs.items()},
+            "artifacts": {name: {"artifactType": ARTIFACT} for name in artifacts},
         },
+        "outputDefinitions": {"artifacts": {name: {"artifactType": ARTIFACT} for name in outputs}},
     }
     container = {"image": "none", "command": ["python", "-c", GIVEN + code], "args": list(words)}
     container["env"] = [{"name": name, "value": value} for name, value in (env or {}).items()]
     task["inputs"] = {
         "parameters": {name: source for name, (_, source) in inputs.items()},
-        "artifacts": {name: _artifact_source(source) for name, source in artifacts.items()},
+        "artifacts": {name: from_task(*source) for name, source in artifacts.items()},
     }
     return {"task": task, "component": component, "container": container}
-
-
-def _artifact_source(source):
-    if isinstance(source, str):
-        return {"componentInputArtifact": source}
-    return {"taskOutputArtifact": {"producerTask": source[0], "outputArtifactKey": source[1]}}
 
 
 def constant(value):
     return {"runtimeValue": {"constant": value}}
 
 
-def from_above(name):
+def from_dag(name):
     return {"componentInputParameter": name}
 
 
-def from_task(task, name):
-    return {"taskOutputParameter": {"producerTask": task, "outputParameterKey": name}}
+def from_task(task, output):
+    return {"taskOutputArtifact": {"producerTask": task, "outputArtifactKey": output}}
 
 
 def after(*tasks):
@@ -86,20 +75,27 @@ def at_exit(task):
     return {**after(task), "triggerPolicy": {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}}
 
 
-def document(steps, parameters=None, dags=None):
+def document(steps, parameters=None, dag_steps=None, dag_inputs=None):
     """A PipelineSpec.
 
     Args:
-      steps: name -> what `step` made; the tasks of the root.
+      steps: name -> what `step` returned; the tasks of the root.
       parameters: name -> definition, of the root.
-      dags: name of a task of the root -> (its task's fields, its steps, its inputDefinitions, its outputs).
+      dag_steps: tasks of a DAG named `dag` in the root; None for no DAG.
+      dag_inputs: name -> (type, source), of the DAG.
     """
     components, executors = {}, {}
     tasks = _tasks(steps, components, executors)
-    for name, (task, inner, definitions, outputs) in (dags or {}).items():
-        dag = {"tasks": _tasks(inner, components, executors), "outputs": outputs}
-        components[name] = {"dag": dag, "inputDefinitions": definitions}
-        tasks[name] = {"taskInfo": {"name": name}, "componentRef": {"name": name}, **task}
+    if dag_steps is not None:
+        inputs = dag_inputs or {}
+        definitions = {"parameters": {name: {"parameterType": kind} for name, (kind, _) in inputs.items()}}
+        dag = {"tasks": _tasks(dag_steps, components, executors)}
+        components["dag"] = {"dag": dag, "inputDefinitions": definitions}
+        tasks["dag"] = {
+            "taskInfo": {"name": "dag"},
+            "componentRef": {"name": "dag"},
+            "inputs": {"parameters": {name: source for name, (_, source) in inputs.items()}},
+        }
     return {
         "pipelineInfo": {"name": "tiny"},
         "schemaVersion": "2.1.0",
@@ -126,7 +122,7 @@ def write(folder, *documents):
 
 
 class Ran:
-    """A replay that has been run: its exit status, what it said, its record, and a look into its folders."""
+    """A finished replay: its exit status, its output, its record, and its files."""
 
     def __init__(self, folder, *documents, layout="2.5", **parameters):
         self.root = os.path.join(folder, "root")
@@ -137,7 +133,7 @@ class Ran:
             self.record = json.load(stream)
 
     @property
-    def said(self):
+    def output(self):
         return self.console.file.getvalue()
 
     def statuses(self):

@@ -1,4 +1,4 @@
-"""What a server has, whole: its answers come in pages."""
+"""Lists of the server, complete: it answers in pages."""
 
 import json
 from typing import Any, Callable, Iterator
@@ -9,8 +9,8 @@ import kfp
 _PAGE_SIZE = 100
 
 
-def pages(call: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
-    """Yields all that a `list_...` method of `kfp.Client` finds, asking for the next page when it is needed.
+def list_all(call: Callable[..., Any], field: str, **arguments: Any) -> Iterator[Any]:
+    """Yields all items of a `list_...` method of `kfp.Client`, requesting the next page when it is needed.
 
     Args:
       call: the method.
@@ -26,11 +26,11 @@ def pages(call: Callable[..., Any], field: str, **arguments: Any) -> Iterator[An
             return
 
 
-def called(name: str) -> str:
-    """Returns the filter for what is shown under a name."""
+def name_filter(name: str) -> str:
+    """Returns the filter for items with a display name."""
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def runs(client: kfp.Client, experiment_id: str) -> Iterator[Any]:
+def list_runs(client: kfp.Client, experiment_id: str) -> Iterator[Any]:
     """Yields the runs of an experiment, the newest first."""
-    return pages(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc")
+    return list_all(client.list_runs, "runs", experiment_id=experiment_id, sort_by="created_at desc")

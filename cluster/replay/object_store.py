@@ -1,4 +1,4 @@
-"""A folder in place of the object store: it holds files, as an object store does, and no empty directories.
+"""A folder in place of the object store: like an object store, it holds files and no empty directories.
 
 <folder>/<bucket>/<key>
 """
@@ -6,11 +6,11 @@
 import os
 import shutil
 
-# URI scheme -> where the launcher copies what is under it in a container.
-CONTAINER_FOLDERS = {"minio://": "/minio", "s3://": "/s3", "gs://": "/gcs"}
+# URI scheme -> where the launcher copies its objects in a container. Not `gs://`: tasks open it without the launcher.
+CONTAINER_FOLDERS = {"minio://": "/minio", "s3://": "/s3"}
 
 
-class Store:
+class ObjectStore:
     """The objects of a replay's root."""
 
     def __init__(self, folder: str):
@@ -22,15 +22,15 @@ class Store:
         self._folder = folder
 
     def path(self, uri: str) -> str:
-        """Returns where the object, or the objects, of a URI are.
+        """Returns the local path of a URI's object or objects.
 
         Raises:
-          ValueError: the URI is none of an object store.
+          ValueError: the URI does not belong to an object store.
         """
         return os.path.join(self._folder, _split(uri)[1])
 
     def download(self, uri: str, target: str) -> None:
-        """Copies what is under a URI to a path; what has no object leaves nothing there, as in the launcher."""
+        """Copies the objects of a URI to a path; without objects, nothing is created there, as by the launcher."""
         source = self.path(uri)
         if os.path.isdir(source):
             shutil.copytree(source, target, dirs_exist_ok=True)
@@ -47,7 +47,7 @@ class Store:
         target = self.path(uri)
         if os.path.isdir(source):
             for parent, folders, files in os.walk(source):
-                # What is a link the launcher opens as a file.
+                # The launcher opens a link to a directory as a file.
                 links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
                 for name in (*files, *links):
                     file = os.path.join(parent, name)
@@ -57,10 +57,10 @@ class Store:
 
 
 def container_path(uri: str) -> str:
-    """Returns where the launcher puts what is under a URI.
+    """Returns the path in a container to which the launcher copies a URI.
 
     Raises:
-      ValueError: the URI is none of an object store.
+      ValueError: the URI does not belong to an object store.
     """
     scheme, rest = _split(uri)
     return f"{CONTAINER_FOLDERS[scheme]}/{rest}"
@@ -69,7 +69,7 @@ def container_path(uri: str) -> str:
 def _split(uri: str) -> tuple[str, str]:
     """Returns the scheme, and bucket and key."""
     for scheme in CONTAINER_FOLDERS:
-        # A path that starts at the root or climbs would leave the store's folder.
+        # An absolute path, or one with "..", would leave the store's folder.
         if uri.startswith(scheme) and not {"", ".."} & set(uri.removeprefix(scheme).rstrip("/").split("/")):
             return scheme, uri.removeprefix(scheme)
     raise ValueError(f"{uri}: should be <scheme><bucket>/<key> with one of {', '.join(CONTAINER_FOLDERS)}")

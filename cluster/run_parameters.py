@@ -1,8 +1,8 @@
-"""The parameters of a run on a cluster: what a person or a schedule may change of a compiled pipeline.
+"""The run parameters: what a user or a schedule may change in a compiled pipeline.
 
-TFX's `RuntimeParameter` stands for a whole execution property only, and ours are the JSON of a section of the
-configuration. So the compiler gives a task inputs of its own beside TFX's, and the entrypoint folds their values into
-the property before TFX sees it.
+TFX's `RuntimeParameter` can only be a whole execution property, and our properties are the JSON of a section of the
+configuration. So the compiler adds inputs to TFX's, and the entrypoint merges their values into the property before
+TFX sees it.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ class RunParameter:
     """One parameter.
 
     Attributes:
-      name: as a person gives it.
+      name: in the cluster's form and after `--param`.
       type: of the pipeline spec.
-      description: what it is, for the cluster's form.
-      key: of the configuration it stands for; None for one that is not part of it.
-      optional: whether an empty text, or 0, stands for null: a KFP parameter has no word for that.
+      description: for the cluster's form.
+      key: of the configuration that it sets; None if it sets none.
+      optional: whether an empty text, or 0, means null: KFP parameters have no null.
     """
 
     name: str
@@ -39,22 +39,22 @@ class RunParameter:
     optional: bool = False
 
 
-_NOTHING = {STRING: "", INTEGER: 0}
+_NULL: Mapping[str, Value] = {STRING: "", INTEGER: 0}
 
-PIPELINE_ROOT = RunParameter("pipeline_root", STRING, "where the artifacts go; empty: the cluster's own root")
-RUN_TOKEN = RunParameter("run_token", STRING, "another value runs every task again, whatever the cache holds")
+PIPELINE_ROOT = RunParameter("pipeline_root", STRING, "where artifacts are written; empty: the cluster's default")
+RUN_TOKEN = RunParameter("run_token", STRING, "a new value runs every task again, without the cache")
 
 RUN_PARAMETERS = (
     RunParameter("train", STRING, "training reviews: an address, or a path on a volume", "data.train"),
-    RunParameter("test", STRING, "test reviews; empty: held out of the training ones", "data.test", True),
-    RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest", "data.span", True),
-    RunParameter("sample_size", INTEGER, "training rows that are drawn; 0: all", "data.sample_size", True),
+    RunParameter("test", STRING, "test reviews; empty: a share of the training reviews is held out", "data.test", True),
+    RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest span", "data.span", True),
+    RunParameter("sample_size", INTEGER, "number of training rows sampled; 0: all", "data.sample_size", True),
     RunParameter("epochs", INTEGER, "passes over the training rows", "trainer.epochs"),
     PIPELINE_ROOT,
     RUN_TOKEN,
 )
 
-# Where a section of the configuration lies in a task's properties: task -> (property, keys in its JSON, the section).
+# Where a task's properties contain a section of the configuration: task -> (property, keys in its JSON, the section).
 _SECTIONS: Mapping[str, tuple[str, tuple[str, ...], type[pydantic.BaseModel]]] = {
     "tsv-example-gen": ("data", (), DataConfig),
     "trainer": ("custom_config", ("trainer",), TrainerConfig),
@@ -63,11 +63,11 @@ _TASKS = {"data": "tsv-example-gen", "trainer": "trainer"}
 
 
 def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
-    """Returns the parameters that a task takes: those of its section, and what its cache key needs.
+    """Returns the parameters that a task takes: those of its section, and the one that changes its cache key.
 
     Args:
       task: its id.
-      cached: whether its outputs may be taken from the cache.
+      cached: whether its outputs may come from the cache.
     """
     return tuple(
         parameter
@@ -79,23 +79,23 @@ def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
 
 
 def default(parameter: RunParameter, config: Config) -> Value:
-    """Returns a parameter's value where a run gives none: the configuration's."""
+    """Returns a parameter's default: the configuration's value."""
     if parameter.key is None:
-        # Also the root: in the cluster's own form it would contradict the field that counts.
+        # Also for the root: the cluster's form has a field for it, which is the one that counts.
         return ""
     section, name = parameter.key.split(".")
-    value = getattr(getattr(config, section), name)
+    value: Optional[Value] = getattr(getattr(config, section), name)
     if value is None:
-        return _NOTHING[parameter.type]
+        return _NULL[parameter.type]
     return value if parameter.type == INTEGER else str(value)
 
 
 def take(task: str, values: dict[str, Any]) -> dict[str, Value]:
-    """Takes the run parameters out of a task's parameter values, in place; returns them.
+    """Removes the run parameters from a task's parameter values, in place; returns them.
 
     Args:
       task: its id.
-      values: name -> value of all its parameters; JSON has no integers, so that those come as floats.
+      values: name -> value of all its parameters; JSON has no integers, so that they are floats.
     """
     taken = {}
     for parameter in of_task(task, cached=True):
@@ -105,16 +105,16 @@ def take(task: str, values: dict[str, Any]) -> dict[str, Value]:
     return taken
 
 
-def fold(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -> dict[str, Any]:
-    """Puts run parameters into a task's execution properties.
+def merge(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -> dict[str, Any]:
+    """Merges run parameters into a task's execution properties.
 
     Args:
       task: its id.
       properties: name -> value, without run parameters.
-      given: what `take` returned.
+      given: from `take`.
 
     Raises:
-      UserError: a value is not one that the configuration allows.
+      UserError: the configuration does not allow a value.
     """
     settings = {p.key: p for p in RUN_PARAMETERS if p.key and p.name in given}
     if task not in _SECTIONS or not settings:
@@ -134,9 +134,9 @@ def fold(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -
 
 
 def _set(section: dict[str, Any], key: str, value: Value, parameter: RunParameter) -> None:
-    wanted = None if parameter.optional and value == _NOTHING[parameter.type] else value
+    wanted = None if parameter.optional and value == _NULL[parameter.type] else value
     if section.get(key) != wanted and f"{key}_sha256" in section:
-        # The digest is that of the location it was written beside.
+        # The digest belongs to the old location.
         section[f"{key}_sha256"] = None
     section[key] = wanted
 

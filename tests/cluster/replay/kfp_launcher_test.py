@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.replay.launcher import Paths
+from cluster.replay.kfp_launcher import Paths
 
 PATHS = Paths({"/app": "/home/repo", "/mnt": "/replay/one", "/mnt/reviews": "/replay/two"})
 
@@ -16,20 +16,20 @@ PATHS = Paths({"/app": "/home/repo", "/mnt": "/replay/one", "/mnt/reviews": "/re
         ("/usr/bin:/app/bin", "/usr/bin:/home/repo/bin"),
     ],
 )
-def test_paths_of_the_container_are_replaced_wherever_they_stand(there, here):
-    assert PATHS.here(there) == here
+def test_container_paths_are_translated_anywhere_in_a_text(there, here):
+    assert PATHS.translate(there) == here
 
 
 @pytest.mark.parametrize(
     "text",
     ["/apple/x", "/app.bak", "/home/app/x", "https://host/app/x", "minio://mnt/reviews", "s3://b/mnt/x", "and/or"],
 )
-def test_other_texts_stay(text):
-    assert PATHS.here(text) == text
+def test_other_texts_are_unchanged(text):
+    assert PATHS.translate(text) == text
 
 
-def test_json_values_are_replaced_through_and_through():
-    assert PATHS.here({"a": ["/app/x", 3, None], "b": {"c": "/mnt"}}) == {
+def test_nested_json_values_are_translated():
+    assert PATHS.translate({"a": ["/app/x", 3, None], "b": {"c": "/mnt"}}) == {
         "a": ["/home/repo/x", 3, None],
         "b": {"c": "/replay/one"},
     }

@@ -1,0 +1,132 @@
+"""A compiled pipeline as a run is started from it: its name, its content's digest and its parameters."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Any, Callable, Mapping
+
+import yaml
+
+from cluster import compatibility
+from core import escape
+from core.errors import UserError
+
+# Digits of the digest that name a version; 48 bits of SHA-256.
+VERSION_DIGITS = 12
+
+# Replaced in some kinds of runs, in others left as they are; in those of a schedule with an uploaded pipeline never.
+_MACRO = re.compile(r"\[\[\s*(ScheduledTime|CurrentTime|Index|RunUUID)\b[^\]]*\]\]")
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledFile:
+    """A compiled pipeline that passed all checks.
+
+    Attributes:
+      path: of the file.
+      digest: hexadecimal SHA-256 of the file.
+      spec: the pipeline document.
+      platform: the platform document; empty if there is none.
+    """
+
+    path: str
+    digest: str
+    spec: Mapping[str, Any]
+    platform: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name."""
+        return self.spec["pipelineInfo"]["name"]
+
+    @property
+    def version(self) -> str:
+        """A name for the content, so that the same file is one version."""
+        return self.digest[:VERSION_DIGITS]
+
+    @property
+    def parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """The run parameters: name -> the spec's definition (`parameterType`, `defaultValue`, ...)."""
+        return self.spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The values of run parameters that a run does not give."""
+        return {name: each["defaultValue"] for name, each in self.parameters.items() if "defaultValue" in each}
+
+    def parse_parameters(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Converts parameters as users write them to the types that the pipeline declares.
+
+        Args:
+          texts: name -> text.
+
+        Returns:
+          Name -> value, of the same names; the backend fills in defaults for the others.
+
+        Raises:
+          UserError: one is not declared, has the wrong type, or contains a macro; or one without a default is missing.
+        """
+        for name in texts:
+            if name not in self.parameters:
+                known = ", ".join(sorted(self.parameters)) or "none"
+                raise UserError(f"parameter {name}: no such parameter in {self.path}; it has {known}")
+        for name, definition in self.parameters.items():
+            if name not in texts and "defaultValue" not in definition and not definition.get("isOptional"):
+                raise UserError(f"parameter {name}: missing, and {self.path} has no default for it")
+        return {name: _parse(name, text, self.parameters[name]) for name, text in texts.items()}
+
+
+def read(path: str) -> CompiledFile:
+    """Reads and checks a compiled file.
+
+    Raises:
+      UserError: it can't be read, or a run of it would fail.
+    """
+    compatibility.check_file(path)
+    with open(path, "rb") as stream:
+        content = stream.read()
+    documents = list(yaml.safe_load_all(content))
+    spec = next(document for document in documents if "pipelineInfo" in document)
+    platform: Mapping[str, Any] = next((document for document in documents if "platforms" in document), {})
+    return CompiledFile(path, hashlib.sha256(content).hexdigest(), spec, platform)
+
+
+def _parse(name: str, text: str, definition: Mapping[str, Any]) -> Any:
+    macro = _MACRO.search(text)
+    if macro:
+        raise UserError(
+            f"parameter {name}: {macro[0]}: Kubeflow does not fill in macros in the runs of a schedule; leave the "
+            "parameter out, and the component computes what changes from run to run"
+        )
+    parse, wanted = _TYPES.get(definition.get("parameterType", "STRING"), (str, "text"))
+    try:
+        return parse(text)
+    except ValueError:
+        raise UserError(f"parameter {name}: {escape.quoted(text)}: should be {wanted}") from None
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _json(kind: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        value = json.loads(text)
+        if not isinstance(value, kind):
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+# Type as the pipeline spec names it -> how a text is parsed, and what it should be.
+_TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "NUMBER_INTEGER": (int, "an integer"),
+    "NUMBER_DOUBLE": (float, "a number"),
+    "BOOLEAN": (_boolean, "true or false"),
+    "LIST": (_json(list), "a JSON list"),
+    "STRUCT": (_json(dict), "a JSON object"),
+}

@@ -1,0 +1,63 @@
+"""Reads the report that a run writes about itself."""
+
+import dataclasses
+import glob
+import json
+import os
+from typing import Any, Mapping, Optional, Sequence
+
+NOT_BLESSED_STATUS = 3
+
+# As `components.run_report` names them, whose import takes seconds; a test compares them.
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """A run's report.
+
+    Attributes:
+      content: of `summary.json`; empty if there is none.
+      page: path of `report.html`; None if there is none.
+    """
+
+    content: Mapping[str, Any]
+    page: Optional[str]
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of a run without failed tasks."""
+        return NOT_BLESSED_STATUS if self.content.get("status") == "not_blessed" else 0
+
+    @property
+    def sentence(self) -> Optional[str]:
+        """The run's outcome; None if the summary does not say."""
+        if self.content.get("status") == "not_blessed":
+            failed = [c for c in self.content.get("gates", ()) if not c["passed"] and c["severity"] == "fail"]
+            return f"not blessed, nothing was pushed: {'; '.join(check['reason'] for check in failed)}"
+        if self.content.get("pushed_path"):
+            return f"pushed to {self.content['pushed_path']}"
+        return self.content.get("error")
+
+
+def find(artifacts: Sequence[str], volumes: str, run_id: str) -> RunSummary:
+    """Returns the last report of a run.
+
+    Args:
+      artifacts: paths of the run's artifacts, the oldest first.
+      volumes: folder of the volumes, where the run's own folder has its id as its name.
+      run_id: its id.
+    """
+    pattern = os.path.join(glob.escape(volumes), "**", run_id, "")
+    folders = [*artifacts, *sorted(glob.glob(pattern, recursive=True))]
+    summary, page = _last_file(folders, SUMMARY_FILE), _last_file(folders, REPORT_FILE)
+    if summary is None:
+        return RunSummary({}, page)
+    with open(summary, encoding="utf-8") as stream:
+        return RunSummary(json.load(stream), page)
+
+
+def _last_file(folders: Sequence[str], name: str) -> Optional[str]:
+    paths = [os.path.join(folder, name) for folder in folders]
+    return next(filter(os.path.isfile, reversed(paths)), None)
