@@ -24,10 +24,10 @@ import rich.console  # noqa: E402
 from cluster import compatibility  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
 from core import arguments as command_line  # noqa: E402
-from core import config, kubeflow_config  # noqa: E402
+from core import bundle, config, kubeflow_config  # noqa: E402
 from core.errors import UserError  # noqa: E402
 
-DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
+DEFAULT_CONFIG = os.path.join(bundle.CONFIGS, "kubeflow.yaml")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

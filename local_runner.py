@@ -18,14 +18,10 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import arguments as command_line  # noqa: E402
-from core import (  # noqa: E402
-    config,
-    escape,
-    gpu,  # noqa: E402
-)
+from core import bundle, config, escape, gpu  # noqa: E402
 from local import session  # noqa: E402
 
-DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
+DEFAULT_CONFIG = os.path.join(bundle.CONFIGS, "sample.yaml")
 COMMANDS = ("run", "predict", "encoders", "rollback")
 
 
