@@ -128,7 +128,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog=command_line.program("kubeflow_runner.py"), description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 

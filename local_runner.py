@@ -93,7 +93,7 @@ def _hush_libraries() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog=command_line.program("local_runner.py"), description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
