@@ -116,7 +116,7 @@ setup(
     extras_require=EXTRAS_REQUIRE,
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-        # Files only. They lie beside the packages as in a checkout, so `core/bundle.py` finds them in both.
+        # Files only. They lie beside the packages as in a checkout, so `core/installation.py` finds them in both.
         "configs",
         "data.invariance",
         "data.sample",

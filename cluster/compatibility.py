@@ -12,8 +12,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from core import bundle
-from core.config import Config
+from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 
@@ -129,7 +128,7 @@ def node_ids(config: Config) -> set[str]:
 
 def _path_faults(config: Config) -> Iterator[str]:
     """What a pod would not find: a folder of this machine."""
-    kubeflow, repo = config.kubeflow, bundle.ROOT
+    kubeflow, repo = config.kubeflow, os.path.dirname(os.path.dirname(CURATED_SCHEMA))
     everywhere = [volume.path for volume in kubeflow.volumes if not volume.components]
     for key, path, needs in (
         ("serving.dir", config.serving.dir, ("DataGate", "BaselineModel", "Pusher")),

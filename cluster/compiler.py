@@ -12,8 +12,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from cluster import compatibility, parameters, platform, task
 from components.run_outcome.component import RunOutcome
-from core import bundle
-from core.config import Config
+from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig, PodConfig, Volume
 from pipeline import graph
@@ -113,11 +112,12 @@ def _pipeline(config: Config) -> Pipeline:
 
 def _in_image(config: Config) -> Config:
     """Names the repository's files as the image does."""
+    repo = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
 
     def moved(path: str | None) -> str | None:
-        if path is None or not path.startswith(bundle.ROOT + os.sep):
+        if path is None or not path.startswith(repo + os.sep):
             return path
-        return os.path.join(config.kubeflow.image_dir, os.path.relpath(path, bundle.ROOT))
+        return os.path.join(config.kubeflow.image_dir, os.path.relpath(path, repo))
 
     gates = config.gates
     return config.model_copy(

@@ -1,8 +1,6 @@
 """The command lines' parser, and what their errors look like."""
 
 import argparse
-import os
-import sys
 from typing import NoReturn
 
 import rich.console
@@ -10,15 +8,6 @@ import rich.markup
 
 from core import escape
 from core.errors import UserError
-
-# Script of a checkout -> what it is called where the package is installed, as setup.py says.
-_INSTALLED_AS = {"local_runner.py": "reviews", "kubeflow_runner.py": "reviews-kubeflow"}
-
-
-def program(script: str) -> str:
-    """Returns the name under which a user started a script: `local_runner.py` in a checkout, `reviews` installed."""
-    installed = _INSTALLED_AS[script]
-    return installed if os.path.basename(sys.argv[0]) == installed else script
 
 
 class Parser(argparse.ArgumentParser):

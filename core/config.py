@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Mapping, Optional, Sequence, Union
 import pydantic
 import yaml
 
-from core import bundle
 from core.checks import Severity
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -22,7 +21,7 @@ from schema.task import Task, make_task
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
-CURATED_SCHEMA = os.path.join(bundle.ROOT, "schema", "schema.pbtxt")
+CURATED_SCHEMA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "schema", "schema.pbtxt")
 
 # Fields that hold a location, by dotted name; local ones are made absolute when a file is read.
 LOCATION_FIELDS = (
@@ -388,7 +387,7 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and applies overrides.
 
     Args:
-      file: path of the YAML file, or the name of a bundled configuration, such as `nsmc`.
+      file: path of the YAML file.
       overrides: `section.key=value` strings; the value is read as YAML.
 
     Returns:
@@ -397,7 +396,6 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
       UserError: the file can't be read, or a key or value is wrong; all faults are listed.
     """
-    file = bundle.find_config(file)
     tree = _read_yaml(file)
     _make_locations_absolute(tree, os.path.dirname(os.path.abspath(file)))
     given = _override_tree(overrides)

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any, Mapping, Optional, Sequence
 
-from core import bundle, progress
+from core import progress
 from core.errors import UserError
 from launchers import worker as worker_process
 
@@ -303,10 +303,11 @@ def _environments(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
         raise UserError(
             f"trainer.workers = {workers}: can't share {len(gpus)} GPUs evenly; give a divisor of {len(gpus)}"
         )
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     common = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [bundle.ROOT, os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         # What a worker has said is in its log even if it is killed in the next moment.
         "PYTHONUNBUFFERED": "1",
         "TF_USE_LEGACY_KERAS": "1",
