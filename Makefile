@@ -4,7 +4,7 @@
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock image clean
+.PHONY: help run test lint bench lock wheel image clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
@@ -12,6 +12,7 @@ help:
 	@echo 'make lint    check the style'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
+	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
 	@echo 'ARGS="..." is passed on to what run, test, lint and image start'
@@ -44,6 +45,12 @@ bench:
 lock:
 	sh scripts/lock.sh $(ARGS)
 
+# What an earlier build left in build/lib would get into the wheel.
+wheel:
+	@sh scripts/setup.sh
+	rm -rf build/lib
+	@.venv/bin/python -c 'from setuptools import build_meta; print("dist/" + build_meta.build_wheel("dist", {"--global-option": ["--quiet"]}))'
+
 # A name of its own for each commit: Kubernetes does not pull a tag again that a node has.
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
 TAG = reviews:$(REVISION)
@@ -58,5 +65,5 @@ image:
 
 # Fixed names without a closing slash: a link goes, what it points to stays.
 clean:
-	rm -rf .venv .uv .pytest_cache .hypothesis .ruff_cache build review_sentiment_pipeline.egg-info
+	rm -rf .venv .uv .pytest_cache .hypothesis .ruff_cache build dist review_sentiment_pipeline.egg-info
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,10 +24,10 @@ import rich.console  # noqa: E402
 from cluster import compatibility  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
 from core import arguments as command_line  # noqa: E402
-from core import config, kubeflow_config  # noqa: E402
+from core import config, installation, kubeflow_config  # noqa: E402
 from core.errors import UserError  # noqa: E402
 
-DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
+DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "kubeflow.yaml")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -125,7 +125,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog=installation.program("kubeflow_runner.py"), description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 
@@ -189,7 +189,11 @@ def _shared_options() -> tuple[command_line.Parser, command_line.Parser, command
     """Returns parsers of the options that commands share: for the configuration, run parameters and uploads."""
     settings, parameters, version = (command_line.Parser(add_help=False) for _ in range(3))
     settings.add_argument(
-        "--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/kubeflow.yaml)"
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        default=DEFAULT_CONFIG,
+        help="YAML, or the name of a bundled configuration (default: kubeflow)",
     )
     settings.add_argument(
         "--set",

@@ -18,14 +18,11 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import arguments as command_line  # noqa: E402
-from core import (  # noqa: E402
-    config,
-    escape,
-    gpu,  # noqa: E402
-)
+from core import config, escape, gpu, installation  # noqa: E402
 from local import session  # noqa: E402
 
-DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
+DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
+CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
 COMMANDS = ("run", "predict", "encoders", "rollback")
 
 
@@ -97,13 +94,15 @@ def _hush_libraries() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.Parser(prog=installation.program("local_runner.py"), description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
 
     command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
-    command.add_argument("--config", metavar="FILE", default=DEFAULT_CONFIG, help="YAML (default: configs/sample.yaml)")
+    command.add_argument(
+        "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
+    )
     command.add_argument(
         "--set",
         metavar="KEY=VALUE",
@@ -129,7 +128,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("rollback", parents=[root], help="put an earlier model in serving again")
     where = command.add_mutually_exclusive_group()
-    where.add_argument("--config", metavar="FILE", help="the job whose model it is (default: the one under --root)")
+    where.add_argument(
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        help="the job whose model it is (default: the one under --root)",
+    )
     where.add_argument("--serving", metavar="DIR", help="the serving folder itself")
     what = command.add_mutually_exclusive_group()
     what.add_argument("--to", metavar="VERSION", type=int, help="default: the last that was not rolled back itself")

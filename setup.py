@@ -7,6 +7,8 @@ Install from the locked files (`make run` and `make test` do): some packages ask
 so only a resolver that is given requirements/<set>/override.txt can put a set together.
 """
 
+import pathlib
+
 from setuptools import find_packages, setup
 
 CURRENT, OLD = 'python_version >= "3.11"', 'python_version < "3.11"'
@@ -120,16 +122,50 @@ EXTRAS_REQUIRE = {
     ],
 }
 
+HERE = pathlib.Path(__file__).parent
 PACKAGES = ("local", "cluster", "pipeline", "components", "trainer", "launchers", "artifacts", "core", "schema")
 
 setup(
     name="review-sentiment-pipeline",
-    version="0.1.0",
+    version="0.2.0",
     description="A TFX pipeline from review TSVs to a gated, served sentiment model",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["tfx", "tensorflow", "apache-beam", "kubeflow", "bert", "sentiment", "nsmc"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Natural Language :: Korean",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Text Processing :: Linguistic",
+    ],
     python_requires=">=3.10,<3.14",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    packages=find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+    packages=[
+        *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
+        # Files only. They lie beside the packages as in a checkout, so `core/installation.py` finds them in both.
+        "configs",
+        "data.invariance",
+        "data.sample",
+    ],
     py_modules=["local_runner", "kubeflow_runner"],
-    package_data={"schema": ["schema.pbtxt"]},
+    package_data={
+        "schema": ["schema.pbtxt"],
+        "components.run_report": ["report.html.j2"],
+        "configs": ["*.yaml"],
+        "data.invariance": ["*.tsv"],
+        "data.sample": ["*.txt", "README.md"],
+    },
+    entry_points={
+        "console_scripts": ["reviews = local_runner:main", "reviews-kubeflow = kubeflow_runner:main"],
+    },
 )

@@ -11,7 +11,7 @@ import rich.markup
 import rich.progress
 import rich.table
 
-from core import escape, progress
+from core import escape, installation, progress
 from local.outcome import NodeOutcome, Observer
 
 
@@ -155,7 +155,8 @@ def _verdict(summary: Mapping[str, Any]) -> str:
     failed = _blocking(summary["gates"])
     report = f"\nreport: {_escaped(summary['report_path'])}" if summary["report_path"] else ""
     if summary["status"] == "pushed":
-        ask = f'.venv/bin/python local_runner.py predict --model {summary["pushed_path"]} "이것은 놀라운 영화입니다!"'
+        reviews = installation.command("local_runner.py")
+        ask = f'{reviews} predict --model {summary["pushed_path"]} "이것은 놀라운 영화입니다!"'
         return f"\n[green]pushed[/] to {_escaped(summary['pushed_path'])}\nask it: {_escaped(ask)}{report}"
     if summary["status"] == "not_blessed":
         reasons = "; ".join(check["reason"] for check in failed)

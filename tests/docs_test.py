@@ -10,7 +10,7 @@ import kubeflow_runner
 import local_runner
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "docs/kubeflow.md"]
+DOCUMENTS = sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PARSERS = {"kubeflow_runner.py": kubeflow_runner._parser, "local_runner.py": local_runner._parser}
 
 
@@ -33,7 +33,23 @@ def test_commands_of_the_documents_are_understood(runner):
 
 
 def test_files_that_the_documents_name_are_there():
-    folders = "|".join(["benchmarks", "configs", "data", "deploy", "docs", "pipeline", "schema", "scripts"])
+    made = {"build", "dist", "encoders", "runs"}
+    folders = "|".join(path.name for path in ROOT.glob("[!.]*") if path.is_dir() and path.name not in made)
     for document in DOCUMENTS:
         for path in re.findall(rf"(?<![\w./])((?:{folders})/[\w./-]+\.\w+)\b", (ROOT / document).read_text()):
             assert (ROOT / path).exists() or path == "configs/nightly.yaml", f"{document}: {path}"
+
+
+def anchors(document: pathlib.Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_a_page_and_a_heading(document):
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", (ROOT / document).read_text()):
+        page, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / page if page else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

@@ -1,0 +1,35 @@
+"""Where this code is installed: the files that come with it, and the names of its commands.
+
+A checkout and an installed package have the same layout: `configs` and `data` lie beside the packages.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CONFIGS = os.path.join(ROOT, "configs")
+
+# Script of a checkout -> console script, as in setup.py.
+_CONSOLE_SCRIPTS = {"local_runner.py": "reviews", "kubeflow_runner.py": "reviews-kubeflow"}
+
+
+def find_config(name: str) -> str:
+    """Returns the file of a bundled configuration, such as `nsmc`; any other name is a path and is returned as it is.
+
+    A file or folder of that name in the current folder comes first.
+    """
+    bundled = os.path.join(CONFIGS, f"{name}.yaml")
+    is_bundled = os.sep not in name and not os.path.exists(name) and os.path.isfile(bundled)
+    return bundled if is_bundled else name
+
+
+def program(script: str) -> str:
+    """Returns the name of the running command: `reviews` for `local_runner.py` if it was started by that name."""
+    installed = _CONSOLE_SCRIPTS[script]
+    return installed if os.path.basename(sys.argv[0]) == installed else script
+
+
+def command(script: str) -> str:
+    """Returns what to type to start it: `reviews`, or `.venv/bin/python local_runner.py`."""
+    name = program(script)
+    return f".venv/bin/python {name}" if name == script else name
