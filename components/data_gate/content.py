@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.data_gate.text_counts import TextCounts
-from components.tsv_example_gen.split import text_hash
 from schema import features
+from schema.hashing import text_hash
 
 # Examples a parse: one op call for many rows, a block of a few hundred KiB.
 _BATCH = 1024

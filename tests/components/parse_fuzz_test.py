@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from components.tsv_example_gen import executor, parse, reader, sources
 from core.config import DataConfig
+from schema import rejections
 from schema.task import make_task
 from tests import tsv_lines
 
@@ -37,7 +38,7 @@ def check(line, quoting, encoding):
         assert text.strip() and "\0" not in text and outcome.label in (0, 1)
         assert executor.to_example(outcome, "x:0")
         return outcome
-    assert isinstance(outcome, parse.Rejection) and f"`{outcome.reason}`" in parse.__doc__
+    assert isinstance(outcome, parse.Rejection) and f"`{outcome.reason}`" in rejections.__doc__
     kept = executor._rejected_json(FILE, reader.Line(7, None, line, False), outcome, data)
     assert b"\n" not in kept
     row = json.loads(kept)
