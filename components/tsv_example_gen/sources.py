@@ -195,9 +195,7 @@ class _GFileReader(io.RawIOBase):
 
 
 def _open_raw(path: str) -> io.BufferedIOBase:
-    if "://" in path:
-        return io.BufferedReader(_GFileReader(path), _BLOCK_BYTES)
-    return open(path, "rb", buffering=_BLOCK_BYTES)
+    return io.BufferedReader(_GFileReader(path) if "://" in path else io.FileIO(path), _BLOCK_BYTES)
 
 
 def _resolve_location(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from components.data_gate import absolute, comparison, profile, text_counts, vocabulary
+from components.data_gate import comparison, profile, quality, text_counts, vocabulary
 from components.data_gate.text_counts import LENGTH_EDGES, TextCounts, script_of
 from core.config import CURATED_SCHEMA, DataGateConfig
 
@@ -183,7 +183,7 @@ def test_a_profile_is_small_whatever_the_text(letter, tmp_path):
     ("change", "words"),
     [
         ({"format": 2}, "format"),
-        ({"splits": {}}, "lacks the split train"),
+        ({"splits": {}}, "the split train is missing"),
         ({"more": 1}, "more"),
         ({"vocabulary": None}, "vocabulary"),
         ({"fingerprint": 7}, "fingerprint"),
@@ -203,12 +203,12 @@ def test_comparison_in_words():
     train = [("좋은 영화", 1), ("나쁜 영화", 0)] * 5
     made = compared([("좋은 영화", 1)] * 9 + [("bad", 0)], train, min_compared_rows=10)
     assert made["label_skew"].reason == (
-        "test: 10.0% of the rows are negative, of train 50.0%; gates.data.label_skew.max allows 0.1, it is 0.4"
+        "test: 10.0% of the rows are negative, versus 50.0% in train; 0.4 exceeds gates.data.label_skew.max = 0.1"
     )
-    assert made["script_skew"].reason.startswith("test: 7.7% of the letters are Latin, of train 0.0%")
-    assert made["length_skew"].reason.startswith("test: lengths are ")
+    assert made["script_skew"].reason.startswith("test: 7.7% of the letters are Latin, versus 0.0% in train")
+    assert made["length_skew"].reason.startswith("test: text lengths diverge by ")
     assert made["oov_skew/words"].reason == (
-        "test: 0.0% of the Hangul words are not in the vocabulary of train, 0.0% are expected"
+        "test: 0.0% of the Hangul words are not in the vocabulary of train (expected: 0.0%)"
     )
     assert compared(train, train, min_compared_rows=11)["label_skew"].value is None
 
@@ -216,7 +216,7 @@ def test_comparison_in_words():
 def test_divergence_of_lengths_that_have_nothing_in_common_is_one():
     check = compared([("가", 0)] * 4, [("가" * 100, 0)] * 4, min_compared_rows=1)["length_skew"]
     assert check.value == pytest.approx(1.0)
-    assert "fewer than 2 characters, there 128" in check.reason
+    assert "shorter than 2 characters, versus 128" in check.reason
 
 
 def assert_room(made, share):
@@ -243,10 +243,10 @@ def test_real_test_rows_are_like_the_training_rows():
     train, test = rows_of(NSMC, "ratings_train.txt"), rows_of(NSMC, "ratings_test.txt")
     assert_room(compared(test, train), 0.2)
     hashes = [np.array([hash(text) for text, _ in rows]) for rows in (train, test)]
-    assert 0 < absolute.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
+    assert 0 < quality.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
     splits = profile_of(train).splits
-    assert absolute.check_unreadable(splits, DataGateConfig()).value == 0
-    (hangul,) = absolute.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+    assert quality.check_unreadable(splits, DataGateConfig()).value == 0
+    (hangul,) = quality.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
     assert hangul.value > 0.98
 
 
