@@ -187,7 +187,7 @@ def _regular_file(file: _File) -> Iterator[_File]:
     if not pathlib.Path(file.path).is_fifo():
         yield file
         return
-    with tempfile.NamedTemporaryFile() as copy:
+    with tempfile.NamedTemporaryFile(suffix=pathlib.Path(file.path).suffix) as copy:
         with sources.reading(file), open(file.path, "rb") as pipe:
             shutil.copyfileobj(pipe, copy)
         copy.flush()

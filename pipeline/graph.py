@@ -70,8 +70,8 @@ def _components(
 ) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
     # Not under the Trainer's own folders, which the retry of a killed execution does not get.
-    where = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
-    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], where)
+    placement = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
+    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], placement)
     gates = _gate_nodes(config, data, encoder, trainer)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
@@ -122,7 +122,7 @@ def _training_nodes(
     example_gen: base_node.BaseNode,
     schema_gen: base_node.BaseNode,
     data_gate: base_node.BaseNode,
-    where: Mapping[str, Any],
+    placement: Mapping[str, Any],
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
     """Returns the encoder and the Trainer, which both wait for DataGate."""
     encoder = _encoder(config, example_gen.outputs["examples"])
@@ -137,7 +137,7 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
             "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
-            **where,
+            **placement,
         },
     )
     encoder.add_upstream_node(data_gate)

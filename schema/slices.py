@@ -32,8 +32,8 @@ def length_band(text: str) -> str:
 def scripts(text: str) -> list[str]:
     """Returns the script slices of a text, at least one.
 
-    `latin` (at least one Latin letter) and `emoticons` (two or more of ㅋㅎㅠㅜ in a row) overlap: "good ㅋㅋ" is in both,
-    because either may confuse a model. `hangul` is Hangul without either of them, and `other` is everything else:
+    `latin` (at least one Latin letter) and `emoticons` (two or more of ㅋㅎㅠㅜ in a row) overlap: "good ㅋㅋ" is in
+    both, because either may confuse a model. `hangul` is Hangul without either of them, and `other` is everything else:
     digits, punctuation, emoji, other scripts.
     """
     mixed = [name for name, pattern in ((LATIN, _LATIN_LETTER), (EMOTICONS, _EMOTICON)) if pattern.search(text)]

@@ -12,8 +12,8 @@ A check's section under `gates.data` has the check's name, without the part afte
 | `unreadable_characters`      | a split has many control, private use or replacement characters                |
 | `test_in_train`              | many test rows have a text that is also in train                               |
 
-The other checks of the gate depend on the model in serving: `comparison` (drift and, without a model, skew),
-`reference.check_served_profile` and `unknown_tokens.check_unknown_tokens`.
+`comparison` has the checks of drift and skew; `reference.check_served_profile` and
+`unknown_tokens.check_unknown_tokens` are about the model in serving.
 """
 
 from typing import Mapping, Optional, Sequence
@@ -128,7 +128,9 @@ def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConf
     """Makes one check for each script in `min_script_shares`; passes if every split has at least that share."""
     checks = []
     for script, least in bounds.min_script_shares.items():
-        share, split = min((share_of(script, profile.letters), split) for split, profile in splits.items())
+        shares = {name: share_of(script, split.letters) for name, split in splits.items()}
+        split = min(shares, key=shares.__getitem__)
+        share = shares[split]
         reason = f"{split}: {share:.1%} of the letters are {script}"
         if share < least:
             reason += f"; gates.data.min_script_shares.{script} is {least:.1%}; check data.encoding and data.text"
