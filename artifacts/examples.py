@@ -1,13 +1,13 @@
-"""What an ingestion did, kept beside its examples.
+"""The files that TsvExampleGen writes beside its examples.
 
-An Examples artifact of TsvExampleGen holds
+Its Examples artifact has
 
     Split-train/, Split-dev/, Split-test/   gzipped TFRecord shards of `tf.Example`, any number, any order
     rejected/                               JSON lines: file, offset, line, reason, detail, raw, bytes
     ingest.json                             an `Ingest`
 
-`raw` is a rejected line as text for a person; `bytes`, in base64, is what the file has there, without the newline (the
-first kibibyte of a line that is too long). Whatever the codec, nothing is lost in it.
+Of a rejected line, `raw` is readable text, and `bytes` the exact content in base64, without the newline (the first
+kibibyte of a line that is too long).
 """
 
 import dataclasses
@@ -18,20 +18,24 @@ from typing import Any, Iterator, Mapping, Optional
 
 import tensorflow as tf
 
+from core.files import atomic_write
+
 INGEST_FILE = "ingest.json"
 REJECTED_FOLDER = "rejected"
+# In DataGate's verdict: the profile of the examples.
+PROFILE_FILE = "profile.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Ingest:
-    """Counts of an ingestion and where the data came from.
+    """Counts and sources of the examples.
 
     Attributes:
-      rows: split -> `{"accepted": n, "rejected": {reason: n}}`; rejected rows of the training files count under
-        `train`, those of the test files under `test`.
-      not_sampled: good rows of the training files that `data.sample_size` left out.
-      files: role (`train`, `test`) -> names of the files read.
-      span: span of the training data, None where its location has no `{SPAN}`.
+      rows: split -> `{"accepted": n, "rejected": {reason: n}}` with the reasons of `schema.rejections`; rejected rows
+        of the training files are counted under `train`, those of the test files under `test`.
+      not_sampled: valid rows of the training files that `data.sample_size` left out.
+      files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
+      span: of the training data, None if its location has no `{SPAN}`.
       fingerprint: SHA-256 over the files' content.
     """
 
@@ -43,11 +47,9 @@ class Ingest:
 
 
 def write_ingest(folder: str, ingest: Ingest) -> None:
-    """Writes `ingest.json` into an Examples artifact's folder, whole or not at all."""
-    path = os.path.join(folder, INGEST_FILE)
-    with tf.io.gfile.GFile(path + ".tmp", "w") as stream:
+    """Writes `ingest.json` into an Examples artifact's folder."""
+    with atomic_write(os.path.join(folder, INGEST_FILE)) as stream:
         stream.write(json.dumps(dataclasses.asdict(ingest), ensure_ascii=False, indent=2))
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
 
 
 def read_ingest(folder: str) -> Ingest:

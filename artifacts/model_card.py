@@ -1,7 +1,7 @@
-"""What an exported model says of itself, in `assets.extra/reviews.json` of its folder.
+"""The card of an exported model: its task and the layout of its training data, in `assets.extra/reviews.json`.
 
-`assets.extra` is the SavedModel format's place for files that a server does not read; whoever asks the model
-finds there how the classes are called and how its training file was laid out.
+`assets.extra` is the SavedModel format's folder for files that a model server does not read. `predict` reads there the
+names of the classes and how to parse a file.
 """
 
 import dataclasses
@@ -9,6 +9,7 @@ import json
 import os
 from typing import Any, Mapping
 
+from core.files import atomic_write
 from schema.task import Task, task_from_json
 
 CARD_FILE = os.path.join("assets.extra", "reviews.json")
@@ -19,7 +20,7 @@ class ModelCard:
     """The task of a model and the layout of its data.
 
     Attributes:
-      task: what it predicts.
+      task: that the model predicts.
       data: `label`, `quoting`, `header` and `encoding` as in `core.config.DataConfig`.
     """
 
@@ -31,17 +32,15 @@ def write(model_dir: str, card: ModelCard) -> None:
     """Writes the card into a model's folder."""
     path = os.path.join(model_dir, CARD_FILE)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as stream:
-        json.dump(
-            {"task": dataclasses.asdict(card.task), "data": dict(card.data)}, stream, ensure_ascii=False, indent=2
-        )
+    with atomic_write(path) as stream:
+        json.dump(dataclasses.asdict(card), stream, ensure_ascii=False, indent=2)
 
 
 def read(model_dir: str) -> ModelCard:
     """Reads the card of a model's folder.
 
     Raises:
-      FileNotFoundError: the model has none.
+      FileNotFoundError: the model has no card.
     """
     with open(os.path.join(model_dir, CARD_FILE), encoding="utf-8") as stream:
         content = json.load(stream)

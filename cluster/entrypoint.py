@@ -26,7 +26,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import value_artifact  # noqa: E402
 
 from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
-from components.data_gate.absolute import DataGateStopped  # noqa: E402
+from components.data_gate.quality import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
 from core import escape  # noqa: E402
 from core.errors import UserError  # noqa: E402

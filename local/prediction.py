@@ -1,27 +1,29 @@
-"""Asks a model: sentences or the rows of a TSV in, label names and probabilities out."""
+"""Queries a model: sentences or the rows of a TSV in, label names and probabilities out."""
 
-import codecs
 import contextlib
 import csv
 import dataclasses
-import gzip
 import itertools
 import json
-import os
+import pathlib
+import shutil
 import sys
-from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, TextIO, Union
+import tempfile
+from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from artifacts import model_card
-from components.tsv_example_gen.parse import Rejection, parse_fields
+from components.tsv_example_gen import parse, reader, sources
 from core import escape
+from core.config import DataConfig
 from core.errors import UserError
+from core.files import atomic_write
 from local import serving
 
-# Rows read before they are scored: sorted by length they pad little, and memory stays flat.
+# Rows to read before they are scored: sorted by length they need little padding, and memory stays flat.
 CHUNK_ROWS = 4096
 BATCH_ROWS = 128
 
@@ -35,48 +37,38 @@ class Model:
     """A served model with its card."""
 
     folder: str
-    signature: Any
+    # Kept, because a signature holds the variables of its SavedModel only weakly.
+    loaded: Any
     card: model_card.ModelCard
 
     def predict(self, texts: Sequence[str]) -> list[Score]:
         """Returns (label name, its probability) for each text, in order."""
         order = np.argsort([len(text) for text in texts], kind="stable")
-        found: dict[int, Score] = {}
+        scores: dict[int, Score] = {}
         for start in range(0, len(order), BATCH_ROWS):
             rows = order[start : start + BATCH_ROWS]
-            outputs = self.signature(text=tf.constant([texts[row] for row in rows]))
-            scores = self.card.task.predictions({name: tensor.numpy() for name, tensor in outputs.items()})
-            found.update(zip(rows, scores, strict=True))
-        return [found[row] for row in range(len(texts))]
+            outputs = self.loaded.signatures["serving_default"](text=tf.constant([texts[row] for row in rows]))
+            batch = self.card.task.predictions({name: tensor.numpy() for name, tensor in outputs.items()})
+            scores.update(zip(rows, batch, strict=True))
+        return [scores[row] for row in range(len(texts))]
 
 
 def load_model(folder: Optional[str], root: str) -> Model:
-    """Loads a model of this pipeline.
+    """Loads a model that a pipeline exported.
 
     Args:
-      folder: a model's folder; None takes the newest that was pushed under the run root.
+      folder: of the model; None takes the newest one pushed under the run root.
       root: the run root.
 
     Raises:
-      UserError: there is none, or it can't be loaded.
+      UserError: there is no model, or it can't be loaded.
     """
     folder = folder or serving.newest_model(root)
     try:
         card = model_card.read(folder)
-        loaded = tf.saved_model.load(folder)
+        return Model(folder, tf.saved_model.load(folder), card)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"--model {folder}: not a model of this pipeline ({str(error).splitlines()[0]})") from error
-    return Model(folder, _Keeping(loaded), card)
-
-
-class _Keeping:
-    """A signature that keeps its SavedModel alive: TensorFlow only holds the variables weakly."""
-
-    def __init__(self, loaded: Any):
-        self._loaded = loaded
-
-    def __call__(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._loaded.signatures["serving_default"](**inputs)
 
 
 def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> int:
@@ -91,83 +83,91 @@ def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> 
 
 
 def predict_file(model: Model, file: str, out: Optional[str], as_json: bool) -> int:
-    """Scores the rows of a TSV: the same rows in the same order, two columns more.
+    """Scores the rows of a TSV and writes them in the same order, with two more columns.
 
-    A line that can't be read, or whose text is empty, is kept with both columns empty.
+    The file is read as in training, with the settings in the model's card, so texts are the same. Rows that training
+    would reject have empty predictions, except that rows without a valid label are scored. A line that can't be parsed
+    is written as one field; of a line longer than `data.max_line_bytes`, only the first kibibyte.
 
     Args:
-      model: whose card says how the file is laid out.
+      model: to score with.
       file: the TSV.
-      out: where to write; None is the standard output.
-      as_json: one object a row instead of a TSV.
+      out: the file to write; None for the standard output.
+      as_json: one JSON object per row instead of a TSV.
 
     Returns:
       The exit status.
 
     Raises:
-      UserError: the file can't be read, lacks the text column, or `out` can't be written.
+      UserError: the file can't be read, has no text column, or `out` can't be written.
     """
-    scored = _Scored(model, file)
-    with _destination(out) as stream:
-        scored.write(stream, as_json)
-    told = f"{scored.rows} rows"
-    if scored.unscored:
-        told += f", {scored.unscored} without a score (unreadable, or no text)"
-    if scored.labelled:
-        told += f"; accuracy {scored.right / scored.labelled:.4f} on {scored.labelled} labelled rows"
-    print(told, file=sys.stderr)
+    with _regular_file(_File(sources.TEST, file, file)) as source:
+        scorer = _FileScorer(model, source)
+        with _destination(out) as stream:
+            scorer.write(stream, as_json)
+    summary = f"{scorer.rows} rows"
+    if scorer.unscored:
+        summary += f", {scorer.unscored} without a score (unreadable, or no text)"
+    if scorer.labelled:
+        summary += f"; accuracy {scorer.right / scorer.labelled:.4f} on {scorer.labelled} labelled rows"
+    print(summary, file=sys.stderr)
     return 0
 
 
-class _Scored:
-    """The rows of one file with their scores, and what was counted on the way."""
+class _File(sources.SourceFile):
+    """The file after `--file`."""
 
-    def __init__(self, model: Model, file: str):
-        self._model, self._file, self._data = model, file, model.card.data
+    def fault(self, text: str) -> UserError:
+        return UserError(f"--file {self.name}: {text}")
+
+
+class _FileScorer:
+    """Scores and counts the rows of one file."""
+
+    def __init__(self, model: Model, file: sources.SourceFile) -> None:
+        task = model.card.task
+        (text_column,) = task.text_columns
+        # Without ids, which the file may not have.
+        self._data = DataConfig(train=file.path, id=None, text=text_column, labels=task.labels, **model.card.data)
+        self._model, self._file = model, file
+        self._head = reader.read_head(file, self._data)
+        if not self._head.columns:
+            raise file.fault("is empty")
+        try:
+            self._text = parse.find_column(self._head.columns, "data.text", text_column)
+        except UserError as error:
+            raise file.fault(str(error)) from error
         self.rows = self.unscored = self.labelled = self.right = 0
 
-    def write(self, stream: TextIO, as_json: bool) -> None:
-        """Writes every row to the stream."""
-        with _opened(self._file) as lines:
-            columns = self._columns(lines)
-            if not as_json and self._data["header"] is True:
-                _write_tsv(stream, [*columns, *ADDED_COLUMNS], self._data["quoting"])
-            while chunk := list(itertools.islice(lines, CHUNK_ROWS)):
-                for row, score in self._scored_rows(chunk, columns):
-                    if as_json:
-                        stream.write(_json_row(columns, row, score))
-                    else:
-                        _write_tsv(stream, [*row, *_shown(score)], self._data["quoting"])
+    def write(self, stream: IO[str], as_json: bool) -> None:
+        """Writes every row with its score to the stream."""
+        columns, quoting = self._head.columns, self._data.quoting
+        if not as_json and self._data.header is True:
+            _write_tsv(stream, [*columns, *ADDED_COLUMNS], quoting)
+        for fields, score in self._scored_rows():
+            if as_json:
+                stream.write(_format_json(columns, fields, score))
+            else:
+                _write_tsv(stream, [*fields, *_format_score(score)], quoting)
 
-    def _columns(self, lines: Iterator[bytes]) -> list[str]:
-        columns = self._data["header"]
-        if columns is True:
-            columns = self._fields(next(lines, b"").removeprefix(codecs.BOM_UTF8))
-        if isinstance(columns, Rejection):
-            raise UserError(f"--file {self._file}: its first line can't be read ({columns.reason}: {columns.detail})")
-        text = self._model.card.task.text_columns[0]
-        if text not in columns:
-            raise UserError(f"--file {self._file}: no column {text!r}; there are {', '.join(map(repr, columns))}")
-        return list(columns)
+    def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Score]]]:
+        """Yields each row's fields with its score, None without one."""
+        ranges = reader.cut_into_ranges(self._file, self._head)
+        lines = itertools.chain.from_iterable(reader.read_lines(part, self._data.max_line_bytes) for part in ranges)
+        while chunk := [self._parse(line) for line in itertools.islice(lines, CHUNK_ROWS)]:
+            scores = iter(self._model.predict([text for _, text in chunk if text is not None]))
+            for fields, text in chunk:
+                score = None if text is None else next(scores)
+                self._count(dict(zip(self._head.columns, fields, strict=False)), score)
+                yield fields, score
 
-    def _fields(self, line: bytes) -> Union[list[str], Rejection]:
-        return parse_fields(line.removesuffix(b"\n"), self._data["quoting"], self._data["encoding"])
-
-    def _scored_rows(self, lines: Sequence[bytes], columns: list[str]) -> Iterator[tuple[list[str], Optional[Score]]]:
-        """Yields each line's fields with its score; a line that can't be read is one field, its raw text."""
-        text_at = columns.index(self._model.card.task.text_columns[0])
-        rows = [self._fields(line) for line in lines]
-        usable = [
-            i
-            for i, row in enumerate(rows)
-            if isinstance(row, list) and len(row) == len(columns) and row[text_at].strip()
-        ]
-        scores = dict(zip(usable, self._model.predict([rows[i][text_at] for i in usable]), strict=True))
-        for i, row in enumerate(rows):
-            if isinstance(row, Rejection):
-                row = [lines[i].rstrip(b"\r\n").decode(self._data["encoding"], "backslashreplace")]
-            self._count(dict(zip(columns, row, strict=False)), scores.get(i))
-            yield row, scores.get(i)
+    def _parse(self, line: reader.Line) -> tuple[list[str], Optional[str]]:
+        """Returns a line's fields and its text, None if training would reject it."""
+        fields = None if line.too_long else parse.parse_fields(line.content, self._data.quoting, self._data.encoding)
+        if not isinstance(fields, list):
+            return [parse.readable(line.content.rstrip(b"\r"), self._data.encoding)], None
+        texts = parse.pick_texts(fields, len(self._head.columns), (self._text,))
+        return fields, None if isinstance(texts, parse.Rejection) else texts[0]
 
     def _count(self, row: Mapping[str, str], score: Optional[Score]) -> None:
         self.rows += 1
@@ -175,49 +175,48 @@ class _Scored:
             self.unscored += 1
             return
         task = self._model.card.task
-        truth = task.parse_label(row.get(self._data["label"], ""))
-        if truth is not None:
+        label = task.parse_label(row.get(self._data.label, ""))
+        if label is not None:
             self.labelled += 1
-            self.right += task.label_names[truth] == score[0]
+            self.right += task.label_names[label] == score[0]
 
 
 @contextlib.contextmanager
-def _opened(file: str) -> Iterator[Iterator[bytes]]:
-    try:
-        with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as stream:
-            yield iter(stream)
-    except (OSError, EOFError) as error:
-        raise UserError(f"--file {file}: can't be read ({getattr(error, 'strerror', None) or error})") from error
-
-
-def _json_row(columns: Sequence[str], row: Sequence[str], score: Optional[Score]) -> str:
-    fields = dict(zip(columns, row, strict=True)) if len(row) == len(columns) else {"line": "\t".join(row)}
-    added = dict(zip(ADDED_COLUMNS, score or (None, None), strict=True))
-    return json.dumps({**fields, **added}, ensure_ascii=False) + "\n"
-
-
-def _shown(score: Optional[Score]) -> tuple[str, str]:
-    return ("", "") if score is None else (score[0], f"{score[1]:.6f}")
+def _regular_file(file: _File) -> Iterator[_File]:
+    """Yields a file, or a temporary copy of a pipe, because the reader opens a file more than once."""
+    if not pathlib.Path(file.path).is_fifo():
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(suffix=pathlib.Path(file.path).suffix) as copy:
+        with sources.reading(file), open(file.path, "rb") as pipe:
+            shutil.copyfileobj(pipe, copy)
+        copy.flush()
+        yield dataclasses.replace(file, path=copy.name)
 
 
 @contextlib.contextmanager
-def _destination(out: Optional[str]) -> Iterator[TextIO]:
-    """Yields a stream on `out`, which appears only when everything is written."""
+def _destination(out: Optional[str]) -> Iterator[IO[str]]:
     if out is None:
         yield sys.stdout
         return
     try:
-        with open(out + ".new", "w", encoding="utf-8", newline="") as stream:
+        with atomic_write(out) as stream:
             yield stream
-        os.replace(out + ".new", out)
     except OSError as error:
         raise UserError(f"--out {out}: can't be written ({error.strerror})") from error
-    finally:
-        if os.path.exists(out + ".new"):
-            os.remove(out + ".new")
 
 
-def _write_tsv(stream: TextIO, fields: Iterable[str], quoting: str) -> None:
+def _format_json(columns: Sequence[str], fields: Sequence[str], score: Optional[Score]) -> str:
+    row = dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {"line": "\t".join(fields)}
+    added = dict(zip(ADDED_COLUMNS, score or (None, None), strict=True))
+    return json.dumps({**row, **added}, ensure_ascii=False) + "\n"
+
+
+def _format_score(score: Optional[Score]) -> tuple[str, str]:
+    return ("", "") if score is None else (score[0], f"{score[1]:.6f}")
+
+
+def _write_tsv(stream: IO[str], fields: Iterable[str], quoting: str) -> None:
     if quoting == "none":
         stream.write("\t".join(fields) + "\n")
     else:

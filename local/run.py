@@ -13,7 +13,7 @@ from typing import Any, Optional, Sequence
 import absl.logging
 import rich.console
 
-from components.data_gate.absolute import DataGateStopped
+from components.data_gate.quality import DataGateStopped
 from components.model_gate import invariance
 from components.run_report import report, summary
 from components.serving_validator import executor as serving_validator

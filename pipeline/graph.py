@@ -1,6 +1,6 @@
-"""The graph: which components there are and what flows between them. The same on every target.
+"""The pipeline's graph: its components and the channels between them, the same on every target.
 
-TFX's parts are imported one by one: `tfx.v1` as a whole loads Google Cloud's clients, 12 seconds of CPU.
+TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's clients: 12 seconds of CPU.
 """
 
 import dataclasses
@@ -42,16 +42,18 @@ def create_pipeline(
     workers: Optional[Mapping[str, Any]] = None,
     reports_dir: str = "",
 ) -> Pipeline:
-    """Builds the pipeline for a configuration. Pure: the same arguments make the same pipeline.
+    """Builds the pipeline for a configuration. Pure: the same arguments give the same pipeline.
 
     Args:
-      config: the run; `serving.dir` is set.
+      config: of the run, with `serving.dir` set.
       pipeline_root: folder of the artifacts.
-      checkpoints: folder of what a killed training goes on from.
-      metadata_connection: the local metadata store; a cluster has its own.
-      workers: a `launchers.tfjob` configuration where the workers of a training are a cluster's pods; none are this
-        machine's processes.
-      reports_dir: folder that gets a folder with the report of each run, beside the artifact; empty for none.
+      checkpoints: folder of the checkpoints from which a killed training resumes.
+      metadata_connection: the local metadata store; None on a cluster, which has its own.
+      workers: a `launchers.tfjob` configuration if training workers are pods of a cluster; None for local processes.
+      reports_dir: folder to which each run's report is copied, in a folder per run; empty for no copy.
+
+    Raises:
+      ValueError: `serving.dir` is not set.
     """
     return Pipeline(
         pipeline_name=config.name,
@@ -67,9 +69,9 @@ def _components(
     config: Config, checkpoints: str, workers: Optional[Mapping[str, Any]], reports_dir: str
 ) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
-    # Not under the Trainer's own folders, which a killed execution's successor does not get.
-    where = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
-    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], where)
+    # Not under the Trainer's own folders, which the retry of a killed execution does not get.
+    placement = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
+    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], placement)
     gates = _gate_nodes(config, data, encoder, trainer)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
@@ -86,7 +88,7 @@ def _components(
 
 
 def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
-    """From the files to checked examples."""
+    """Returns the nodes from input files to checked examples."""
     example_gen = TsvExampleGen(data=config.data.model_dump_json())
     examples = example_gen.outputs["examples"]
     statistics_gen = StatisticsGen(examples=examples)
@@ -104,7 +106,7 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
         schema=schema_gen.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
         gate=json.dumps(bounds),
-        serving_dir=config.serving.dir,
+        serving_dir=_serving_dir(config),
     )
     return {
         "TsvExampleGen": example_gen,
@@ -120,9 +122,9 @@ def _training_nodes(
     example_gen: base_node.BaseNode,
     schema_gen: base_node.BaseNode,
     data_gate: base_node.BaseNode,
-    where: Mapping[str, Any],
+    placement: Mapping[str, Any],
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
-    """Encoder and Trainer, neither before DataGate has passed the data."""
+    """Returns the encoder and the Trainer, which both wait for DataGate."""
     encoder = _encoder(config, example_gen.outputs["examples"])
     trainer = Trainer(
         run_fn=f"{run.__name__}.{run.run_fn.__name__}",
@@ -135,7 +137,7 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
             "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
-            **where,
+            **placement,
         },
     )
     encoder.add_upstream_node(data_gate)
@@ -146,10 +148,10 @@ def _training_nodes(
 def _gate_nodes(
     config: Config, data: Mapping[str, base_node.BaseNode], encoder: base_node.BaseNode, trainer: base_node.BaseNode
 ) -> dict[str, base_node.BaseNode]:
-    """From the candidate to the model in serving."""
+    """Returns the nodes from the candidate model to the model in serving."""
     examples, model = data["TsvExampleGen"].outputs["examples"], trainer.outputs["model"]
     task, gates = dataclasses.asdict(config.task), config.gates
-    baseline = BaselineModel(model=model, serving_dir=config.serving.dir)
+    baseline = BaselineModel(model=model, serving_dir=_serving_dir(config))
     evaluator = Evaluator(
         examples=examples,
         model=model,
@@ -181,7 +183,7 @@ def _gate_nodes(
         encoder=encoder.outputs["encoder"],
         model_run=trainer.outputs["model_run"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=config.serving.dir)
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=_serving_dir(config))
         ),
         custom_config=config.serving.model_dump(include={"keep", "allow_rolled_back"}),
     )
@@ -192,6 +194,12 @@ def _gate_nodes(
         "ServingValidator": serving_validator,
         "Pusher": pusher,
     }
+
+
+def _serving_dir(config: Config) -> str:
+    if config.serving.dir is None:
+        raise ValueError("serving.dir is not set; the runner should set it")
+    return config.serving.dir
 
 
 def _schema(config: Config, statistics: BaseChannel) -> base_node.BaseNode:

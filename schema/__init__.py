@@ -1,1 +1,1 @@
-"""What a review is: its features, the curated schema, and the task that is learned from it."""
+"""The data model of reviews: features, curated schema, slices, rejections, and the task to learn from them."""

@@ -1,10 +1,10 @@
-"""Names of the features of an example: the one place that knows them.
+"""Names of the features of an example, and of the splits.
 
 An example is a `tf.Example` with
 
 | feature    | type     | shape | meaning                                              |
 |------------|----------|-------|------------------------------------------------------|
-| `id`       | bytes    | [1]   | the record's own id; else `<file>:<byte offset>`     |
+| `id`       | bytes    | [1]   | from the id column; without one `<file>:<offset>`    |
 | `document` | bytes    | [1]   | the text, UTF-8, never empty                         |
 | `label`    | int64    | [1]   | index of the class in the task's label names         |
 """

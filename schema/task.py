@@ -1,7 +1,14 @@
-"""What is predicted, and everything that depends on it.
+"""The task to learn, and everything that depends on it.
 
-`Task` is the one owner of: text columns, label values and names, head size, loss, metrics with their
-gates' defaults, and served outputs. Nothing outside this module may assume a binary label over one text.
+`Task` owns the text columns, label values and names, head size, loss, metrics with the defaults of their bounds, and
+served outputs. Other modules take these from it, but a task other than two classes over one text needs changes in:
+
+- `core.config.DataConfig`: `text` is one column, and `labels` are classes;
+- `schema.features` and its users: an example has one `document` and an integer `label`; `schema.pbtxt` allows 0 and 1;
+- `trainer.export` and everything that queries a model: the signatures take one `text`;
+- `components.model_gate.metrics`: the metrics that `BinaryTask` names are for two classes;
+- `components.serving_validator.comparison`: probabilities come from `Task.predictions`, and so need classes.
+
 TensorFlow is imported inside the methods that need it, so that reading a configuration stays instant.
 """
 
@@ -19,8 +26,8 @@ class EvaluationMetric:
     """How TFMA computes a metric.
 
     Attributes:
-      class_name: name of the Keras or TFMA class, or of one in the evaluation's own `metrics`.
-      lower_is_better: whether it counts what is wrong.
+      class_name: name of a class in `components.model_gate.metrics`, else in Keras or TFMA.
+      lower_is_better: whether the metric measures errors.
     """
 
     class_name: str
@@ -32,8 +39,8 @@ class Task(abc.ABC):
     """A task over one text column.
 
     Attributes:
-      text_columns: names of the input's text columns, in the order the encoder reads them.
-      labels: value in the file -> name for a person, in class order.
+      text_columns: names of the input's text columns, in the encoder's order.
+      labels: value in the file -> display name, in class order.
     """
 
     text_columns: tuple[str, ...]
@@ -41,12 +48,12 @@ class Task(abc.ABC):
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """Names of the classes; the index is the `label` feature's value."""
+        """Names of the classes, indexed by the `label` feature."""
         return tuple(self.labels.values())
 
     @abc.abstractmethod
     def parse_label(self, raw: str) -> Optional[int]:
-        """Returns the `label` feature for a file's value, or None where it is outside the set."""
+        """Returns the `label` feature for a value in the file, or None if it is not a label."""
 
     @property
     @abc.abstractmethod
@@ -60,15 +67,15 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def training_metric(self) -> str:
-        """Name of the metric that is watched during training and picks the checkpoint; higher is better."""
+        """Name of the metric that selects the best epoch; higher is better."""
 
     @abc.abstractmethod
     def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
-        """What examples add to the training metric, float32[batch], which is the mean; arguments as above."""
+        """Returns float32[batch], whose mean is the training metric; arguments as in `example_losses`."""
 
     @abc.abstractmethod
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        """Turns logits float32[batch, head_units] into the outputs of the serving signatures."""
+        """Computes the outputs of the serving signatures from logits float32[batch, head_units]."""
 
     @property
     @abc.abstractmethod
@@ -78,17 +85,17 @@ class Task(abc.ABC):
     @property
     @abc.abstractmethod
     def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
-        """Name in reports and gates -> how it is computed, on `evaluated_output`."""
+        """Name in reports and gates -> how to compute it on `evaluated_output`."""
 
     @property
     @abc.abstractmethod
     def difference_errors(self) -> EvaluationMetric:
-        """What computes the standard error of each metric's difference between two models."""
+        """Computes the standard errors of the metrics' differences between two models."""
 
     @property
     @abc.abstractmethod
     def slice_metric(self) -> str:
-        """The metric that every slice is held to; higher is better."""
+        """The metric that is bounded on every slice; higher is better."""
 
     @property
     @abc.abstractmethod
@@ -136,7 +143,7 @@ class BinaryTask(Task):
 
         logit = tf.cast(logits[:, 0], tf.float32)
         probability = tf.sigmoid(logit)
-        # The same comparison as the evaluation makes, so that the two can't disagree at the boundary.
+        # The same comparison as in the evaluation, so that they agree at the boundary.
         return {"probability": probability, "label": tf.cast(probability > 0.5, tf.int64), "logit": logit}
 
     @property
@@ -167,7 +174,7 @@ class BinaryTask(Task):
         return {
             "accuracy": {"min": 0.7, "max_drop": 0.01},
             "auc": {"min": 0.75, "max_drop": 0.01},
-            # Half the rows of a class: below it that label is worth less than a coin's.
+            # Half the rows of a class: below it, a coin toss is better.
             "recall_0": {"min": 0.5, "max_drop": 0.03},
             "recall_1": {"min": 0.5, "max_drop": 0.03},
             "calibration_error": {"max": 0.2, "max_rise": 0.03},
@@ -175,7 +182,7 @@ class BinaryTask(Task):
 
     @property
     def default_slice_bound(self) -> Mapping[str, float]:
-        # Of 50 rows an accuracy of 0.7 is within 0.13 with 95 % confidence; a smaller slice says little.
+        # On 50 rows the 95 % confidence interval of an accuracy of 0.7 is +/- 0.13; on fewer it is useless.
         return {"min": 0.55, "max_drop": 0.05, "min_rows": 50}
 
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
@@ -189,12 +196,12 @@ def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:
     """Chooses the task for the columns and labels of a configuration.
 
     Raises:
-      ValueError: the combination has no task; the text says what there is.
+      ValueError: the combination is not supported.
     """
     if len(text_columns) != 1:
-        raise ValueError(f"{len(text_columns)} text columns: one is what there is a task for")
+        raise ValueError(f"{len(text_columns)} text columns: only one is supported")
     if len(labels) != 2:
-        raise ValueError(f"{len(labels)} labels: two is what there is a task for")
+        raise ValueError(f"{len(labels)} labels: only two are supported")
     return BinaryTask(tuple(text_columns), dict(labels))
 
 

@@ -1,4 +1,4 @@
-"""Lines of a TSV for property tests: good ones, damaged ones, and noise; columns `document` and `label`."""
+"""Lines of a TSV for property tests: valid, damaged, and noise; columns `document` and `label`."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 QUOTINGS = ("minimal", "none")
 
-# What breaks readers: separators, quotes, ends of lines that are none, marks, and halves of characters.
+# Bytes that break readers: separators, quotes, false line ends, byte order marks, and parts of characters.
 PIECES = (
     b"\t", b'"', b'""', b"\r", b"\0", b"\n", b"\r\n", b"\xef\xbb\xbf", "\u2028".encode(), "\u0085".encode(), b"\x1b[2J",
     b"\xff", b"\xed\xa0\x80", b"\xea\xb0", b"\x81", b"+AAA-", b"\\x00", b"\x1a", b"\x0c", b" ", "　".encode(), b"1",
@@ -18,7 +18,7 @@ _REVIEWS = st.sampled_from(["재미없다", "굿 ㅋㅋ", 'he said "no"', "a\tb"
 
 
 def good(quoting: str, encoding: str) -> st.SearchStrategy[bytes]:
-    """Records as a writer makes them; what the codec lacks becomes a question mark."""
+    """Records as a CSV writer formats them; characters that can't be encoded become question marks."""
     return st.builds(
         lambda text, label: _written(text, label, quoting).encode(encoding, "replace"),
         st.one_of(_TEXTS, _REVIEWS),
@@ -27,7 +27,7 @@ def good(quoting: str, encoding: str) -> st.SearchStrategy[bytes]:
 
 
 def any_line(quoting: str, encoding: str) -> st.SearchStrategy[bytes]:
-    """Good records, damaged ones, and noise; a newline in one makes two of it."""
+    """Valid records, damaged ones, and noise; a newline inside makes two lines."""
     records = good(quoting, encoding)
     damage = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2), st.sampled_from(PIECES)), max_size=3)
     noise = st.one_of(st.binary(max_size=30), st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join))
@@ -43,7 +43,7 @@ def _written(text: str, label: str, quoting: str) -> str:
 
 
 def _damaged(line: bytes, damage: list[tuple[int, int, bytes]]) -> bytes:
-    """Replaces `removed` bytes at each place by a piece."""
+    """Replaces `removed` bytes at each place with a piece."""
     for place, removed, piece in damage:
         line = line[:place] + piece + line[place + removed :]
     return line

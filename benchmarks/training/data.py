@@ -38,11 +38,12 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
     config = DataConfig(train=file)
     task = make_task((config.text,), config.labels)
     source = sources.SourceFile(sources.TRAIN, file, file)
-    head = reader.read_head(source, config, task)
+    head = reader.read_head(source, config)
+    layout = parse.make_layout(head.columns, config, task)
     lines = (
         line for part in reader.cut_into_ranges(source, head) for line in reader.read_lines(part, config.max_line_bytes)
     )
-    parsed = (parse.parse_row(line.content, head.layout, task) for line in lines)
+    parsed = (parse.parse_row(line.content, layout, task) for line in lines)
     rows = [row for row in parsed if isinstance(row, parse.Row)][:count]
     return Rows([row.texts[0].encode() for row in rows], np.array([row.label for row in rows], np.int64))
 
@@ -56,7 +57,7 @@ def whole_batches(rows: Rows, batch_size: int) -> Rows:
 def split_rows(rows: Rows) -> tuple[Rows, Rows]:
     """Splits rows into (train, dev) by the hash of their text, as TsvExampleGen does."""
     boundaries = split.make_boundaries(DEV_FRACTION, None)
-    names = np.array([split.assign_split(split.text_hash([text]), boundaries) for text in rows.texts])
+    names = np.array([split.assign_split([text], boundaries) for text in rows.texts])
     train, dev = (np.flatnonzero(names == name) for name in (features.TRAIN_SPLIT, features.DEV_SPLIT))
     return tuple(Rows([rows.texts[i] for i in chosen], rows.labels[chosen]) for chosen in (train, dev))
 

@@ -1,14 +1,14 @@
-"""Drift and skew: how far the distributions of some rows are from those of others.
+"""Drift and skew: how far the distributions of some rows are from those of training rows.
 
 | check            | value                                                                                             |
 |------------------|---------------------------------------------------------------------------------------------------|
 | `label_<kind>`   | L-infinity distance of the labels' shares, TFDV's `infinity_norm`                                 |
-| `length_<kind>`  | Jensen-Shannon divergence of the lengths in characters, 0 to 1 (TFDV's has that name too)         |
+| `length_<kind>`  | Jensen-Shannon divergence of the lengths in characters, 0 to 1, as in TFDV                        |
 | `script_<kind>`  | L-infinity distance of the scripts' shares of the letters                                         |
-| `oov_<kind>/...` | share of `letters`, of `words`, that the other rows' vocabulary lacks, less the share expected    |
+| `oov_<kind>/...` | share of `letters`, of `words`, out of the training rows' vocabulary, minus the expected share    |
 
-`drift` holds the training rows against those behind the model in serving, `skew` the test rows against the training
-rows. So each part of the data is held against one other, and a fault of all files is no skew.
+`drift` compares the training rows with the training data of the model in serving, `skew` the test rows with the
+training rows. So each part of the data is compared with one other, and a fault that all files share is drift, not skew.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from typing import Literal, Mapping
 import numpy as np
 from scipy.spatial import distance
 
-from components.data_gate import absolute
+from components.data_gate import quality
 from components.data_gate.profile import Profile, SplitProfile, share_of
 from components.data_gate.text_counts import LENGTH_EDGES
 from components.data_gate.vocabulary import UnknownShares
@@ -31,15 +31,15 @@ MEASURES = ("label", "length", "script", "oov")
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Rows that are held against training rows.
+    """Rows to compare with training rows.
 
     Attributes:
       kind: `drift` or `skew`.
-      name: of the rows, for a person.
+      name: of the rows, for messages.
       rows: their profile.
-      unknown: what of their text the vocabulary of `other` does not hold.
-      other_name: of the training rows, for a person.
-      other: the profile of the data that they are part of.
+      unknown: shares of their text that are not in the vocabulary of `other`.
+      other_name: of the training rows, for messages.
+      other: the profile of the data that the training rows are part of.
     """
 
     kind: Kind
@@ -56,12 +56,12 @@ class Comparison:
 
 
 def compare(pair: Comparison, bounds: DataGateConfig) -> list[Check]:
-    """Makes the checks of a comparison; where either side has too few rows they pass and say so."""
+    """Makes the checks of a comparison; if either side has too few rows for stable shares, they pass and say so."""
     fewest = min(pair.rows.rows, pair.other_rows.rows)
     if fewest < bounds.min_compared_rows:
         reason = (
-            f"{pair.name} is not compared with {pair.other_name}: {fewest:,} rows, and chance alone moves the shares "
-            f"of fewer than gates.data.min_compared_rows = {bounds.min_compared_rows:,}"
+            f"{pair.name} was not compared with {pair.other_name}: {fewest:,} rows, fewer than "
+            f"gates.data.min_compared_rows = {bounds.min_compared_rows:,}"
         )
         return not_compared(pair.kind, reason, bounds)
     return [
@@ -74,19 +74,19 @@ def compare(pair: Comparison, bounds: DataGateConfig) -> list[Check]:
 
 
 def not_compared(kind: Kind, reason: str, bounds: DataGateConfig) -> list[Check]:
-    """Passes the checks of a comparison that could not be made."""
-    return [absolute.upper_bounded(f"{measure}_{kind}", None, bounds, reason) for measure in MEASURES]
+    """Returns passing checks for a comparison that could not be made."""
+    return [quality.upper_bounded(f"{measure}_{kind}", None, bounds, reason) for measure in MEASURES]
 
 
 def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float, str]:
-    """Returns the largest difference of a share between two sets of counts, and whose it is.
+    """Returns the largest difference of a share between two sets of counts.
 
     Args:
-      one: counts by name; a name that is not there has none.
+      one: counts by name; a missing name counts as 0.
       other: likewise.
 
     Returns:
-      0 to 1, and a name; no name where both are empty.
+      The difference, 0 to 1, and its name, which is empty if there are no counts.
     """
     names = sorted({*one, *other})
     differences = {name: abs(share_of(name, one) - share_of(name, other)) for name in names}
@@ -95,45 +95,45 @@ def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float,
 
 
 def _check_labels(pair: Comparison, bounds: DataGateConfig) -> Check:
-    value, words = _largest_change("rows", pair.rows.labels, pair.other_rows.labels, pair)
-    return absolute.upper_bounded(f"label_{pair.kind}", value, bounds, words)
+    value, reason = _largest_change("rows", pair.rows.labels, pair.other_rows.labels, pair)
+    return quality.upper_bounded(f"label_{pair.kind}", value, bounds, reason)
 
 
 def _check_lengths(pair: Comparison, bounds: DataGateConfig) -> Check:
-    # SciPy gives the square root of the divergence.
+    # SciPy returns the square root of the divergence.
     value = float(distance.jensenshannon(pair.rows.lengths, pair.other_rows.lengths, base=2) ** 2)
     here, there = _median_edge(pair.rows.lengths), _median_edge(pair.other_rows.lengths)
     reason = (
-        f"{pair.name}: lengths are {value:.3f} (Jensen-Shannon) from those of {pair.other_name}; "
-        f"half of the texts have fewer than {here:,} characters, there {there:,}"
+        f"{pair.name}: text lengths diverge by {value:.3f} (Jensen-Shannon) from {pair.other_name}; "
+        f"half of the texts are shorter than {here:,} characters, versus {there:,}"
     )
-    return absolute.upper_bounded(f"length_{pair.kind}", value, bounds, reason)
+    return quality.upper_bounded(f"length_{pair.kind}", value, bounds, reason)
 
 
 def _check_scripts(pair: Comparison, bounds: DataGateConfig) -> Check:
-    value, words = _largest_change("letters", pair.rows.letters, pair.other_rows.letters, pair)
-    return absolute.upper_bounded(f"script_{pair.kind}", value, bounds, words)
+    value, reason = _largest_change("letters", pair.rows.letters, pair.other_rows.letters, pair)
+    return quality.upper_bounded(f"script_{pair.kind}", value, bounds, reason)
 
 
 def _largest_change(
     items: str, here: Mapping[str, int], there: Mapping[str, int], pair: Comparison
 ) -> tuple[float, str]:
-    """Returns the distance of two sets of counts, and a sentence on what changed most."""
+    """Returns the distance of two sets of counts, and a sentence about the largest change."""
     value, name = l_infinity(here, there)
-    shares = f"{share_of(name, here):.1%} of the {items} are {name or 'none'}"
-    return value, f"{pair.name}: {shares}, of {pair.other_name} {share_of(name, there):.1%}"
+    share = f"{share_of(name, here):.1%} of the {items} are {name or 'none'}"
+    return value, f"{pair.name}: {share}, versus {share_of(name, there):.1%} in {pair.other_name}"
 
 
 def _check_unknown(items: Literal["letters", "words"], pair: Comparison, bounds: DataGateConfig) -> Check:
     share, expected = getattr(pair.unknown, items), getattr(pair.other.vocabulary.expected, items)
     reason = (
         f"{pair.name}: {share:.1%} of the {pair.other.vocabulary.script} {items} are not in the vocabulary of "
-        f"{pair.other_name}, {expected:.1%} are expected"
+        f"{pair.other_name} (expected: {expected:.1%})"
     )
-    return absolute.upper_bounded(f"oov_{pair.kind}/{items}", max(share - expected, 0.0), bounds, reason)
+    return quality.upper_bounded(f"oov_{pair.kind}/{items}", max(share - expected, 0.0), bounds, reason)
 
 
 def _median_edge(lengths: tuple[int, ...]) -> int:
-    """The upper edge of the bin that holds the median; the last bin, which is open, has its lower one."""
-    cumulated = np.cumsum(lengths)
-    return int(LENGTH_EDGES[min(np.searchsorted(cumulated, cumulated[-1] / 2), LENGTH_EDGES.size - 1)])
+    """Returns the upper edge of the median's bin, the lower edge of the last one, which is open."""
+    cumulative = np.cumsum(lengths)
+    return int(LENGTH_EDGES[min(np.searchsorted(cumulative, cumulative[-1] / 2), LENGTH_EDGES.size - 1)])

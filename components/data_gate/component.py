@@ -1,4 +1,4 @@
-"""The component: what is known of the data and what is in serving in, a verdict out, or a stopped run."""
+"""The component: from examples, statistics and anomalies to a verdict, or a stopped run."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -9,7 +9,7 @@ from components.data_gate import driver, executor
 
 
 class DataGateSpec(component_spec.ComponentSpec):
-    """What DataGate takes and makes."""
+    """Inputs, parameters and outputs of DataGate."""
 
     PARAMETERS = {
         executor.GATE: component_spec.ExecutionParameter(type=str),
@@ -26,10 +26,10 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Stops the run, with every reason, where the data misses a bound; what depends on it comes after.
+    """Stops the run before training, with every reason, if the data fails a check.
 
-    It reads a folder outside the pipeline. On this machine the driver makes the cache follow that folder;
-    Kubeflow runs no driver, so the cache must be off for this component there.
+    It reads a folder outside the pipeline. Locally, its driver puts the fingerprint of that folder into the cache key.
+    Kubeflow runs no drivers, so there the cache must be off for this component.
     """
 
     SPEC_CLASS = DataGateSpec
@@ -45,16 +45,16 @@ class DataGate(base_component.BaseComponent):
         gate: str,
         serving_dir: str,
     ) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           examples: channel of TsvExampleGen's examples.
           statistics: channel of their statistics.
-          schema: channel of the schema that they were held against.
-          anomalies: channel of the anomalies found.
+          schema: channel of their schema.
+          anomalies: channel of ExampleValidator's anomalies.
           gate: JSON of `{"data": <DataGateConfig>, "max_rejected_fraction": x, "label_names": [...]}`.
-          serving_dir: the folder that the model server watches, whose newest version carries the profile of the data
-            behind it; it need not exist.
+          serving_dir: the folder that the model server watches; its newest version contains the profile of its
+            training data. The folder may not exist.
         """
         super().__init__(
             DataGateSpec(

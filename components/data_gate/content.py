@@ -1,4 +1,4 @@
-"""What the gate reads of a split's rows, in one pass over its shards."""
+"""Reads a split's rows in one pass over its shards: hashes, counts and a sample of texts."""
 
 import dataclasses
 import os
@@ -8,30 +8,30 @@ import numpy as np
 import tensorflow as tf
 
 from components.data_gate.text_counts import TextCounts
-from components.tsv_example_gen.split import text_hash
 from schema import features
+from schema.hashing import text_hash
 
-# Examples a parse: one op call for many rows, a block of a few hundred KiB.
+# Examples to parse at once: one op call for many rows, a block of a few hundred KiB.
 _BATCH = 1024
 _FEATURES = {
     features.DOCUMENT: tf.io.RaggedFeature(tf.string),
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
-# Texts that are kept, about: a share of 5 % is then known to half a point.
+# Approximate number of texts in the sample: the standard error of a share of 5 % is then half a point.
 _SAMPLE_ROWS = 2000
-# Of each: what a model reads of a review, and no more than 2 MB in all.
+# Of each text: about what a model reads of it, and at most 2 MB in total.
 _SAMPLE_CHARACTERS = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitContent:
-    """What the gate knows of a split's rows.
+    """Counts and samples of a split's rows.
 
     Attributes:
-      text_hashes: uint64[rows], in no order.
+      text_hashes: uint64[rows], unordered.
       labels: rows of each label, by its name.
       texts: counts over the texts.
-      sample: the starts of some texts, the same whatever the order of the rows.
+      sample: the starts of some texts; does not depend on the order of the rows.
     """
 
     text_hashes: np.ndarray
@@ -41,17 +41,18 @@ class SplitContent:
 
 
 def read_split(folder: str, label_names: Sequence[str], rows: int) -> SplitContent:
-    """Streams the gzipped TFRecord shards of a split; eight bytes a row stay in memory, and bounded counts.
+    """Streams the gzipped TFRecord shards of a split, holding eight bytes per row and bounded counts in memory.
 
     Args:
       folder: of the split.
-      label_names: names of the classes, none where labels are no classes.
-      rows: how many the split has, about.
+      label_names: names of the classes, empty if labels are not classes.
+      rows: approximate number of rows in the split.
     """
     files = sorted(tf.io.gfile.glob(os.path.join(folder, "*")))
     stride = max(rows // _SAMPLE_ROWS, 1)
     hashes, labels = [np.empty(0, np.uint64)], np.zeros(len(label_names), np.int64)
-    texts, sample = TextCounts(), []
+    texts = TextCounts()
+    sample: list[str] = []
     for serialised in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
         batch = tf.io.parse_example(serialised, _FEATURES)
         documents = batch[features.DOCUMENT].to_list()
@@ -60,6 +61,6 @@ def read_split(folder: str, label_names: Sequence[str], rows: int) -> SplitConte
         decoded = [b"\n".join(parts).decode("utf-8", "replace") for parts in documents]
         texts.add(decoded)
         sample += [decoded[row][:_SAMPLE_CHARACTERS] for row in np.flatnonzero(hashes[-1] % stride == 0)]
-        # Copies of a text are taken all or none.
+        # All copies of a text are in the sample, or none, so it may grow too large.
         del sample[2 * _SAMPLE_ROWS :]
     return SplitContent(np.concatenate(hashes), dict(zip(label_names, labels.tolist(), strict=True)), texts, sample)

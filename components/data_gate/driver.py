@@ -1,4 +1,4 @@
-"""Makes DataGate's cache follow the serving folder, where the orchestrator runs drivers."""
+"""Adds the model in serving to DataGate's cache key, on orchestrators that run drivers."""
 
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration.portable import base_driver as ir_base_driver
@@ -11,10 +11,10 @@ from components.data_gate import executor, reference
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Sets `fingerprint`, so that data is judged anew where another model is in serving, and only there."""
+    """Sets `fingerprint`: data is checked again if, and only if, another model is in serving."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Adds the fingerprint of what the data will be held against.
+        """Returns the fingerprint of the reference for drift.
 
         Raises:
           UserError: the newest version in serving is broken, or the folder can't be read.

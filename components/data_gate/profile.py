@@ -1,7 +1,6 @@
-"""The profile of a run's data: what stays known of it once it is gone.
+"""The profile of a run's data: counts and common words, but no reviews.
 
-It travels with the pushed model, as `model_files.DATA_PROFILE`, so that later data can be held against it. It holds
-counts and common words, no review. Shares are taken by whoever compares, over the counts.
+It is pushed with the model, as `model_files.DATA_PROFILE`, so that the data of later runs can be compared with it.
 """
 
 import os
@@ -9,15 +8,14 @@ from typing import Annotated, Literal, Mapping
 
 import pydantic
 
+from artifacts.examples import PROFILE_FILE
 from components.data_gate.text_counts import LENGTH_EDGES, TextCounts
 from components.data_gate.vocabulary import Vocabulary
+from core.files import atomic_write
 from core.section import Section
 from schema import features
 
-PROFILE_FILE = "profile.json"
-FORMAT = 1
-
-# Nothing of ours is larger; a pushed folder is data that anyone may have changed.
+# Our profiles are smaller; anyone may have changed a pushed folder.
 _MAX_BYTES = 1 << 20
 
 _BINS = len(LENGTH_EDGES) + 1
@@ -27,12 +25,12 @@ class SplitProfile(Section):
     """Counts over a split.
 
     Attributes:
-      rows: how many.
-      labels: rows of each label, by its name; empty where labels are no classes.
+      rows: number of rows.
+      labels: rows of each label, by its name; empty if labels are not classes.
       lengths: rows by length in characters, in the bins of `text_counts.LENGTH_EDGES`.
-      letters: letters by script.
-      characters: how many, letters and others.
-      unreadable: control, private use and replacement characters.
+      letters: number of letters by script.
+      characters: number of all characters.
+      unreadable: number of control, private use and replacement characters.
     """
 
     rows: pydantic.NonNegativeInt
@@ -47,15 +45,15 @@ class Profile(Section):
     """The profile of a run's data.
 
     Attributes:
-      format: of the file; another one can't be read.
-      fingerprint: of the files that were read (`Ingest.fingerprint`).
-      examples_sha256: of the examples made of them: the same files read by other settings are other data.
-      reference: `reference.Reference.fingerprint` of what the data was held against.
+      format: version of the file format.
+      fingerprint: of the input files (`Ingest.fingerprint`).
+      examples_sha256: of the examples: the same files read with other settings are other data.
+      reference: `Reference.fingerprint` of the reference that the data was compared with.
       splits: by name.
       vocabulary: of the training rows.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     fingerprint: str
     examples_sha256: str
     reference: str
@@ -66,7 +64,7 @@ class Profile(Section):
     @classmethod
     def _with_train(cls, value: Mapping[str, SplitProfile]) -> Mapping[str, SplitProfile]:
         if features.TRAIN_SPLIT not in value:
-            raise ValueError(f"lacks the split {features.TRAIN_SPLIT}")
+            raise ValueError(f"the split {features.TRAIN_SPLIT} is missing")
         return value
 
 
@@ -88,19 +86,17 @@ def make_split_profile(labels: Mapping[str, int], counts: TextCounts) -> SplitPr
 
 
 def write(folder: str, profile: Profile) -> None:
-    """Writes `profile.json` into an artifact's folder, whole or not at all."""
-    path = os.path.join(folder, PROFILE_FILE)
-    with open(path + ".tmp", "w", encoding="utf-8") as stream:
+    """Writes `profile.json` into an artifact's folder."""
+    with atomic_write(os.path.join(folder, PROFILE_FILE)) as stream:
         stream.write(profile.model_dump_json())
-    os.replace(path + ".tmp", path)
 
 
 def read(path: str) -> Profile:
     """Reads a profile's file.
 
     Raises:
-      OSError: there is none, or it can't be read.
-      ValueError: it is no profile of this format; the text says why in a few words.
+      OSError: the file is missing or can't be read.
+      ValueError: it is not a profile of this format; the message says why in a few words.
     """
     if os.path.getsize(path) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
@@ -114,5 +110,5 @@ def read(path: str) -> Profile:
 
 
 def share_of(name: str, counts: Mapping[str, int]) -> float:
-    """Returns a name's share of all counts, 0 where there are none."""
+    """Returns a name's share of all counts, 0 without counts."""
     return counts.get(name, 0) / max(sum(counts.values()), 1)

@@ -1,4 +1,4 @@
-"""What this run's data is held against: the profile of the data behind the model in serving."""
+"""The reference for drift: the profile of the training data of the model in serving."""
 
 import dataclasses
 import hashlib
@@ -8,39 +8,42 @@ from typing import Optional
 from artifacts import model_files
 from components.data_gate import profile
 from components.data_gate.profile import Profile
+from components.data_gate.quality import GATE
+from core.checks import Check
+from core.config import DataGateConfig
 
-# The fingerprint of no reference.
+# The fingerprint without a model in serving.
 NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What there is to compare with.
+    """The served model and the profile of its training data.
 
     Attributes:
-      fingerprint: changes with whatever of it the gate reads; `none` where no model is in serving.
-      words: what it is, for a person.
-      model_path: folder of the served model; None where its data and this run's are the same, or there is none.
-      profile: of the data behind it; None where there is none to compare with, and `words` says why.
+      fingerprint: of everything that the gate reads from it; `none` if no model is in serving.
+      description: for messages: what it is, or why `profile` is None.
+      model_path: folder of the served model; None if there is none, or if it was trained on this run's data.
+      profile: of its training data; None if there is nothing to compare with.
       fault: why its profile can't be read, else empty.
     """
 
     fingerprint: str
-    words: str
+    description: str
     model_path: Optional[str] = None
     profile: Optional[Profile] = None
     fault: str = ""
 
 
 def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
-    """Looks at the newest version in serving.
+    """Returns the newest version in serving as the reference.
 
-    A model that learned from this very data is nothing to compare it with. Its reference then is the one that the
-    data was held against before: a second run of the same pipeline, after the first one's push, asks for the same
-    verdict and finds it in the cache.
+    A model that was trained on the same data is nothing to compare it with. The fingerprint is then that of the
+    reference which this data was first compared with: a second run of the same pipeline, after the first run's push,
+    finds its verdict in the cache.
 
     Args:
-      serving_dir: the folder that the model server watches; it need not exist.
+      serving_dir: the folder that the model server watches; it may not exist.
       examples_sha256: `model_files.tree_sha256` of this run's examples.
 
     Raises:
@@ -49,18 +52,26 @@ def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
     path = model_files.newest_served(serving_dir)
     if path is None:
         return Reference(NONE, "no model is in serving")
-    served, fault = _read(path)
+    served, fault = _read_profile(path)
     version = f"serving version {os.path.basename(path)}"
     if served is not None and served.examples_sha256 == examples_sha256:
-        return Reference(served.reference, f"{version} learned from this very data")
+        return Reference(served.reference, f"{version} was trained on the same data")
     content = served.model_dump_json() if served else fault
     fingerprint = hashlib.sha256(f"{model_files.model_sha256(path)} {content}".encode()).hexdigest()
-    words = f"the training data behind {version}" if served else f"{version} has no readable profile of its data"
-    return Reference(fingerprint, words, path, served, fault)
+    description = f"the training data of {version}" if served else f"{version} has no readable data profile"
+    return Reference(fingerprint, description, path, served, fault)
 
 
-def _read(model_path: str) -> tuple[Optional[Profile], str]:
-    """Returns the profile of a served model's data, or why it can't be read; neither where it has none."""
+def check_served_profile(reference: Reference, bounds: DataGateConfig) -> Check:
+    """Passes if the profile of the served model's data can be read, or there is none."""
+    reason = f"drift is compared with: {reference.description}"
+    if reference.fault:
+        reason = f"{reference.fault}; drift was not checked; the next push writes a new profile"
+    return Check(GATE, "served_profile", not reference.fault, None, None, reason, bounds.served_profile.severity)
+
+
+def _read_profile(model_path: str) -> tuple[Optional[Profile], str]:
+    """Returns the profile of a served model's data, or why it can't be read; neither if the model has none."""
     path = os.path.join(model_path, model_files.DATA_PROFILE)
     if not os.path.exists(path):
         return None, ""

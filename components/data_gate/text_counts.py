@@ -1,7 +1,7 @@
-"""What is counted of the texts of a split while they stream by: lengths, characters, words.
+"""Counts the lengths, characters and words of a split's texts while they stream by.
 
-Memory is bounded, whatever the number of rows: characters by Unicode, lengths by their bins, and of the words the
-rarest are dropped now and then. Up to `WORD_LIMIT` distinct words the counts are exact and the same in any order.
+Memory is bounded for any number of rows: characters by Unicode, lengths by their bins, and the rarest words are dropped
+now and then. Up to `WORD_LIMIT` distinct words the counts are exact and do not depend on the order of the texts.
 """
 
 import collections
@@ -15,25 +15,25 @@ import numpy as np
 
 from core.config import Script
 
-# Bins of a text's length in characters: two an octave, so that lengths 41 % apart are told apart, from one word to
-# the longest essay. The last bin is open.
+# Bins of a text's length in characters: two per octave, to distinguish lengths 41 % apart, from one word to the longest
+# essay. The last bin is open.
 LENGTH_EDGES = np.unique(np.round(2.0 ** (np.arange(29) / 2)).astype(np.int64))
 
-# Distinct words after a cut; the cut comes at twice as many, some 25 MB.
+# Distinct words after a cut; the cut happens at twice as many, about 25 MB.
 WORD_LIMIT = 100_000
 
-# A run of letters. One without spaces is cut, so that no word of a profile is longer.
+# A run of letters. A longer one, as in text without spaces, is cut, which bounds the size of a profile.
 _WORD = re.compile(r"[^\W\d_]{1,12}")
 
 OTHER = "Other"
-# A character's Unicode name starts with its script's, but for these.
+# A character's Unicode name starts with the name of its script, except for these.
 _SCRIPT_BY_NAME = {name.upper(): name for name in typing.get_args(Script)} | {
     "CJK": "Han",
     "HIRAGANA": "Kana",
     "KATAKANA": "Kana",
 }
-# Hangul taken apart into letters that combine, as some file systems and PDFs give it. It looks the same, but no
-# vocabulary that was learned from syllables knows it: for a model it is another script.
+# Hangul decomposed into combining letters (NFD), as some file systems and PDFs produce it. It looks the same, but a
+# vocabulary of syllables does not contain it: for a model it is another script.
 _COMBINING_JAMO = ("HANGUL CHOSEONG", "HANGUL JUNGSEONG", "HANGUL JONGSEONG")
 
 _UNREADABLE = {"Cc": "control", "Co": "private use"}
@@ -58,7 +58,7 @@ class TextCounts:
         self.add(texts)
 
     def add(self, texts: Sequence[str]) -> None:
-        """Counts some more texts."""
+        """Adds texts to the counts."""
         bins = np.searchsorted(LENGTH_EDGES, [len(text) for text in texts], side="right")
         self.lengths += np.bincount(bins, minlength=self.lengths.size)
         self.characters.update("".join(texts))
@@ -75,12 +75,12 @@ class TextCounts:
         return dict(letters)
 
     def unreadable(self) -> dict[str, int]:
-        """Returns kind -> number of characters that no person can read, those of a wrongly decoded text."""
-        found: collections.Counter[str] = collections.Counter()
+        """Returns kind -> number of unreadable characters, which are frequent in wrongly decoded text."""
+        kinds: collections.Counter[str] = collections.Counter()
         for character, count in self.characters.items():
             if kind := _unreadable_kind(character):
-                found[kind] += count
-        return dict(found)
+                kinds[kind] += count
+        return dict(kinds)
 
     def _drop_rare_words(self) -> None:
         ranked = self.words.most_common()

@@ -1,26 +1,54 @@
-"""How much of a text a model does not know: asked of its own tokeniser, which its SavedModel carries."""
+"""How many tokens of a text are unknown to a model, according to the tokeniser in its SavedModel."""
 
+import os
 from typing import Any, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokeniser's operations)
 
+from components.data_gate.quality import upper_bounded
+from components.data_gate.reference import Reference
+from core import progress
+from core.checks import Check
+from core.config import DataGateConfig
 from core.errors import UserError
 
-# Letters of two dead scripts: whoever gives both the same last token has a token for what it does not know.
+# Letters of two dead scripts: a tokeniser that ends both with the same token has a token for the unknown.
 _PROBES = ("\N{EGYPTIAN HIEROGLYPH A001}", "\N{RUNIC LETTER FEHU FEOH FE F}")
 
 
-def unknown_token_share(model_path: str, texts: Sequence[str]) -> Optional[float]:
-    """Returns the share of a text's tokens that stand for what the model does not know.
+def check_unknown_tokens(texts: Sequence[str], reference: Reference, bounds: DataGateConfig) -> Check:
+    """Passes if the model in serving knows enough of the tokens; its tokeniser may differ from the next model's.
 
     Args:
-      model_path: a SavedModel as `trainer.export` makes it.
+      texts: of training rows, at least one.
+      reference: the model in serving, if any.
+      bounds: `unknown_tokens`.
+
+    Raises:
+      UserError: the model can't be loaded.
+    """
+    if reference.model_path is None:
+        return upper_bounded("unknown_tokens", None, bounds, f"not checked: {reference.description}")
+    progress.report("tokenising with the model in serving", 0, len(texts))
+    share = unknown_token_share(reference.model_path, texts)
+    version = f"serving version {os.path.basename(reference.model_path)}"
+    reason = f"not checked: {version} has no tokeniser with a token for the unknown"
+    if share is not None:
+        reason = f"train: {share:.2%} of the tokens are unknown to {version}"
+    return upper_bounded("unknown_tokens", share, bounds, reason)
+
+
+def unknown_token_share(model_path: str, texts: Sequence[str]) -> Optional[float]:
+    """Returns the share of the texts' tokens that are unknown to a model.
+
+    Args:
+      model_path: a SavedModel by `trainer.export`.
       texts: at least one.
 
     Returns:
-      0 to 1; None where the model has no tokeniser that can be asked, or one that knows every letter.
+      0 to 1; None if the model has no accessible tokeniser, or one without a token for the unknown.
 
     Raises:
       UserError: the model can't be loaded.
@@ -41,5 +69,5 @@ def _load(model_path: str) -> Any:
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"serving.dir: its newest version {model_path} can't be loaded ({reason}); mend or remove that folder"
+            f"serving.dir: the newest version {model_path} can't be loaded ({reason}); repair or remove that folder"
         ) from error

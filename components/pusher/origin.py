@@ -11,8 +11,7 @@ from tfx.utils import path_utils
 
 from artifacts import encoder as encoder_artifact
 from artifacts import model_files, model_run
-from artifacts.examples import read_ingest
-from components.data_gate.profile import PROFILE_FILE
+from artifacts.examples import PROFILE_FILE, read_ingest
 from components.pusher.record import Origin
 from core import checks, versions
 

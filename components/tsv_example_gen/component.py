@@ -1,6 +1,6 @@
-"""The component: the data section of the configuration in, examples in three splits out."""
+"""The component: from the `data` section of the configuration to examples in three splits."""
 
-from typing import Optional
+from typing import Any, Optional
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -10,21 +10,21 @@ from components.tsv_example_gen import driver, executor
 
 
 class TsvExampleGenSpec(component_spec.ComponentSpec):
-    """What TsvExampleGen takes and makes."""
+    """Parameters and outputs of TsvExampleGen."""
 
     PARAMETERS = {
         executor.DATA: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
-    INPUTS = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
 class TsvExampleGen(base_beam_component.BaseBeamComponent):
-    """Ingests TSV files; what its artifact holds is in `artifacts.examples`.
+    """Ingests TSV files; `artifacts.examples` describes its artifact.
 
-    It reads files outside the pipeline. On this machine the driver puts their fingerprint into the cache
-    key; Kubeflow runs no driver, so there the cache must be off, or `fingerprint` given.
+    It reads files outside the pipeline. Locally, its driver puts their fingerprint into the cache key. Kubeflow runs no
+    drivers, so there the cache must be off, or `fingerprint` set.
     """
 
     SPEC_CLASS = TsvExampleGenSpec
@@ -32,11 +32,11 @@ class TsvExampleGen(base_beam_component.BaseBeamComponent):
     DRIVER_CLASS = driver.Driver
 
     def __init__(self, data: str, fingerprint: Optional[str] = None) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           data: JSON of `core.config.DataConfig` (`config.data.model_dump_json()`).
-          fingerprint: anything that changes with the input's content, where no driver finds it out.
+          fingerprint: anything that changes with the input's content; None where a driver computes it.
         """
         super().__init__(
             TsvExampleGenSpec(

@@ -1,4 +1,4 @@
-"""Looks at the input before the cache is asked, where the orchestrator runs drivers."""
+"""Adds the input's fingerprint to the cache key, on orchestrators that run drivers."""
 
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration.portable import base_driver as ir_base_driver
@@ -10,10 +10,10 @@ from core.config import DataConfig
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Sets `fingerprint`, so that a changed input misses the cache and an unchanged one hits it."""
+    """Sets `fingerprint`: a changed input misses the cache, an unchanged one hits it."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Adds the fingerprint of the input files as they are now.
+        """Returns the fingerprint of the current input files.
 
         Raises:
           UserError: a location, a file or the fractions can't be used.

@@ -1,8 +1,8 @@
 """The work of TsvExampleGen: one Beam pipeline from byte ranges to the shards of three splits.
 
-Beam's direct runner holds in memory whatever crosses a shuffle. So only ranges, counts and the hashes of a
-sample cross one; rows are read, parsed, assigned and written in one fused stage. With `data.sample_size`
-the training files are read twice: the first reading finds the largest hash that the sample takes.
+Beam's direct runner holds in memory everything that crosses a shuffle. So only ranges, counts and the hashes of a
+sample cross one; rows are read, parsed, assigned to splits and written in one fused stage. With `data.sample_size` the
+training files are read twice: the first pass finds the largest hash in the sample.
 """
 
 import base64
@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import json
 import os
-from typing import Any, Iterable, Iterator, Mapping, Optional, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 import apache_beam as beam
 import numpy as np
@@ -26,7 +26,7 @@ from components.tsv_example_gen import parse, reader, sources, split
 from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
-from schema import features
+from schema import features, rejections
 from schema.task import Task, make_task
 
 DATA = "data"
@@ -36,23 +36,23 @@ EXAMPLES = "examples"
 _COUNTS = "counts"
 _COUNTS_FILE = "counts.json"
 _ACCEPTED, _NOT_SAMPLED = "accepted", "not_sampled"
-# Some ten seconds apart on one core.
+# About ten seconds on one core.
 _REPORT_ROWS = 100_000
-# Rejected rows that an error shows: enough to see a pattern.
-_SHOWN_ROWS = 3
+# Rejected rows to quote in an error: enough to see a pattern.
+_QUOTED_ROWS = 3
 
-# What a row came to: (split or role, `accepted`, `not_sampled` or the reason of a rejection).
-Counts = collections.Counter
+# (split or role; `accepted`, `not_sampled` or the reason of a rejection) -> rows.
+Counts = collections.Counter[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What an ingestion will do, known before a row is read.
+    """What an ingestion will read, and where rows go.
 
     Attributes:
       sources: the files.
-      ranges: what to read of them.
-      boundaries: where a record of the training files goes.
+      ranges: of these files.
+      boundaries: of the splits of the training files.
     """
 
     sources: sources.Sources
@@ -74,48 +74,58 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: empty.
           output_dict: `examples`: one `standard_artifacts.Examples`.
-          exec_properties: `data`: JSON of `DataConfig`; `fingerprint`: of the input, computed here where no
-            driver did.
+          exec_properties: `data`: JSON of `DataConfig`; `fingerprint`: of the input, computed here if no driver ran.
 
         Raises:
-          UserError: a file can't be used, or a split ends up without a row.
+          UserError: a file can't be used, or a split gets no rows.
         """
         data = DataConfig.model_validate_json(exec_properties[DATA])
         plan = make_plan(data)
-        found = plan.sources
-        # Before the pipeline: it reads every file to its end, and what is wrong with one is still a UserError.
-        fingerprint = exec_properties.get(FINGERPRINT) or sources.fingerprint(found.files)
+        # Before the pipeline, which would wrap errors: this reads every file to its end and raises a UserError.
+        fingerprint = exec_properties.get(FINGERPRINT) or sources.fingerprint(plan.sources.files)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with self._make_beam_pipeline() as pipeline:
             ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
         _remove_temporary_folders(examples.uri)
         counts = _take_counts(examples.uri)
-        outcome = Ingest(
+        ingest = Ingest(
             rows=rows_by_split(counts),
             not_sampled=counts[sources.TRAIN, _NOT_SAMPLED],
-            files={sources.TRAIN: [f.name for f in found.train], sources.TEST: [f.name for f in found.test]},
-            span=found.span,
+            files={
+                sources.TRAIN: [file.name for file in plan.sources.train],
+                sources.TEST: [file.name for file in plan.sources.test],
+            },
+            span=plan.sources.span,
             fingerprint=fingerprint,
         )
-        _require_rows(data, outcome.rows, examples.uri)
-        write_ingest(examples.uri, outcome)
-        _describe(examples, outcome)
+        _require_rows(data, ingest.rows, examples.uri)
+        write_ingest(examples.uri, ingest)
+        _set_properties(examples, ingest)
 
 
 def make_plan(data: DataConfig) -> Plan:
-    """Finds the files, looks at the start of each, and cuts them into ranges.
+    """Finds the files, checks the start of each, and cuts them into ranges.
 
     Raises:
       UserError: a location, a file or the fractions can't be used.
     """
     boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction)
-    task = _task(data)
-    found = sources.resolve(data)
+    resolved = sources.resolve(data)
     ranges = []
-    for files in (found.train, found.test):
-        for file, head in zip(files, reader.read_heads(files, data, task), strict=True):
+    for files in (resolved.train, resolved.test):
+        for file, head in zip(files, reader.read_heads(files, data), strict=True):
+            _check_columns(file, head.columns, data)
             ranges += reader.cut_into_ranges(file, head)
-    return Plan(found, ranges, boundaries)
+    return Plan(resolved, ranges, boundaries)
+
+
+def _check_columns(file: sources.SourceFile, columns: Sequence[str], data: DataConfig) -> None:
+    """Raises before anything starts if a file's columns have no layout; an empty part of a glob has no columns."""
+    try:
+        if columns:
+            parse.make_layout(columns, data, _task(data))
+    except UserError as error:
+        raise file.fault(str(error)) from error
 
 
 def ingest_ranges(
@@ -129,13 +139,14 @@ def ingest_ranges(
 
     Args:
       pipeline: to add to.
-      ranges: what to read.
-      boundaries: where a record of the training files goes.
-      data: how to read it.
+      ranges: to read.
+      boundaries: of the splits of the training files.
+      data: how to parse the files.
       folder: of the Examples artifact.
     """
     created = pipeline | "Ranges" >> beam.Create(ranges)
-    threshold = beam.pvalue.AsSingleton(_threshold(created, data)) if data.sample_size else split.HASHES
+    size = data.sample_size
+    threshold = beam.pvalue.AsSingleton(_threshold(created, data, size)) if size else split.HASHES
     outputs = created | "Ingest" >> beam.ParDo(_IngestRange(data, boundaries), threshold).with_outputs(
         *features.SPLITS, REJECTED_FOLDER, _COUNTS
     )
@@ -154,9 +165,9 @@ def ingest_ranges(
 
 
 def to_example(row: parse.Row, fallback_id: str) -> bytes:
-    """Serialises a row as the `tf.Example` of `schema.features`, the same bytes each time."""
+    """Serialises a row deterministically as the `tf.Example` of `schema.features`."""
     example = tf.train.Example()
-    feature = example.features.feature  # Filled in place: half the time of building it from parts.
+    feature = example.features.feature  # Filled in place: twice as fast as building it from parts.
     feature[features.ID].bytes_list.value.append((row.id or fallback_id).encode())
     feature[features.DOCUMENT].bytes_list.value.extend(text.encode() for text in row.texts)
     feature[features.LABEL].int64_list.value.append(row.label)
@@ -164,7 +175,7 @@ def to_example(row: parse.Row, fallback_id: str) -> bytes:
 
 
 def rows_by_split(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, Any]]:
-    """Arranges (split or role, outcome) counts as `Ingest.rows`."""
+    """Converts counts to `Ingest.rows`."""
     rows: dict[str, dict[str, Any]] = {name: {"accepted": 0, "rejected": {}} for name in features.SPLITS}
     for (name, outcome), count in sorted(counts.items()):
         if outcome == _ACCEPTED:
@@ -175,7 +186,7 @@ def rows_by_split(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, 
 
 
 class _IngestRange(beam.DoFn):
-    """Range -> examples by split, rejected rows, and at the end the counts of the range."""
+    """Range -> examples by split, rejected rows, and finally the counts of the range."""
 
     def __init__(self, data: DataConfig, boundaries: split.Boundaries) -> None:
         super().__init__()
@@ -196,54 +207,54 @@ class _IngestRange(beam.DoFn):
         yield beam.pvalue.TaggedOutput(_COUNTS, counts)
 
     def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
-        """Returns the row's split, None where the sample leaves it out."""
+        """Returns the row's split, None if the row is not in the sample."""
         if role == sources.TEST:
             return features.TEST_SPLIT
         if self._data.sample_size and _sample_hash(row, self._data) > threshold:
             return None
-        return split.assign_split(split.text_hash([text.encode() for text in row.texts]), self._boundaries)
+        return split.assign_split([text.encode() for text in row.texts], self._boundaries)
 
 
 class _SmallestHashes(beam.DoFn):
-    """Range -> the smallest sample hashes of its rows, uint64[<= sample_size]."""
+    """Range -> the smallest sample hashes of its rows, uint64[<= size]."""
 
-    def __init__(self, data: DataConfig) -> None:
+    def __init__(self, data: DataConfig, size: int) -> None:
         super().__init__()
-        self._data, self._task = data, _task(data)
+        self._data, self._task, self._size = data, _task(data), size
 
     def process(self, file_range: reader.FileRange) -> Iterator[np.ndarray]:
         lines = _parsed_lines(file_range, self._data, self._task)
         hashes = (_sample_hash(outcome, self._data) for _, outcome in lines if isinstance(outcome, parse.Row))
-        yield split.smallest(hashes, self._data.sample_size)
+        yield split.smallest(hashes, self._size)
 
 
-def _threshold(ranges: beam.PCollection, data: DataConfig) -> beam.PCollection:
-    """The largest sample hash that a sample of the training files takes, as a collection of one."""
+def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PCollection:
+    """Returns the largest sample hash in a sample of the training files, as a collection of one."""
 
     def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
-        return split.cut_to_smallest([np.empty(0, np.uint64), *parts], data.sample_size)
+        return split.cut_to_smallest([np.empty(0, np.uint64), *parts], size)
 
     return (
         ranges
         | "TrainingRanges" >> beam.Filter(lambda file_range: file_range.file.role == sources.TRAIN)
-        | "SmallestHashes" >> beam.ParDo(_SmallestHashes(data))
+        | "SmallestHashes" >> beam.ParDo(_SmallestHashes(data, size))
         | "MergeHashes" >> beam.CombineGlobally(merge)
-        # Beam's coder of integers has 64 bits with a sign; a hash has none.
-        | "Threshold" >> beam.Map(split.sample_threshold, data.sample_size).with_output_types(Any)
+        # Not Beam's coder of integers, which has signed 64 bits; hashes are unsigned.
+        | "Threshold" >> beam.Map(split.sample_threshold, size).with_output_types(Any)
     )
 
 
 def _parsed_lines(
     file_range: reader.FileRange, data: DataConfig, task: Task
 ) -> Iterator[tuple[reader.Line, Union[parse.Row, parse.Rejection]]]:
-    """Yields every line of a range with what it came to."""
+    """Yields every line of a range with its row or rejection."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
+    layout = parse.make_layout(file_range.columns, data, task)
     for count, line in enumerate(reader.read_lines(file_range, data.max_line_bytes), start=1):
         if line.too_long:
-            outcome = parse.Rejection(parse.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")
+            yield line, parse.Rejection(rejections.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")
         else:
-            outcome = parse.parse_row(line.content, file_range.layout, task)
-        yield line, outcome
+            yield line, parse.parse_row(line.content, layout, task)
         if count % _REPORT_ROWS == 0:
             progress.report(stage, count, 0, offset=line.offset)
 
@@ -259,18 +270,10 @@ def _rejected_json(file: sources.SourceFile, line: reader.Line, rejection: parse
         "line": line.number,
         "reason": rejection.reason,
         "detail": rejection.detail,
-        "raw": _readable(line.content, data.encoding),
+        "raw": parse.readable(line.content, data.encoding),
         "bytes": base64.b64encode(line.content).decode("ascii"),
     }
     return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
-
-
-def _readable(content: bytes, encoding: str) -> str:
-    """Decodes what can be; a codec that knows no replacements (idna) is left out."""
-    try:
-        return content.decode(encoding, "backslashreplace")
-    except UnicodeError:
-        return content.decode("ascii", "backslashreplace")
 
 
 def _sum_counts(parts: Iterable[Counts]) -> Counts:
@@ -278,7 +281,7 @@ def _sum_counts(parts: Iterable[Counts]) -> Counts:
 
 
 def _take_counts(folder: str) -> Counts:
-    """Reads what the pipeline counted and removes the file."""
+    """Reads the counts that the pipeline wrote, and removes their file."""
     path = os.path.join(folder, _COUNTS_FILE)
     with tf.io.gfile.GFile(path) as stream:
         counts = collections.Counter({tuple(key): count for key, count in json.loads(stream.read())})
@@ -287,41 +290,41 @@ def _take_counts(folder: str) -> Counts:
 
 
 def _remove_temporary_folders(folder: str) -> None:
-    """Removes what restarted writes leave behind: readers of a split take its every entry for a shard."""
+    """Removes leftovers of restarted writes: readers of a split treat every entry of its folder as a shard."""
     for pattern in ("beam-temp-*", os.path.join("*", "beam-temp-*")):
         for path in tf.io.gfile.glob(os.path.join(folder, pattern)):
             tf.io.gfile.rmtree(path)
 
 
 def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folder: str) -> None:
-    """Raises where a split is empty: nothing could be learned or measured."""
+    """Raises if a split has no rows to train on or to evaluate."""
     empty = [name for name in features.SPLITS if not rows[name]["accepted"]]
     if not empty:
         return
     field = "test" if data.test and empty == [features.TEST_SPLIT] else "train"
     accepted = ", ".join(f"{name} {rows[name]['accepted']}" for name in features.SPLITS)
     message = f"data.{field} = {getattr(data, field)}: no rows for {' and '.join(empty)} (accepted: {accepted}"
-    rejected = _sum_counts(collections.Counter(rows[name]["rejected"]) for name in features.SPLITS)
+    rejected = sum((collections.Counter(rows[name]["rejected"]) for name in features.SPLITS), collections.Counter())
     if not rejected:
-        raise UserError(f"{message}; rejected: none); more rows or other fractions are needed")
-    shown = "; ".join(_shown_rejection(row) for row in read_rejected(folder, _SHOWN_ROWS))
+        raise UserError(f"{message}; rejected: none); use more rows or other fractions")
+    quoted = "; ".join(_quote_rejected(row) for row in read_rejected(folder, _QUOTED_ROWS))
     reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
-    setting = parse.SETTINGS.get(rejected.most_common(1)[0][0])
-    raise UserError(f"{message}; rejected: {reasons}); the first: {shown}" + (f"; see {setting}" if setting else ""))
+    setting = rejections.SETTINGS.get(rejected.most_common(1)[0][0])
+    raise UserError(f"{message}; rejected: {reasons}), such as {quoted}" + (f"; check {setting}" if setting else ""))
 
 
-def _shown_rejection(row: Mapping[str, Any]) -> str:
+def _quote_rejected(row: Mapping[str, Any]) -> str:
     place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
     return f"{place} ({row['reason']}) {escape.quoted(row['raw'])}"
 
 
-def _describe(examples: types.Artifact, outcome: Ingest) -> None:
-    """Sets what TFX's own components read from the artifact."""
+def _set_properties(examples: types.Artifact, ingest: Ingest) -> None:
+    """Sets the properties that TFX's own components read from the artifact."""
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    examples.span = outcome.span or 0
+    examples.span = ingest.span or 0
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
-    examples.set_string_custom_property("input_fingerprint", outcome.fingerprint)
+    examples.set_string_custom_property("input_fingerprint", ingest.fingerprint)
 
 
 def _task(data: DataConfig) -> Task:

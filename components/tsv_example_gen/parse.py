@@ -1,18 +1,4 @@
-"""One line of a TSV to a row or to a rejection with its reason.
-
-The reasons, short words that reports and tests rely on:
-
-| reason               | the line ...                                                                      |
-|----------------------|-----------------------------------------------------------------------------------|
-| `line_too_long`      | has more than `data.max_line_bytes` bytes, or more characters than `csv` takes    |
-| `blank_line`         | is empty                                                                          |
-| `control_character`  | has a NUL, or (`minimal`) a carriage return outside quotes                        |
-| `undecodable`        | is not text in `data.encoding`                                                    |
-| `bad_quoting`        | (`minimal`) has an unclosed quote, or text after a closing one                    |
-| `wrong_column_count` | has more or fewer columns than the header                                         |
-| `empty_text`         | has a text of nothing but whitespace                                              |
-| `bad_label`          | has a label that `data.labels` does not list                                      |
-"""
+"""Parses one line of a TSV into a row, or a rejection with one of the reasons in `schema.rejections`."""
 
 import csv
 import dataclasses
@@ -21,35 +7,26 @@ from typing import Optional, Sequence, Union
 from core import escape
 from core.config import DataConfig
 from core.errors import UserError
+from schema.rejections import (
+    BAD_LABEL,
+    BAD_QUOTING,
+    BLANK_LINE,
+    CONTROL_CHARACTER,
+    EMPTY_TEXT,
+    LINE_TOO_LONG,
+    UNDECODABLE,
+    WRONG_COLUMN_COUNT,
+)
 from schema.task import Task
-
-LINE_TOO_LONG = "line_too_long"
-BLANK_LINE = "blank_line"
-CONTROL_CHARACTER = "control_character"
-UNDECODABLE = "undecodable"
-BAD_QUOTING = "bad_quoting"
-WRONG_COLUMN_COUNT = "wrong_column_count"
-EMPTY_TEXT = "empty_text"
-BAD_LABEL = "bad_label"
-
-# The setting to look at first where a reason is frequent.
-SETTINGS = {
-    LINE_TOO_LONG: "data.max_line_bytes",
-    UNDECODABLE: "data.encoding",
-    BAD_QUOTING: "data.quoting",
-    WRONG_COLUMN_COUNT: "data.quoting and data.header",
-    EMPTY_TEXT: "data.text",
-    BAD_LABEL: "data.labels and data.label",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A record that can be learned from.
+    """A record to train or evaluate on.
 
     Attributes:
-      id: the record's own id, "" where the file has none.
-      texts: one text a text column of the task, as in the file; none is blank.
+      id: from the id column, "" if the file has none.
+      texts: one for each text column of the task, as in the file; none is blank.
       label: the `label` feature's value.
     """
 
@@ -60,11 +37,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """Why a line is no record.
+    """Why a line is rejected.
 
     Attributes:
-      reason: one of this module's words.
-      detail: what was found, for a person.
+      reason: a word from `schema.rejections`.
+      detail: what is wrong, for error messages.
     """
 
     reason: str
@@ -73,13 +50,13 @@ class Rejection:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the lines of one file are read.
+    """Where the columns are in the lines of one file, and how to split and decode them.
 
     Attributes:
       width: number of columns.
       texts: indices of the text columns, in the task's order.
       label: index of the label column.
-      id: index of the id column, None where there is none.
+      id: index of the id column, None without one.
       quoting: `minimal` or `none`, as in `DataConfig`.
       encoding: name of the codec.
     """
@@ -93,7 +70,7 @@ class Layout:
 
 
 class _MinimalQuoting(csv.Dialect):
-    """What pandas' writer makes: a field is quoted where it must be, its quotes are doubled."""
+    """The dialect of pandas' writer: fields are quoted only if necessary, quotes in them are doubled."""
 
     delimiter = "\t"
     quotechar = '"'
@@ -108,20 +85,17 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
 
     Args:
       names: column names in the file's order.
-      data: names the id and label columns.
-      task: names the text columns.
-
-    Returns:
-      The layout of the file.
+      data: has the names of the id and label columns.
+      task: has the names of the text columns.
 
     Raises:
-      UserError: a column is missing, or there twice; the text names those that are there.
+      UserError: a column is missing or appears twice; the message lists the columns.
     """
     return Layout(
         width=len(names),
-        texts=tuple(_index(names, "data.text", column) for column in task.text_columns),
-        label=_index(names, "data.label", data.label),
-        id=None if data.id is None else _index(names, "data.id", data.id),
+        texts=tuple(find_column(names, "data.text", column) for column in task.text_columns),
+        label=find_column(names, "data.label", data.label),
+        id=None if data.id is None else find_column(names, "data.id", data.id),
         quoting=data.quoting,
         encoding=data.encoding,
     )
@@ -132,24 +106,33 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
 
     Args:
       line: the line without its newline; one trailing carriage return is dropped.
-      layout: of the file that holds the line.
-      task: says which labels there are.
-
-    Returns:
-      The row, or why it is none.
+      layout: of the line's file.
+      task: has the labels.
     """
     fields = parse_fields(line, layout.quoting, layout.encoding)
     if isinstance(fields, Rejection):
         return fields
-    if len(fields) != layout.width:
-        return Rejection(WRONG_COLUMN_COUNT, f"{len(fields)} columns, expected {layout.width}")
-    texts = tuple(fields[index] for index in layout.texts)
-    if not all(text.strip() for text in texts):
-        return Rejection(EMPTY_TEXT, "")
+    texts = pick_texts(fields, layout.width, layout.texts)
+    if isinstance(texts, Rejection):
+        return texts
     label = task.parse_label(fields[layout.label])
     if label is None:
         return Rejection(BAD_LABEL, f"label {escape.quoted(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
+
+
+def pick_texts(fields: Sequence[str], width: int, indices: Sequence[int]) -> Union[tuple[str, ...], Rejection]:
+    """Returns the fields of the text columns, or a rejection.
+
+    Args:
+      fields: of one line.
+      width: number of columns of the file.
+      indices: of the text columns.
+    """
+    if len(fields) != width:
+        return Rejection(WRONG_COLUMN_COUNT, f"{len(fields)} columns, expected {width}")
+    texts = tuple([fields[index] for index in indices])
+    return texts if all([text.strip() for text in texts]) else Rejection(EMPTY_TEXT, "")
 
 
 def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], Rejection]:
@@ -161,18 +144,18 @@ def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], R
       encoding: name of the codec.
 
     Returns:
-      The fields, unquoted; or why there are none.
+      The fields, unquoted; or a rejection.
     """
     line = line.removesuffix(b"\r")
     if not line:
         return Rejection(BLANK_LINE, "")
     try:
         text = line.decode(encoding)
-        # Codecs such as utf-7 can make lone surrogates, which no example can hold.
+        # Codecs such as utf-7 can produce lone surrogates, which an example can't hold.
         text.encode("utf-8")
     except UnicodeError as error:
         return Rejection(UNDECODABLE, str(error))
-    # In the text, not in the bytes: utf-7 and the like write it without a zero byte.
+    # In the text, not in the bytes: utf-7 and the like encode NUL without a zero byte.
     if "\0" in text:
         return Rejection(CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
     return text.split("\t") if quoting == "none" else _unquoted_fields(text)
@@ -187,10 +170,29 @@ def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
         return Rejection(CONTROL_CHARACTER if "\r" in text else BAD_QUOTING, str(error))
 
 
-def _index(names: Sequence[str], field: str, column: str) -> int:
+def readable(line: bytes, encoding: str) -> str:
+    """Decodes a line for people; what can't be decoded is escaped."""
+    try:
+        return line.decode(encoding, "backslashreplace")
+    except UnicodeError:  # Some codecs, such as idna, support no error handlers.
+        return line.decode("ascii", "backslashreplace")
+
+
+def find_column(names: Sequence[str], setting: str, column: str) -> int:
+    """Returns the index of a column.
+
+    Args:
+      names: column names in the file's order.
+      setting: the setting that names the column, such as `data.text`.
+      column: its name.
+
+    Raises:
+      UserError: it is missing or appears twice; the message lists the columns.
+    """
     if names.count(column) != 1:
-        fault = "twice" if column in names else "not"
-        found = ", ".join(map(escape.quoted, names))
-        cure = "; data.id=null where there is none" if field == "data.id" else ""
-        raise UserError(f"{field} = {column!r} is {fault} among the columns {found}{cure}")
+        fault = "appears twice" if column in names else "is not"
+        hint = "; set data.id=null if the file has no ids" if setting == "data.id" else ""
+        raise UserError(
+            f"{setting} = {column!r} {fault} among the columns {', '.join(map(escape.quoted, names))}{hint}"
+        )
     return names.index(column)

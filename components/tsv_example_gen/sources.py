@@ -1,8 +1,8 @@
-"""Where the data is: configured locations to files, opened as streams of bytes.
+"""Finds the files that a configured location stands for, and opens them as streams of bytes.
 
-A location is a path or a glob, here or on any file system that `tf.io.gfile` knows (`gs://`), with `{SPAN}`
-for digits; or an `https://` address. An address is fetched once into the user's cache folder. Files on
-`gs://` are read where they are, range by range: the workers of a cluster share no cache folder.
+A location is a path or a glob, local or on any file system that `tf.io.gfile` supports (`gs://`), with `{SPAN}` for
+digits; or an `https://` address, which is downloaded once into the user's cache folder. Files on `gs://` are read in
+place, range by range, because the workers of a cluster share no cache folder.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import zlib
-from typing import BinaryIO, Iterator, Optional, Sequence
+from typing import Any, Iterator, Optional, Sequence
 
 import tensorflow as tf
 
@@ -27,8 +27,11 @@ TRAIN = "train"
 TEST = "test"
 SPAN = "{SPAN}"
 
-# Reads of 1 MiB keep system calls few and memory small.
+# Few system calls, little memory.
 _BLOCK_BYTES = 1 << 20
+
+# Ends an error about an address.
+_LOCAL_COPY = "; use the path of a local copy instead"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +39,9 @@ class SourceFile:
     """One file of the input.
 
     Attributes:
-      role: `train` or `test`, after the `data` field that names it.
-      path: what is opened.
-      name: what a person knows it by: the path, or the address that it was fetched from.
+      role: `train` or `test`: the setting under `data` that names it.
+      path: of the file to open.
+      name: for messages: the path, or the address that the file was downloaded from.
     """
 
     role: str
@@ -46,7 +49,7 @@ class SourceFile:
     name: str
 
     def fault(self, text: str) -> UserError:
-        """Returns the error that says what is wrong with this file."""
+        """Returns an error about this file."""
         return UserError(f"data.{self.role} = {self.name}: {text}")
 
 
@@ -56,8 +59,8 @@ class Sources:
 
     Attributes:
       train: files of the training data, sorted by path.
-      test: files of the test data, sorted by path; none where a test split is held out.
-      span: the training data's span, None where its location has no `{SPAN}`.
+      test: files of the test data, sorted by path; empty if a test split is held out of the training files.
+      span: the training data's span, None if its location has no `{SPAN}`.
     """
 
     train: tuple[SourceFile, ...]
@@ -71,10 +74,10 @@ class Sources:
 
 
 def resolve(data: DataConfig) -> Sources:
-    """Finds the files that the locations stand for; fetches those that are addresses.
+    """Finds the files of all locations; downloads those with an `https://` address.
 
     Raises:
-      UserError: a location names no file, a folder, or one that can't be fetched or has another SHA-256.
+      UserError: a location matches no file, is a folder, can't be downloaded, or has another SHA-256.
     """
     train, span = _resolve_location(TRAIN, data.train, data.train_sha256, data.span)
     test = _resolve_location(TEST, data.test, data.test_sha256, data.span)[0] if data.test else ()
@@ -82,7 +85,7 @@ def resolve(data: DataConfig) -> Sources:
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
-    """Returns a SHA-256 over the content of all files, uncompressed, whatever their names and times.
+    """Returns a SHA-256 over the uncompressed content of all files; names and times don't matter.
 
     Raises:
       UserError: a file can't be read to its end.
@@ -96,51 +99,49 @@ def fingerprint(files: Sequence[SourceFile]) -> str:
 
 
 def fetch(file: SourceFile, sha256: Optional[str]) -> str:
-    """Fetches the address that a file's name is into the user's cache folder, unless it is there.
+    """Downloads a file into the user's cache folder, unless it is there already.
 
     Args:
       file: its `name` is the address.
-      sha256: what the content should have, in hexadecimal; None: anything.
+      sha256: expected SHA-256 of the content in hexadecimal; None accepts any.
 
     Returns:
-      The path of the cached copy, which is there whole or not at all.
+      The path of the cached copy, which is complete.
 
     Raises:
-      UserError: it can't be fetched, is another file, or can't be kept.
+      UserError: the download fails, has another SHA-256, or can't be written.
     """
     folder = download.cache_folder("data")
     try:
         return download.fetch(file.name, folder, sha256)
     except download.NotFetched as error:
-        raise file.fault(
-            f"could not be fetched ({error}); give the path of a local copy as data.{file.role}"
-        ) from error
+        raise file.fault(f"download failed ({error}){_LOCAL_COPY}") from error
     except download.OtherContent as error:
-        raise file.fault(f"is not the file that data.{file.role}_sha256 = {sha256} stands for") from error
+        raise file.fault(f"its SHA-256 is not data.{file.role}_sha256 = {sha256}") from error
     except OSError as error:
-        raise file.fault(f"could not be kept in {folder}: {_first_line(error)}") from error
+        raise file.fault(f"can't be written to {folder}: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
 def reading(file: SourceFile) -> Iterator[None]:
-    """Turns what can go wrong with reading a file into a `UserError` that names it."""
+    """Turns errors of reading a file into a `UserError` that names it."""
     try:
         yield
     except EOFError as error:
-        raise file.fault("is truncated: the compressed data ends too early; fetch it again") from error
+        raise file.fault("is truncated: the compressed data ends too early; get a complete copy") from error
     except UnicodeDecodeError as error:  # By TensorFlow, of a file's name.
         raise file.fault(f"a file's name is not UTF-8 ({error.object!r}); rename it") from error
     except (OSError, tf.errors.OpError, zlib.error) as error:
-        cure = f"; give the path of a local copy as data.{file.role}" if "://" in file.path else ""
-        raise file.fault(f"cannot be read: {_first_line(error)}{cure}") from error
+        hint = _LOCAL_COPY if "://" in file.path else ""
+        raise file.fault(f"can't be read: {_first_line(error)}{hint}") from error
 
 
 @contextlib.contextmanager
-def open_stream(path: str) -> Iterator[BinaryIO]:
-    """Opens a file for reading; one whose name ends in `.gz` is uncompressed on the way.
+def open_stream(path: str) -> Iterator[io.BufferedIOBase]:
+    """Opens a file for reading, decompressing it if its name ends in `.gz`.
 
     Args:
-      path: of this machine or of a file system that `tf.io.gfile` knows.
+      path: local, or on a file system that `tf.io.gfile` supports.
 
     Yields:
       A buffered, seekable stream of bytes.
@@ -154,17 +155,17 @@ def open_stream(path: str) -> Iterator[BinaryIO]:
 
 
 def is_compressed(path: str) -> bool:
-    """Whether `open_stream` uncompresses the file."""
+    """Whether `open_stream` decompresses the file."""
     return path.endswith(".gz")
 
 
 def size_bytes(path: str) -> int:
-    """Returns the size of a file as it is stored."""
+    """Returns the size of a file as stored, compressed or not."""
     return tf.io.gfile.stat(path).length
 
 
 class _GFileReader(io.RawIOBase):
-    """A file of `tf.io.gfile` as a raw stream, so that `io.BufferedReader` gives it bounded `readline`."""
+    """A file of `tf.io.gfile` as a raw stream, so that `io.BufferedReader` adds a bounded `readline`."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -176,7 +177,7 @@ class _GFileReader(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any) -> int:
         block = self._file.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
@@ -193,33 +194,31 @@ class _GFileReader(io.RawIOBase):
         super().close()
 
 
-def _open_raw(path: str) -> BinaryIO:
-    if "://" in path:
-        return io.BufferedReader(_GFileReader(path), _BLOCK_BYTES)
-    return open(path, "rb", buffering=_BLOCK_BYTES)
+def _open_raw(path: str) -> io.BufferedIOBase:
+    return io.BufferedReader(_GFileReader(path) if "://" in path else io.FileIO(path), _BLOCK_BYTES)
 
 
 def _resolve_location(
-    role: str, location: str, sha256: Optional[str], wanted_span: Optional[int]
+    role: str, location: str, sha256: Optional[str], span: Optional[int]
 ) -> tuple[tuple[SourceFile, ...], Optional[int]]:
-    """Returns the location's files and its span."""
+    """Returns the location's files and their span; without a given `span` that is the largest one."""
     whole = SourceFile(role, location, location)
     if location.startswith("https://"):
         return (dataclasses.replace(whole, path=fetch(whole, sha256)),), None
     with reading(whole):
-        paths, span = _expand(location, wanted_span)
-        found = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
-    if not found:
-        raise whole.fault(_why_no_file(location, wanted_span))
-    for file in found:
+        paths, chosen = _expand(location, span)
+        files = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
+    if not files:
+        raise whole.fault(_describe_missing(location, span))
+    for file in files:
         _require_regular(file)
     if sha256:
-        _check_sha256(whole, found, sha256)
-    return found, span
+        _check_sha256(whole, files, sha256)
+    return files, chosen
 
 
-def _expand(location: str, wanted_span: Optional[int]) -> tuple[list[str], Optional[int]]:
-    """Returns the paths that a location stands for, and its span: the largest where none is wanted."""
+def _expand(location: str, span: Optional[int]) -> tuple[list[str], Optional[int]]:
+    """Returns the paths that a location matches, and their span."""
     if tf.io.gfile.exists(location):
         return [location], None
     if SPAN not in location:
@@ -227,13 +226,13 @@ def _expand(location: str, wanted_span: Optional[int]) -> tuple[list[str], Optio
     pattern = _span_pattern(location)
     matches = [pattern.fullmatch(path) for path in tf.io.gfile.glob(location.replace(SPAN, "*"))]
     spans = {match.string: int(match["span"]) for match in matches if match}
-    chosen = max(spans.values(), default=None) if wanted_span is None else wanted_span
-    return [path for path, span in spans.items() if span == chosen], chosen
+    chosen = max(spans.values(), default=None) if span is None else span
+    return [path for path in spans if spans[path] == chosen], chosen
 
 
 def _span_pattern(location: str) -> re.Pattern[str]:
     """Translates a glob with `{SPAN}` into a regular expression with the group `span`."""
-    # A star takes as little as it can, so that the span's first digits are the span's.
+    # A star is non-greedy, so that all digits of the span go to its group.
     wildcards = {"*": "[^/]*?", "?": "[^/]"}
     translated = ""
     for piece in re.split(r"(\{SPAN\}|[*?]|\[[^\]]+\])", location):
@@ -246,32 +245,32 @@ def _span_pattern(location: str) -> re.Pattern[str]:
     return re.compile(translated)
 
 
-def _why_no_file(location: str, wanted_span: Optional[int]) -> str:
+def _describe_missing(location: str, span: Optional[int]) -> str:
     if tf.io.gfile.isdir(location):
         return f"is a folder; name a file, or a glob such as {os.path.join(location, '*.tsv')}"
     if SPAN in location or re.search(r"[*?\[]", location):
-        return "no file matches" if wanted_span is None else f"no file matches with span {wanted_span}"
-    return "no such file"
+        return "no file matches" if span is None else f"no file matches with span {span}"
+    return "No such file or directory"
 
 
 def _require_regular(file: SourceFile) -> None:
-    """Refuses what a file of this machine may be else; opening a pipe that nobody writes to would wait for ever."""
+    """Rejects pipes and devices: opening a pipe without a writer would block forever."""
     with reading(file):
         if "://" in file.path or stat.S_ISREG(os.stat(file.path).st_mode):
             return
-    raise file.fault("is a pipe, a socket or a device; should be a file, for it is read several times")
+    raise file.fault("is a pipe, a socket or a device; it must be a regular file, because it is read several times")
 
 
-def _check_sha256(whole: SourceFile, found: Sequence[SourceFile], sha256: str) -> None:
-    if len(found) > 1:
-        raise whole.fault(f"data.{whole.role}_sha256 is of one file, and {len(found)} match")
-    with reading(whole), _open_raw(found[0].path) as stream:
+def _check_sha256(whole: SourceFile, files: Sequence[SourceFile], sha256: str) -> None:
+    if len(files) > 1:
+        raise whole.fault(f"data.{whole.role}_sha256 needs exactly one file, but {len(files)} match")
+    with reading(whole), _open_raw(files[0].path) as stream:
         actual = _sha256(stream)
     if actual != sha256:
         raise whole.fault(f"its SHA-256 is {actual}, not data.{whole.role}_sha256 = {sha256}")
 
 
-def _sha256(stream: BinaryIO) -> str:
+def _sha256(stream: io.BufferedIOBase) -> str:
     digest = hashlib.sha256()
     while block := stream.read(_BLOCK_BYTES):
         digest.update(block)
@@ -279,5 +278,5 @@ def _sha256(stream: BinaryIO) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return words.splitlines()[0]
+    message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return message.splitlines()[0]

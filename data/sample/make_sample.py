@@ -1,15 +1,15 @@
-"""Makes the bundled sample: synthetic Korean film reviews in the format of the NSMC corpus.
+"""Generates the bundled sample: synthetic Korean film reviews in the format of the NSMC corpus.
 
 Writes `ratings_train.txt` and `ratings_test.txt`: TSV, UTF-8, LF, header `id document label`, minimal quoting with
-doubled quotes as pandas writes it; label 1 is a positive review, 0 a negative one. No sentence is taken from a corpus:
-a small grammar conjugates predicates (`Forms`), puts them into clauses and the clauses into reviews (`Writer`).
+doubled quotes, like pandas; label 1 is a positive review, 0 a negative one. No sentence is taken from a corpus: a small
+grammar conjugates predicates (`Forms`) and combines them into clauses and reviews (`Writer`).
 
-The label is a matter of the whole sentence, not of a word. Predicates occur under both labels: negated (안 재밌다),
+The label depends on the whole sentence, not on single words. Predicates occur under both labels: negated (안 재밌다),
 conceded (연기는 좋은데 스토리가 엉망), expected (노잼일 줄 알았는데 꿀잼), said by others (다들 명작이라는데 난 별로).
-Counting words of praise and blame gets about six labels in ten right.
+Counting words of praise and blame predicts about six of ten labels.
 
-The same seed gives the same bytes on every Python version: all chance comes from `random.Random.random`, the only
-method whose sequence the standard library promises to keep.
+The same seed gives the same bytes on every Python version: all randomness comes from `random.Random.random`, the only
+method whose sequence the standard library guarantees.
 
 Usage: python data/sample/make_sample.py [--out DIR] [--seed N]
 """
@@ -23,7 +23,7 @@ from typing import Callable, NamedTuple, Sequence, TypeVar
 
 TRAIN_ROWS = 3600
 TEST_ROWS = 800
-TRAIN_EMPTY = 5  # the corpus' one known defect: a few rows without a document
+TRAIN_EMPTY = 5  # like the corpus, whose one known defect is a few rows without a document
 TEST_EMPTY = 1
 SEED = 20244
 MAX_CHARS = 140  # the limit of the review form that NSMC's rows came from
@@ -43,7 +43,7 @@ ByLabel = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class Domain(NamedTuple):
-    """What a review can be about, and the predicates that go with it."""
+    """A topic of reviews, and the predicates that fit it."""
 
     subjects: tuple[str, ...]
     predicates: ByLabel
@@ -95,7 +95,7 @@ ASPECTS = (
         ),
     ),
 )
-# What can be said of any aspect.
+# Predicates that fit any aspect.
 ANY_ASPECT = (
     _items("n 별로/n 엉망/아쉽다/n 최악/실망스럽다/형편없다/끔찍하다"),
     _items("좋다/n 최고/괜찮다/완벽하다/n 대박/훌륭하다/놀랍다"),
@@ -113,7 +113,7 @@ WHOLE = Domain(
         ),
     ),
 )
-# Whole predicates without a subject, negative first. Their words of opinion often say the opposite of the idiom.
+# Predicates without a subject, negative first. Their words of opinion are often the opposite of the idiom's meaning.
 IDIOMS = (
     _items(
         "볼 게 없다/흠잡을 데가 많다/지루할 수밖에 없다/기대할 게 없다/v 보면 후회하다/재미라고는 없다/"
@@ -128,17 +128,17 @@ IDIOMS = (
         "v 두 번 봐도 안 질리다/아쉬운 점이 없다/부족함이 없다"
     ),
 )
-# What can be said of the whole film without taking back too much: the first half of a contrast.
+# Mild predicates for the whole film: the first half of a contrast.
 MILD = (
     _items("재미없다/지루하다/유치하다/뻔하다/답답하다/허접하다/n 별로"),
     _items("재밌다/좋다/볼 만하다/괜찮다/유쾌하다/n 감동적"),
 )
-# Adjectives and verbs that sound natural with a short negation (안 재밌다); the others only take 지 않다.
+# Adjectives and verbs that sound natural with the short negation (안 재밌다); the others only with 지 않다.
 SHORT_NEGATION = _items(
     "재밌다/재미있다/지루하다/뻔하다/좋다/유치하다/어색하다/답답하다/늘어지다/거슬리다/오글거리다/허접하다/신선하다"
 )
 
-# Fixed sentences, negative first. The two sides mirror each other, so that a word of one is mostly found in the other.
+# Fixed sentences, negative first. The two sides mirror each other, so that most words occur on both.
 VERDICTS = (
     _items(
         "비추합니다/절대 보지 마세요/보면 손해/추천하는 사람들 이해 안 됨/다시는 안 봅니다/추천할 이유가 없다/"
@@ -241,7 +241,7 @@ HEDGES = ("", "", "좀", "살짝", "조금", "다소")
 NEGATION_ADVERBS = _items("전혀/하나도/별로/그다지/그렇게/생각보다")
 NOUN_NEGATION_ADVERBS = _items("절대/결코/전혀/확실히")
 
-# Ends of a review. Those of the second table lean to one label, as in real reviews, and occur with both.
+# Ends of a review. Those of the second table are more frequent with one label, as in real reviews.
 PLAIN_TAILS = ("", "", "", "", "", ".", ".", "..", "...", "!", "~", "ㅋㅋ", " ㅋㅋㅋ", "ㅠㅠ", " ㅎㅎ", "ㅋ", "!!")
 LEANING_TAILS = ((";;", "ㅡㅡ", " ㅡㅡ", "ㅠㅠ", "...", "?"), ("^^", " ^^", "!!!", "♥", "ㅎㅎ", "~~"))
 TYPOS = tuple(
@@ -259,12 +259,12 @@ _A, _O, _EO, _YEO, _EU, _I = 0, 8, 4, 6, 18, 20  # indices of the vowels ㅏ ㅗ
 
 
 def final_index(word: str) -> int:
-    """The index of the final consonant of `word`, 0 for none; letters and digits in use here (CG, 2) end in a vowel."""
+    """Returns the index of `word`'s final consonant, 0 for none; the letters and digits used here end in a vowel."""
     return (ord(word[-1]) - 0xAC00) % 28 if "가" <= word[-1] <= "힣" else 0
 
 
 def with_final(word: str, jamo: str) -> str:
-    """`word` with the final consonant of its last syllable replaced, for example ("지루하", "ㄴ") -> "지루한"."""
+    """Replaces the final consonant of `word`, for example ("지루하", "ㄴ") -> "지루한"."""
     return word[:-1] + chr(ord(word[-1]) - final_index(word) + _FINALS[jamo])
 
 
@@ -277,14 +277,14 @@ def _with_vowel(word: str, vowel: int) -> str:
 
 
 def particle(word: str, after_consonant: str, after_vowel: str) -> str:
-    """`word` with the form of a particle that its last sound asks for; an empty word takes none."""
+    """Adds a particle to `word` in the form that its last sound requires; an empty word takes none."""
     if not word:
         return ""
     return word + (after_consonant if final_index(word) else after_vowel)
 
 
 class Forms(NamedTuple):
-    """The forms of one predicate, or of a clause that ends in it, that the sentence patterns need."""
+    """The forms of one predicate, or of a clause that ends in it, for the sentence patterns."""
 
     stem: str  # 재밌, to which 지만, 고, 네 are added
     plain: str  # 재밌다
@@ -300,12 +300,12 @@ class Forms(NamedTuple):
     bare: str  # 명작; of adjectives and verbs the nominal
 
     def after(self, words: str) -> "Forms":
-        """These forms with `words` (a subject, an adverb) before each."""
+        """Returns these forms with `words` (a subject, an adverb) before each."""
         return Forms(*(f"{words} {form}".strip() for form in self))
 
 
 def _infinitive(stem: str) -> str:
-    """The 아/어 form of a stem that is not ㅂ-irregular: 하 -> 해, 좋 -> 좋아, 늘어지 -> 늘어져, 어설프 -> 어설퍼."""
+    """Returns the 아/어 form of a stem that is not ㅂ-irregular: 하 -> 해, 좋 -> 좋아, 늘어지 -> 늘어져, 어설프 -> 어설퍼."""
     if stem.endswith("하"):
         return stem[:-1] + "해"
     vowel = _vowel_index(stem[-1])
@@ -315,7 +315,7 @@ def _infinitive(stem: str) -> str:
 
 
 def conjugate_stem(stem: str, verb: bool = False) -> Forms:
-    """The forms of an adjective or a verb from its stem; a final ㅂ is taken as irregular (아름답 -> 아름다운)."""
+    """Returns the forms of an adjective or a verb; a final ㅂ is treated as irregular (아름답 -> 아름다운)."""
     irregular = final_index(stem) == _FINALS["ㅂ"]
     open_stem = with_final(stem, "") + "우" if irregular else stem
     infinitive = with_final(stem, "") + "워" if irregular else _infinitive(stem)
@@ -334,7 +334,7 @@ def conjugate_stem(stem: str, verb: bool = False) -> Forms:
 
 
 def conjugate_noun(noun: str, negated: bool = False) -> Forms:
-    """The forms of a noun with 이다, or with 아니다 when `negated` (the noun then comes with its particle)."""
+    """Returns the forms of a noun with 이다, or with 아니다 when `negated` (the noun then comes with its particle)."""
     full = noun + (" 아니" if negated else "이")
     stem = full if negated or final_index(noun) else noun
     past, polite, although = (stem + "었", stem + "에요", stem + "어도")
@@ -348,19 +348,19 @@ def conjugate_noun(noun: str, negated: bool = False) -> Forms:
 
 
 def conjugate(entry: str) -> Forms:
-    """The forms of a table's entry: `재밌다`, `v 늘어지다` or `n 명작`."""
+    """Returns the forms of a table's entry: `재밌다`, `v 늘어지다` or `n 명작`."""
     if entry.startswith("n "):
         return conjugate_noun(entry[2:])
     return conjugate_stem(entry.removeprefix("v ")[:-1], verb=entry.startswith("v "))
 
 
 class Writer:
-    """Writes reviews of a wanted label; `rng` is its only source of chance."""
+    """Writes reviews with a given label; `rng` is its only source of randomness."""
 
     def __init__(self, rng: random.Random):
         self._rng = rng
         self._patterns: tuple[tuple[float, Callable[[int], str]], ...] = (
-            # Shares at which character n-grams get near 90 % and every strong word stays under both labels.
+            # With these weights character n-grams reach almost 90 % and every strong word occurs under both labels.
             (0.06, self.short),
             (0.37, self.statement),
             (0.12, self.agreement),
@@ -382,12 +382,12 @@ class Writer:
         return items[int(self._rng.random() * len(items))]
 
     def common(self, items: Sequence[T]) -> T:
-        """An item of a list that goes from common to rare: half of the picks fall in its first quarter."""
+        """Picks from a list sorted from common to rare: half of the picks are from its first quarter."""
         share = self._rng.random()
         return items[int(share * share * len(items))]
 
     def negate(self, entry: str) -> Forms:
-        """The negation of a table's entry, short or long, with or without an adverb."""
+        """Negates a table's entry, with the short or the long form, with or without an adverb."""
         if entry.startswith("n ") and not entry.endswith("적"):
             noun = particle(entry[2:], *TOPIC)
             forms, adverbs = conjugate_noun(noun, negated=True), NOUN_NEGATION_ADVERBS
@@ -402,7 +402,7 @@ class Writer:
         return forms.after(self.pick(adverbs)) if self.chance(0.3) else forms
 
     def predicate(self, entries: ByLabel, label: int, negation: float = 0.11) -> Forms:
-        """A predicate that says `label`: a word of that side, or with chance `negation` one of the other, negated."""
+        """A predicate with `label`: a word of that label, or with probability `negation` a negated one of the other."""
         if self.chance(negation):
             return self.negate(self.common(entries[1 - label]))
         entry = self.common(entries[label])
@@ -412,7 +412,7 @@ class Writer:
         return forms.after(self.pick(NOUN_INTENSIFIERS if entry.startswith("n ") else INTENSIFIERS))
 
     def domains(self, count: int) -> list[Domain]:
-        """`count` different things to talk about."""
+        """Returns `count` different topics."""
         left = list(ASPECTS)
         return [left.pop(int(self._rng.random() * len(left))) for _ in range(count)]
 
@@ -431,7 +431,7 @@ class Writer:
         return forms.after(particle(self.common(WHOLE.subjects), *self.pick((NONE, TOPIC))))
 
     def opinion(self, label: int) -> Forms:
-        """What is expected or said of the whole film: rarely a negation, which few people quote."""
+        """An expected or quoted opinion on the whole film, which is rarely a negation."""
         return self.predicate(WHOLE.predicates, label, negation=0.06)
 
     def clause(self, label: int) -> Forms:
@@ -470,7 +470,7 @@ class Writer:
         return self.end(self.clause(label))
 
     def agreement(self, label: int) -> str:
-        """Two clauses of one mind: 연기도 좋고 음악도 훌륭하다, 지루한데 결말까지 허무하다."""
+        """Two clauses that agree: 연기도 좋고 음악도 훌륭하다, 지루한데 결말까지 허무하다."""
         domain, other = self.domains(2)
         first = self.aspect_clause(label, domain, (ALSO, ALSO, NONE))
         if self.chance(0.3):
@@ -498,7 +498,7 @@ class Writer:
         return f"{self.end(self.clause(label))}{start}{aside}"
 
     def expectation(self, label: int) -> str:
-        """What was expected and what came: 노잼일 줄 알았는데 꿀잼. Sometimes the expectation holds."""
+        """An expectation and the result: 노잼일 줄 알았는데 꿀잼. Sometimes the expectation holds."""
         if self.chance(0.15):
             knew, held = self.pick(("다", "음", "지")), self.pick((" 역시", " 역시나", " 아니나 다를까", "."))
             return f"{self.opinion(label).prospective} 줄 알았{knew}{held} {self.end(self.clause(label))}"
@@ -509,7 +509,7 @@ class Writer:
         return f"{expected} {knew} {self.end(self.clause(label))}"
 
     def hearsay(self, label: int) -> str:
-        """What others say and what the writer says: 다들 명작이라는데 난 별로. Sometimes the others are right."""
+        """Other people's opinion and the writer's: 다들 명작이라는데 난 별로. Sometimes they agree."""
         if self.chance(0.2):
             said = self.opinion(label).quoted + self.pick(("더니", "고 하더니", "고 해서 봤는데"))
             own = self.pick(("역시", "인정", "진짜", "과연"))
@@ -526,7 +526,7 @@ class Writer:
         return f"{text} {self.end(self.clause(label))}" if self.chance(0.35) else text
 
     def comparison(self, label: int) -> str:
-        """Who is better decides: 전작보다 훨씬 재밌다, 전작이 훨씬 재밌다."""
+        """A comparison, in which the better film decides: 전작보다 훨씬 재밌다, 전작이 훨씬 재밌다."""
         rival, adverb = self.pick(RIVALS), self.pick(("훨씬", "더", "백배", "훨씬 더"))
         if self.chance(0.5):
             return f"{rival}보다 {adverb} {self.end(conjugate(self.pick(COMPARABLE[label])))}"
@@ -534,7 +534,7 @@ class Writer:
         return f"{rival} {adverb} {self.end(conjugate(self.pick(COMPARABLE[1 - label])))}"
 
     def wish(self, label: int) -> str:
-        """What might have been: 결말만 좋았으면 명작이었을 텐데."""
+        """A missed chance, or a rescue: 결말만 좋았으면 명작이었을 텐데."""
         subject, hero = (self.common(domain.subjects) for domain in self.domains(2))
         other = self.predicate(WHOLE.predicates, 1 - label, negation=0.0).past + "을 텐데"
         if label == NEGATIVE:
@@ -546,11 +546,11 @@ class Writer:
         return f"{subject} {self.pick(('아니었으면', '없었으면', '빠졌으면'))} {other} {end}"
 
     def consequence(self, label: int) -> str:
-        """A reason and what it led to: 스토리가 탄탄해서 또 봤다."""
+        """A reason and its consequence: 스토리가 탄탄해서 또 봤다."""
         return f"{self.clause(label).because} {self.pick(REACTIONS[label])}"
 
     def fixed(self, label: int) -> str:
-        """Stars, sarcasm or a verdict, mostly beside a clause of the grammar."""
+        """Stars, sarcasm or a verdict, usually next to a clause of the grammar."""
         if self.chance(0.35):
             return self.pick(self.pick((STARS, SARCASM, VERDICTS))[label])
         sentence = self.pick(self.pick((STARS, VERDICTS))[label])
@@ -574,7 +574,7 @@ class Writer:
         ))  # fmt: skip
 
     def body(self, label: int) -> str:
-        """One pattern, perhaps with an opener, a sentence before it and a verdict behind it."""
+        """One pattern, perhaps with an opener or a sentence before it and more sentences after it."""
         pattern = self._pattern()
         text = pattern(label)
         if pattern == self.short:
@@ -588,7 +588,7 @@ class Writer:
         return text
 
     def _pattern(self) -> Callable[[int], str]:
-        if self.chance(0.01):  # a little over NSMC's 1 row in 200, so that the test file has some too
+        if self.chance(0.01):  # more often than NSMC's 1 row in 200, so that the test file has some too
             return self.quotation
         remaining = self._rng.random() * sum(weight for weight, _ in self._patterns)
         for weight, pattern in self._patterns:
@@ -603,7 +603,7 @@ class Writer:
         return self.pick((self.statement, self.agreement, self.contrast, self.expectation))(label)
 
     def roughen(self, text: str, label: int) -> str:
-        """The text as people type it: an end mark or emoticon, now and then a typo or missing spaces."""
+        """Makes the text look typed: an end mark or emoticon, sometimes a typo or missing spaces."""
         if self.chance(0.06):
             wrong = self.pick([pair for pair in TYPOS if pair[0] in text] or [("", "")])
             text = text.replace(wrong[0], wrong[1], 1)
@@ -615,7 +615,7 @@ class Writer:
         return text + self.pick(leaning if self.chance(0.25) else PLAIN_TAILS)
 
     def review(self, label: int) -> str:
-        """A review that says `label`, at most `MAX_CHARS` characters long."""
+        """Returns a review with `label` of at most `MAX_CHARS` characters."""
         while True:
             text = self.roughen(self.body(label), label)
             if len(text) <= MAX_CHARS:
@@ -631,9 +631,9 @@ class Row(NamedTuple):
 
 
 def make_rows(rng: random.Random, count: int, empty: int, used_ids: set[int]) -> list[Row]:
-    """Rows of one file: half of each label, `empty` of them without a document; adds to `used_ids`.
+    """Returns the rows of one file, half with each label, `empty` of them without a document; adds to `used_ids`.
 
-    A short text may come twice, as in the corpus.
+    A short text may occur twice, as in the corpus.
     """
     writer = Writer(rng)
     order = sorted(range(count), key=lambda _: rng.random())
@@ -653,7 +653,7 @@ def _new_id(rng: random.Random, used_ids: set[int]) -> int:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Writes the rows as NSMC's files are written; the file is complete or not there."""
+    """Writes the rows atomically in the format of NSMC's files."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
@@ -663,7 +663,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def make_sample(out: Path, seed: int = SEED) -> None:
-    """Writes both files into the folder `out`, which is made if it is not there."""
+    """Writes both files into the folder `out`, creating it if necessary."""
     out.mkdir(parents=True, exist_ok=True)
     used_ids: set[int] = set()
     write_rows(out / "ratings_train.txt", make_rows(random.Random(2 * seed), TRAIN_ROWS, TRAIN_EMPTY, used_ids))
@@ -671,8 +671,8 @@ def make_sample(out: Path, seed: int = SEED) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Reads the command line and writes both files."""
-    parser = argparse.ArgumentParser(description="Makes the bundled sample of synthetic reviews.")
+    """Parses the command line and writes both files."""
+    parser = argparse.ArgumentParser(description="Generates the bundled sample of synthetic reviews.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to (default: here)")
     parser.add_argument("--seed", type=int, default=SEED, help="another seed gives other rows (default: %(default)s)")
     args = parser.parse_args(argv)

@@ -68,7 +68,7 @@ def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(containe
 
 def test_an_error_of_the_user_is_the_last_line_and_a_note(container, capsys):
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
-    sentence = f"data.train = {container}/no.tsv: no such file"
+    sentence = f"data.train = {container}/no.tsv: No such file or directory"
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
     note = notes.read(notes.run_folder(str(container / "reports"), "run-1"))
     assert note == notes.Failure("tsv-example-gen", sentence, is_user_error=True, checks=[])
@@ -98,7 +98,7 @@ def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
 def test_a_note_that_can_not_be_written_hides_no_error(container, capsys):
     (container / "reports").write_text("a file")
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "No such file or directory" in capsys.readouterr().err
 
 
 def test_another_tfx_is_refused():

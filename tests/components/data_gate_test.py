@@ -1,4 +1,4 @@
-"""DataGate: each check fails by data made to fail it alone, and honest data passes."""
+"""DataGate: each check fails on data that is wrong in this one respect, and good data passes."""
 
 import contextlib
 import csv
@@ -25,7 +25,7 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 
 from artifacts import GateVerdict, model_files
 from artifacts.examples import Ingest, read_ingest, write_ingest
-from components.data_gate import absolute, content, driver, executor, profile, text_counts, unknown_tokens
+from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
 from components.tsv_example_gen import parse
@@ -40,23 +40,23 @@ NAMES = ["negative", "positive"]
 SAMPLE = os.path.join(os.path.dirname(CURATED_SCHEMA), os.pardir, "data", "sample")
 
 
-def honest_rows():
-    """Split -> (text, label) rows, none of them in two splits."""
+def good_rows():
+    """Returns split -> (text, label) rows; the splits are disjoint."""
     counts = {"train": 12, "dev": 6, "test": 8}
     return {name: [(f"{name} {i}", i % 2) for i in range(count)] for name, count in counts.items()}
 
 
 def artifact(kind, folder):
-    made = kind()
-    made.uri = str(folder)
-    os.makedirs(made.uri, exist_ok=True)
+    result = kind()
+    result.uri = str(folder)
+    os.makedirs(result.uri, exist_ok=True)
     if kind not in (GateVerdict, standard_artifacts.Schema):
-        made.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    return made
+        result.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+    return result
 
 
 def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",)):
-    """Writes an Examples artifact as TsvExampleGen does, two shards a split."""
+    """Writes an Examples artifact like TsvExampleGen's, with two shards per split."""
     examples = artifact(standard_artifacts.Examples, folder)
     for name, records in rows.items():
         split_folder = folder / f"Split-{name}"
@@ -75,9 +75,9 @@ def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test
 
 
 def fast_statistics(folder, rows):
-    """Statistics of the rows by TFDV without Beam, in StatisticsGen's layout."""
+    """Computes statistics of the rows by TFDV without Beam, in StatisticsGen's layout."""
     statistics = artifact(standard_artifacts.ExampleStatistics, folder)
-    # An artifact without a version is taken for one of an early TFX, which kept statistics elsewhere.
+    # TFX treats an artifact without a version as one of an early TFX, which stored statistics elsewhere.
     statistics.set_string_custom_property("tfx_version", "1.16.0")
     for name, records in rows.items():
         frame = pd.DataFrame(records, columns=["document", "label"]).assign(id="1")
@@ -88,7 +88,7 @@ def fast_statistics(folder, rows):
 
 
 def inputs_of(folder, examples, statistics):
-    """The gate's inputs: the curated schema and real anomalies beside the given artifacts."""
+    """Returns the gate's inputs: the given artifacts, the curated schema and real anomalies."""
     schema = artifact(standard_artifacts.Schema, folder / "schema")
     import_schema_gen.Executor().Do({}, {"schema": [schema]}, {"schema_file": CURATED_SCHEMA})
     anomalies = artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies")
@@ -97,8 +97,8 @@ def inputs_of(folder, examples, statistics):
     example_validator.Executor().Do(
         {"statistics": [statistics], "schema": [schema]}, {"anomalies": [anomalies]}, {"exclude_splits": "[]"}
     )
-    found = {"examples": examples, "statistics": statistics, "schema": schema, "anomalies": anomalies}
-    return {name: [value] for name, value in found.items()}
+    artifacts = {"examples": examples, "statistics": statistics, "schema": schema, "anomalies": anomalies}
+    return {name: [value] for name, value in artifacts.items()}
 
 
 def judge(folder, rows, names=NAMES, serving=None, bounds=None, **examples):
@@ -115,135 +115,134 @@ def judge(folder, rows, names=NAMES, serving=None, bounds=None, **examples):
     properties = {"gate": json.dumps(gate), "serving_dir": str(serving or folder / "nothing served")}
     try:
         executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
-        made = checks.read_checks(verdict.uri)
-        assert not any(check.blocks for check in made)
-    except absolute.DataGateStopped as stopped:
-        made = stopped.checks
-        assert any(check.blocks for check in made)
-        assert made == checks.read_checks(verdict.uri)
-        for check in made:
+        results = checks.read_checks(verdict.uri)
+        assert not any(check.blocks for check in results)
+    except quality.DataGateStopped as stopped:
+        results = stopped.checks
+        assert any(check.blocks for check in results)
+        assert results == checks.read_checks(verdict.uri)
+        for check in results:
             assert (check.reason in str(stopped)) is check.blocks
     assert {"profile.json", "checks.json"} == set(os.listdir(verdict.uri))
-    return {check.check: check for check in made}
+    return {check.check: check for check in results}
 
 
-def failed(made):
-    return [name for name, check in made.items() if check.blocks]
+def failed(results):
+    return [name for name, check in results.items() if check.blocks]
 
 
-def test_honest_data_passes_with_the_numbers_in_words(tmp_path):
-    made = judge(tmp_path, honest_rows(), rejected={"train": {"empty_text": 1}})
-    assert not failed(made)
-    assert {check.gate for check in made.values()} == {"data"}
-    assert made["schema_anomalies/dev"].reason == "dev: no anomalies against the schema of 3 features"
-    assert made["rejected_fraction/train"].reason == "train: 1 of 19 rows rejected (5.26%): empty_text 1"
-    assert made["rejected_fraction/test"].value == 0.0
-    assert made["rows/test"].reason == "test: 8 rows"
-    assert made["label_balance/train"].value == 0.5
-    assert made["test_in_train"].reason == "test: 0 of 8 rows (0.0%) have a text that is also in train"
+def test_good_data_passes_with_the_numbers_in_the_reasons(tmp_path):
+    results = judge(tmp_path, good_rows(), rejected={"train": {"empty_text": 1}})
+    assert not failed(results)
+    assert {check.gate for check in results.values()} == {"data"}
+    assert results["schema_anomalies/dev"].reason == "dev: matches the schema of 3 features"
+    assert results["rejected_fraction/train"].reason == "train: 1 of 19 rows rejected (5.26%): empty_text 1"
+    assert results["rejected_fraction/test"].value == 0.0
+    assert results["rows/test"].reason == "test: 8 rows"
+    assert results["label_balance/train"].value == 0.5
+    assert results["test_in_train"].reason == "test: 0 of 8 rows (0.0%) have a text that is also in train"
 
 
 def test_too_many_rejected_rows(tmp_path):
-    made = judge(tmp_path, honest_rows(), rejected={"test": {"bad_label": 2, "empty_text": 1}})
-    assert failed(made) == ["rejected_fraction/test"]
-    assert made["rejected_fraction/test"].reason == (
-        "test: 3 of 11 rows rejected (27.27%): bad_label 2, empty_text 1; data.max_rejected_fraction allows 10.00%, "
-        "see data.labels and data.label"
+    results = judge(tmp_path, good_rows(), rejected={"test": {"bad_label": 2, "empty_text": 1}})
+    assert failed(results) == ["rejected_fraction/test"]
+    assert results["rejected_fraction/test"].reason == (
+        "test: 3 of 11 rows rejected (27.27%): bad_label 2, empty_text 1; data.max_rejected_fraction is 10.00%; "
+        "check data.labels and data.label"
     )
 
 
 def test_one_label_only(tmp_path):
-    rows = honest_rows()
+    rows = good_rows()
     rows["dev"] = [(text, 1) for text, _ in rows["dev"]]
-    made = judge(tmp_path, rows)
-    assert failed(made) == ["label_balance/dev"]
-    assert made["label_balance/dev"].reason == (
+    results = judge(tmp_path, rows)
+    assert failed(results) == ["label_balance/dev"]
+    assert results["label_balance/dev"].reason == (
         "dev: label 'negative' has 0 of 6 rows (0.0%); gates.data.min_label_share is 5.0%"
     )
 
 
 def test_too_few_rows(tmp_path):
-    rows = honest_rows()
+    rows = good_rows()
     del rows["dev"][4:]
-    made = judge(tmp_path, rows)
-    assert failed(made) == ["rows/dev"]
-    assert made["rows/dev"].reason == "dev: 4 rows; gates.data.min_rows asks for 5"
+    results = judge(tmp_path, rows)
+    assert failed(results) == ["rows/dev"]
+    assert results["rows/dev"].reason == "dev: 4 rows; gates.data.min_rows is 5"
 
 
-def test_schema_anomaly_in_its_own_words(tmp_path):
-    rows = honest_rows()
+def test_schema_anomaly_is_quoted(tmp_path):
+    rows = good_rows()
     rows["train"] += [("a third label", 2)]
-    made = judge(tmp_path, rows)
-    assert failed(made) == ["schema_anomalies/train"]
+    results = judge(tmp_path, rows)
+    assert failed(results) == ["schema_anomalies/train"]
     assert (
         "train: feature 'label': Out-of-range values: Unexpectedly large value: 2."
-        in made["schema_anomalies/train"].reason
+        in results["schema_anomalies/train"].reason
     )
 
 
 def test_test_texts_in_train(tmp_path):
-    rows = honest_rows()
+    rows = good_rows()
     rows["test"] = [("train 1", 0), ("train 1", 1), ("train 2", 0)] + rows["test"]
-    made = judge(tmp_path, rows)
-    assert failed(made) == ["test_in_train"]
-    assert made["test_in_train"].reason == (
-        "test: 3 of 11 rows (27.3%) have a text that is also in train; gates.data.test_in_train.max allows 0.1, "
-        "it is 0.273"
+    results = judge(tmp_path, rows)
+    assert failed(results) == ["test_in_train"]
+    assert results["test_in_train"].reason == (
+        "test: 3 of 11 rows (27.3%) have a text that is also in train; 0.273 exceeds gates.data.test_in_train.max = 0.1"
     )
 
 
-def test_labels_that_are_no_classes_have_no_balance(tmp_path):
-    made = judge(tmp_path, honest_rows(), names=[])
-    assert not [name for name in made if name.startswith("label_balance")]
+def test_labels_that_are_not_classes_are_not_balanced(tmp_path):
+    results = judge(tmp_path, good_rows(), names=[])
+    assert not [name for name in results if name.startswith("label_balance")]
 
 
 @pytest.mark.parametrize(
     "role, test_files, read",
     [("train", ["t"], 10 + 5 + 100 + 3), ("test", ["t"], 7 + 1), ("train", [], 10 + 5 + 7 + 100 + 3)],
 )
-def test_rows_read_of_files(role, test_files, read):
+def test_rows_of_files(role, test_files, read):
     rows = {
         "train": {"accepted": 10, "rejected": {"bad_label": 3}},
         "dev": {"accepted": 5, "rejected": {}},
         "test": {"accepted": 7, "rejected": {"bad_label": 1} if test_files else {}},
     }
-    assert absolute.rows_read(role, Ingest(rows, 100, {"train": ["x"], "test": test_files}, None, "f")) == read
+    assert quality.rows_read(role, Ingest(rows, 100, {"train": ["x"], "test": test_files}, None, "f")) == read
 
 
 def test_anomalies_of_the_whole_dataset():
     anomalies = anomalies_pb2.Anomalies(data_missing=True)
     anomalies.dataset_anomaly_info.description = "too few examples"
-    check = absolute.check_anomalies("dev", anomalies, 3, DataGateConfig())
+    check = quality.check_anomalies("dev", anomalies, 3, DataGateConfig())
     assert (check.passed, check.value) == (False, 2.0)
-    assert check.reason == "dev: too few examples, there is no data"
+    assert check.reason == "dev: too few examples, no data"
 
 
-def test_bound_itself_passes():
+def test_a_value_equal_to_its_bound_passes():
     bounds = DataGateConfig()
-    assert absolute.check_label_balance("dev", {"a": 5, "b": 95}, bounds).passed
-    assert not absolute.check_label_balance("dev", {"a": 4, "b": 96}, bounds).passed
-    assert absolute.check_rows("dev", 20, bounds).passed
+    assert quality.check_label_balance("dev", {"a": 5, "b": 95}, bounds).passed
+    assert not quality.check_label_balance("dev", {"a": 4, "b": 96}, bounds).passed
+    assert quality.check_rows("dev", 20, bounds).passed
     outcome = Ingest(
         {"train": {"accepted": 99, "rejected": {"x": 1}}, "dev": {"accepted": 0}, "test": {"accepted": 0}},
         0, {"train": ["x"], "test": []}, None, "f",
     )  # fmt: skip
-    assert absolute.check_rejected("train", outcome, 0.01, bounds).passed
-    assert not absolute.check_rejected("train", outcome, 0.0099, bounds).passed
-    assert absolute.upper_bounded("label_skew", 0.1, bounds, "").passed
-    assert not absolute.upper_bounded("label_skew", 0.1001, bounds, "").passed
+    assert quality.check_rejected("train", outcome, 0.01, bounds).passed
+    assert not quality.check_rejected("train", outcome, 0.0099, bounds).passed
+    assert quality.upper_bounded("label_skew", 0.1, bounds, "").passed
+    assert not quality.upper_bounded("label_skew", 0.1001, bounds, "").passed
 
 
-def test_label_band_has_two_edges():
+def test_label_share_has_an_upper_bound():
     three = {"a": 60, "b": 20, "c": 20}
-    assert absolute.check_label_balance("dev", three, DataGateConfig(max_label_share=0.6)).passed
-    check = absolute.check_label_balance("dev", three, DataGateConfig(max_label_share=0.5))
+    assert quality.check_label_balance("dev", three, DataGateConfig(max_label_share=0.6)).passed
+    check = quality.check_label_balance("dev", three, DataGateConfig(max_label_share=0.5))
     assert (check.passed, check.value, check.bound) == (False, 0.6, 0.5)
     assert check.reason == "dev: label 'a' has 60 of 100 rows (60.0%); gates.data.max_label_share is 50.0%"
 
 
 def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
     rows = {"train": [("same", 0)] * 3 + [(f"text {i}", 1) for i in range(5000)]}
-    write_examples(tmp_path, {**honest_rows(), **rows})
+    write_examples(tmp_path, {**good_rows(), **rows})
     read = content.read_split(str(tmp_path / "Split-train"), NAMES, 5003)
     assert read.text_hashes.dtype == np.uint64 and read.text_hashes.shape == (5003,)
     assert np.unique(read.text_hashes).size == 5001
@@ -254,12 +253,12 @@ def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
 
 
 def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):
-    write_examples(tmp_path, {**honest_rows(), "train": [("길" * 600, 0)] * 5000})
+    write_examples(tmp_path, {**good_rows(), "train": [("길" * 600, 0)] * 5000})
     read = content.read_split(str(tmp_path / "Split-train"), NAMES, 1)
     assert read.sample == ["길" * 512] * 4000
 
 
-def test_after_the_real_components(tmp_path):
+def test_with_the_artifacts_of_the_real_components(tmp_path):
     train, test = tmp_path / "train.tsv", tmp_path / "test.tsv"
     train.write_text("id\tdocument\tlabel\n" + "".join(f"{i}\ttext {i}\t{i % 2}\n" for i in range(60)) + "60\t\t1\n")
     test.write_text("id\tdocument\tlabel\n" + "".join(f"{i}\ttext {i}\t{i % 2}\n" for i in range(57, 87)))
@@ -275,17 +274,17 @@ def test_after_the_real_components(tmp_path):
     executor.Executor().Do(
         inputs, {"verdict": [verdict]}, {"gate": json.dumps(gate), "serving_dir": str(tmp_path / "none")}
     )
-    made = {check.check: check for check in checks.read_checks(verdict.uri)}
-    assert made["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
-    assert made["rows/test"].value == 30.0
-    in_train = made["rows/train"].value
-    assert in_train + made["rows/dev"].value == 60.0
-    found = profile.read(os.path.join(verdict.uri, profile.PROFILE_FILE))
-    assert found.fingerprint == read_ingest(examples.uri).fingerprint
-    assert {name: split.rows for name, split in found.splits.items()} == {
+    results = {check.check: check for check in checks.read_checks(verdict.uri)}
+    assert results["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
+    assert results["rows/test"].value == 30.0
+    in_train = results["rows/train"].value
+    assert in_train + results["rows/dev"].value == 60.0
+    written = profile.read(os.path.join(verdict.uri, profile.PROFILE_FILE))
+    assert written.fingerprint == read_ingest(examples.uri).fingerprint
+    assert {name: split.rows for name, split in written.splits.items()} == {
         "train": in_train, "dev": 60 - in_train, "test": 30
     }  # fmt: skip
-    assert found.splits["test"].labels == {"negative": 15, "positive": 15}
+    assert written.splits["test"].labels == {"negative": 15, "positive": 15}
 
 
 def test_component_wires_its_channels():
@@ -298,10 +297,10 @@ def test_component_wires_its_channels():
     wired = {name: channel.Channel(type=kind) for name, kind in channels.items()}
     gate = DataGate(**wired, gate="{}", serving_dir="served")
     assert gate.outputs["verdict"].type is GateVerdict
-    assert issubclass(absolute.DataGateStopped, UserError)
+    assert issubclass(quality.DataGateStopped, UserError)
 
 
-# The rest is about real Korean: rows of the bundled sample, or made from them.
+# The remaining tests use Korean: rows of the bundled sample, or changed ones.
 
 
 @functools.cache
@@ -313,54 +312,54 @@ def sample_rows(name):
 
 @functools.cache
 def korean():
-    """Split -> rows of today, and `served` -> the training rows of the model in serving; no text is in two."""
+    """Returns split -> rows, and `served` -> the training rows of the model in serving; all are disjoint."""
     train = list(dict(sample_rows("train")).items())
     test = [row for row in sample_rows("test") if row[0] not in dict(train)]
     return {"train": train[:500], "dev": train[500:540], "test": test[:500], "served": train[600:1100]}
 
 
-def today(**changed):
-    """Today's honest splits, some of them changed."""
+def current(**changed):
+    """Returns the current splits, some of them replaced."""
     return {name: changed.get(name, korean()[name]) for name in features.SPLITS}
 
 
 def rewritten(change, *splits, share=1.0):
-    """Today's splits, the given ones with a share of their texts changed."""
+    """Returns the current splits, with a share of the texts of the given splits changed."""
 
     def one(index, text):
         return change(text) if index % 10 < share * 10 else text
 
-    return today(**{s: [(one(i, text), label) for i, (text, label) in enumerate(korean()[s])] for s in splits})
+    return current(**{s: [(one(i, text), label) for i, (text, label) in enumerate(korean()[s])] for s in splits})
 
 
 def english(text):
-    """As many letters of English as there were of Korean."""
+    """Returns English text of the same length."""
     chance = random.Random(text)
     words = "a boring film with bad acting that nobody should have to see twice again and great music".split()
     return " ".join(chance.choice(words) for _ in text)[: len(text)]
 
 
 def lengthened(text):
-    """A text that goes on for twenty more."""
+    """Appends twenty other texts."""
     others = random.Random(text).sample(sample_rows("train")[1200:], 20)
     return " ".join([text, *(other for other, _ in others)])
 
 
 def read_as(text, written, read):
-    """A text as it looks where its bytes are taken for another codec's; letters that cp949 lacks are left out."""
+    """Decodes a text with a wrong codec; letters that are not in the right one are dropped."""
     return text.encode(written, "ignore").decode(read)
 
 
 def flipped(rows, share):
-    """Rows with a share of the negative ones called positive."""
+    """Relabels a share of the negative rows as positive."""
     return [(text, 1 if index % 10 < share * 10 else label) for index, (text, label) in enumerate(rows)]
 
 
 @pytest.fixture(scope="module", name="serving")
 def _serving(tmp_path_factory):
-    """A serving folder with one version: a model, and the profile that the gate itself made of its data."""
+    """A serving folder with one version: a model, and the profile that the gate wrote for its training data."""
     folder = tmp_path_factory.mktemp("serving")
-    rows = {**today(), "train": korean()["served"]}
+    rows = {**current(), "train": korean()["served"]}
     assert not failed(judge(folder / "gate", rows))
     serve(folder / "serving", folder / "gate" / "verdict" / "profile.json")
     return folder / "serving"
@@ -374,14 +373,14 @@ def serve(serving, profile_file=None, version="7"):
         shutil.copyfile(profile_file, target)
 
 
-def test_honest_korean_passes_against_the_data_behind_the_model_in_serving(tmp_path, serving):
-    made = judge(tmp_path, today(), serving=serving, bounds={"min_script_shares": {"Hangul": 0.5}})
-    assert not [name for name, check in made.items() if not check.passed]
-    assert {"label_drift", "length_drift", "script_drift", "oov_drift/letters", "oov_drift/words"} <= set(made)
-    assert {"label_skew", "length_skew", "script_skew", "oov_skew/letters", "oov_skew/words"} <= set(made)
-    for name, check in made.items():
+def test_good_korean_passes_against_the_training_data_of_the_model_in_serving(tmp_path, serving):
+    results = judge(tmp_path, current(), serving=serving, bounds={"min_script_shares": {"Hangul": 0.5}})
+    assert not [name for name, check in results.items() if not check.passed]
+    assert {"label_drift", "length_drift", "script_drift", "oov_drift/letters", "oov_drift/words"} <= set(results)
+    assert {"label_skew", "length_skew", "script_skew", "oov_skew/letters", "oov_skew/words"} <= set(results)
+    for name, check in results.items():
         if "_drift" in name:
-            assert "the training data behind serving version 7" in check.reason
+            assert "the training data of serving version 7" in check.reason
             assert check.value < check.bound / 2, "no room"
 
 
@@ -392,11 +391,11 @@ def test_honest_korean_passes_against_the_data_behind_the_model_in_serving(tmp_p
         pytest.param(lambda: rewritten(english, "train", "test", share=0.2), ["script_drift"], id="a fifth English"),
         pytest.param(lambda: rewritten(english, "test"), ["script_skew"], id="test English"),
         pytest.param(
-            lambda: today(train=flipped(korean()["train"], 0.4), test=flipped(korean()["test"], 0.4)),
+            lambda: current(train=flipped(korean()["train"], 0.4), test=flipped(korean()["test"], 0.4)),
             ["label_drift"],
             id="labels",
         ),
-        pytest.param(lambda: today(test=flipped(korean()["test"], 0.4)), ["label_skew"], id="labels of test"),
+        pytest.param(lambda: current(test=flipped(korean()["test"], 0.4)), ["label_skew"], id="labels of test"),
         pytest.param(lambda: rewritten(lengthened, "train", "test", share=0.3), ["length_drift"], id="very long"),
         pytest.param(lambda: rewritten(lengthened, "test", share=0.3), ["length_skew"], id="very long in test"),
         pytest.param(lambda: rewritten(other_syllables, "train", "test"), ["oov_drift/letters"], id="rare syllables"),
@@ -404,32 +403,32 @@ def test_honest_korean_passes_against_the_data_behind_the_model_in_serving(tmp_p
         pytest.param(lambda: rewritten(other_words, "train", "test"), ["oov_drift/words"], id="other words"),
         pytest.param(lambda: rewritten(other_words, "test"), ["oov_skew/words"], id="other words in test"),
         pytest.param(
-            lambda: today(test=korean()["train"][:60] + korean()["test"][60:]), ["test_in_train"], id="leaked test"
+            lambda: current(test=korean()["train"][:60] + korean()["test"][60:]), ["test_in_train"], id="leaked test"
         ),
     ],
 )
-def test_a_fault_is_stopped_by_its_own_check_and_by_no_other(tmp_path, serving, rows, stopped_by):
-    made = judge(tmp_path, rows(), serving=serving)
-    assert failed(made) == stopped_by
+def test_each_fault_fails_exactly_one_check(tmp_path, serving, rows, stopped_by):
+    results = judge(tmp_path, rows(), serving=serving)
+    assert failed(results) == stopped_by
     section = stopped_by[0].partition("/")[0]
-    assert f"gates.data.{section}.max allows" in made[stopped_by[0]].reason
+    assert f" exceeds gates.data.{section}.max = " in results[stopped_by[0]].reason
 
 
 def other_syllables(text):
-    """Hangul syllables that hardly any text has: what a table of letters that is shifted gives."""
+    """Replaces Hangul syllables by rare ones, as a wrong code table would."""
     return "".join(chr(0xAC00 + (ord(c) * 7919) % 11172) if "가" <= c <= "힣" else c for c in text)
 
 
 def other_words(text):
-    """Words of the same syllables, each backwards."""
+    """Reverses each word, which keeps the syllables."""
     return " ".join(word[::-1] for word in text.split(" "))
 
 
 @pytest.mark.parametrize(
     ("written", "read", "bounds", "stopped_by"),
     [
-        # Half of UTF-8's continuation bytes are control characters in Latin-1, and none of its letters is Hangul: two
-        # signs of one fault. Either alone stops it; the first needs no setting.
+        # Half of UTF-8's continuation bytes are control characters in Latin-1, which has no Hangul either: two signs of
+        # one fault. Either of them stops the run; the first needs no setting.
         ("utf-8", "latin-1", {}, ["unreadable_characters"]),
         ("utf-8", "latin-1", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul", "unreadable_characters"]),
         ("cp949", "latin-1", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul"]),
@@ -437,18 +436,18 @@ def other_words(text):
         ("utf-8", "koi8-r", {"min_script_shares": {"Hangul": 0.5}}, ["script_share/Hangul"]),
     ],
 )
-def test_the_first_run_knows_a_wrong_codec(tmp_path, written, read, bounds, stopped_by):
+def test_the_first_run_detects_a_wrong_codec(tmp_path, written, read, bounds, stopped_by):
     rows = rewritten(lambda text: read_as(text, written, read), *features.SPLITS)
     assert failed(judge(tmp_path, rows, bounds=bounds)) == stopped_by
 
 
-def test_the_first_run_knows_english_and_hangul_taken_apart(tmp_path):
+def test_the_first_run_detects_english_and_decomposed_hangul(tmp_path):
     bounds = {"min_script_shares": {"Hangul": 0.5}}
-    made = judge(tmp_path / "english", rewritten(english, "dev"), bounds=bounds)
-    assert failed(made) == ["script_share/Hangul"]
-    assert made["script_share/Hangul"].reason == (
-        "dev: 0.0% of the letters are Hangul; gates.data.min_script_shares.Hangul asks for 50.0%, "
-        "see data.encoding and data.text"
+    results = judge(tmp_path / "english", rewritten(english, "dev"), bounds=bounds)
+    assert failed(results) == ["script_share/Hangul"]
+    assert results["script_share/Hangul"].reason == (
+        "dev: 0.0% of the letters are Hangul; gates.data.min_script_shares.Hangul is 50.0%; "
+        "check data.encoding and data.text"
     )
     apart = rewritten(lambda text: unicodedata.normalize("NFD", text), *features.SPLITS)
     assert failed(judge(tmp_path / "apart", apart, bounds=bounds)) == ["script_share/Hangul"]
@@ -462,7 +461,7 @@ def codecs_of_python():
 
 
 @pytest.mark.parametrize("written", ["utf_8", "cp949"])
-def test_korean_read_by_any_other_codec_is_stopped_or_unharmed(written):
+def test_korean_in_any_other_codec_is_stopped_or_unchanged(written):
     texts = [text for text, _ in korean()["train"][:200]]
     task = saved_models.TASK
     harmless = set()
@@ -472,43 +471,43 @@ def test_korean_read_by_any_other_codec_is_stopped_or_unharmed(written):
         read = [row.texts[0] for row in parsed if isinstance(row, parse.Row)]
         rejected = 1 - len(read) / len(texts)
         split = profile.make_split_profile({"positive": len(read)}, text_counts.TextCounts(read))
-        (shares,) = absolute.check_script_shares({"train": split}, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+        (shares,) = quality.check_script_shares({"train": split}, DataGateConfig(min_script_shares={"Hangul": 0.5}))
         if rejected <= DataConfig(train="t").max_rejected_fraction and shares.passed:
             harmless.add(name)
             assert read == [text.encode(written, "ignore").decode(written) for text in texts], name
-    # Its own codec under other names, and for cp949 the smaller set that it extends.
+    # The same codec under other names, and for cp949 the smaller character set that it extends.
     assert written in harmless and len(harmless) <= 3
 
 
-def test_a_warning_is_told_and_stops_nothing(tmp_path, serving):
-    made = judge(
+def test_a_warning_does_not_stop_the_run(tmp_path, serving):
+    results = judge(
         tmp_path, rewritten(english, "train", "test"), serving=serving, bounds={"script_drift": {"severity": "warn"}}
     )
-    assert not failed(made)
-    assert (made["script_drift"].passed, made["script_drift"].severity) == (False, "warn")
-    assert made["script_drift"].bound == DataGateConfig().script_drift.max
+    assert not failed(results)
+    assert (results["script_drift"].passed, results["script_drift"].severity) == (False, "warn")
+    assert results["script_drift"].bound == DataGateConfig().script_drift.max
 
 
-def test_nothing_to_compare_with_passes_and_says_so(tmp_path):
-    made = judge(tmp_path / "first", today())
-    drift = {name: check for name, check in made.items() if name.endswith("_drift")}
+def test_without_a_reference_drift_passes_with_the_reason(tmp_path):
+    results = judge(tmp_path / "first", current())
+    drift = {name: check for name, check in results.items() if name.endswith("_drift")}
     assert set(drift) == {"label_drift", "length_drift", "script_drift", "oov_drift"}
     for check in drift.values():
         assert check.passed and check.value is None
-        assert check.reason == "nothing to compare with: no model is in serving"
-    assert made["unknown_tokens"].reason == "nobody to ask: no model is in serving"
+        assert check.reason == "not compared: no model is in serving"
+    assert results["unknown_tokens"].reason == "not checked: no model is in serving"
 
     serve(tmp_path / "serving")
-    made = judge(tmp_path / "second", today(), serving=tmp_path / "serving")
-    assert made["script_drift"].passed
-    assert "serving version 7 has no readable profile of its data" in made["script_drift"].reason
-    assert made["served_profile"].passed
-    assert made["unknown_tokens"].reason == (
-        "serving version 7 has no tokeniser that can be asked for what it does not know"
+    results = judge(tmp_path / "second", current(), serving=tmp_path / "serving")
+    assert results["script_drift"].passed
+    assert "serving version 7 has no readable data profile" in results["script_drift"].reason
+    assert results["served_profile"].passed
+    assert results["unknown_tokens"].reason == (
+        "not checked: serving version 7 has no tokeniser with a token for the unknown"
     )
 
 
-def test_a_section_may_leave_out_what_it_does_not_change():
+def test_a_section_keeps_the_defaults_of_missing_fields():
     bounds = DataGateConfig.model_validate({"label_drift": {"severity": "warn"}, "oov_skew": {"max": 0.3}})
     assert (bounds.label_drift.max, bounds.label_drift.severity) == (DataGateConfig().label_drift.max, "warn")
     assert (bounds.oov_skew.max, bounds.oov_skew.severity) == (0.3, "fail")
@@ -518,10 +517,10 @@ def test_a_section_may_leave_out_what_it_does_not_change():
 
 
 def test_few_rows_are_not_compared(tmp_path, serving):
-    made = judge(tmp_path, today(test=rewritten(english, "test")["test"][:99]), serving=serving)
-    assert not failed(made)
-    assert made["script_skew"].value is None
-    assert "test is not compared with train: 99 rows" in made["script_skew"].reason
+    results = judge(tmp_path, current(test=rewritten(english, "test")["test"][:99]), serving=serving)
+    assert not failed(results)
+    assert results["script_skew"].value is None
+    assert "test was not compared with train: 99 rows, fewer than" in results["script_skew"].reason
 
 
 @pytest.mark.parametrize(
@@ -534,15 +533,15 @@ def test_few_rows_are_not_compared(tmp_path, serving):
     ],
     ids=["torn", "another format", "no object", "huge"],
 )
-def test_a_profile_that_cannot_be_read_is_a_warning(tmp_path, content_of_file, words):
+def test_an_unreadable_profile_is_a_warning(tmp_path, content_of_file, words):
     (tmp_path / "broken.json").write_text(content_of_file)
     serve(tmp_path / "serving", tmp_path / "broken.json")
-    made = judge(tmp_path / "gate", today(), serving=tmp_path / "serving")
-    assert not failed(made)
-    check = made["served_profile"]
+    results = judge(tmp_path / "gate", current(), serving=tmp_path / "serving")
+    assert not failed(results)
+    check = results["served_profile"]
     assert (check.passed, check.severity) == (False, "warn")
     assert "data_profile.json" in check.reason and words in check.reason
-    assert made["label_drift"].passed
+    assert results["label_drift"].passed
 
 
 class _Length(tf.Module):
@@ -552,53 +551,54 @@ class _Length(tf.Module):
         return tf.cast(tf.reduce_sum(inputs["input_mask"], axis=1, keepdims=True), tf.float32)
 
 
-def test_the_model_in_serving_is_asked_which_tokens_it_does_not_know(tmp_path):
+def test_unknown_tokens_of_the_model_in_serving(tmp_path):
     preprocess = tf.saved_model.load(os.path.join(encoders.save(str(tmp_path / "encoder")), "preprocess"))
     served = export.ServedClassifier(preprocess, _Length(), saved_models.TASK, 16)
     export.export(str(tmp_path / "serving" / "3"), served)
     known = [(text, i % 2) for i, text in enumerate(encoders.TEXTS)] * 2
     rows = {"train": known, "dev": known, "test": [(f"{text} 2", label) for text, label in known]}
-    made = judge(tmp_path / "known", rows, serving=tmp_path / "serving")
-    assert not failed(made)
-    assert made["unknown_tokens"].reason == "train: 0.00% of the tokens are unknown to serving version 3"
+    results = judge(tmp_path / "known", rows, serving=tmp_path / "serving")
+    assert not failed(results)
+    assert results["unknown_tokens"].reason == "train: 0.00% of the tokens are unknown to serving version 3"
 
     rows["train"] = [(text.replace(" ", " 쀍 "), label) for text, label in known]
-    made = judge(tmp_path / "unknown", rows, serving=tmp_path / "serving")
-    assert failed(made) == ["unknown_tokens"]
-    assert 0.1 < made["unknown_tokens"].value < 0.5
-    assert "unknown to serving version 3; gates.data.unknown_tokens.max allows 0.1" in made["unknown_tokens"].reason
+    results = judge(tmp_path / "unknown", rows, serving=tmp_path / "serving")
+    assert failed(results) == ["unknown_tokens"]
+    assert 0.1 < results["unknown_tokens"].value < 0.5
+    assert "unknown to serving version 3; " in results["unknown_tokens"].reason
+    assert results["unknown_tokens"].reason.endswith(" exceeds gates.data.unknown_tokens.max = 0.1")
 
 
 def test_a_served_model_that_cannot_be_loaded_is_named(tmp_path):
     (tmp_path / "5").mkdir()
     (tmp_path / "5" / "saved_model.pb").write_text("torn")
-    with pytest.raises(UserError, match="newest version .*5 can't be loaded"):
+    with pytest.raises(UserError, match="the newest version .*5 can't be loaded"):
         unknown_tokens.unknown_token_share(str(tmp_path / "5"), ["x"])
 
 
-def test_the_fingerprint_follows_what_is_in_serving(tmp_path, serving):
-    examples = write_examples(tmp_path / "examples", today())
+def test_the_fingerprint_depends_on_the_model_in_serving(tmp_path, serving):
+    examples = write_examples(tmp_path / "examples", current())
     assert fingerprint(examples, tmp_path / "serving") == "none"
     serve(tmp_path / "serving", version="1")
     bare = fingerprint(examples, tmp_path / "serving")
     shutil.copytree(serving / "7", tmp_path / "serving" / "7")
     with_profile = fingerprint(examples, tmp_path / "serving")
     assert len({"none", bare, with_profile}) == 3
-    # What a push records of itself is no matter of the data.
+    # The record of a push does not matter.
     (tmp_path / "serving" / "7" / model_files.PUSH_RECORD).write_text("{}")
     assert fingerprint(examples, tmp_path / "serving") == with_profile
 
 
-def test_a_model_of_this_very_data_counts_as_what_was_there_before(tmp_path, serving):
-    first = fingerprint(write_examples(tmp_path / "examples", today()), serving)
-    judge(tmp_path / "first", today(), serving=serving)
+def test_a_model_trained_on_the_same_data_has_the_previous_fingerprint(tmp_path, serving):
+    first = fingerprint(write_examples(tmp_path / "examples", current()), serving)
+    judge(tmp_path / "first", current(), serving=serving)
     shutil.copytree(serving, tmp_path / "serving")
     serve(tmp_path / "serving", tmp_path / "first" / "verdict" / "profile.json", version="8")
-    same = write_examples(tmp_path / "same", today())
+    same = write_examples(tmp_path / "same", current())
     assert fingerprint(same, tmp_path / "serving") == first != "none"
-    made = judge(tmp_path / "second", today(), serving=tmp_path / "serving")
-    assert made["script_drift"].reason == "nothing to compare with: serving version 8 learned from this very data"
-    other = write_examples(tmp_path / "other", today(dev=korean()["dev"][1:]))
+    results = judge(tmp_path / "second", current(), serving=tmp_path / "serving")
+    assert results["script_drift"].reason == "not compared: serving version 8 was trained on the same data"
+    other = write_examples(tmp_path / "other", current(dev=korean()["dev"][1:]))
     assert fingerprint(other, tmp_path / "serving") != first
 
 
@@ -609,8 +609,8 @@ def fingerprint(examples, serving_dir):
     return driver.Driver(None).run(info).exec_properties["fingerprint"].string_value
 
 
-def test_a_push_during_the_run_is_refused(tmp_path, serving):
-    examples = write_examples(tmp_path / "examples", today())
+def test_a_push_during_the_run_is_an_error(tmp_path, serving):
+    examples = write_examples(tmp_path / "examples", current())
     properties = {"gate": "{}", "serving_dir": str(serving), "fingerprint": "none"}
     verdict = artifact(GateVerdict, tmp_path / "verdict")
     with pytest.raises(UserError, match="serving.dir.*run again"):

@@ -1,4 +1,4 @@
-"""The profile of data: what is counted, what a vocabulary lacks, how far two profiles are apart."""
+"""The profile of data: counts, vocabularies, and the distance of two profiles."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from components.data_gate import absolute, comparison, profile, text_counts, vocabulary
+from components.data_gate import comparison, profile, quality, text_counts, vocabulary
 from components.data_gate.text_counts import LENGTH_EDGES, TextCounts, script_of
 from core.config import CURATED_SCHEMA, DataGateConfig
 
@@ -28,18 +28,18 @@ def rows_of(*path):
 
 
 def profile_of(rows):
-    """The profile of data whose only split is train."""
+    """Returns the profile of data whose only split is train."""
     counts = TextCounts([text for text, _ in rows])
     labels = {"negative": sum(label == 0 for _, label in rows), "positive": sum(label == 1 for _, label in rows)}
     split = profile.make_split_profile(labels, counts)
-    made = vocabulary.make_vocabulary(counts)
+    common = vocabulary.make_vocabulary(counts)
     return profile.Profile(
-        fingerprint="f", examples_sha256="e", reference="none", splits={"train": split}, vocabulary=made
+        fingerprint="f", examples_sha256="e", reference="none", splits={"train": split}, vocabulary=common
     )
 
 
 def compared(rows, others, **bounds):
-    """Checks, by name, of rows held against others."""
+    """Compares rows with others; returns the checks by name."""
     other = profile_of(others)
     unknown = vocabulary.unknown_shares(TextCounts([text for text, _ in rows]), other.vocabulary)
     pair = comparison.Comparison("skew", "test", profile_of(rows).splits["train"], unknown, "train", other)
@@ -72,7 +72,7 @@ def test_script_of_a_letter(letter, script):
     assert script_of(letter) == script
 
 
-def test_what_is_counted():
+def test_counts():
     counts = TextCounts(["영화 Good!", "영화ㅋㅋ 2\t"])
     assert counts.letters() == {"Hangul": 6, "Latin": 4}
     assert counts.words == {"영화": 1, "good": 1, "영화ㅋㅋ": 1}
@@ -83,7 +83,7 @@ def test_what_is_counted():
     ]
 
 
-def test_what_no_text_has():
+def test_unreadable_characters():
     counts = TextCounts(["a\x00b\x85", "\ufffd\ufffd", "\ue000", "줄\n바꿈\t탭\r"])
     assert counts.unreadable() == {"control": 2, "replacement": 2, "private use": 1}
 
@@ -94,7 +94,7 @@ def test_lengths_from_one_letter_to_beyond_the_last_edge():
     assert counts.lengths.sum() == 6
 
 
-def test_words_without_an_end_are_cut():
+def test_long_words_are_cut():
     assert TextCounts(["가" * 30]).words == {"가" * 12: 2, "가" * 6: 1}
 
 
@@ -106,7 +106,7 @@ def test_rare_words_are_dropped_and_still_counted(monkeypatch):
     held = vocabulary.Vocabulary(
         script="Latin", letters="abc", words=("aa",), expected=vocabulary.UnknownShares(letters=0, words=0)
     )
-    # bb twice, and the one that was dropped, of five.
+    # bb twice and the dropped word, of five.
     assert vocabulary.unknown_shares(counts, held).words == pytest.approx(3 / 5)
 
 
@@ -120,7 +120,7 @@ def test_counts_do_not_depend_on_the_order_or_the_batches(one, other):
 
 
 @hypothesis.given(TEXTS)
-def test_shares_are_shares(texts):
+def test_shares_add_up(texts):
     counts = TextCounts(texts)
     split = profile.make_split_profile({"a": len(texts)}, counts)
     assert split.rows == len(texts) and split.characters == sum(map(len, texts))
@@ -128,7 +128,7 @@ def test_shares_are_shares(texts):
     assert sum(shares) == pytest.approx(1 if split.letters else 0)
     assert sum(split.unreadable.values()) + sum(split.letters.values()) <= split.characters
     own = vocabulary.unknown_shares(counts, vocabulary.make_vocabulary(counts))
-    assert own == vocabulary.UnknownShares(letters=0, words=0), "a short list holds all that was seen"
+    assert own == vocabulary.UnknownShares(letters=0, words=0), "a short list has all words"
 
 
 @hypothesis.given(TEXTS, TEXTS)
@@ -139,57 +139,57 @@ def test_distances_are_symmetric_and_zero_to_oneself(one, other):
     assert 0 <= comparison.l_infinity(here, there)[0] <= 1
 
 
-def test_l_infinity_takes_what_is_missing_for_none():
+def test_l_infinity_treats_missing_counts_as_zero():
     assert comparison.l_infinity({"a": 1, "b": 1}, {"a": 1}) == (0.5, "a")
     assert comparison.l_infinity({}, {"a": 3}) == (1.0, "a")
     assert comparison.l_infinity({}, {}) == (0.0, "")
 
 
-def test_a_vocabulary_is_of_the_main_script_and_expects_what_was_seen_once():
-    made = vocabulary.make_vocabulary(TextCounts(["좋은 영화 good", "좋은 음악"]))
-    assert made.script == "Hangul"
-    assert made.words == ("좋은", "영화", "음악")
-    assert set(made.letters) == set("좋은영화음악")
-    # Four of the eight letters were seen once; so were two of the four words, but by their letters already.
-    assert made.expected == vocabulary.UnknownShares(letters=0.5, words=0.0)
+def test_a_vocabulary_has_the_main_script_and_expects_the_share_that_occurs_once():
+    common = vocabulary.make_vocabulary(TextCounts(["좋은 영화 good", "좋은 음악"]))
+    assert common.script == "Hangul"
+    assert common.words == ("좋은", "영화", "음악")
+    assert set(common.letters) == set("좋은영화음악")
+    # Four of the eight letters occur once; so do two of the four words, but these have unknown letters already.
+    assert common.expected == vocabulary.UnknownShares(letters=0.5, words=0.0)
 
 
-def test_unknown_words_are_those_whose_letters_are_known():
-    made = vocabulary.make_vocabulary(TextCounts(["좋은 영화", "좋은 음악"]))
-    unknown = vocabulary.unknown_shares(TextCounts(["좋은 화영 쀍은 bad"]), made)
+def test_unknown_words_have_known_letters_only():
+    common = vocabulary.make_vocabulary(TextCounts(["좋은 영화", "좋은 음악"]))
+    unknown = vocabulary.unknown_shares(TextCounts(["좋은 화영 쀍은 bad"]), common)
     assert unknown == vocabulary.UnknownShares(letters=1 / 6, words=1 / 3)
 
 
-def test_a_full_list_takes_equally_frequent_words_together(monkeypatch):
+def test_a_full_list_has_all_equally_frequent_words_or_none(monkeypatch):
     monkeypatch.setattr(vocabulary, "_MAX_WORDS", 2)
     assert vocabulary.make_vocabulary(TextCounts(["aa aa ab ba"])).words == ("aa",)
     assert vocabulary.make_vocabulary(TextCounts(["aa aa ab ab ba"])).words == ("aa", "ab")
 
 
 @pytest.mark.parametrize("letter", ["가", "𐐨"], ids=["three bytes", "four bytes"])
-def test_a_profile_is_small_whatever_the_text(letter, tmp_path):
+def test_a_profile_of_any_text_is_small(letter, tmp_path):
     chance = random.Random(0)
     alphabet = [chr(ord(letter) + i) for i in range(11_000 if letter == "가" else 40)]
     words = ["".join(chance.choices(alphabet, k=12)) for _ in range(3000)]
-    made = profile_of([(f"{word} {word}", 0) for word in words])
-    assert len(made.vocabulary.words) == 3000
-    profile.write(str(tmp_path), made)
+    data_profile = profile_of([(f"{word} {word}", 0) for word in words])
+    assert len(data_profile.vocabulary.words) == 3000
+    profile.write(str(tmp_path), data_profile)
     assert os.listdir(tmp_path) == [profile.PROFILE_FILE]
     assert (tmp_path / profile.PROFILE_FILE).stat().st_size < 200_000
-    assert profile.read(str(tmp_path / profile.PROFILE_FILE)) == made
+    assert profile.read(str(tmp_path / profile.PROFILE_FILE)) == data_profile
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"format": 2}, "format"),
-        ({"splits": {}}, "lacks the split train"),
+        ({"splits": {}}, "the split train is missing"),
         ({"more": 1}, "more"),
         ({"vocabulary": None}, "vocabulary"),
         ({"fingerprint": 7}, "fingerprint"),
     ],
 )
-def test_another_file_is_no_profile(change, words, tmp_path):
+def test_invalid_profiles(change, words, tmp_path):
     whole = profile_of([("좋은 영화", 1)]).model_dump(mode="json")
     path = tmp_path / "profile.json"
     path.write_text(json.dumps({**whole, **change}))
@@ -199,54 +199,54 @@ def test_another_file_is_no_profile(change, words, tmp_path):
         profile.read(str(tmp_path / "none.json"))
 
 
-def test_comparison_in_words():
+def test_reasons_of_a_comparison():
     train = [("좋은 영화", 1), ("나쁜 영화", 0)] * 5
-    made = compared([("좋은 영화", 1)] * 9 + [("bad", 0)], train, min_compared_rows=10)
-    assert made["label_skew"].reason == (
-        "test: 10.0% of the rows are negative, of train 50.0%; gates.data.label_skew.max allows 0.1, it is 0.4"
+    results = compared([("좋은 영화", 1)] * 9 + [("bad", 0)], train, min_compared_rows=10)
+    assert results["label_skew"].reason == (
+        "test: 10.0% of the rows are negative, versus 50.0% in train; 0.4 exceeds gates.data.label_skew.max = 0.1"
     )
-    assert made["script_skew"].reason.startswith("test: 7.7% of the letters are Latin, of train 0.0%")
-    assert made["length_skew"].reason.startswith("test: lengths are ")
-    assert made["oov_skew/words"].reason == (
-        "test: 0.0% of the Hangul words are not in the vocabulary of train, 0.0% are expected"
+    assert results["script_skew"].reason.startswith("test: 7.7% of the letters are Latin, versus 0.0% in train")
+    assert results["length_skew"].reason.startswith("test: text lengths diverge by ")
+    assert results["oov_skew/words"].reason == (
+        "test: 0.0% of the Hangul words are not in the vocabulary of train (expected: 0.0%)"
     )
     assert compared(train, train, min_compared_rows=11)["label_skew"].value is None
 
 
-def test_divergence_of_lengths_that_have_nothing_in_common_is_one():
+def test_divergence_of_disjoint_lengths_is_one():
     check = compared([("가", 0)] * 4, [("가" * 100, 0)] * 4, min_compared_rows=1)["length_skew"]
     assert check.value == pytest.approx(1.0)
-    assert "fewer than 2 characters, there 128" in check.reason
+    assert "shorter than 2 characters, versus 128" in check.reason
 
 
-def assert_room(made, share):
-    """No value takes more than that share of its bound."""
-    for name, check in made.items():
+def assert_room(results, share):
+    """Asserts that every value is at most this share of its bound."""
+    for name, check in results.items():
         assert check.value is not None and check.value <= share * check.bound, (name, check.reason)
 
 
-def test_the_bundled_sample_is_like_itself():
+def test_the_bundled_sample_is_homogeneous():
     train, test = (rows_of(REPO, "data", "sample", f"ratings_{name}.txt") for name in ("train", "test"))
     assert_room(compared(test, train), 0.3)
     assert_room(compared(train, train), 0.0)
 
 
 @needs_nsmc
-def test_halves_of_real_reviews_are_alike():
+def test_halves_of_real_reviews_are_similar():
     rows = rows_of(NSMC, "ratings_train.txt")
     random.Random(0).shuffle(rows)
     assert_room(compared(rows[:7000], rows[7000:]), 0.2)
 
 
 @needs_nsmc
-def test_real_test_rows_are_like_the_training_rows():
+def test_real_test_rows_are_similar_to_the_training_rows():
     train, test = rows_of(NSMC, "ratings_train.txt"), rows_of(NSMC, "ratings_test.txt")
     assert_room(compared(test, train), 0.2)
     hashes = [np.array([hash(text) for text, _ in rows]) for rows in (train, test)]
-    assert 0 < absolute.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
+    assert 0 < quality.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
     splits = profile_of(train).splits
-    assert absolute.check_unreadable(splits, DataGateConfig()).value == 0
-    (hangul,) = absolute.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
+    assert quality.check_unreadable(splits, DataGateConfig()).value == 0
+    (hangul,) = quality.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))
     assert hangul.value > 0.98
 
 

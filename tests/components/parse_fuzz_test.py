@@ -1,4 +1,4 @@
-"""Whatever the bytes of a line, it is a row that can be learned from or a rejection that loses none of them."""
+"""Any bytes are parsed into a usable row, or into a rejection from which the bytes can be restored."""
 
 import base64
 import encodings.aliases
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from components.tsv_example_gen import executor, parse, reader, sources
 from core.config import DataConfig
+from schema import rejections
 from schema.task import make_task
 from tests import tsv_lines
 
@@ -24,12 +25,12 @@ def is_accepted(codec):
         return False
 
 
-# Every codec of Python's that a configuration may name; idna is one too, but can't write most reviews.
+# Every codec of Python that the configuration accepts; idna is one, too, but can't encode most reviews.
 CODECS = tuple(filter(is_accepted, sorted(set(encodings.aliases.aliases.values()))))
 
 
 def check(line, quoting, encoding):
-    """Parses a line and holds what it came to against the contract; returns the outcome."""
+    """Parses a line and checks the contract of the outcome; returns the outcome."""
     data = DataConfig(train="x", id=None, quoting=quoting, encoding=encoding)
     outcome = parse.parse_row(line, parse.make_layout(("document", "label"), data, TASK), TASK)
     if isinstance(outcome, parse.Row):
@@ -37,7 +38,7 @@ def check(line, quoting, encoding):
         assert text.strip() and "\0" not in text and outcome.label in (0, 1)
         assert executor.to_example(outcome, "x:0")
         return outcome
-    assert isinstance(outcome, parse.Rejection) and f"`{outcome.reason}`" in parse.__doc__
+    assert isinstance(outcome, parse.Rejection) and f"`{outcome.reason}`" in rejections.__doc__
     kept = executor._rejected_json(FILE, reader.Line(7, None, line, False), outcome, data)
     assert b"\n" not in kept
     row = json.loads(kept)
@@ -53,13 +54,13 @@ def lines(draw, codecs):
 
 @hypothesis.settings(max_examples=500, deadline=None)
 @hypothesis.given(lines(("utf-8", "cp949")))
-def test_a_line_is_a_row_or_a_rejection_that_restores_it(drawn):
+def test_a_line_is_a_row_or_a_rejection_with_its_bytes(drawn):
     check(*drawn)
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(lines(CODECS))
-def test_so_it_is_in_every_codec_that_may_be_configured(drawn):
+def test_every_codec_that_the_configuration_accepts(drawn):
     check(*drawn)
 
 
@@ -67,7 +68,7 @@ def test_so_it_is_in_every_codec_that_may_be_configured(drawn):
 @hypothesis.given(
     st.sampled_from(tsv_lines.QUOTINGS).flatmap(lambda q: st.tuples(tsv_lines.good(q, "utf-8"), st.just(q)))
 )
-def test_what_a_writer_wrote_is_a_row(drawn):
+def test_written_records_are_rows(drawn):
     line, quoting = drawn
     outcome = check(line, quoting, "utf-8")
     assert isinstance(outcome, parse.Row) or outcome.reason == "empty_text"
@@ -81,5 +82,5 @@ def test_what_a_writer_wrote_is_a_row(drawn):
         (b"\xff\t1", "minimal", "idna", "undecodable"),
     ],
 )
-def test_what_fuzzing_found(line, quoting, encoding, reason):
+def test_regressions(line, quoting, encoding, reason):
     assert check(line, quoting, encoding).reason == reason

@@ -1,4 +1,4 @@
-"""Whatever the bytes of a file, each of its lines is one example or one rejected row, and the run goes on."""
+"""Every line of any file becomes one example or one rejected row, and the run continues."""
 
 import tempfile
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from benchmarks import fuzz_tsv
 from tests import tsv_lines
 
-# Enough for a row in every split, and for the file's first lines to be in its codec.
+# Enough for rows in every split, and for the file's encoding to be accepted.
 GOOD = b"".join(b"text number %d\t%d\n" % (i, i % 2) for i in range(60))
 
 NO_FAULTS = dict.fromkeys(fuzz_tsv.FAULTS, 0)
@@ -17,7 +17,7 @@ NO_FAULTS = dict.fromkeys(fuzz_tsv.FAULTS, 0)
 
 @st.composite
 def files(draw):
-    """A dialect, what is before the first record, and the records."""
+    """A dialect, the bytes before the first record, and the records."""
     dialect = fuzz_tsv.Dialect(
         quoting=draw(st.sampled_from(tsv_lines.QUOTINGS)),
         encoding=draw(st.sampled_from(["utf-8", "cp949"])),
@@ -33,7 +33,7 @@ def files(draw):
 
 
 def ingest(dialect, start, records):
-    """Returns what became of the records, having checked that it was one thing each."""
+    """Checks that each record has one outcome; returns the counts of outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         counts = fuzz_tsv.ingest_and_compare(dialect, start, records, folder)
     assert {fault: counts[fault] for fault in fuzz_tsv.FAULTS} == NO_FAULTS
@@ -41,14 +41,14 @@ def ingest(dialect, start, records):
     return counts
 
 
-# A run of Beam each.
+# Each example is a run of Beam.
 @hypothesis.settings(max_examples=12, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @hypothesis.given(files())
 def test_every_line_is_an_example_or_a_rejected_row_and_never_both(drawn):
     ingest(*drawn)
 
 
-def test_what_looks_like_two_lines_or_like_none_is_one():
+def test_other_line_separators_do_not_end_a_line():
     dialect = fuzz_tsv.Dialect("none", "utf-8", compressed=False, header=True)
     marks = (b"\r", "\u2028".encode(), "\u0085".encode(), b"\xef\xbb\xbf", b"\x0b", b"\x1a")
     read = [b"a" + mark + b"b\t1" for mark in marks]
@@ -57,7 +57,7 @@ def test_what_looks_like_two_lines_or_like_none_is_one():
 
 
 @pytest.mark.parametrize("line, reason", [(b"a\0b\t1", "control_character"), (b"\xff\t1", "undecodable")])
-def test_a_damaged_first_line_does_not_end_the_run(line, reason):
+def test_a_damaged_first_line_is_rejected(line, reason):
     dialect = fuzz_tsv.Dialect("none", "utf-8", compressed=False, header=False)
     assert ingest(dialect, b"", line + b"\n" + GOOD)[reason] == 1
 

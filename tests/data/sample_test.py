@@ -1,4 +1,4 @@
-"""The bundled sample: made by its script, in NSMC's format, balanced, and not decided by single words."""
+"""The bundled sample: reproducible, in NSMC's format, balanced, and not predictable from single words."""
 
 import csv
 import math
@@ -20,11 +20,11 @@ PRAISE = "재밌 재미있 꿀잼 최고 명작 훌륭 대박 감동 좋 완벽 
 BLAME = "재미없 노잼 지루 최악 쓰레기 별로 엉망 망작 아깝 비추 실망 유치 뻔 어색 허술 산만 1점".split()
 
 Row = tuple[int, str, int]  # id, document, label
-Split = Callable[[str], Iterable[str]]  # a document into the features that are in it
+Split = Callable[[str], Iterable[str]]  # document -> its features
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file, each line parsed by itself as the pipeline does."""
+    """Returns the rows of a file, each line parsed separately like in the pipeline."""
     header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     assert header == "id\tdocument\tlabel"
     rows = [next(csv.reader([line], delimiter="\t", strict=True)) for line in lines]
@@ -46,7 +46,7 @@ def make(out: Path, *arguments: str) -> None:
     subprocess.run([sys.executable, "-B", str(script), "--out", str(out), *arguments], check=True, timeout=60)
 
 
-def test_script_reproduces_the_kept_files(tmp_path):
+def test_script_reproduces_the_committed_files(tmp_path):
     make(tmp_path / "new")
     made = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
     assert made == {path.name: path.read_bytes() for path in (TRAIN, TEST)}
@@ -113,7 +113,7 @@ def test_few_duplicates_little_overlap_and_no_contradiction(training, held_out):
 
 
 def count_rows(rows: list[Row], split: Split) -> dict[str, list[int]]:
-    """How many negative and positive rows each feature of `split(document)` occurs in."""
+    """Counts the negative and positive rows with each feature of `split(document)`."""
     counts: dict[str, list[int]] = {}
     for _, document, label in rows:
         for feature in split(document):
@@ -122,7 +122,7 @@ def count_rows(rows: list[Row], split: Split) -> dict[str, list[int]]:
 
 
 def words(document: str) -> set[str]:
-    """The words of a document without punctuation and emoticons."""
+    """Returns the words of a document without punctuation and emoticons."""
     return set(re.findall(r"[^\W_ㅋㅎㅠㅡ]+", document))
 
 
@@ -132,7 +132,7 @@ def test_no_single_word_decides_the_label(training, held_out):
     for word, (bad, good) in count_rows(rows, words).items():
         present_is_good = good + negative - bad
         assert max(present_is_good, len(rows) - present_is_good) < 0.6 * len(rows), word
-        # From 30 rows on a word would be worth learning by heart; 1 in 20 must contradict it.
+        # A word in 30 rows or more would be worth memorising; 1 in 20 must contradict it.
         assert bad + good < 30 or max(bad, good) <= 0.95 * (bad + good), (word, bad, good)
 
 
@@ -154,7 +154,7 @@ def ngrams(document: str) -> set[str]:
     return {document[i : i + n] for n in range(1, 6) for i in range(len(document) - n + 1)}
 
 
-def test_naive_bayes_on_character_ngrams_learns_it_in_part(training, held_out):
+def test_naive_bayes_on_character_ngrams_is_not_enough(training, held_out):
     totals = Counter(label for *_, label in training)
     weights = {
         ngram: math.log((good + 1) / (totals[1] + 2)) - math.log((bad + 1) / (totals[0] + 2))

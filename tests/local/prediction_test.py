@@ -1,26 +1,197 @@
-"""What asking a model prints: for a person nothing that a terminal obeys, for a program the text as it is."""
+"""Predictions: a file is read as in training, and output for people contains nothing that a terminal obeys."""
 
+import csv
+import gzip
 import json
+import os
+import pathlib
+import threading
 
+import hypothesis
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+from tfx.types import standard_artifacts
+
+from artifacts import model_card
+from components.tsv_example_gen import executor, parse, reader
+from core.config import DataConfig
+from core.errors import UserError
 from local import prediction
+from schema import rejections
+from schema.task import make_task
+from tests import tsv_lines
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
+TASK = make_task(("document",), {"0": "부정", "1": "긍정"})
+SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
 
 
 class Answers:
-    """A model that calls every text the same."""
+    """A model that gives every text the same answer and records the texts."""
+
+    def __init__(self, label="긍정", **data):
+        layout = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", **data}
+        self.card = model_card.ModelCard(TASK, layout)
+        self.label, self.texts = label, []
 
     def predict(self, texts):
-        return [(f"긍정{HOSTILE}", 0.75) for _ in texts]
+        self.texts += texts
+        return [(self.label, 0.75) for _ in texts]
 
 
-def test_sentences_and_labels_are_made_safe_for_a_person(capsys):
-    assert prediction.predict_sentences(Answers(), ["굿\n", HOSTILE], as_json=False) == 0
+def predict(file, out, as_json=False, **data):
+    """Returns the texts that the model was queried with, and the lines of the output."""
+    model = Answers(**data)
+    assert prediction.predict_file(model, str(file), str(out), as_json) == 0
+    return model.texts, out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def test_sentences_and_labels_are_escaped_for_terminals(capsys):
+    assert prediction.predict_sentences(Answers(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], as_json=False) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("긍정\\x1b]0;owned") and lines[0].endswith("75.0%  굿\\n")
     assert not set("\x1b\x07\x9b\u202e") & set("".join(lines))
 
 
-def test_a_program_gets_the_text_as_it_is(capsys):
+def test_json_has_the_exact_text(capsys):
     prediction.predict_sentences(Answers(), [HOSTILE], as_json=True)
     assert json.loads(capsys.readouterr().out)["text"] == HOSTILE
+
+
+@st.composite
+def files(draw):
+    """A layout, whether the file is compressed, and its content."""
+    data = {"quoting": draw(st.sampled_from(tsv_lines.QUOTINGS)), "encoding": draw(st.sampled_from(["utf-8", "cp949"]))}
+    has_header = draw(st.booleans())
+    start = b"\xef\xbb\xbf" if data["encoding"] == "utf-8" and draw(st.booleans()) else b""
+    start += b"document\tlabel\r\n" if has_header else b""
+    lines = draw(st.lists(tsv_lines.any_line(data["quoting"], data["encoding"]), max_size=20))
+    ends = [draw(st.sampled_from([b"\n", b"\r\n"])) for _ in lines]
+    # More good lines than damaged ones can follow, so that the file's encoding is accepted.
+    content = start + b"good\t1\n" * 60 + b"".join(line + end for line, end in zip(lines, ends, strict=True))
+    header = True if has_header else ("document", "label")
+    return {**data, "header": header}, draw(st.booleans()), content.removesuffix(b"\n" * draw(st.booleans()))
+
+
+def training_outcomes(file, data):
+    """Rows and rejections of a file, as training parses it."""
+    config = DataConfig(train=str(file), id=None, max_line_bytes=1 << 20, **data)
+    layout = parse.make_layout(("document", "label"), config, TASK)
+    lines = [line for part in executor.make_plan(config).ranges for line in reader.read_lines(part, 1 << 20)]
+    return [parse.parse_row(line.content, layout, TASK) for line in lines]
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(files())
+def test_any_file_has_the_same_texts_as_in_training(tmp_path_factory, drawn):
+    data, compressed, content = drawn
+    folder = tmp_path_factory.mktemp("predict")
+    file = folder / ("in.tsv.gz" if compressed else "in.tsv")
+    file.write_bytes(gzip.compress(content) if compressed else content)
+    outcomes = training_outcomes(file, data)
+    texts, lines = predict(file, folder / "out.jsonl", as_json=True, **data)
+    answers = [json.loads(line)["probability"] for line in lines]
+    assert len(answers) == len(outcomes)
+    scored = [outcome for outcome, answer in zip(outcomes, answers, strict=True) if answer is not None]
+    # A label is not needed to predict it.
+    assert all(isinstance(row, parse.Row) or row.reason == rejections.BAD_LABEL for row in scored)
+    assert len(scored) == sum(isinstance(row, parse.Row) or row.reason == rejections.BAD_LABEL for row in outcomes)
+    assert [text for text, row in zip(texts, scored, strict=True) if isinstance(row, parse.Row)] == [
+        row.texts[0] for row in scored if isinstance(row, parse.Row)
+    ]
+
+
+def test_the_sample_has_the_texts_of_its_examples(tmp_path):
+    examples = standard_artifacts.Examples()
+    examples.uri = str(tmp_path / "examples")
+    data = DataConfig(train=str(SAMPLE / "ratings_train.txt"), test=str(SAMPLE / "ratings_test.txt"))
+    executor.Executor().Do({}, {"examples": [examples]}, {"data": data.model_dump_json()})
+    shards = tf.io.gfile.glob(os.path.join(examples.uri, "Split-test", "*"))
+    records = tf.data.TFRecordDataset(shards, "GZIP").as_numpy_iterator()
+    stored = [tf.train.Example.FromString(r).features.feature["document"].bytes_list.value[0] for r in records]
+    texts, _ = predict(SAMPLE / "ratings_test.txt", tmp_path / "out.tsv")
+    assert len(texts) > 700 and sorted(texts) == sorted(text.decode() for text in stored)
+
+
+def test_rows_and_columns_are_kept_in_order(tmp_path, capsys):
+    source = tmp_path / "in.tsv"
+    source.write_bytes(
+        b"\xef\xbb\xbfmore\tdocument\tlabel\r\n"
+        b'a\t"he said ""no"""\t1\r\n' + b"b\t \t0\nc\t\xff\t1\n\nd\tone\ttoo\tmany\ne\tunlabelled\t\nf\tbad\t0"
+    )
+    texts, lines = predict(source, tmp_path / "out.tsv")
+    assert texts == ['he said "no"', "unlabelled", "bad"]
+    assert list(csv.reader(lines, delimiter="\t")) == [
+        ["more", "document", "label", "label_name", "probability"],
+        ["a", 'he said "no"', "1", "긍정", "0.750000"],
+        ["b", " ", "0", "", ""],
+        ["c\t\\xff\t1", "", ""],
+        ["", "", ""],
+        ["d", "one", "too", "many", "", ""],
+        ["e", "unlabelled", "", "긍정", "0.750000"],
+        ["f", "bad", "0", "긍정", "0.750000"],
+    ]
+    assert capsys.readouterr().err == (
+        "7 rows, 4 without a score (unreadable, or no text); accuracy 0.5000 on 2 labelled rows\n"
+    )
+
+
+def test_a_file_without_header_and_quoting(tmp_path):
+    source = tmp_path / "in.tsv.gz"
+    source.write_bytes(gzip.compress('1\t"영화\n0\t별로'.encode("cp949")))
+    data = {"quoting": "none", "header": ["label", "document"], "encoding": "cp949"}
+    texts, lines = predict(source, tmp_path / "out.tsv", **data)
+    assert texts == ['"영화', "별로"]
+    assert lines == ['1\t"영화\t긍정\t0.750000', "0\t별로\t긍정\t0.750000"]
+
+
+def test_a_line_that_is_too_long_is_not_scored_and_the_next_one_is(tmp_path):
+    source = tmp_path / "in.tsv"
+    source.write_bytes(b"document\n" + b"x" * (1 << 20) + b"x\ngood\n")
+    texts, lines = predict(source, tmp_path / "out.tsv")
+    assert texts == ["good"]
+    assert lines[1:] == ["x" * reader.KEPT_BYTES + "\t\t", "good\t긍정\t0.750000"]
+
+
+def test_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    content = b"document\n" + b"good\n" * 30_000
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,))
+    writer.start()
+    texts, _ = predict(tmp_path / "pipe", tmp_path / "out.tsv")
+    writer.join()
+    assert texts == ["good"] * 30_000
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "can't be read: No such file or directory"),
+        (b"", "is empty"),
+        (b"id\ttext\n1\tx\n", "data.text = 'document' is not among the columns 'id', 'text'"),
+        (b'"document\nx\n', "the first line is not a valid header (bad_quoting"),
+        (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with data.encoding = utf-8"),
+    ],
+)
+def test_an_unusable_file_is_named_and_nothing_is_written(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "in.tsv").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        predict(tmp_path / "in.tsv", tmp_path / "out.tsv")
+    assert str(caught.value).startswith(f"--file {tmp_path}/in.tsv: ") and message in str(caught.value)
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def test_a_truncated_file_leaves_the_output_as_it_was(tmp_path):
+    (tmp_path / "in.tsv.gz").write_bytes(gzip.compress(b"document\n" + os.urandom(1 << 18).hex().encode())[:-8])
+    (tmp_path / "out.tsv").write_text("before")
+    with pytest.raises(UserError, match="--file .*: is truncated"):
+        predict(tmp_path / "in.tsv.gz", tmp_path / "out.tsv")
+    assert (tmp_path / "out.tsv").read_text() == "before" and len(os.listdir(tmp_path)) == 2
+
+
+def test_an_output_that_can_not_be_written_is_named(tmp_path):
+    (tmp_path / "in.tsv").write_text("document\ngood\n")
+    with pytest.raises(UserError, match="--out .*no/out.tsv: can't be written .No such file or directory"):
+        predict(tmp_path / "in.tsv", tmp_path / "no" / "out.tsv")

@@ -11,12 +11,12 @@ from schema import slices
     ("length", "band"),
     [(1, "1-9"), (9, "1-9"), (10, "10-19"), (19, "10-19"), (20, "20-39"), (40, "40-79"), (80, "80+"), (10_000, "80+")],
 )
-def test_bands_end_where_they_say(length, band):
+def test_bands_include_both_ends(length, band):
     assert slices.length_band("가" * length) == band
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("재미있다! 10점", ["hangul"]),
         ("재미있다 ㅋ", ["hangul"]),
@@ -32,11 +32,11 @@ def test_bands_end_where_they_say(length, band):
         ("×÷", ["other"]),
     ],
 )
-def test_scripts(text, found):
-    assert slices.scripts(text) == found
+def test_scripts(text, expected):
+    assert slices.scripts(text) == expected
 
 
 @given(st.text(min_size=1))
-def test_every_text_has_a_band_and_a_script_that_the_configuration_knows(text):
+def test_every_text_has_a_band_and_a_script_with_known_names(text):
     names = [f"length:{slices.length_band(text)}", *(f"script:{script}" for script in slices.scripts(text))]
     assert len(names) >= 2 and set(names) <= set(slices.NAMES)

@@ -13,7 +13,7 @@ TASK = make_task(("document",), {"0": "neg", "1": "pos"})
 
 
 @pytest.mark.parametrize(("raw", "label"), [("0", 0), ("1", 1), ("2", None), ("", None), (" 1", None), ("1.0", None)])
-def test_labels_are_the_configured_values_and_nothing_else(raw, label):
+def test_only_configured_values_are_labels(raw, label):
     assert TASK.parse_label(raw) == label
 
 
@@ -48,7 +48,7 @@ def test_every_gated_metric_is_evaluated():
     assert TASK.evaluated_output in TASK.served_outputs(tf.zeros([1, TASK.head_units]))
 
 
-def test_a_task_survives_json():
+def test_json_round_trip():
     assert task_from_json(dataclasses.asdict(TASK)) == TASK
 
 
@@ -56,6 +56,6 @@ def test_a_task_survives_json():
     ("columns", "labels"),
     [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})],
 )
-def test_what_has_no_task_is_refused_in_words(columns, labels):
-    with pytest.raises(ValueError, match="is what there is a task for"):
+def test_unsupported_columns_and_labels_are_rejected(columns, labels):
+    with pytest.raises(ValueError, match="text columns: only one is supported|labels: only two are supported"):
         make_task(columns, labels)

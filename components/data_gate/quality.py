@@ -1,0 +1,185 @@
+"""Data quality: the checks that need only this run's data, as pure functions of counts and anomalies.
+
+A check's section under `gates.data` has the check's name, without the part after a slash.
+
+| check                        | fails if                                                                       |
+|------------------------------|--------------------------------------------------------------------------------|
+| `schema_anomalies/<split>`   | ExampleValidator reports anomalies                                             |
+| `rejected_fraction/<files>`  | more than `data.max_rejected_fraction` of the rows of `train` or `test` files  |
+| `rows/<split>`               | there are fewer rows than `min_rows`                                           |
+| `label_balance/<split>`      | a label's share is outside `min_label_share` to `max_label_share`              |
+| `script_share/<script>`      | a script's share of a split's letters is below `min_script_shares`             |
+| `unreadable_characters`      | a split has many control, private use or replacement characters                |
+| `test_in_train`              | many test rows have a text that is also in train                               |
+
+`comparison` has the checks of drift and skew; `reference.check_served_profile` and
+`unknown_tokens.check_unknown_tokens` are about the model in serving.
+"""
+
+from typing import Mapping, Optional, Sequence
+
+import numpy as np
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from artifacts.examples import Ingest
+from components.data_gate.profile import SplitProfile, share_of
+from core.checks import Check
+from core.config import DataGateConfig, UpperBound
+from core.errors import UserError
+from schema import features, rejections
+
+GATE = "data"
+
+
+class DataGateStopped(UserError):
+    """A check failed that stops the run; `checks` has all checks, including those that passed."""
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        reasons = [check.reason for check in checks if check.blocks]
+        super().__init__(f"the data gate stopped the run before training: {'; '.join(reasons)}")
+        self.checks = list(checks)
+
+
+def check_anomalies(
+    split: str, anomalies: anomalies_pb2.Anomalies, feature_count: int, bounds: DataGateConfig
+) -> Check:
+    """Passes if a split has no anomalies.
+
+    Args:
+      split: name of the split.
+      anomalies: of the split, by ExampleValidator.
+      feature_count: number of features in the schema.
+      bounds: `schema_anomalies`.
+    """
+    by_feature = sorted(anomalies.anomaly_info.items())
+    faults = [f"feature {name!r}: {_describe_anomaly(anomaly)}" for name, anomaly in by_feature]
+    if anomalies.HasField("dataset_anomaly_info"):
+        faults.append(_describe_anomaly(anomalies.dataset_anomaly_info))
+    if anomalies.data_missing:
+        faults.append("no data")
+    reason = f"{split}: " + (", ".join(faults) or f"matches the schema of {feature_count} features")
+    severity = bounds.schema_anomalies.severity
+    return Check(GATE, f"schema_anomalies/{split}", not faults, float(len(faults)), 0.0, reason, severity)
+
+
+def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataGateConfig) -> Check:
+    """Passes if few enough rows of the training or test files were rejected.
+
+    Args:
+      role: `train` or `test` files.
+      ingest: the counts.
+      max_fraction: the largest allowed fraction of rejected rows, 0 to 1.
+      bounds: `rejected_fraction`.
+    """
+    rejected = ingest.rows[role]["rejected"]
+    count, read = sum(rejected.values()), rows_read(role, ingest)
+    fraction = count / read if read else 0.0
+    by_count = sorted(rejected, key=lambda reason: (-rejected[reason], reason))
+    reasons = ", ".join(f"{reason} {rejected[reason]:,}" for reason in by_count)
+    sentence = f"{role}: {count:,} of {read:,} rows rejected ({fraction:.2%})" + (f": {reasons}" if reasons else "")
+    if fraction > max_fraction:
+        sentence += f"; data.max_rejected_fraction is {max_fraction:.2%}"
+        sentence += f"; check {rejections.SETTINGS[by_count[0]]}" if by_count[0] in rejections.SETTINGS else ""
+    passed, severity = fraction <= max_fraction, bounds.rejected_fraction.severity
+    return Check(GATE, f"rejected_fraction/{role}", passed, fraction, max_fraction, sentence, severity)
+
+
+def rows_read(role: str, ingest: Ingest) -> int:
+    """Returns how many rows the training or test files have, including those rejected or not sampled."""
+    accepted = {split: rows["accepted"] for split, rows in ingest.rows.items()}
+    rejected = sum(ingest.rows[role]["rejected"].values())
+    # Without test files the test split is held out of the training files.
+    from_test_files = accepted[features.TEST_SPLIT] if ingest.files[features.TEST_SPLIT] else 0
+    if role == features.TEST_SPLIT:
+        return from_test_files + rejected
+    return sum(accepted.values()) - from_test_files + ingest.not_sampled + rejected
+
+
+def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:
+    """Passes if a split has enough rows."""
+    reason = f"{split}: {rows:,} rows"
+    if rows < bounds.min_rows:
+        reason += f"; gates.data.min_rows is {bounds.min_rows:,}"
+    passed, bound = rows >= bounds.min_rows, float(bounds.min_rows)
+    return Check(GATE, f"rows/{split}", passed, float(rows), bound, reason, bounds.rows.severity)
+
+
+def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateConfig) -> Check:
+    """Passes if every label's share of a split is within the bounds.
+
+    Args:
+      split: name of the split.
+      labels: rows of each label, at least one.
+      bounds: `min_label_share`, `max_label_share`.
+    """
+    total = sum(labels.values())
+    rarest, commonest = min(labels, key=labels.__getitem__), max(labels, key=labels.__getitem__)
+    too_common = labels[commonest] > bounds.max_label_share * total
+    too_rare = labels[rarest] < bounds.min_label_share * total
+    name, key = (commonest, "max_label_share") if too_common and not too_rare else (rarest, "min_label_share")
+    share, bound, severity = labels[name] / max(total, 1), getattr(bounds, key), bounds.label_balance.severity
+    reason = f"{split}: label {name!r} has {labels[name]:,} of {total:,} rows ({share:.1%})"
+    if too_common or too_rare:
+        reason += f"; gates.data.{key} is {bound:.1%}"
+    return Check(GATE, f"label_balance/{split}", not (too_common or too_rare), share, bound, reason, severity)
+
+
+def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> list[Check]:
+    """Makes one check for each script in `min_script_shares`; passes if every split has at least that share."""
+    checks = []
+    for script, least in bounds.min_script_shares.items():
+        shares = {name: share_of(script, split.letters) for name, split in splits.items()}
+        split = min(shares, key=shares.__getitem__)
+        share = shares[split]
+        reason = f"{split}: {share:.1%} of the letters are {script}"
+        if share < least:
+            reason += f"; gates.data.min_script_shares.{script} is {least:.1%}; check data.encoding and data.text"
+        severity = bounds.script_share.severity
+        checks.append(Check(GATE, f"script_share/{script}", share >= least, share, least, reason, severity))
+    return checks
+
+
+def check_unreadable(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
+    """Passes if every split has few control, private use and replacement characters, signs of a wrong encoding."""
+    shares = {name: sum(split.unreadable.values()) / max(split.characters, 1) for name, split in splits.items()}
+    worst = max(shares, key=shares.__getitem__)
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(splits[worst].unreadable.items()))
+    reason = f"{worst}: {shares[worst]:.2%} of the characters are unreadable" + (f" ({kinds})" if kinds else "")
+    return upper_bounded("unreadable_characters", shares[worst], bounds, reason, "; check data.encoding")
+
+
+def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bounds: DataGateConfig) -> Check:
+    """Passes if few enough test rows have a text that is also in train.
+
+    Args:
+      train_hashes: uint64[n], text hashes of the train split.
+      test_hashes: uint64[m], text hashes of the test split.
+      bounds: `test_in_train`.
+    """
+    count = int(np.isin(test_hashes, train_hashes).sum())
+    share = count / max(test_hashes.size, 1)
+    reason = f"test: {count:,} of {test_hashes.size:,} rows ({share:.1%}) have a text that is also in train"
+    return upper_bounded("test_in_train", share, bounds, reason)
+
+
+def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, reason: str, hint: str = "") -> Check:
+    """Makes the check of a value that has an upper bound.
+
+    Args:
+      name: the section under `gates.data` with the bound; a part after a slash distinguishes checks of one section.
+      value: the measured value; None, which passes, if nothing could be measured.
+      bounds: of the gate.
+      reason: a sentence without the bound.
+      hint: what to check, added to the reason if the value exceeds the bound.
+    """
+    section = name.partition("/")[0]
+    bound: UpperBound = getattr(bounds, section)
+    passed = value is None or value <= bound.max
+    if not passed:
+        reason += f"; {value:.3g} exceeds gates.data.{section}.max = {bound.max:g}{hint}"
+    return Check(GATE, name, passed, value, bound.max, reason, bound.severity)
+
+
+def _describe_anomaly(anomaly: anomalies_pb2.AnomalyInfo) -> str:
+    """Joins the short and the long description, which may be the same sentence."""
+    return ": ".join(dict.fromkeys(filter(None, (anomaly.short_description, anomaly.description))))
