@@ -23,8 +23,7 @@ import rich.console  # noqa: E402
 
 from cluster import compatibility  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
-from core import arguments as command_line  # noqa: E402
-from core import config, kubeflow_config  # noqa: E402
+from core import command_line, config, kubeflow_config  # noqa: E402
 from core.errors import UserError  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "kubeflow.yaml")
@@ -128,7 +127,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="kubeflow_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.make_parser("kubeflow_runner.py", __doc__)
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 

@@ -17,12 +17,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from core import arguments as command_line  # noqa: E402
-from core import (  # noqa: E402
-    config,
-    escape,
-    gpu,  # noqa: E402
-)
+from core import command_line, config, escape, gpu  # noqa: E402
 from local import session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configs", "sample.yaml")
@@ -97,7 +92,7 @@ def _hush_libraries() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog="local_runner.py", description=__doc__.splitlines()[0])
+    parser = command_line.make_parser("local_runner.py", __doc__)
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
