@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         console = rich.console.Console(file=screen)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.shown(folder))}/{session.LOG_FILE}",
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):

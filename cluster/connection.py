@@ -161,5 +161,5 @@ def _message(body: bytes) -> Optional[str]:
 
 
 def _short(text: str) -> str:
-    line = " ".join(escape.shown(text).split())
+    line = " ".join(escape.line(text).split())
     return line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "..."

@@ -51,7 +51,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         _leave_note(run, task_id, error)
         if not isinstance(error, UserError):
             raise
-        print(f"error: {escape.shown(str(error))}", file=sys.stderr)
+        print(f"error: {escape.line(str(error))}", file=sys.stderr)
         return 2
     # An earlier attempt's. What has succeeded must not fail of its note.
     with contextlib.suppress(OSError):

@@ -98,4 +98,4 @@ def _table(title: str, *headings: str) -> rich.table.Table:
 
 def _add(table: rich.table.Table, *cells: str) -> None:
     """Names are anyone's: nothing in them is markup, or obeyed by the terminal."""
-    table.add_row(*(rich.text.Text(escape.shown(cell)) for cell in cells))
+    table.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))

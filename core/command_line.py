@@ -14,7 +14,7 @@ class _Parser(argparse.ArgumentParser):
     """Escapes what its errors quote, such as the name of a file from a glob."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(escape.shown(message))
+        super().error(escape.line(message))
 
 
 def make_parser(prog: str, description: Optional[str]) -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
     try:
         return options.command(options)
     except UserError as error:
-        text = rich.markup.escape(escape.shown(str(error)))
+        text = rich.markup.escape(escape.line(str(error)))
         console.print(f"[red]error:[/] {text}", soft_wrap=True)
         return 2
     except KeyboardInterrupt:

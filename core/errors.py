@@ -14,7 +14,7 @@ class UserError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(escape.shown_lines(text))
+        super().__init__(escape.lines(text))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

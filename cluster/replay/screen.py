@@ -62,4 +62,4 @@ class Screen:
 
 
 def _escaped(text: str) -> str:
-    return rich.markup.escape(escape.shown(text))
+    return rich.markup.escape(escape.line(text))

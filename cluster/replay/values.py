@@ -50,7 +50,7 @@ def of_run(declared: pipeline_spec_pb2.ComponentInputsSpec, given: Mapping[str, 
             try:
                 values[name] = from_text(given[name], parameter.parameter_type)
             except ValueError as error:
-                raise UserError(f"--param {name}={escape.quoted(given[name])}: should be {error}") from error
+                raise UserError(f"--param {name}={escape.quote(given[name])}: should be {error}") from error
         elif parameter.HasField("default_value"):
             values[name] = of_type(plain(parameter.default_value), parameter.parameter_type)
         elif not parameter.is_optional:
@@ -104,7 +104,7 @@ def of_type(value: Any, declared: int) -> Any:
     types, words = _KINDS[declared]
     # To Python a bool is an int.
     if not isinstance(value, types) or isinstance(value, bool) != (declared == _TYPE.BOOLEAN):
-        raise ValueError(f"{words}, not {escape.quoted(to_text(value))}")
+        raise ValueError(f"{words}, not {escape.quote(to_text(value))}")
     return value
 
 

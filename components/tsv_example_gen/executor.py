@@ -312,7 +312,7 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
 
 def _shown_rejection(row: Mapping[str, Any]) -> str:
     place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
-    return f"{place} ({row['reason']}) {escape.quoted(row['raw'])}"
+    return f"{place} ({row['reason']}) {escape.quote(row['raw'])}"
 
 
 def _describe(examples: types.Artifact, outcome: Ingest) -> None:

@@ -148,7 +148,7 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
         return Rejection(EMPTY_TEXT, "")
     label = task.parse_label(fields[layout.label])
     if label is None:
-        return Rejection(BAD_LABEL, f"label {escape.quoted(fields[layout.label])}")
+        return Rejection(BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
 
 
@@ -190,7 +190,7 @@ def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
 def _index(names: Sequence[str], field: str, column: str) -> int:
     if names.count(column) != 1:
         fault = "twice" if column in names else "not"
-        found = ", ".join(map(escape.quoted, names))
+        found = ", ".join(map(escape.quote, names))
         cure = "; data.id=null where there is none" if field == "data.id" else ""
         raise UserError(f"{field} = {column!r} is {fault} among the columns {found}{cure}")
     return names.index(column)

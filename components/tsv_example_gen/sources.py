@@ -111,11 +111,11 @@ def fetch(file: SourceFile, sha256: Optional[str]) -> str:
     folder = download.cache_folder("data")
     try:
         return download.fetch(file.name, folder, sha256)
-    except download.NotFetched as error:
+    except download.DownloadError as error:
         raise file.fault(
             f"could not be fetched ({error}); give the path of a local copy as data.{file.role}"
         ) from error
-    except download.OtherContent as error:
+    except download.ChecksumError as error:
         raise file.fault(f"is not the file that data.{file.role}_sha256 = {sha256} stands for") from error
     except OSError as error:
         raise file.fault(f"could not be kept in {folder}: {_first_line(error)}") from error
