@@ -23,8 +23,7 @@ import rich.console  # noqa: E402
 
 from cluster import compatibility  # noqa: E402
 from cluster.replay import layouts  # noqa: E402
-from core import arguments as command_line  # noqa: E402
-from core import config, installation, kubeflow_config  # noqa: E402
+from core import command_line, config, installation, kubeflow_config  # noqa: E402
 from core.errors import UserError  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "kubeflow.yaml")
@@ -125,7 +124,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog=installation.program("kubeflow_runner.py"), description=__doc__.splitlines()[0])
+    parser = command_line.make_parser(installation.program("kubeflow_runner.py"), __doc__)
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
 
@@ -185,9 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared_options() -> tuple[command_line.Parser, command_line.Parser, command_line.Parser]:
+def _shared_options() -> tuple[argparse.ArgumentParser, command_line.Parser, command_line.Parser]:
     """Returns parsers of the options that commands share: for the configuration, run parameters and uploads."""
-    settings, parameters, version = (command_line.Parser(add_help=False) for _ in range(3))
+    settings, parameters, version = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     settings.add_argument(
         "--config",
         metavar="FILE",

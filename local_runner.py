@@ -17,8 +17,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from core import arguments as command_line  # noqa: E402
-from core import config, escape, gpu, installation  # noqa: E402
+from core import command_line, config, escape, gpu, installation  # noqa: E402
 from local import session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -43,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
         console = rich.console.Console(file=screen)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.shown(folder))}/{session.LOG_FILE}",
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):
@@ -94,7 +93,7 @@ def _hush_libraries() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.Parser(prog=installation.program("local_runner.py"), description=__doc__.splitlines()[0])
+    parser = command_line.make_parser(installation.program("local_runner.py"), __doc__)
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")

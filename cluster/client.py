@@ -194,7 +194,7 @@ def _pipeline_root(config: KubeflowConfig, compiled: CompiledFile, values: Mappi
     root = values.get("pipeline_root") or compiled.defaults.get("pipeline_root") or config.pipeline_root
     if root and not root.startswith(ROOT_SCHEMES):
         raise UserError(
-            f"pipeline_root: {escape.quoted(root)}: should start with {', '.join(ROOT_SCHEMES[:-1])} or "
+            f"pipeline_root: {escape.quote(root)}: should start with {', '.join(ROOT_SCHEMES[:-1])} or "
             f"{ROOT_SCHEMES[-1]}; the first task of each run would fail"
         )
     return root or None
@@ -235,7 +235,7 @@ def _ui(config: KubeflowConfig) -> str:
 
 def _say(console: rich.console.Console, *lines: str) -> None:
     """Names come from other users: markup and control characters in them are shown as text."""
-    console.print(rich.text.Text("\n".join(map(escape.shown, lines))), soft_wrap=True)
+    console.print(rich.text.Text("\n".join(map(escape.line, lines))), soft_wrap=True)
 
 
 def _now() -> datetime.datetime:

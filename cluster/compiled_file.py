@@ -103,7 +103,7 @@ def _parse(name: str, text: str, definition: Mapping[str, Any]) -> Any:
     try:
         return parse(text)
     except ValueError:
-        raise UserError(f"parameter {name}: {escape.quoted(text)}: should be {wanted}") from None
+        raise UserError(f"parameter {name}: {escape.quote(text)}: should be {wanted}") from None
 
 
 def _boolean(text: str) -> bool:

@@ -159,5 +159,5 @@ def _error_message(body: bytes) -> Optional[str]:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(escape.shown(text).split())
+    line = " ".join(escape.line(text).split())
     return line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "..."

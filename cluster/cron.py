@@ -96,14 +96,14 @@ def parse(text: str) -> Cron:
     if len(fields) == 1 and text.strip() in _NAMED:
         return Cron(text.strip())
     if len(fields) not in (5, 6):
-        raise UserError(f"--cron {escape.quoted(text)}: has {len(fields)} fields; {_RIGHT_FORM}")
+        raise UserError(f"--cron {escape.quote(text)}: has {len(fields)} fields; {_RIGHT_FORM}")
     translated = len(fields) == 5
     if translated:
         fields.insert(0, "0")
     _parse_fields(fields)
     cron = Cron(" ".join(fields), translated)
     if cron.next_after(datetime.datetime.now(datetime.timezone.utc)) is None:
-        raise UserError(f"--cron {escape.quoted(text)}: no day matches; {_RIGHT_FORM}")
+        raise UserError(f"--cron {escape.quote(text)}: no day matches; {_RIGHT_FORM}")
     return cron
 
 
@@ -132,7 +132,7 @@ def parse_interval(text: str) -> int:
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if seconds < 1:
         raise UserError(
-            f"--every {escape.quoted(text)}: should be a number of seconds, or a number and a unit: 90s, 30m, 6h, 1d"
+            f"--every {escape.quote(text)}: should be a number of seconds, or a number and a unit: 90s, 30m, 6h, 1d"
         )
     return seconds
 
@@ -174,7 +174,7 @@ def _fault(part: str, field: _Field) -> UserError:
     names = f" (or {field.names[0]} to {field.names[-1]})" if field.names else ""
     sunday = "; Sunday is 0" if field.name == "day of week" else ""
     return UserError(
-        f"--cron: {field.name} {escape.quoted(part)}: should be * or from {field.low} to {field.high}{names}, such "
+        f"--cron: {field.name} {escape.quote(part)}: should be * or from {field.low} to {field.high}{names}, such "
         f"as 1, 1-3, 1,3 or */2{sunday}; {_RIGHT_FORM}"
     )
 

@@ -51,7 +51,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         _write_note(run, task_id, error)
         if not isinstance(error, UserError):
             raise
-        print(f"{task_protocol.ERROR_PREFIX}{escape.shown(str(error))}", file=sys.stderr)
+        print(f"{task_protocol.ERROR_PREFIX}{escape.line(str(error))}", file=sys.stderr)
         return 2
     # An earlier attempt's note. A task that succeeded must not fail because it can't be removed.
     with contextlib.suppress(OSError):

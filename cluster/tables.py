@@ -103,4 +103,4 @@ def _table(title: str, *headings: str) -> rich.table.Table:
 
 def _add_row(table: rich.table.Table, *cells: str) -> None:
     """Names come from other users: markup and control characters in them are shown as text."""
-    table.add_row(*(rich.text.Text(escape.shown(cell)) for cell in cells))
+    table.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))

@@ -1,4 +1,7 @@
-"""The one exception that stands for a mistake its reader can mend."""
+"""Errors that the user can correct."""
+
+import difflib
+from typing import Iterable
 
 from core import escape
 
@@ -6,9 +9,16 @@ from core import escape
 class UserError(Exception):
     """Wrong usage, configuration or input; shown as one message, without a traceback.
 
-    The text names the field or file, the value, and what would be right. Names and values are the user's or the
-    input's: control characters in them are escaped, so that the text may go to any terminal or log.
+    The text names the field or file, the value, and what would be right. Control characters in it are escaped, because
+    names and values come from the user or the input and the text may be printed to any terminal or log.
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(escape.shown_lines(text))
+        super().__init__(escape.lines(text))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns the end of a message about an unknown name: the most similar known names, or all if none is similar."""
+    names = list(known)
+    similar = difflib.get_close_matches(name, names, cutoff=0.8)
+    return f"; did you mean {' or '.join(similar)}?" if similar else f"; there are {', '.join(names)}"

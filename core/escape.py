@@ -1,34 +1,34 @@
-"""Text of the input made safe to show: on a terminal, in a log, in an error message.
+"""Escapes text from the input for terminals, logs and error messages.
 
-File names, labels and reviews are anyone's. A terminal obeys control characters in them (colours, a moved cursor, a
-new title), and bidirectional overrides show a text in another order than the one it has. HTML is Jinja's to escape.
+File names, labels and reviews are untrusted. Control characters in them can change colours, move the cursor or set the
+title of a terminal, and bidirectional overrides reorder the text. Jinja escapes HTML.
 """
 
-# Of a value that a message quotes; more hides the sentence around it.
+# A longer quotation would hide the message around it.
 QUOTED_CHARACTERS = 60
 
-# Joiners and direction marks, which emoji and right-to-left scripts need, are none of these.
+# Joiners and direction marks stay: emoji and right-to-left scripts need them.
 _HIDDEN = (
     range(0x20),  # C0: ESC, newline, ...
-    range(0x7F, 0xA0),  # DEL and C1, some of which terminals take for ESC and a letter.
+    range(0x7F, 0xA0),  # DEL and C1, some of which terminals read as ESC and a letter.
     range(0x2028, 0x202A),  # Line and paragraph separators.
     range(0x202A, 0x202F),  # Bidirectional embeddings and overrides.
     range(0x2066, 0x206A),  # Bidirectional isolates.
-    range(0xD800, 0xE000),  # Lone surrogates: bytes of file names that are no UTF-8; no stream can write them.
+    range(0xD800, 0xE000),  # Lone surrogates: bytes of file names that are not UTF-8; streams can't write them.
 )
 _ESCAPES = {code: ascii(chr(code))[1:-1] for codes in _HIDDEN for code in codes}
 
 
-def shown(text: str) -> str:
-    r"""Returns a text as one line with nothing hidden in it: ESC becomes the four characters `\x1b`."""
+def line(text: str) -> str:
+    r"""Escapes control characters and newlines: ESC becomes the four characters `\x1b`."""
     return text.translate(_ESCAPES)
 
 
-def shown_lines(text: str) -> str:
-    """Does the same to each line of a text."""
-    return "\n".join(map(shown, text.split("\n")))
+def lines(text: str) -> str:
+    """Escapes control characters, but keeps newlines."""
+    return "\n".join(map(line, text.split("\n")))
 
 
-def quoted(value: str) -> str:
-    """Quotes a value for a message: escaped where unprintable, cut where long."""
+def quote(value: str) -> str:
+    """Quotes a value for a message: unprintable characters are escaped, a long value is cut."""
     return repr(value if len(value) <= QUOTED_CHARACTERS else value[:QUOTED_CHARACTERS] + "...")

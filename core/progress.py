@@ -1,4 +1,4 @@
-"""Progress of long work, as log records: a terminal draws them, a cluster's log prints them."""
+"""Progress of long work, as log records: a terminal draws a bar, a cluster prints lines."""
 
 import logging
 from typing import Union
@@ -9,17 +9,17 @@ LOGGER = logging.getLogger("reviews.progress")
 
 
 def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> None:
-    """Logs how far a piece of work is.
+    """Logs the progress of a stage.
 
     Args:
-      stage: what is being done, in words for a person ("epoch 2/5"); names of files in it are made safe to show.
+      stage: a short description ("epoch 2/5"); control characters in it are escaped.
       done: units finished, 0 to `total`.
-      total: units in all; 0 where it is not known.
-      **figures: what else is worth a look, by name (`loss=0.31`); texts are made safe to show.
+      total: number of units; 0 if unknown.
+      **figures: values by name (`loss=0.31`); control characters in text are escaped.
     """
-    stage = escape.shown(stage)
-    figures = {name: escape.shown(value) if isinstance(value, str) else value for name, value in figures.items()}
-    shown = "".join(
+    stage = escape.line(stage)
+    figures = {name: escape.line(value) if isinstance(value, str) else value for name, value in figures.items()}
+    details = "".join(
         f" {name}={value:.4g}" if isinstance(value, float) else f" {name}={value}" for name, value in figures.items()
     )
     LOGGER.info(
@@ -27,6 +27,6 @@ def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> N
         stage,
         done,
         total,
-        shown,
+        details,
         extra={"stage": stage, "done": done, "total": total, "figures": figures},
     )

@@ -1,4 +1,4 @@
-"""What the sections of a configuration are made of."""
+"""Base class and types of the sections of a configuration."""
 
 from typing import Annotated
 
@@ -11,6 +11,6 @@ Positive = Annotated[float, pydantic.Field(gt=0.0)]
 
 
 class Section(pydantic.BaseModel):
-    """Base of every section: unknown keys are errors, values can't change."""
+    """Base class of every section: immutable, and unknown keys are errors."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)

@@ -78,7 +78,7 @@ def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> 
         if as_json:
             print(json.dumps({"text": text, "label": label, "probability": round(probability, 6)}, ensure_ascii=False))
         else:
-            print(f"{escape.shown(label)}  {probability:6.1%}  {escape.shown(text)}")
+            print(f"{escape.line(label)}  {probability:6.1%}  {escape.line(text)}")
     return 0
 
 

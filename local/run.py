@@ -83,7 +83,7 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
 
 
 def _say(console: rich.console.Console, sentence: str) -> None:
-    console.print(escape.shown(sentence), markup=False, highlight=False, soft_wrap=True)
+    console.print(escape.line(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def _bound(config: Config, folder: str) -> Config:

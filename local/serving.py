@@ -118,4 +118,4 @@ def _notes(version: Version, newest: Version, rolled_back: Collection[str]) -> I
 
 def _plain(*lines: str) -> rich.text.Text:
     """A record is data: nothing in it is taken for markup, or obeyed by the terminal."""
-    return rich.text.Text("\n".join(map(escape.shown, lines)))
+    return rich.text.Text("\n".join(map(escape.line, lines)))

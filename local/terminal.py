@@ -87,7 +87,7 @@ class Terminal(Observer, logging.Handler):
 
 def _escaped(text: str) -> str:
     """For rich: nothing in the text is markup, and nothing of it is obeyed by the terminal."""
-    return rich.markup.escape(escape.shown(text))
+    return rich.markup.escape(escape.line(text))
 
 
 def _shown(figures: Mapping[str, Any]) -> str:

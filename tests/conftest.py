@@ -1,18 +1,19 @@
-"""Set before any test imports TensorFlow: TFX, TFMA and Hub want Keras 2."""
+"""Settings for TensorFlow, made before it starts; tests that don't use TensorFlow don't import it."""
 
 import os
 import signal
+import sys
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf  # noqa: E402
-
-# A shell lets what it starts in the background ignore Ctrl-C, and what that starts in turn: tests start programs to
-# interrupt them.
+# A shell starts background processes with Ctrl-C ignored, which their children inherit: tests interrupt programs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Two replicas on any machine, for what is trained on several; said before TensorFlow makes its devices.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+
+def pytest_collection_finish() -> None:
+    """Makes two replicas of the CPU, for tests of distributed training."""
+    if tf := sys.modules.get("tensorflow"):
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )

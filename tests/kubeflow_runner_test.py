@@ -31,7 +31,7 @@ def test_compile_names_the_file_after_the_pipeline(settings, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["compile", "--config", "no.yaml"], "no.yaml: no such file"),
+        (["compile", "--config", "no.yaml"], "no.yaml: No such file or directory"),
         (["compile", "--set", "kubeflow=null"], "kubeflow: missing"),
         (["compile", "--set", "serving.dir=/srv"], "serving.dir = /srv: should be on a volume"),
         (["replay", "no.yaml"], "no.yaml: cannot be read"),

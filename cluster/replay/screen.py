@@ -61,4 +61,4 @@ class Screen:
 
 
 def _escape(text: str) -> str:
-    return rich.markup.escape(escape.shown(text))
+    return rich.markup.escape(escape.line(text))

@@ -4,7 +4,7 @@ import collections
 from typing import Iterable, Mapping
 
 from components.data_gate.text_counts import TextCounts, script_of
-from core.config import Fraction, Section
+from core.section import Fraction, Section
 
 # Together they keep any profile under 200 KB: a word has up to 12 letters, a letter up to 4 bytes.
 _MAX_WORDS = 3000

@@ -63,10 +63,10 @@ def member_fault(member: tarfile.TarInfo) -> Optional[str]:
         return "has an absolute path"
     if ".." in member.name.replace("\\", "/").split("/"):
         return "has a path that leads out by `..`"
-    if escape.shown(member.name) != member.name:
+    if escape.line(member.name) != member.name:
         return "has a control character in its path"
     if member.issym() or member.islnk():
-        return f"is a link to {escape.quoted(member.linkname)}"
+        return f"is a link to {escape.quote(member.linkname)}"
     if member.issparse() or not (member.isreg() or member.isdir()):
         return "is neither a file nor a folder"
     return "has a negative size" if member.size < 0 else None
@@ -83,7 +83,7 @@ def _extract(stream: "_Rationed", folder: str, limit: int) -> None:
             if fault is None and count > MAX_MEMBERS:
                 fault = f"is one more than the {MAX_MEMBERS} that a model may have"
             if fault is not None:
-                raise Refused(f"its member {escape.quoted(member.name)} {fault}")
+                raise Refused(f"its member {escape.quote(member.name)} {fault}")
             stream.left = member.size
             archive.extract(member, folder, filter="data")
             stream.left = _HEADER_BYTES

@@ -47,7 +47,7 @@ def materialise(sources: handles.Sources, folder: str) -> None:
                 f"encoder.handle: the archive at {location} is refused, and nothing of it was kept: {error}; "
                 "a published encoder is an archive of plain files and folders"
             ) from error
-        except (OSError, download.NotFetched, tarfile.ReadError, tf.errors.OpError) as error:
+        except (OSError, download.DownloadError, tarfile.ReadError, tf.errors.OpError) as error:
             raise UserError(_failure(location, error)) from error
     progress.report("fetching the encoder", len(targets), len(targets))
 

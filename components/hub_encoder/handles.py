@@ -157,7 +157,7 @@ def _raise(error: OSError) -> None:
 
 def _fault(path: str, root: str) -> Optional[str]:
     """Returns what keeps an entry of a model's folder from being copied."""
-    if escape.shown(path) != path:
+    if escape.line(path) != path:
         return "has a control character in its name, or one that is no UTF-8; rename it"
     mode = os.lstat(path).st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):

@@ -28,7 +28,7 @@ def write(folder: str, summary: Mapping[str, Any], model_run_artifact: Optional[
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
-        finalize=lambda value: escape.shown(value) if type(value) is str else value,
+        finalize=lambda value: escape.line(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -315,7 +315,7 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
 
 def _quote_rejected(row: Mapping[str, Any]) -> str:
     place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
-    return f"{place} ({row['reason']}) {escape.quoted(row['raw'])}"
+    return f"{place} ({row['reason']}) {escape.quote(row['raw'])}"
 
 
 def _set_properties(examples: types.Artifact, ingest: Ingest) -> None:

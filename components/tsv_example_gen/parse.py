@@ -117,7 +117,7 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
         return texts
     label = task.parse_label(fields[layout.label])
     if label is None:
-        return Rejection(BAD_LABEL, f"label {escape.quoted(fields[layout.label])}")
+        return Rejection(BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
 
 
@@ -192,7 +192,5 @@ def find_column(names: Sequence[str], setting: str, column: str) -> int:
     if names.count(column) != 1:
         fault = "appears twice" if column in names else "is not"
         hint = "; set data.id=null if the file has no ids" if setting == "data.id" else ""
-        raise UserError(
-            f"{setting} = {column!r} {fault} among the columns {', '.join(map(escape.quoted, names))}{hint}"
-        )
+        raise UserError(f"{setting} = {column!r} {fault} among the columns {', '.join(map(escape.quote, names))}{hint}")
     return names.index(column)

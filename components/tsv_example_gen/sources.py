@@ -114,9 +114,9 @@ def fetch(file: SourceFile, sha256: Optional[str]) -> str:
     folder = download.cache_folder("data")
     try:
         return download.fetch(file.name, folder, sha256)
-    except download.NotFetched as error:
+    except download.DownloadError as error:
         raise file.fault(f"download failed ({error}){_LOCAL_COPY}") from error
-    except download.OtherContent as error:
+    except download.ChecksumError as error:
         raise file.fault(f"its SHA-256 is not data.{file.role}_sha256 = {sha256}") from error
     except OSError as error:
         raise file.fault(f"can't be written to {folder}: {_first_line(error)}") from error

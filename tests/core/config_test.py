@@ -1,9 +1,10 @@
-"""Configuration: what is accepted, what is refused, and in which words."""
+"""Configuration files: valid and invalid values, and the error messages."""
 
 import os
 
 import pydantic
 import pytest
+import yaml
 
 from core.config import Config, load_config
 from core.errors import UserError
@@ -23,7 +24,7 @@ def test_every_file_under_configs_is_valid(name):
     assert load_config(os.path.join(CONFIGS, name)).name
 
 
-def test_the_reference_job_is_the_notebooks():
+def test_the_reference_job_has_the_settings_of_the_notebook():
     config = load_config(os.path.join(CONFIGS, "nsmc.yaml"))
     assert config.data.train.startswith("https://") and config.data.sample_size == 15000
     assert config.encoder.source == "hub" and config.encoder.handle == "bert_multi_cased"
@@ -31,7 +32,7 @@ def test_the_reference_job_is_the_notebooks():
     assert load_config(os.path.join(CONFIGS, "nsmc.yaml"), ["data.sample_size=null"]).data.sample_size is None
 
 
-def test_paths_in_a_file_are_relative_to_it_and_set_ones_to_the_current_folder(file, tmp_path, monkeypatch):
+def test_paths_are_relative_to_the_file_or_after_set_to_the_current_folder(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     config = load_config(file, ["data.test=other/test.tsv"])
     assert config.data.train == str(tmp_path / "reviews" / "train.tsv")
@@ -39,7 +40,7 @@ def test_paths_in_a_file_are_relative_to_it_and_set_ones_to_the_current_folder(f
 
 
 @pytest.mark.parametrize("handle", ["https://tfhub.dev/x/1", "gs://bucket/encoder", "bert_multi_cased"])
-def test_addresses_and_catalogue_names_are_no_paths(file, handle):
+def test_addresses_and_catalogue_names_are_not_resolved_as_paths(file, handle):
     assert load_config(file, [f"encoder.handle={handle}"]).encoder.handle == handle
 
 
@@ -74,8 +75,9 @@ def test_any_value_can_be_set(file, override, field, value):
         ("data.dev_fraction=1", ["data.dev_fraction = 1", "less than 1"]),
         ("trainer.mode=both", ["trainer.mode = 'both'", "'fine_tune' or 'feature_based'"]),
         ("trainer.lr=1", ["trainer.lr: no such key", "learning_rate"]),
-        ("optimiser.lr=1", ["optimiser: no such key", "trainer"]),
+        ("optimiser.lr=1", ["optimiser: no such key; there are name, data, encoder, trainer"]),
         ("data.labels=[a, b, c]", ["3 labels", "two"]),
+        ("data.span=3", ["span: 3 has no effect", "contains no {SPAN}"]),
         ("data.encoding=utf-16", ["data.encoding = 'utf-16'", "one byte"]),
         ("data.encoding=klingon", ["data.encoding = 'klingon'", "utf-8"]),
         ("data.header=[text, label]", ["'id'", "['text', 'label']"]),
@@ -91,10 +93,10 @@ def test_any_value_can_be_set(file, override, field, value):
         ("data.train=\udcff.tsv", ["not UTF-8"]),
         ("data.dev_fraction=0.95", ["dev_fraction: 0.95", "test_fraction: 0.1"]),
         ("serving.dir=gs://bucket/models", ["serving.dir = 'gs://bucket/models'", "a folder"]),
-        ("data.labels=[no, yes]", ["read as false", "quotes"]),
+        ("data.labels=[no, yes]", ["reads an unquoted name as false", "quotes"]),
     ],
 )
-def test_a_bad_value_names_the_field_the_value_and_what_is_right(file, override, words):
+def test_error_names_the_key_the_value_and_what_would_be_right(file, override, words):
     with pytest.raises(UserError) as error:
         load_config(file, [override])
     for word in words:
@@ -102,7 +104,49 @@ def test_a_bad_value_names_the_field_the_value_and_what_is_right(file, override,
     assert "\n" not in str(error.value)
 
 
-def test_all_faults_are_told_at_once(file):
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [
+        ("trainer.lerning_rate", "trainer.learning_rate"),
+        ("gates.data.min_row", "gates.data.min_rows"),
+        ("encoder.pretrain.step", "encoder.pretrain.steps"),
+        ("kubeflow.host_name", "kubeflow.host?"),
+        ("gates.model.accuracy.max_dropp", "gates.model.accuracy.max_drop"),
+        ("gates.serving.max_p50", "gates.serving.max_p50_ms"),
+        ("trainr", "trainer"),
+        # In the wrong section.
+        ("data.epochs", "trainer.epochs"),
+        ("epochs", "trainer.epochs"),
+        ("gates.min_rows", "gates.data.min_rows"),
+        ("data.learning_rate", "encoder.pretrain.learning_rate or trainer.learning_rate"),
+        ("pretrain", "encoder.pretrain"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [True, False])
+def test_misspelt_key_is_answered_with_a_suggestion(file, key, suggestion, in_file):
+    if in_file:
+        with open(file, encoding="utf-8") as stream:
+            tree = yaml.safe_load(stream)
+        *sections, name = key.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = 1
+        with open(file, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(tree, stream)
+    with pytest.raises(UserError) as error:
+        load_config(file, [] if in_file else [f"{key}=1"])
+    assert f"{key}: no such key; did you mean {suggestion}" in str(error.value)
+
+
+def test_misspelt_metric_or_slice_is_answered_with_a_suggestion(file):
+    with pytest.raises(UserError, match="gates.model.acuracy: no such metric; did you mean accuracy?"):
+        load_config(file, ["gates.model.acuracy.min=0.5"])
+    with pytest.raises(UserError, match="gates.slices.script:hangeul: no such slice; did you mean script:hangul"):
+        load_config(file, ["gates.slices.script:hangeul.min=0.5"])
+
+
+def test_all_faults_are_in_one_message(file):
     with pytest.raises(UserError, match=r"trainer\.epochs.*data\.dev|data\.dev.*trainer\.epochs"):
         load_config(file, ["trainer.epochs=0", "data.dev_fraction=2"])
 
@@ -112,12 +156,12 @@ def test_all_faults_are_told_at_once(file):
     [
         (b"a: [", "not valid YAML"),
         (b"\xff\xfe\x00", "not valid YAML"),
-        (b"- 1\n", "should hold sections"),
-        (b"", "should hold sections"),
+        (b"- 1\n", "should be a mapping of sections such as `data:`, not list"),
+        (b"", "should be a mapping of sections"),
         (b"name: x\n", "data: missing"),
     ],
 )
-def test_a_broken_file_is_one_sentence(tmp_path, content, words):
+def test_broken_file_is_named_in_the_error(tmp_path, content, words):
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=words) as error:
@@ -125,8 +169,8 @@ def test_a_broken_file_is_one_sentence(tmp_path, content, words):
     assert str(path) in str(error.value)
 
 
-def test_a_missing_file_is_named():
-    with pytest.raises(UserError, match="nowhere.yaml: no such file"):
+def test_missing_file_is_named_in_the_error():
+    with pytest.raises(UserError, match="nowhere.yaml: No such file or directory"):
         load_config("nowhere.yaml")
 
 

@@ -1,4 +1,4 @@
-"""What is fetched, how often it is tried, and when it is given up."""
+"""Downloads: retries, limits and errors."""
 
 import contextlib
 import hashlib
@@ -41,36 +41,38 @@ def no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def test_a_file_is_fetched_once_and_its_size_is_told(tmp_path, caplog):
+def test_file_is_downloaded_once_with_progress(tmp_path, caplog):
     with server() as address, caplog.at_level(logging.INFO, progress.LOGGER.name):
         path = download.fetch(address, str(tmp_path), hashlib.sha256(BODY).hexdigest())
     assert [(r.stage, r.done, r.total) for r in caplog.records if hasattr(r, "stage")] == [
-        (f"fetching {address}", len(BODY), len(BODY))
+        (f"downloading {address}", len(BODY), len(BODY))
     ]
     with open(path, "rb") as stream:
         assert stream.read() == BODY
-    assert download.fetch(address, str(tmp_path)) == path  # Nobody listens any more.
+    assert download.fetch(address, str(tmp_path)) == path  # The server is down.
 
 
-def test_a_passing_trouble_of_the_server_is_waited_out(tmp_path):
+def test_unavailable_server_is_retried(tmp_path):
     with server(503, 502) as address:
         assert os.path.getsize(download.fetch(address, str(tmp_path))) == len(BODY)
 
 
-@pytest.mark.parametrize("statuses, told", [([404], "HTTP status 404"), ([503] * 9, "HTTP status 503")])
-def test_a_lasting_one_is_quoted(tmp_path, statuses, told):
-    with server(*statuses) as address, pytest.raises(download.NotFetched, match=f"^{told}$"):
+@pytest.mark.parametrize(
+    "statuses, reason", [([401], "HTTP status 401: Unauthorized"), ([503] * 9, "HTTP status 503: Service Unavailable")]
+)
+def test_permanent_error_is_named(tmp_path, statuses, reason):
+    with server(*statuses) as address, pytest.raises(download.DownloadError, match=f"^{reason}$"):
         download.fetch(address, str(tmp_path))
     assert os.listdir(tmp_path) == []
 
 
-def test_what_is_larger_than_asked_for_is_not_kept(tmp_path):
-    with server() as address, pytest.raises(download.NotFetched, match="larger than 0 MiB"):
+def test_file_over_the_maximum_size_is_not_kept(tmp_path):
+    with server() as address, pytest.raises(download.DownloadError, match="larger than 0 MiB"):
         download.fetch(address, str(tmp_path), max_bytes=len(BODY) - 1)
     assert os.listdir(tmp_path) == []
 
 
-def test_another_content_is_not_kept(tmp_path):
-    with server() as address, pytest.raises(download.OtherContent):
+def test_file_with_another_digest_is_not_kept(tmp_path):
+    with server() as address, pytest.raises(download.ChecksumError):
         download.fetch(address, str(tmp_path), sha256="6" * 64)
     assert os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What is shown of the input: a terminal obeys none of it, and what can be read stays as it is."""
+"""Escaping of untrusted text: control characters are replaced, everything printable stays."""
 
 import unicodedata
 
@@ -11,7 +11,7 @@ from core.errors import UserError
 
 
 @pytest.mark.parametrize(
-    "text, shown",
+    "text, escaped",
     [
         ("재미있다 ㅋㅋ <b>[red]", "재미있다 ㅋㅋ <b>[red]"),
         ("👩‍👩‍👧 और שלום\u200f", "👩‍👩‍👧 और שלום\u200f"),
@@ -23,27 +23,27 @@ from core.errors import UserError
         ("bad\udcff.tsv", r"bad\udcff.tsv"),
     ],
 )
-def test_only_what_hides_something_is_written_out(text, shown):
-    assert escape.shown(text) == shown
+def test_only_control_characters_are_escaped(text, escaped):
+    assert escape.line(text) == escaped
 
 
 @hypothesis.given(st.text(st.characters(categories=None, exclude_categories=[])))
-def test_whatever_the_text_no_control_is_left_and_it_can_be_printed(text):
-    shown = escape.shown(text)
-    assert not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in shown)
+def test_any_text_becomes_printable(text):
+    escaped = escape.line(text)
+    assert not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in escaped)
     assert not any(
-        unicodedata.bidirectional(c) in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI") for c in shown
+        unicodedata.bidirectional(c) in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI") for c in escaped
     )
-    assert shown.encode() and escape.shown(shown) == shown if text else shown == ""
+    assert escaped.encode() and escape.line(escaped) == escaped if text else escaped == ""
 
 
-def test_lines_stay_lines():
-    assert escape.shown_lines("a\x1b\n\nb\r") == "a\\x1b\n\nb\\r"
+def test_newlines_between_lines_stay():
+    assert escape.lines("a\x1b\n\nb\r") == "a\\x1b\n\nb\\r"
 
 
-def test_a_quoted_value_is_cut():
-    assert escape.quoted("x" * 61) == f"'{'x' * 60}...'" and escape.quoted("\x1b'") == '"\\x1b\'"'
+def test_long_value_is_cut_in_quotes():
+    assert escape.quote("x" * 61) == f"'{'x' * 60}...'" and escape.quote("\x1b'") == '"\\x1b\'"'
 
 
-def test_the_text_of_a_user_error_may_go_to_any_terminal():
+def test_user_error_is_escaped():
     assert str(UserError("data.train = \x1b[2J.tsv: no such file")) == r"data.train = \x1b[2J.tsv: no such file"

@@ -181,7 +181,7 @@ def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_i
     ("arguments", "words"),
     [
         (["--set", "trainer.epochs=none"], ["trainer.epochs", "'none'"]),
-        (["--config", "nowhere.yaml"], ["nowhere.yaml: no such file"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml: No such file or directory"]),
         (["--root", "/proc/nowhere"], ["--root", "/proc/nowhere"]),
     ],
 )

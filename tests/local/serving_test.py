@@ -95,7 +95,7 @@ def test_more_than_one_pipeline_has_to_be_named(root, capsys):
         (["--root", "nowhere"], "--root nowhere: no model was pushed there yet"),
         (["--serving", "nowhere"], "nowhere: no model was pushed there yet"),
         (["--serving", "gs://bucket/serving"], "should be a folder on a file system"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: No such file or directory"),
         (["--list", "--serving", "nowhere"], "nowhere: no model was pushed there yet"),
     ],
 )

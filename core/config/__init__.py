@@ -1,0 +1,60 @@
+"""The configuration of a run: frozen, validated sections, read from YAML.
+
+A YAML file under `configs/` holds the sections; `--set section.key=value` changes any of them. Relative paths in a file
+are relative to that file's folder, those after `--set` to the current folder.
+
+| module        | holds                                                                              |
+|---------------|------------------------------------------------------------------------------------|
+| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`; `Config`     |
+| `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task.py`         |
+| `loading.py`  | a file and `--set` -> `Config`                                                     |
+| `faults.py`   | error messages, with a suggestion for a misspelt key                               |
+
+The keys of `kubeflow` are in `core/kubeflow_config.py`.
+"""
+
+from core.config.faults import describe_faults
+from core.config.gates import (
+    DataGateConfig,
+    FailedPairs,
+    GatesConfig,
+    InvarianceGateConfig,
+    MetricBound,
+    Script,
+    ServingGateConfig,
+    SliceBound,
+    UpperBound,
+)
+from core.config.loading import load_config
+from core.config.sections import (
+    CURATED_SCHEMA,
+    BeamConfig,
+    Config,
+    DataConfig,
+    EncoderConfig,
+    PretrainConfig,
+    ServingConfig,
+    TrainerConfig,
+)
+
+__all__ = [
+    "CURATED_SCHEMA",
+    "BeamConfig",
+    "Config",
+    "DataConfig",
+    "DataGateConfig",
+    "EncoderConfig",
+    "FailedPairs",
+    "GatesConfig",
+    "InvarianceGateConfig",
+    "MetricBound",
+    "PretrainConfig",
+    "Script",
+    "ServingConfig",
+    "ServingGateConfig",
+    "SliceBound",
+    "TrainerConfig",
+    "UpperBound",
+    "describe_faults",
+    "load_config",
+]

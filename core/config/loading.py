@@ -1,0 +1,165 @@
+"""Loads a configuration: a YAML file, then `--set`, then the bounds that depend on the task."""
+
+import os
+import re
+from typing import Any, Mapping, Sequence
+
+import pydantic
+import yaml
+
+from core.config.faults import describe_faults
+from core.config.gates import SliceBound
+from core.config.sections import Config, DataConfig
+from core.errors import UserError, did_you_mean
+from schema import slices
+from schema.task import Task, make_task
+
+# Keys that hold a location; a local one is made absolute when it is read.
+_LOCATIONS = (
+    "data.train",
+    "data.test",
+    "data.schema_file",
+    "encoder.handle",
+    "encoder.preprocess",
+    "gates.invariance.pairs",
+    "serving.dir",
+)
+
+# The key under `gates.slices` that applies to every slice.
+_EVERY_SLICE = "default"
+
+
+def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file and applies overrides.
+
+    Args:
+      file: path of the YAML file.
+      overrides: `section.key=value` strings; the value is read as YAML.
+
+    Returns:
+      The validated configuration, with absolute local paths.
+
+    Raises:
+      UserError: the file can't be read, or a key or value is wrong; the message lists all faults.
+    """
+    tree = _read_yaml(file)
+    _make_locations_absolute(tree, os.path.dirname(os.path.abspath(file)))
+    changes = _parse_overrides(overrides)
+    _make_locations_absolute(changes, os.getcwd())
+    tree = _merge(tree, changes)
+    try:
+        return Config.model_validate(_add_task_bounds(tree))
+    except pydantic.ValidationError as error:
+        raise UserError(f"{file}: {describe_faults(error)}") from error
+
+
+def _read_yaml(file: str) -> dict[str, Any]:
+    try:
+        with open(file, encoding="utf-8") as stream:
+            tree = yaml.safe_load(stream)
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}; give a YAML file such as those in configs/") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: should be a mapping of sections such as `data:`, not {type(tree).__name__}")
+    return tree
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["a.b=1"]` -> `{"a": {"b": 1}}`; later ones win."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, raw = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {override}: should be KEY=VALUE, such as trainer.epochs=3")
+        if not raw.isascii() and any("\ud800" <= letter <= "\udfff" for letter in raw):
+            # Python's surrogates for invalid bytes, which JSON can't represent.
+            raise UserError(f"--set {override}: the value is not UTF-8")
+        try:
+            value = _parse_value(raw)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override}: the value is not valid YAML") from error
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        tree = _merge(tree, value)
+    return tree
+
+
+def _parse_value(raw: str) -> Any:
+    """Parses YAML, and `3e-5` as a number, which YAML 1.1 reads as text."""
+    value = yaml.safe_load(raw)
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges two trees; if both have a value, `above` wins."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "labels":
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
+    """Adds the default bounds of the task under `gates`.
+
+    Raises:
+      UserError: a metric, a slice, or a key of a metric does not exist.
+    """
+    try:
+        data = DataConfig.model_validate(tree.get("data"))
+        stated = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
+    except (pydantic.ValidationError, AttributeError, TypeError, ValueError):
+        return tree  # Validating the whole tree reports it.
+    task = make_task((data.text,), data.labels)
+    _check_metric_bounds(stated["model"], task)
+    bounds = {"model": _merge(task.default_bounds, stated["model"]), "slices": _slice_bounds(stated["slices"], task)}
+    return {**tree, "gates": {**tree.get("gates", {}), **bounds}}
+
+
+def _check_metric_bounds(stated: Mapping[str, Any], task: Task) -> None:
+    for name, bound in stated.items():
+        if name not in task.evaluation_metrics:
+            raise UserError(f"gates.model.{name}: no such metric{did_you_mean(name, task.evaluation_metrics)}")
+        lower = task.evaluation_metrics[name].lower_is_better
+        right, wrong = (("max", "max_rise"), ("min", "max_drop"))[:: 1 if lower else -1]
+        for key in wrong:
+            if isinstance(bound, Mapping) and bound.get(key) is not None:
+                better, instead = "lower" if lower else "higher", right[wrong.index(key)]
+                raise UserError(f"gates.model.{name}.{key}: {better} is better for this metric; use {instead}")
+
+
+def _slice_bounds(stated: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Returns the bound of each slice: the task's default, overridden by `default`, then by the slice's own keys."""
+    for name, bound in stated.items():
+        if name not in (_EVERY_SLICE, *slices.NAMES):
+            raise UserError(f"gates.slices.{name}: no such slice{did_you_mean(name, (_EVERY_SLICE, *slices.NAMES))}")
+        if not isinstance(bound, Mapping):
+            keys = ", ".join(SliceBound.model_fields)
+            raise UserError(f"gates.slices.{name} = {bound!r}: should be a mapping with any of the keys {keys}")
+    default = {**task.default_slice_bound, **stated.get(_EVERY_SLICE, {})}
+    return {name: {**default, **stated.get(name, {})} for name in slices.NAMES}
+
+
+def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
+    """Makes relative paths absolute, in place; addresses and names from the catalogue stay as they are."""
+    for field in _LOCATIONS:
+        *sections, key = field.split(".")
+        holder: Any = tree
+        for section in sections:
+            holder = holder.get(section) if isinstance(holder, dict) else None
+        location = holder.get(key) if isinstance(holder, dict) else None
+        if isinstance(location, str) and _is_path(field, location):
+            holder[key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
+
+
+def _is_path(field: str, location: str) -> bool:
+    if "://" in location:
+        return False
+    # A handle without a separator is a name from the catalogue.
+    return not field.startswith("encoder.") or os.sep in location or location.startswith(".")

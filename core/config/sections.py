@@ -1,0 +1,193 @@
+"""The sections of a configuration and their defaults; `gates` and `kubeflow` are in modules of their own."""
+
+import codecs
+import os
+from typing import Annotated, Any, Literal, Mapping, Optional, Union
+
+import pydantic
+
+from core.config.gates import GatesConfig
+from core.kubeflow_config import KubeflowConfig
+from core.section import Count, Fraction, OpenFraction, Positive, Section
+from schema import features
+from schema.task import Task, make_task
+
+Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
+
+CURATED_SCHEMA = os.path.join(os.path.dirname(features.__file__), "schema.pbtxt")
+
+
+class DataConfig(Section):
+    """Where the reviews are and how to read them.
+
+    A location is a path, a glob, or an `https://` or `gs://` address; `{SPAN}` in it is replaced by `span`, or by the
+    largest number that exists if `span` is null.
+    """
+
+    train: str
+    test: Optional[str] = None
+    span: Optional[Annotated[int, pydantic.Field(ge=0)]] = None
+    train_sha256: Optional[Sha256] = None
+    test_sha256: Optional[Sha256] = None
+    id: Optional[str] = "id"
+    text: str = "document"
+    label: str = "label"
+    labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
+    quoting: Literal["minimal", "none"] = "minimal"
+    header: Union[bool, tuple[str, ...]] = True
+    encoding: str = "utf-8"
+    schema_file: Optional[str] = CURATED_SCHEMA
+    sample_size: Optional[Count] = None
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    dev_fraction: OpenFraction = 0.1
+    # Share of the training file that is held out if there is no test file.
+    test_fraction: OpenFraction = 0.1
+    max_rejected_fraction: Fraction = 0.01
+    # Longer than any review; keeps a binary file from being read as one line.
+    max_line_bytes: Annotated[int, pydantic.Field(ge=1024)] = 1 << 20
+
+    @pydantic.field_validator("labels", mode="before")
+    @classmethod
+    def _labels(cls, value: Any) -> Any:
+        """Numbers a list of names from 0, and converts YAML's numbers to text."""
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if not isinstance(value, Mapping):
+            return value
+        for word in (*value, *value.values()):
+            if isinstance(word, bool):
+                raise ValueError(f"YAML reads an unquoted name as {str(word).lower()}; put it in quotes")
+        return {str(k): str(v) for k, v in value.items()}
+
+    @pydantic.field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str) -> str:
+        try:
+            newline = "\t\n".encode(codecs.lookup(value).name)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError("should be a text encoding that Python knows, such as utf-8 or cp949") from error
+        if newline != b"\t\n":
+            raise ValueError("should encode a tab and a newline as one byte each; convert the file to utf-8 first")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> "DataConfig":
+        make_task((self.text,), self.labels)
+        if self.span is not None and "{SPAN}" not in self.train:
+            raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
+        if self.test is None and self.dev_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows"
+            )
+        if self.header is False:
+            raise ValueError("header: should be true, or the list of column names for a file without one")
+        if not isinstance(self.header, bool):
+            for column in filter(None, (self.id, self.text, self.label)):
+                if column not in self.header:
+                    raise ValueError(f"header: column {column!r} is missing from {list(self.header)}")
+        return self
+
+
+class PretrainConfig(Section):
+    """How EncoderPretrainer trains an encoder on the reviews."""
+
+    vocabulary: Annotated[int, pydantic.Field(ge=100, le=200_000)] = 8000
+    layers: Annotated[int, pydantic.Field(ge=1, le=48)] = 2
+    hidden: Annotated[int, pydantic.Field(ge=8, le=4096)] = 128
+    heads: Annotated[int, pydantic.Field(ge=1, le=64)] = 2
+    steps: Annotated[int, pydantic.Field(ge=0)] = 1000
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
+    lower_case: bool = False
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+    @pydantic.model_validator(mode="after")
+    def _divisible(self) -> "PretrainConfig":
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden: {self.hidden} should be a multiple of heads: {self.heads}")
+        return self
+
+
+class EncoderConfig(Section):
+    """Where the encoder comes from: `hub` fetches `handle`, `pretrain` trains one."""
+
+    source: Literal["hub", "pretrain"] = "pretrain"
+    handle: str = "bert_multi_cased"
+    preprocess: Optional[str] = None
+    # Expected digests of the two SavedModels, as `encoder.json` records them.
+    sha256: Optional[Sha256] = None
+    preprocess_sha256: Optional[Sha256] = None
+    pretrain: PretrainConfig = PretrainConfig()
+
+
+class TrainerConfig(Section):
+    """How the classifier is trained."""
+
+    mode: Literal["fine_tune", "feature_based"] = "fine_tune"
+    epochs: Count = 5
+    batch_size: Count = 32
+    learning_rate: Positive = 3e-5
+    warmup_fraction: Fraction = 0.1
+    dropout: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.1
+    # Tokens of a review, [CLS] and [SEP] included; BERT has 512 positions.
+    max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
+    # Of matrix products; `auto` picks the fastest on this device that costs no accuracy.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # Whether XLA compiles the training step, for a few batch widths; `auto` does so on a GPU.
+    xla: Union[Literal["auto"], bool] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    # Processes that train together, each with all GPUs of its host or its share of this machine's. `batch_size` is the
+    # total over all of them: more workers train faster on the same batches.
+    workers: Count = 1
+    # The most that a killed training loses. A checkpoint holds three numbers per weight: 1.3 GB for BERT-base.
+    checkpoint_seconds: Positive = 120.0
+
+    @pydantic.model_validator(mode="after")
+    def _enough_rows(self) -> "TrainerConfig":
+        if self.workers > self.batch_size:
+            raise ValueError(f"workers: {self.workers} should be at most batch_size: {self.batch_size}")
+        return self
+
+
+class ServingConfig(Section):
+    """The folder that a model server watches (default: `serving` under the pipeline's folder)."""
+
+    dir: Optional[str] = None
+    keep: Count = 5
+    # Whether a model that `local_runner.py rollback` took out of serving may be pushed again.
+    allow_rolled_back: bool = False
+
+    @pydantic.field_validator("dir")
+    @classmethod
+    def _local(cls, value: Optional[str]) -> Optional[str]:
+        # A push is atomic because of a rename, which object stores don't have.
+        if value is not None and "://" in value:
+            raise ValueError("should be a folder, not an address")
+        return value
+
+
+class BeamConfig(Section):
+    """Beam's own flags; without any, the direct runner on this machine."""
+
+    args: tuple[str, ...] = ()
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9-]{0,127}$")]
+    data: DataConfig
+    encoder: EncoderConfig = EncoderConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    gates: GatesConfig = GatesConfig()
+    serving: ServingConfig = ServingConfig()
+    beam: BeamConfig = BeamConfig()
+    # Only `kubeflow_runner.py` needs it.
+    kubeflow: Optional[KubeflowConfig] = None
+
+    @property
+    def task(self) -> Task:
+        """The task for the columns and labels of the data."""
+        return make_task((self.data.text,), self.data.labels)
