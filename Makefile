@@ -4,30 +4,46 @@
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock wheel image clean
+.PHONY: help run test test-fast test-slow lint bench lock wheel image clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
-	@echo 'make test    run the tests'
-	@echo 'make lint    check the style'
+	@echo 'make test    run the tests; test-fast: only those without TensorFlow (30 s); test-slow: faults and fuzzing (hours)'
+	@echo 'make lint    check style, types and the direction of imports'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
 	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
-	@echo 'ARGS="..." is passed on to what run, test, lint and image start'
+	@echo 'ARGS="..." is passed on to what run, test and image start'
 
 run:
 	@sh scripts/setup.sh
 	.venv/bin/python local_runner.py run $(ARGS)
 
+PYTEST = .venv/bin/python -m pytest --numprocesses=2
+
 test:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	@mkdir -p build
+	$(PYTEST) --dist=loadfile --cov --cov-report= $(ARGS)
+	@.venv/bin/python -m coverage report | sed -n '$$ s/^TOTAL/covered by the tests:/p'
+
+test-fast:
+	@sh scripts/setup.sh dev
+	$(PYTEST) --fast -m 'not slow and not e2e' $(ARGS)
+
+# One after another: each measures or kills whole runs.
+test-slow:
+	@sh scripts/setup.sh dev
+	.venv/bin/python -m pytest -m slow -v $(ARGS)
 
 lint:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m ruff check $(ARGS) .
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+	.venv/bin/lint-imports
 
 BENCH = .venv/bin/python -m benchmarks
 
@@ -39,8 +55,6 @@ bench:
 	$(BENCH).training_speed accuracy --shape 4x256
 	$(BENCH).training_scaling
 	$(BENCH).training_memory 34000 340000
-	$(BENCH).kill_drills
-	$(BENCH).kill_drills --workers 2
 
 lock:
 	sh scripts/lock.sh $(ARGS)

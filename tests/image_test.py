@@ -15,6 +15,8 @@ import pytest
 from tests import dockerfile
 from tests.setup_test import versions
 
+pytestmark = pytest.mark.e2e
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # Folders of the repository that no task of a run needs.

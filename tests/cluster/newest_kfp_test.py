@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.e2e
+
 REPO = pathlib.Path(__file__).parents[2]
 # Kept, so that a later test only checks for a newer kfp.
 VENV = REPO / "build" / "newest-kfp"

@@ -14,6 +14,8 @@ from tfx.orchestration import metadata
 
 from benchmarks.faults.runs import write_reviews
 
+pytestmark = pytest.mark.e2e
+
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NODES = {
     "TsvExampleGen",

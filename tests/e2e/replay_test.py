@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.faults.runs import write_reviews
 
+pytestmark = pytest.mark.e2e
+
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TASKS = {
     "tsv-example-gen",
