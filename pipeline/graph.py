@@ -19,11 +19,13 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import BaseChannel
 
+from components import gate_config
 from components.baseline_model.component import BaselineModel
 from components.data_gate.component import DataGate
 from components.encoder_pretrainer.component import EncoderPretrainer
 from components.hub_encoder.component import HubEncoder
 from components.model_gate import evaluation
+from components.model_gate import executor as model_gate
 from components.model_gate.component import ModelGate
 from components.pusher.component import Pusher
 from components.run_report.component import RunReport
@@ -150,7 +152,6 @@ def _gate_nodes(
 ) -> dict[str, base_node.BaseNode]:
     """Returns the nodes from the candidate model to the model in serving."""
     examples, model = data["TsvExampleGen"].outputs["examples"], trainer.outputs["model"]
-    task, gates = dataclasses.asdict(config.task), config.gates
     baseline = BaselineModel(model=model, serving_dir=_serving_dir(config))
     evaluator = Evaluator(
         examples=examples,
@@ -160,22 +161,21 @@ def _gate_nodes(
         eval_config=evaluation.make_eval_config(config.task),
         module_path=evaluation.__name__,
     )
-    model_gate = ModelGate(
+    gate = ModelGate(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline=baseline.outputs["baseline"],
-        gate=json.dumps({"gates": gates.model_dump(include={"model", "slices", "invariance"}), "task": task}),
-        pairs_file=gates.invariance.pairs or "",
+        gate=gate_config.dump(config.task, config.gates, model_gate.SECTIONS),
     )
     serving_validator = ServingValidator(
         model=model,
         model_run=trainer.outputs["model_run"],
         examples=examples,
-        gate=json.dumps({"serving": gates.serving.model_dump(), "task": task}),
+        gate=gate_config.dump(config.task, config.gates.serving),
     )
     pusher = Pusher(
         model=model,
-        model_blessing=model_gate.outputs["blessing"],
+        model_blessing=gate.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
         baseline=baseline.outputs["baseline"],
         examples=examples,
@@ -190,7 +190,7 @@ def _gate_nodes(
     return {
         "BaselineModel": baseline,
         "Evaluator": evaluator,
-        "ModelGate": model_gate,
+        "ModelGate": gate,
         "ServingValidator": serving_validator,
         "Pusher": pusher,
     }
