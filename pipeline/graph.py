@@ -4,7 +4,6 @@ TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's cli
 """
 
 import dataclasses
-import json
 from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
@@ -21,6 +20,7 @@ from tfx.types.channel import BaseChannel
 
 from components import gate_config
 from components.baseline_model.component import BaselineModel
+from components.data_gate import executor as data_gate
 from components.data_gate.component import DataGate
 from components.encoder_pretrainer.component import EncoderPretrainer
 from components.hub_encoder.component import HubEncoder
@@ -97,17 +97,13 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema(config, statistics)
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
-    bounds = {
-        "data": config.gates.data.model_dump(),
-        "max_rejected_fraction": config.data.max_rejected_fraction,
-        "label_names": config.task.label_names,
-    }
-    data_gate = DataGate(
+    bounds = data_gate.Bounds(max_rejected_fraction=config.data.max_rejected_fraction, **config.gates.data.model_dump())
+    gate = DataGate(
         examples=examples,
         statistics=statistics,
         schema=schema_gen.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
-        gate=json.dumps(bounds),
+        gate=gate_config.dump(config.task, bounds),
         serving_dir=_serving_dir(config),
     )
     return {
@@ -115,7 +111,7 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
         "StatisticsGen": statistics_gen,
         "SchemaGen": schema_gen,
         "ExampleValidator": validator,
-        "DataGate": data_gate,
+        "DataGate": gate,
     }
 
 
