@@ -4,7 +4,6 @@ TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's cli
 """
 
 import dataclasses
-import json
 from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
@@ -19,11 +18,14 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import BaseChannel
 
+from components import gate_config
 from components.baseline_model.component import BaselineModel
+from components.data_gate import executor as data_gate
 from components.data_gate.component import DataGate
 from components.encoder_pretrainer.component import EncoderPretrainer
 from components.hub_encoder.component import HubEncoder
 from components.model_gate import evaluation
+from components.model_gate import executor as model_gate
 from components.model_gate.component import ModelGate
 from components.pusher.component import Pusher
 from components.run_report.component import RunReport
@@ -95,17 +97,13 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema(config, statistics)
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
-    bounds = {
-        "data": config.gates.data.model_dump(),
-        "max_rejected_fraction": config.data.max_rejected_fraction,
-        "label_names": config.task.label_names,
-    }
-    data_gate = DataGate(
+    bounds = data_gate.Bounds(max_rejected_fraction=config.data.max_rejected_fraction, **config.gates.data.model_dump())
+    gate = DataGate(
         examples=examples,
         statistics=statistics,
         schema=schema_gen.outputs["schema"],
         anomalies=validator.outputs["anomalies"],
-        gate=json.dumps(bounds),
+        gate=gate_config.dump(config.task, bounds),
         serving_dir=_serving_dir(config),
     )
     return {
@@ -113,7 +111,7 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
         "StatisticsGen": statistics_gen,
         "SchemaGen": schema_gen,
         "ExampleValidator": validator,
-        "DataGate": data_gate,
+        "DataGate": gate,
     }
 
 
@@ -150,7 +148,6 @@ def _gate_nodes(
 ) -> dict[str, base_node.BaseNode]:
     """Returns the nodes from the candidate model to the model in serving."""
     examples, model = data["TsvExampleGen"].outputs["examples"], trainer.outputs["model"]
-    task, gates = dataclasses.asdict(config.task), config.gates
     baseline = BaselineModel(model=model, serving_dir=_serving_dir(config))
     evaluator = Evaluator(
         examples=examples,
@@ -160,22 +157,21 @@ def _gate_nodes(
         eval_config=evaluation.make_eval_config(config.task),
         module_path=evaluation.__name__,
     )
-    model_gate = ModelGate(
+    gate = ModelGate(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline=baseline.outputs["baseline"],
-        gate=json.dumps({"gates": gates.model_dump(include={"model", "slices", "invariance"}), "task": task}),
-        pairs_file=gates.invariance.pairs or "",
+        gate=gate_config.dump(config.task, config.gates, model_gate.SECTIONS),
     )
     serving_validator = ServingValidator(
         model=model,
         model_run=trainer.outputs["model_run"],
         examples=examples,
-        gate=json.dumps({"serving": gates.serving.model_dump(), "task": task}),
+        gate=gate_config.dump(config.task, config.gates.serving),
     )
     pusher = Pusher(
         model=model,
-        model_blessing=model_gate.outputs["blessing"],
+        model_blessing=gate.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
         baseline=baseline.outputs["baseline"],
         examples=examples,
@@ -190,7 +186,7 @@ def _gate_nodes(
     return {
         "BaselineModel": baseline,
         "Evaluator": evaluator,
-        "ModelGate": model_gate,
+        "ModelGate": gate,
         "ServingValidator": serving_validator,
         "Pusher": pusher,
     }

@@ -66,8 +66,8 @@ def save_artifact(uri: str, seed: int = 0, change: Change = lambda text, logit: 
     return artifact
 
 
-def ask(folder: str, texts: Sequence[bytes]) -> dict[str, np.ndarray]:
-    """Answers of a SavedModel's `serving_default`, by output name."""
+def predict(folder: str, texts: Sequence[bytes]) -> dict[str, np.ndarray]:
+    """Runs a SavedModel's `serving_default`; returns its outputs by name."""
     model = tf.saved_model.load(folder)
     outputs = model.signatures["serving_default"](text=tf.constant(list(texts), tf.string))
     return {name: tensor.numpy() for name, tensor in outputs.items()}

@@ -1,4 +1,4 @@
-"""The component: candidate and serving folder in, the model to compare with out."""
+"""The component: from the candidate and the serving folder to the model to compare with."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -8,7 +8,7 @@ from components.baseline_model import driver, executor
 
 
 class BaselineModelSpec(component_spec.ComponentSpec):
-    """What BaselineModel takes and makes."""
+    """Inputs, parameters and outputs of BaselineModel."""
 
     PARAMETERS = {
         executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
@@ -19,10 +19,10 @@ class BaselineModelSpec(component_spec.ComponentSpec):
 
 
 class BaselineModel(base_component.BaseComponent):
-    """Hands the model now in serving to the Evaluator; the candidate itself where nothing is served yet.
+    """Passes the model in serving to the Evaluator; the candidate itself if no model is served yet.
 
-    It reads a folder outside the pipeline. On this machine the driver puts that folder's fingerprint into
-    the cache key; Kubeflow runs no driver, so the cache must be off for this component there.
+    It reads a folder outside the pipeline. Locally, its driver puts the fingerprint of that folder into the cache key.
+    Kubeflow runs no drivers, so there the cache must be off for this component.
     """
 
     SPEC_CLASS = BaselineModelSpec
@@ -30,11 +30,11 @@ class BaselineModel(base_component.BaseComponent):
     DRIVER_CLASS = driver.Driver
 
     def __init__(self, model: types.BaseChannel, serving_dir: str) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           model: channel of the candidate, `standard_artifacts.Model`.
-          serving_dir: the folder that the model server watches; it need not exist.
+          serving_dir: the folder that the model server watches; it may not exist.
         """
         super().__init__(
             BaselineModelSpec(

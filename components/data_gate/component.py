@@ -5,6 +5,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
 from artifacts import GateVerdict
+from components import gate_config
 from components.data_gate import driver, executor
 
 
@@ -12,7 +13,7 @@ class DataGateSpec(component_spec.ComponentSpec):
     """Inputs, parameters and outputs of DataGate."""
 
     PARAMETERS = {
-        executor.GATE: component_spec.ExecutionParameter(type=str),
+        gate_config.PARAMETER: component_spec.ExecutionParameter(type=str),
         executor.SERVING_DIR: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
@@ -52,7 +53,7 @@ class DataGate(base_component.BaseComponent):
           statistics: channel of their statistics.
           schema: channel of their schema.
           anomalies: channel of ExampleValidator's anomalies.
-          gate: JSON of `{"data": <DataGateConfig>, "max_rejected_fraction": x, "label_names": [...]}`.
+          gate: `gate_config.dump` of the task and `executor.Bounds`.
           serving_dir: the folder that the model server watches; its newest version contains the profile of its
             training data. The folder may not exist.
         """

@@ -1,6 +1,5 @@
 """The work of DataGate: checks this run's data by itself and against the training data of the model in serving."""
 
-import json
 import os
 from typing import Any, Mapping, Sequence
 
@@ -15,6 +14,7 @@ from tfx.utils import io_utils
 
 from artifacts import model_files
 from artifacts.examples import read_ingest
+from components import gate_config
 from components.data_gate import comparison, profile, quality, vocabulary
 from components.data_gate.content import SplitContent, read_split
 from components.data_gate.reference import Reference, check_served_profile, choose_reference
@@ -23,16 +23,22 @@ from core import progress
 from core.checks import Check, write_checks
 from core.config import DataGateConfig
 from core.errors import UserError
+from core.section import Fraction
 from schema import features
 
 EXAMPLES = "examples"
 STATISTICS = "statistics"
 SCHEMA = "schema"
 ANOMALIES = "anomalies"
-GATE = "gate"
 SERVING_DIR = "serving_dir"
 FINGERPRINT = "fingerprint"
 VERDICT = "verdict"
+
+
+class Bounds(DataGateConfig):
+    """All bounds of the gate: `gates.data`, and the one that `data` has."""
+
+    max_rejected_fraction: Fraction
 
 
 class Executor(base_executor.BaseExecutor):
@@ -58,16 +64,17 @@ class Executor(base_executor.BaseExecutor):
           UserError: the serving folder is broken, or changed since the driver read it.
         """
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
-        gate, serving_dir = json.loads(exec_properties[GATE]), exec_properties[SERVING_DIR]
+        task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], Bounds)
+        serving_dir = exec_properties[SERVING_DIR]
         examples_sha256 = model_files.tree_sha256(inputs[EXAMPLES].uri)
         reference = choose_reference(serving_dir, examples_sha256)
         if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
             # The cache would store this verdict under the other model's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
-        contents = _read_splits(inputs[EXAMPLES], gate["label_names"])
+        contents = _read_splits(inputs[EXAMPLES], task.label_names)
         current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
-        checks = check_quality(inputs, gate, contents, current)
-        checks += compare(DataGateConfig.model_validate(gate["data"]), contents, current, reference)
+        checks = check_quality(inputs, bounds, contents, current)
+        checks += compare(bounds, contents, current, reference)
         folder = artifact_utils.get_single_uri(output_dict[VERDICT])
         profile.write(folder, current)
         write_checks(folder, checks)
@@ -77,7 +84,7 @@ class Executor(base_executor.BaseExecutor):
 
 def check_quality(
     inputs: Mapping[str, types.Artifact],
-    gate: Mapping[str, Any],
+    bounds: Bounds,
     contents: Mapping[str, SplitContent],
     current: profile.Profile,
 ) -> list[Check]:
@@ -85,17 +92,17 @@ def check_quality(
 
     Args:
       inputs: the artifacts, by the names of `Executor.Do`.
-      gate: `data`: fields of `DataGateConfig`; `max_rejected_fraction`; `label_names`, empty if labels are not classes.
+      bounds: of the gate.
       contents: by split.
       current: the profile of the data.
     """
-    bounds, ingest = DataGateConfig.model_validate(gate["data"]), read_ingest(inputs[EXAMPLES].uri)
+    ingest = read_ingest(inputs[EXAMPLES].uri)
     roles = [role for role, files in ingest.files.items() if files]
     checks = _check_schema(list(contents), inputs, bounds)
-    checks += [quality.check_rejected(role, ingest, gate["max_rejected_fraction"], bounds) for role in roles]
+    checks += [quality.check_rejected(role, ingest, bounds.max_rejected_fraction, bounds) for role in roles]
     checks += [quality.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
-    if gate["label_names"]:
-        checks += [quality.check_label_balance(split, current.splits[split].labels, bounds) for split in contents]
+    labels = {split: current.splits[split].labels for split in contents}
+    checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents if labels[split]]
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
     train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
     return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]

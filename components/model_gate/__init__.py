@@ -1,1 +1,1 @@
-"""ModelGate: the verdict on a candidate, from its evaluation and from sentence pairs it is asked."""
+"""ModelGate: blesses a candidate by its evaluation and its answers to sentence pairs."""

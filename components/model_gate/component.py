@@ -1,19 +1,17 @@
-"""The component: the evaluation of a candidate in, a model blessing out."""
+"""The component: from the evaluation of a candidate to a model blessing."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
+from components import gate_config
 from components.model_gate import executor
 
 
 class ModelGateSpec(component_spec.ComponentSpec):
-    """What ModelGate takes and makes."""
+    """Inputs, parameters and outputs of ModelGate."""
 
-    PARAMETERS = {
-        executor.GATE: component_spec.ExecutionParameter(type=str),
-        executor.PAIRS_FILE: component_spec.ExecutionParameter(type=str),
-    }
+    PARAMETERS = {gate_config.PARAMETER: component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         executor.EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -23,7 +21,7 @@ class ModelGateSpec(component_spec.ComponentSpec):
 
 
 class ModelGate(base_component.BaseComponent):
-    """Judges the candidate by its metrics, its slices and sentence pairs, and blesses it if every bound holds.
+    """Checks the candidate's metrics, overall and by slice, and its answers to sentence pairs.
 
     The output is a `ModelBlessing` that TFX's Pusher understands, with `checks.json` and `metrics.json` in its folder.
     """
@@ -32,33 +30,19 @@ class ModelGate(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
-        self,
-        evaluation: types.BaseChannel,
-        model: types.BaseChannel,
-        baseline: types.BaseChannel,
-        gate: str,
-        pairs_file: str = "",
+        self, evaluation: types.BaseChannel, model: types.BaseChannel, baseline: types.BaseChannel, gate: str
     ) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
-          evaluation: channel of the stock Evaluator's `standard_artifacts.ModelEvaluation`, made with
+          evaluation: channel of the stock Evaluator's `standard_artifacts.ModelEvaluation`, computed with
             `components.model_gate.evaluation.make_eval_config`.
           model: channel of the candidate, `standard_artifacts.Model`.
-          baseline: channel of BaselineModel's output, whose `source` property says what it is.
-          gate: JSON object: `gates` holds `model`, `slices` and `invariance` of a `GatesConfig`, `task` is
-            `dataclasses.asdict` of the task.
-          pairs_file: path of the sentence pairs; empty asks none. Its name stands for its content in the cache, so
-            another content needs another name.
+          baseline: channel of BaselineModel's output.
+          gate: `gate_config.dump` of the task and the `executor.SECTIONS` of a `GatesConfig`. The cache knows the file
+            of sentence pairs by its path only, so changed content needs another path.
         """
         blessing = types.Channel(type=standard_artifacts.ModelBlessing)
         super().__init__(
-            ModelGateSpec(
-                evaluation=evaluation,
-                model=model,
-                baseline=baseline,
-                gate=gate,
-                pairs_file=pairs_file,
-                blessing=blessing,
-            )
+            ModelGateSpec(evaluation=evaluation, model=model, baseline=baseline, gate=gate, blessing=blessing)
         )

@@ -1,7 +1,7 @@
-"""What TFMA computes of the candidate and the model in serving, and what it found.
+"""The configuration of TFMA's evaluation of the candidate and the baseline, and the reader of its result.
 
-The stock Evaluator loads this module by its import path and finds `custom_eval_shared_model` and
-`custom_extractors` in it. Nothing is judged here: the bounds are ModelGate's.
+The stock Evaluator loads this module by its import path and calls `custom_eval_shared_model` and `custom_extractors`.
+The bounds are in `metric_checks`.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from schema.task import EvaluationMetric, Task
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
-# Name of the slice that holds every row.
+# The slice of all rows.
 OVERALL = "overall"
 
 _EXAMPLE_COUNT = "example_count"
@@ -32,10 +32,10 @@ class Comparison:
     """Both models on the same rows: all of them, or a slice.
 
     Attributes:
-      rows: how many.
-      candidate: metric name -> value; `nan` where the rows leave it undefined.
-      baseline: the same of the model in serving.
-      errors: metric name -> standard error of the difference of both.
+      rows: number of rows.
+      candidate: metric name -> value; `nan` if it is undefined on these rows.
+      baseline: the same for the baseline.
+      errors: metric name -> standard error of the difference between the two.
     """
 
     rows: int
@@ -57,12 +57,15 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
         )
         for name in (CANDIDATE, BASELINE)
     ]
-    wanted = {_EXAMPLE_COUNT: EvaluationMetric("ExampleCount"), **task.evaluation_metrics}
-    computed = [_metric_config(name, metric) for name, metric in wanted.items()]
-    computed.append(_metric_config("paired_errors", task.difference_errors))
+    named = {
+        _EXAMPLE_COUNT: EvaluationMetric("ExampleCount"),
+        **task.evaluation_metrics,
+        "paired_errors": task.difference_errors,
+    }
+    configs = [_metric_config(name, metric) for name, metric in named.items()]
     return tfma.EvalConfig(
         model_specs=model_specs,
-        metrics_specs=[tfma.MetricsSpec(metrics=computed, model_names=[CANDIDATE, BASELINE])],
+        metrics_specs=[tfma.MetricsSpec(metrics=configs, model_names=[CANDIDATE, BASELINE])],
         slicing_specs=[
             tfma.SlicingSpec(),
             tfma.SlicingSpec(feature_keys=[slices.LENGTH]),
@@ -72,7 +75,7 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
 
 
 def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
-    # TFMA looks in Keras and in itself where no module is named.
+    # Without a module, TFMA looks in Keras and in itself.
     module = metrics.__name__ if hasattr(metrics, metric.class_name) else ""
     return tfma.MetricConfig(class_name=metric.class_name, module=module, config=json.dumps({"name": name}))
 
@@ -80,7 +83,7 @@ def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
 def custom_eval_shared_model(
     eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **kwargs: Any
 ) -> types.EvalSharedModel:
-    """TFMA's default model, loaded where TF Text's ops are registered."""
+    """TFMA's default model; TF Text's ops are registered before a worker loads it."""
     shared = tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config, **kwargs
     )
@@ -96,9 +99,9 @@ def _construct(construct_fn: Callable[[], Any]) -> Any:
 def custom_extractors(
     eval_shared_model: types.MaybeMultipleEvalSharedModels, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
 ) -> list[tfma.extractors.Extractor]:
-    """TFMA's default extractors, with the slices of a text put among its features before the slices are keyed.
+    """TFMA's default extractors, after which each text has its slices among its features.
 
-    The examples themselves don't hold them: another band needs another evaluation, not another ingestion.
+    They are computed here, not in the examples, so that other slices don't need another ingestion.
     """
     *before, slice_keys = tfma.default_extractors(
         eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
@@ -109,29 +112,29 @@ def custom_extractors(
 
 def _with_slices(extracts: types.Extracts) -> types.Extracts:
     text = extracts[tfma.FEATURES_KEY][features.DOCUMENT].item().decode("utf-8")
-    found = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
-    return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **found}}
+    added = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
+    return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **added}}
 
 
 def read_comparisons(folder: str) -> dict[str, Comparison]:
     """Reads an evaluation's folder.
 
     Returns:
-      `OVERALL` and the name of each slice that has rows (`schema.slices.NAMES`) -> what was found there.
+      `OVERALL` and the name of each slice that has rows (`schema.slices.NAMES`) -> both models on its rows.
     """
     candidate, baseline = (_read_values(folder, name) for name in (CANDIDATE, BASELINE))
     return {name: _comparison(values, baseline[name]) for name, values in candidate.items()}
 
 
 def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
-    """Slice name -> metric name -> value."""
+    """Returns slice name -> metric name -> value."""
     result = tfma.load_eval_result(folder, model_name=model_name)
     return {
         _slice_name(key): {
             # Protobuf's JSON has "NaN" in quotes, which `float` reads.
             name: float(value["doubleValue"])
             for name, value in outputs[""][""].items()
-            # TFMA's own differences are these values' differences.
+            # TFMA's own differences add nothing to the two values.
             if "doubleValue" in value and not name.endswith("_diff")
         }
         for key, outputs in result.slicing_metrics
@@ -139,7 +142,7 @@ def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
 
 
 def _slice_name(key: Any) -> str:
-    """`(("length", "1-9"),)` -> `length:1-9`; the overall slice has the empty key."""
+    """`(("length", "1-9"),)` -> `length:1-9`; the key of the overall slice is empty."""
     return ":".join(key[0]) if key else OVERALL
 
 

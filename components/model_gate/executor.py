@@ -1,31 +1,31 @@
-"""Reads the evaluation, asks the sentence pairs, and writes the blessing."""
+"""Checks the evaluation and the answers to the sentence pairs, and writes the blessing."""
 
-import json
-import os
-from typing import Any, Sequence
+from typing import Any
 
 from tfx import types
-from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.baseline_model.executor import SERVING
+from artifacts import baseline
+from artifacts.blessing import bless
+from components import gate_config
 from components.model_gate import evaluation, invariance, metric_checks
-from core.checks import Check, write_checks, write_metrics
-from core.config import GatesConfig
-from schema.task import Task, task_from_json
+from core.checks import Check, write_metrics
+from core.config import GatesConfig, InvarianceGateConfig
+from schema.task import Task
 
 EVALUATION = "evaluation"
 MODEL = "model"
 BASELINE = "baseline"
 BLESSING = "blessing"
-GATE = "gate"
-PAIRS_FILE = "pairs_file"
+
+# The fields of `GatesConfig` that this gate reads.
+SECTIONS = ("model", "slices", "invariance")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes a `ModelBlessing` with `checks.json` and `metrics.json`; a bad model is a verdict, not an exception."""
+    """Writes a `ModelBlessing` with `checks.json` and `metrics.json`; a bad model fails checks, it raises nothing."""
 
     def Do(
         self,
@@ -33,47 +33,35 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Judges the model.
+        """Checks the model.
 
         Raises:
           UserError: the file of sentence pairs can't be read, or a line of it is wrong.
         """
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
-        gate = json.loads(exec_properties[GATE])
-        task, bounds = task_from_json(gate["task"]), GatesConfig.model_validate(gate["gates"])
-        has_baseline = inputs[BASELINE].get_string_custom_property("source") == SERVING
-        compared = evaluation.read_comparisons(inputs[EVALUATION].uri)
-        overall = compared[evaluation.OVERALL]
-        made = [
-            *metric_checks.check_metrics(overall, bounds.model, task, has_baseline),
-            *metric_checks.check_slices(compared, bounds.slices, task, has_baseline),
-            *_check_pairs(inputs[MODEL], exec_properties[PAIRS_FILE], bounds, task),
-        ]
+        task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
+        has_baseline = baseline.is_served(inputs[BASELINE])
+        comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
+        overall = comparisons[evaluation.OVERALL]
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
+        checks = [
+            *metric_checks.check_metrics(overall, bounds.model, task, has_baseline),
+            *metric_checks.check_slices(comparisons, bounds.slices, task, has_baseline),
+            *_check_pairs(path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task),
+        ]
         write_metrics(
             blessing.uri,
             {"candidate": overall.candidate, "baseline": overall.baseline if has_baseline else None},
         )
-        _bless(blessing, made)
+        bless(blessing, checks)
 
 
-def _check_pairs(model: types.Artifact, file: str, bounds: GatesConfig, task: Task) -> list[Check]:
-    if not file:
-        return [invariance.nothing_asked()]
-    pairs = invariance.read_pairs(file)
+def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> list[Check]:
+    if bounds.pairs is None:
+        return [invariance.no_pairs()]
+    pairs = invariance.read_pairs(bounds.pairs)
     try:
-        answers = invariance.ask(path_utils.serving_model_path(model.uri), pairs, task)
-    except Exception as error:  # Whatever a model does to the one who asks it is a verdict on the model.
-        return [invariance.no_answer(error, bounds.invariance)]
-    return invariance.check_pairs(pairs, answers, bounds.invariance)
-
-
-def _bless(blessing: types.Artifact, made: Sequence[Check]) -> None:
-    """Writes the checks, and the marker and property by which TFX's Pusher knows a blessed model."""
-    blessed = not any(check.blocks for check in made)
-    write_checks(blessing.uri, made)
-    marker = constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME
-    with open(os.path.join(blessing.uri, marker), "wb"):
-        pass
-    value = constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE
-    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+        answers = invariance.predict(model_path, pairs, task)
+    except Exception as error:  # Whatever the model raises, it is the model that fails the check.
+        return [invariance.prediction_failed(error, bounds)]
+    return invariance.check_pairs(pairs, answers, bounds)

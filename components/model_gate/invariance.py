@@ -1,10 +1,10 @@
-"""Sentence pairs that a model must answer alike, or must not: what changes and what does not change the meaning.
+"""Pairs of sentences with the same meaning or a different one, which a model must label alike or differently.
 
 After the invariance and directional tests of Ribeiro et al., "Beyond Accuracy: Behavioral Testing of NLP Models with
 CheckList", ACL 2020. A pair needs no label, so anyone who writes the language can add one.
 
-The file is TSV, UTF-8, without quoting, with the header `kind what first second`: `kind` is `same` or `different`,
-`what` names what the two sentences differ in. There is one check a kind and `what`: `same/spacing`,
+The file is unquoted TSV in UTF-8 with the header `kind what first second`: `kind` is `same` or `different`, `what`
+names the difference between the two sentences. Each kind and `what` has its own check: `same/spacing`,
 `different/negation`.
 """
 
@@ -24,15 +24,16 @@ from schema.task import Task
 
 GATE = "invariance"
 
-SAME = "same"
-DIFFERENT = "different"
+Kind = Literal["same", "different"]
+SAME: Kind = "same"
+DIFFERENT: Kind = "different"
 COLUMNS = ("kind", "what", "first", "second")
 
-# What a verdict quotes of the pairs that failed: enough to see what is wrong, on a line or two.
+# Failed pairs that a reason quotes, and the characters of each sentence: enough to see what is wrong.
 _SHOWN_PAIRS = 3
 _SHOWN_CHARACTERS = 60
 
-# Sentences that the model is asked at once.
+# Sentences of one request to the model.
 _BATCH = 256
 
 
@@ -41,13 +42,13 @@ class Pair:
     """Two sentences.
 
     Attributes:
-      kind: whether their answers must agree (`same`) or not.
-      what: what they differ in, as `spacing`.
+      kind: whether the labels must agree (`same`) or differ.
+      what: the difference, such as `spacing`.
       first: one sentence.
       second: the other.
     """
 
-    kind: Literal["same", "different"]
+    kind: Kind
     what: str
     first: str
     second: str
@@ -55,11 +56,11 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What a model said to both sentences of n pairs; index 0 is the first sentence.
+    """A model's answers to n pairs; index 0 has the first sentences, index 1 the second ones.
 
     Attributes:
-      labels: the name of the label and its probability, two lists of n.
-      scores: what the evaluation compares with the label, float[2, n] or float[2, n, classes].
+      labels: two lists of n: name of the label and its probability.
+      scores: the output that is evaluated, float[2, n] or float[2, n, classes].
     """
 
     labels: tuple[list[tuple[str, float]], list[tuple[str, float]]]
@@ -70,44 +71,44 @@ def read_pairs(file: str) -> list[Pair]:
     """Reads a file of sentence pairs.
 
     Raises:
-      UserError: it can't be read, or a line is wrong; the text says which and what would be right.
+      UserError: the file can't be read, or a line is wrong.
     """
     try:
         with open(file, "rb") as stream:
             content = stream.read()
     except OSError as error:
-        raise UserError(f"gates.invariance.pairs = {file}: {error.strerror}; null asks no pairs") from error
+        raise UserError(f"gates.invariance.pairs = {file}: {error.strerror}; null turns the check off") from error
     return parse_pairs(content, file)
 
 
 def parse_pairs(content: bytes, file: str) -> list[Pair]:
-    """Parses the content of a file of pairs; empty lines are left out.
+    """Parses the content of a file of pairs; empty lines are skipped.
 
     Args:
       content: UTF-8, with or without a BOM, lines ended by LF or CRLF.
       file: its name, for messages.
 
     Raises:
-      UserError: the content is no UTF-8, a line is wrong, or there is no pair.
+      UserError: the content is not UTF-8, a line is wrong, or there are no pairs.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {line}: should be UTF-8") from error
-    # Not `splitlines`, which also splits at letters that a sentence may hold.
+        number = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}, line {number}: not UTF-8") from error
+    # Not `splitlines`, which also splits at characters that a sentence may contain.
     header, *lines = [line.removesuffix("\r") for line in text.split("\n")]
     if tuple(header.split("\t")) != COLUMNS:
-        raise UserError(f"{file}, line 1: should be the column names {', '.join(COLUMNS)}, with tabs between")
+        raise UserError(f"{file}, line 1: should be the tab-separated column names {', '.join(COLUMNS)}")
     seen: dict[Pair, int] = {}
     for number, line in enumerate(lines, start=2):
         if line:
             pair = _parse_pair(line, f"{file}, line {number}")
             if pair in seen:
-                raise UserError(f"{file}, line {number}: repeats line {seen[pair]}; a pair counts once")
+                raise UserError(f"{file}, line {number}: duplicate of line {seen[pair]}")
             seen[pair] = number
     if not seen:
-        raise UserError(f"{file}: holds no sentence pairs; gates.invariance.pairs=null asks none")
+        raise UserError(f"{file}: no sentence pairs; gates.invariance.pairs=null turns the check off")
     return list(seen)
 
 
@@ -116,20 +117,20 @@ def _parse_pair(line: str, place: str) -> Pair:
     if len(fields) != len(COLUMNS):
         raise UserError(f"{place}: {len(fields)} columns, should be {len(COLUMNS)}: {', '.join(COLUMNS)}")
     kind, what, first, second = fields
-    if kind not in (SAME, DIFFERENT):
+    if kind != SAME and kind != DIFFERENT:
         raise UserError(f"{place}: kind = {kind!r}: should be {SAME} or {DIFFERENT}")
     if not re.fullmatch(r"[\w-]{1,40}", what):
         raise UserError(f"{place}: what = {what!r}: should be a short name without spaces, such as spacing")
     for column, sentence in (("first", first), ("second", second)):
         if not sentence.strip():
-            raise UserError(f"{place}: {column}: should be a sentence, is empty")
+            raise UserError(f"{place}: {column}: the sentence is empty")
     if first == second:
         raise UserError(f"{place}: first and second are the same sentence")
     return Pair(kind, what, first, second)
 
 
-def ask(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
-    """Asks the exported model's `serving_default` both sentences of every pair.
+def predict(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
+    """Runs the exported model's `serving_default` on both sentences of every pair.
 
     Args:
       model_folder: of the SavedModel.
@@ -140,7 +141,7 @@ def ask(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
     sentences = [pair.first for pair in pairs] + [pair.second for pair in pairs]
     batches = []
     for start in range(0, len(sentences), _BATCH):
-        progress.report("asking sentence pairs", start, len(sentences))
+        progress.report("predicting sentence pairs", start, len(sentences))
         batches.append(serve(text=tf.constant(sentences[start : start + _BATCH])))
     outputs = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
     labels, scores = task.predictions(outputs), outputs[task.evaluated_output]
@@ -148,35 +149,37 @@ def ask(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
 
 
 def check_pairs(pairs: Sequence[Pair], answers: Answers, bounds: InvarianceGateConfig) -> list[Check]:
-    """Holds the share of failed pairs against its bound, for each kind and `what`.
+    """Checks the share of failed pairs for each kind and `what`.
 
-    A `same` pair fails where the labels differ and the scores are further apart than the tolerance; a `different` pair
-    where the labels agree. A pair with a score that is no number fails.
+    A `same` pair fails if the labels differ and the scores differ by more than the tolerance, a `different` pair if the
+    labels agree. A pair with a score that is not finite fails.
 
     Args:
       pairs: n pairs.
-      answers: the model's, in the same order.
-      bounds: what may fail.
+      answers: of the model, in the same order.
+      bounds: the shares that may fail.
     """
     failed = _failed(pairs, answers, bounds.tolerance)
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[Kind, str], list[int]] = {}
     for index, pair in enumerate(pairs):
         groups.setdefault((pair.kind, pair.what), []).append(index)
     return [
-        _check_group(group, len(indices), [_told(pairs[i], answers, i) for i in indices if failed[i]], bounds)
-        for group, indices in sorted(groups.items())
+        _check_group(
+            kind, what, len(indices), [_quote_pair(pairs[i], answers, i) for i in indices if failed[i]], bounds
+        )
+        for (kind, what), indices in sorted(groups.items())
     ]
 
 
-def nothing_asked() -> Check:
+def no_pairs() -> Check:
     """The check of a run without sentence pairs."""
-    return Check(GATE, "pairs", True, None, None, "gates.invariance.pairs names no file, so no pairs were asked")
+    return Check(GATE, "pairs", True, None, None, "not checked: gates.invariance.pairs is null")
 
 
-def no_answer(error: Exception, bounds: InvarianceGateConfig) -> Check:
-    """The check of a model that can't be asked."""
+def prediction_failed(error: Exception, bounds: InvarianceGateConfig) -> Check:
+    """The check of a model that raised an error."""
     first_line = (str(error).strip() or "no message").splitlines()[0]
-    reason = f"the model could not be asked: {type(error).__name__}: {first_line}"
+    reason = f"the model failed to predict the sentence pairs: {type(error).__name__}: {first_line}"
     return Check(GATE, "pairs", False, None, None, reason, bounds.severity)
 
 
@@ -188,26 +191,25 @@ def _failed(pairs: Sequence[Pair], answers: Answers, tolerance: float) -> np.nda
     return ~np.isfinite(apart) | np.where(must_agree, ~same_label & (apart > tolerance), same_label)
 
 
-def _check_group(group: tuple[str, str], asked: int, failed: Sequence[str], bounds: InvarianceGateConfig) -> Check:
-    kind, what = group
+def _check_group(kind: Kind, what: str, count: int, failed: Sequence[str], bounds: InvarianceGateConfig) -> Check:
     allowed = getattr(bounds.max_failed, kind)
-    share = len(failed) / asked
+    share = len(failed) / count
     should, do = ("agree", "do not") if kind == SAME else ("differ", "agree")
-    reason = f"{what}: of {asked} pairs that should {should}, {len(failed)} {do} ({share:.1%})"
+    reason = f"{what}: {len(failed)} of {count} pairs that should {should} {do} ({share:.1%})"
     if share > allowed:
-        reason += f"; gates.invariance.max_failed.{kind} allows {allowed:.1%}"
+        reason += f", more than gates.invariance.max_failed.{kind} = {allowed:g}"
     if failed:
         reason += f": {'; '.join(failed[:_SHOWN_PAIRS])}" + ("; ..." if len(failed) > _SHOWN_PAIRS else "")
     return Check(GATE, f"{kind}/{what}", share <= allowed, share, allowed, reason, bounds.severity)
 
 
-def _told(pair: Pair, answers: Answers, index: int) -> str:
+def _quote_pair(pair: Pair, answers: Answers, index: int) -> str:
     """`"재미있다" (positive 0.91) and "재미없다" (positive 0.77)`."""
     return " and ".join(
-        f'"{_shortened(sentence)}" ({labels[index][0]} {labels[index][1]:.2f})'
+        f'"{_shorten(sentence)}" ({labels[index][0]} {labels[index][1]:.2f})'
         for sentence, labels in zip((pair.first, pair.second), answers.labels, strict=True)
     )
 
 
-def _shortened(sentence: str) -> str:
+def _shorten(sentence: str) -> str:
     return sentence if len(sentence) <= _SHOWN_CHARACTERS else sentence[: _SHOWN_CHARACTERS - 1] + "…"

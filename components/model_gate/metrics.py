@@ -1,8 +1,8 @@
-"""Metrics that TFMA lacks: calibration error, and how far chance alone can move the difference of two models.
+"""Metrics that TFMA does not have: calibration error, and the standard error of the difference between two models.
 
-TFMA's own confidence intervals (jackknife, Poisson bootstrap) pair the two models' rows too, but compute every metric
-of every slice 21 times: 9 times the time of the whole evaluation on 799 rows. They are drawn anew each time, so that a
-verdict near a bound would be drawn too. `PairedErrors` needs one pass and no random numbers.
+TFMA's own confidence intervals (jackknife, Poisson bootstrap) are paired too, but compute every metric of every slice
+21 times: 9 times the time of the whole evaluation on 799 rows. And they are random, so that a result near a bound would
+be random too. `PairedErrors` needs one pass and no random numbers.
 """
 
 import collections
@@ -14,15 +14,15 @@ from tensorflow_model_analysis.metrics import calibration_histogram, metric_type
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
 
-# Appended to a metric's name: the standard error of its difference between the candidate and the baseline.
+# Suffix of the standard error of a metric's difference between the candidate and the baseline.
 ERROR_SUFFIX = "_diff_error"
 
-# Bins of probability. With fewer rows a bin's own chance error passes for bad calibration: of 1,000 rows spread evenly
+# Bins of probability. In bins with few rows, sampling error looks like bad calibration: with 1,000 rows spread evenly
 # over 10 bins it is about 0.03.
 CALIBRATION_BINS = 10
 
-# Steps that scores are rounded up to. They keep the table of a pair of models to two million cells at most, whatever
-# the number of rows; rounding up leaves what is above 0.5 above it.
+# Scores are rounded up to multiples of 1/1000, so that the table of a pair of models has at most two million cells,
+# whatever the number of rows; rounding up keeps scores above 0.5 above it.
 _STEPS = 1000
 
 # (label, candidate's score, baseline's score), the scores in steps -> rows.
@@ -30,12 +30,12 @@ PairedScores = Mapping[tuple[int, int, int], int]
 
 
 class CalibrationError(metric_types.Metric):
-    """Expected calibration error of a probability: the mean distance of what is said from what is so.
+    """Expected calibration error of a probability: the mean distance between prediction and observed frequency.
 
     Rows are put into `CALIBRATION_BINS` bins of equal width by the predicted probability of class 1; the error is the
     mean over rows of their bin's |mean prediction - share of class 1|. After Guo et al., "On Calibration of Modern
-    Neural Networks", ICML 2017, who bin the confidence in the predicted class; binning the probability of one class
-    keeps errors on the two classes from cancelling.
+    Neural Networks", ICML 2017, who bin the confidence in the predicted class; with bins by the probability of one
+    class, errors on the two classes can't cancel.
     """
 
     def __init__(self, name: str = "calibration_error") -> None:
@@ -49,7 +49,7 @@ def _calibration_error_computations(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
-    # The same histogram as TFMA's AUC, which is then computed once.
+    # The same histogram as for TFMA's AUC, so it is computed once.
     computations = calibration_histogram.calibration_histogram(
         eval_config=eval_config, model_name=model_name, output_name=output_name, example_weighted=example_weighted
     )
@@ -73,7 +73,7 @@ def calibration_error(histogram: calibration_histogram.Histogram) -> float:
 
 
 class PairedErrors(metric_types.Metric):
-    """Standard errors of candidate minus baseline on the same rows, one a metric: `accuracy_diff_error`, ..."""
+    """Standard errors of candidate minus baseline on the same rows, for each metric: `accuracy_diff_error`, ..."""
 
     def __init__(self, name: str = "paired_errors") -> None:
         super().__init__(_paired_error_computations, name=name)
@@ -110,7 +110,7 @@ class _PairedScoresCombiner(beam.CombineFn):
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[collections.Counter]) -> collections.Counter:
-        merged = collections.Counter()
+        merged: collections.Counter = collections.Counter()
         for accumulator in accumulators:
             merged.update(accumulator)
         return merged
@@ -128,14 +128,14 @@ class _PairedScoresCombiner(beam.CombineFn):
 def paired_errors(scores: PairedScores) -> dict[str, float]:
     """Returns the standard error of candidate minus baseline for each metric of a binary task.
 
-    Each metric is a mean over rows of what a row contributes, so its difference is a mean too, and the rows' own
-    differences say how far chance moves it; rows on which the models agree add nothing.
+    Each metric is a mean of the rows' contributions, so its difference is the mean of their differences, whose spread
+    gives the standard error; rows on which the models agree add nothing.
 
     - accuracy and recalls: whether a row is right (the normal form of McNemar, Psychometrika 1947);
-    - auc: the share of the other class's rows that a row is on the right side of (DeLong et al., Biometrics 1988);
-    - calibration_error: the signed distance of score and label, the sign being that of its bin as a whole. Where bins
-      are nearly calibrated their signs are chance, and the error comes out too large (half as much again, in a
-      simulation of 400 rows): such a rise is then rather let through than blocked.
+    - auc: the share of the other class's rows that a row is ranked correctly against (DeLong et al., Biometrics 1988);
+    - calibration_error: the signed distance between score and label, with the sign of the whole bin. In bins that are
+      nearly calibrated the sign is random, and the error is overestimated (by half, in a simulation of 400 rows): a
+      small rise then passes rather than blocks.
 
     Args:
       scores: rows by label and both scores.
@@ -148,9 +148,10 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
         for contributions in (_right, _placements, _signed_gaps)
     )
     of = [labels == 0, labels == 1]
+    placement_errors = [_error_of_mean(placements[own], rows[own]) for own in of]
     return {
         "accuracy": _error_of_proportion(hits, rows),
-        "auc": float(np.hypot(*(_error_of_mean(placements[own], rows[own]) for own in of))),
+        "auc": float(np.hypot(placement_errors[0], placement_errors[1])),
         "recall_0": _error_of_proportion(hits[of[0]], rows[of[0]]),
         "recall_1": _error_of_proportion(hits[of[1]], rows[of[1]]),
         "calibration_error": _error_of_mean(gaps, rows),
@@ -163,14 +164,14 @@ def _right(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarr
 
 
 def _placements(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Share of the other class's rows that score on the right side, equal scores counted half."""
+    """Share of the other class's rows that a row is ranked correctly against; equal scores count half."""
     counts = [np.bincount(scores[labels == k], rows[labels == k], _STEPS + 1) for k in (0, 1)]
     ranks = [(np.cumsum(count) - count / 2) / max(count.sum(), 1.0) for count in counts]
     return np.where(labels == 1, ranks[0][scores], 1.0 - ranks[1][scores])
 
 
 def _signed_gaps(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """What a row adds to its bin's distance; the mean over all rows is the calibration error."""
+    """A row's contribution to its bin's distance; the mean over all rows is the calibration error."""
     bins = np.minimum(scores * CALIBRATION_BINS // _STEPS, CALIBRATION_BINS - 1)
     gaps = scores / _STEPS - labels
     return np.sign(np.bincount(bins, gaps * rows, CALIBRATION_BINS))[bins] * gaps
@@ -180,13 +181,13 @@ def _error_of_proportion(differences: np.ndarray, rows: np.ndarray) -> float:
     """Standard error of a mean of -1, 0 and 1.
 
     Two rows are added, half of one at 1, half at -1, and one at 0 (Agresti and Min, Statistics in Medicine 2005):
-    three rows of thirty that all went the same way are then not taken for certainty.
+    otherwise three rows of thirty that all changed the same way would look certain.
     """
     return _error_of_mean(np.append(differences, (1.0, -1.0, 0.0)), np.append(rows, (0.5, 0.5, 1.0)))
 
 
 def _error_of_mean(values: np.ndarray, rows: np.ndarray) -> float:
-    """Standard error of the mean of values, each found in so many rows; infinite for fewer than two rows."""
+    """Standard error of the mean of values, each weighted by its rows; infinite for fewer than two rows."""
     count = rows.sum()
     if count < 2:
         return float("inf")

@@ -1,1 +1,1 @@
-"""ServingValidator: asks the exported model in a fresh process, and blesses it or not."""
+"""ServingValidator: blesses the exported model if it serves well in a fresh process."""

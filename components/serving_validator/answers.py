@@ -1,4 +1,4 @@
-"""What came back from a model: from the probe's process, as its answer file tells, or from a model server."""
+"""The responses of a model, from the answer file of the probe or from a model server."""
 
 import dataclasses
 import json
@@ -14,8 +14,8 @@ class Output:
     """One served output.
 
     Attributes:
-      dtype: name of its TensorFlow type, empty where the transport tells none.
-      values: float64[batch, ...]; int64 below 2 ** 53 and float32 fit exactly.
+      dtype: name of its TensorFlow type, empty if the transport does not send it.
+      values: float64[batch, ...], exact for float32 and for int64 below 2 ** 53.
     """
 
     dtype: str
@@ -24,10 +24,10 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Response:
-    """The answer to one request: outputs, or the error that it raised.
+    """The response to one request: outputs or an error.
 
     Attributes:
-      fatal: whether the request was the last that the process was at.
+      fatal: whether the process ended or the connection broke during the request.
     """
 
     outputs: Mapping[str, Output] = dataclasses.field(default_factory=dict)
@@ -38,14 +38,14 @@ class Response:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """All that is known of one probe, or of one transport of a model server.
+class Transcript:
+    """The requests and responses of one probe, or of one transport of a model server.
 
     Attributes:
-      requests: what was to be asked.
-      responses: one a request; None where it was never asked.
+      requests: all requests.
+      responses: the response to each request; None if it was not sent.
       loaded: whether the model was loaded.
-      fault: why there are not all answers, a sentence; None where there are.
+      fault: why responses are missing, a sentence; None if none is.
     """
 
     requests: Sequence[Request]
@@ -54,34 +54,34 @@ class Answer:
     fault: Optional[str] = None
 
 
-def parse_answers(lines: Iterable[str], requests: Sequence[Request], end: Optional[str]) -> Answer:
+def parse_transcript(lines: Iterable[str], requests: Sequence[Request], end: Optional[str]) -> Transcript:
     """Reads the probe's answer file.
 
     Args:
-      lines: its lines; the last one may be torn.
+      lines: its lines; the last one may be incomplete.
       requests: the job's requests.
-      end: how the process ended if not of its own accord ("was ended by SIGSEGV: ...").
+      end: how the process ended if not normally ("was killed by SIGSEGV: ...").
     """
     responses: list[Optional[Response]] = [None] * len(requests)
     loaded, fault = False, end and f"the process {end}"
     for record in _records(lines):
         if "load_error" in record:
             fault = record["load_error"]
-        elif "asked" in record:
-            responses[record["asked"]] = Response(error=fault, fatal=True)
+        elif "sent" in record:
+            responses[record["sent"]] = Response(error=fault, fatal=True)
         elif "answered" in record:
             responses[record["answered"]] = _response(record)
         else:
             loaded = True
-    return Answer(requests, responses, loaded, fault)
+    return Transcript(requests, responses, loaded, fault)
 
 
 def unanswered(lines: Iterable[str]) -> list[int]:
-    """The places of the requests that were asked and have no answer yet."""
+    """Returns the indices of the requests that were sent and not answered yet."""
     waiting: dict[int, None] = {}
     for record in _records(lines):
-        if "asked" in record:
-            waiting[record["asked"]] = None
+        if "sent" in record:
+            waiting[record["sent"]] = None
         elif "answered" in record:
             del waiting[record["answered"]]
     return list(waiting)
@@ -100,5 +100,5 @@ def _response(record: Mapping[str, Any]) -> Response:
 
 def _output(dtype: str, shape: Sequence[int], values: Sequence[float]) -> Output:
     array = np.array(values, np.float64)
-    # Values that are no numbers do not come along; the type tells of them.
+    # Values that are not numbers are left out; their type fails the check.
     return Output(dtype, array.reshape(shape) if array.size == np.prod(shape) else array)

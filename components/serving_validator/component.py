@@ -1,16 +1,17 @@
-"""The component: candidate, its training run's answers and test rows in, an infra blessing out."""
+"""The component: from the candidate, the training process's answers and test rows to an infra blessing."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
+from components import gate_config
 from components.serving_validator import executor
 
 
 class ServingValidatorSpec(component_spec.ComponentSpec):
-    """What ServingValidator takes and makes."""
+    """Inputs, parameters and outputs of ServingValidator."""
 
-    PARAMETERS = {executor.GATE: component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {gate_config.PARAMETER: component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.MODEL_RUN: component_spec.ChannelParameter(type=standard_artifacts.ModelRun),
@@ -20,7 +21,7 @@ class ServingValidatorSpec(component_spec.ComponentSpec):
 
 
 class ServingValidator(base_component.BaseComponent):
-    """Asks the exported model real and hostile rows in a fresh process, and blesses it if all bounds hold.
+    """Sends real and hostile rows to the exported model in a fresh process, and blesses it if all checks pass.
 
     The output is an `InfraBlessing` that TFX's Pusher understands, with `checks.json` in its folder.
     """
@@ -31,14 +32,13 @@ class ServingValidator(base_component.BaseComponent):
     def __init__(
         self, model: types.BaseChannel, model_run: types.BaseChannel, examples: types.BaseChannel, gate: str
     ) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           model: channel of the candidate, `standard_artifacts.Model`.
-          model_run: channel of the Trainer's `standard_artifacts.ModelRun`, which holds `golden.json`.
+          model_run: channel of the Trainer's `standard_artifacts.ModelRun`, which contains `golden.json`.
           examples: channel of `standard_artifacts.Examples` with a `test` split.
-          gate: JSON object: `serving` is the dump of a `ServingGateConfig`, `task` is `dataclasses.asdict` of
-            the task.
+          gate: `gate_config.dump` of the task and a `ServingGateConfig`.
         """
         blessing = types.Channel(type=standard_artifacts.InfraBlessing)
         super().__init__(

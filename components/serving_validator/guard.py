@@ -1,9 +1,9 @@
-"""Runs a command for as long as somebody holds this process's standard input open.
+"""Runs a command until this process's standard input is closed.
 
     python -I guard.py COMMAND [ARGUMENT ...]
 
-The one who asks for the command keeps the other end of the pipe; however that process ends, `kill -9` included,
-the system closes it, and the command is ended. The exit status is the command's, 128 + n for signal n as in a shell.
+The parent keeps the other end of the pipe. However the parent ends, `kill -9` included, the system closes the pipe and
+the command is terminated. The exit status is the command's, 128 + n for signal n as in a shell.
 """
 
 import os
@@ -11,19 +11,19 @@ import subprocess
 import sys
 import threading
 
-# A container's client passes SIGTERM on and then removes the container, which takes a moment.
+# `docker run` forwards SIGTERM and then removes the container, which takes a moment.
 _TERMINATION_S = 10.0
 
 
 def main(command: list[str]) -> int:
-    """Runs the command to its end; returns the exit status."""
+    """Runs the command; returns its exit status."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=_end_with_input, args=(process,), daemon=True).start()
+    threading.Thread(target=_terminate_at_end_of_input, args=(process,), daemon=True).start()
     status = process.wait()
     return status if status >= 0 else 128 - status
 
 
-def _end_with_input(process: subprocess.Popen) -> None:
+def _terminate_at_end_of_input(process: subprocess.Popen) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     process.terminate()

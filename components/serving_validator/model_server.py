@@ -1,6 +1,6 @@
-"""Has a real TensorFlow Serving answer the same requests, over REST and gRPC, where this machine has one.
+"""Sends the same requests to a real TensorFlow Serving, over REST and gRPC, if this machine has one.
 
-A server is a `tensorflow_model_server` on PATH, or else the configured image in a Docker daemon; nothing is downloaded.
+The server is a `tensorflow_model_server` on PATH, or else the configured image in Docker; nothing is downloaded.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfx.utils import io_utils
 
 from components.serving_validator import process, request_set
-from components.serving_validator.answers import Answer, Output, Response
+from components.serving_validator.answers import Output, Response, Transcript
 from components.serving_validator.request_set import Request
 from core import progress
 from core.config import ServingGateConfig
@@ -30,27 +30,27 @@ REST = "REST"
 GRPC = "gRPC"
 
 _MODEL = "candidate"
-# Ports inside a container, where nobody else wants them.
+# Ports inside the container.
 _GRPC_PORT, _REST_PORT = 8500, 8501
 _POLL_S = 0.3
 _STATUS_TIMEOUT_S = 5.0
 _DOCKER_TIMEOUT_S = 20.0
-# How long after its last words a dead server is seen to be dead.
+# How long after a broken connection a dying server may still seem to run.
 _ENDING_S = 3.0
 _LONGEST_ERROR = 300
-# A time-out has to be more than nothing.
+# A timeout must be positive.
 _LEAST_S = 0.1
 
-# Sends inputs, waits so many seconds at most, returns the outputs; any exception is the answer.
-Ask = Callable[[Mapping[str, Any], float], Mapping[str, Output]]
+# Sends inputs, with a timeout in seconds, and returns the outputs.
+Predict = Callable[[Mapping[str, Any], float], Mapping[str, Output]]
 
 
 @dataclasses.dataclass(frozen=True)
 class NotRun:
-    """No model server was asked.
+    """No model server was queried.
 
     Attributes:
-      reason: why, a sentence without its full stop.
+      reason: why.
     """
 
     reason: str
@@ -58,31 +58,33 @@ class NotRun:
 
 @dataclasses.dataclass(frozen=True)
 class Served:
-    """What a model server said.
+    """The responses of a model server.
 
     Attributes:
-      server: which one, for a person.
-      answers: by transport; `loaded` is false where it never served the model.
+      server: name of its executable.
+      transcripts: by transport; `loaded` is false if the server did not serve the model.
     """
 
     server: str
-    answers: Mapping[str, Answer]
+    transcripts: Mapping[str, Transcript]
 
 
-class ServerRefused(Exception):
-    """The server answered with an error; its text is the server's."""
+class ServerError(Exception):
+    """An error response of the server, with its message."""
 
 
-def ask_model_server(model_path: str, requests: Sequence[Request], bounds: ServingGateConfig) -> Union[NotRun, Served]:
-    """Starts a model server on a copy of the model and asks it, each request over REST and over gRPC.
+def query_model_server(
+    model_path: str, requests: Sequence[Request], bounds: ServingGateConfig
+) -> Union[NotRun, Served]:
+    """Starts a model server on a copy of the model and sends it each request over REST and over gRPC.
 
     Args:
       model_path: folder of the SavedModel.
-      requests: what to ask; those that differ in timing only are asked once.
-      bounds: whether to ask at all, the image, and the time limits: `answer_timeout_s` for each transport.
+      requests: the requests; those that differ in timing only are sent once.
+      bounds: whether to query a server at all, the image, and time limits (`answer_timeout_s` for each transport).
 
     Returns:
-      Whatever answers there are; a server that fails, crashes or hangs raises nothing.
+      All responses received; a server that fails, crashes or hangs raises nothing.
     """
     if bounds.model_server == "off":
         return NotRun("gates.serving.model_server is off")
@@ -92,25 +94,24 @@ def ask_model_server(model_path: str, requests: Sequence[Request], bounds: Servi
         command = _command(base, grpc_port, rest_port, bounds)
         if isinstance(command, NotRun):
             return command
-        # A server watches a folder of versions.
         io_utils.copy_dir(model_path, os.path.join(base, "1"))
         with process.guarded(command, log) as server:
-            answers = _answers(server, grpc_port, rest_port, request_set.distinct(requests), bounds)
-        told = {
-            transport: dataclasses.replace(answer, fault=f"{answer.fault}; its last words: {process.last_words(log)}")
-            for transport, answer in answers.items()
-            if answer.fault
+            transcripts = _query(server, grpc_port, rest_port, request_set.distinct(requests), bounds)
+        with_log = {
+            transport: dataclasses.replace(each, fault=f"{each.fault}; last log lines: {process.last_lines(log)}")
+            for transport, each in transcripts.items()
+            if each.fault
         }
-        return Served(os.path.basename(command[0]), {**answers, **told})
+        return Served(os.path.basename(command[0]), {**transcripts, **with_log})
 
 
 def _command(base: str, grpc_port: int, rest_port: int, bounds: ServingGateConfig) -> Union[list[str], NotRun]:
-    """The command that serves the models in a folder on two ports of this machine, or why there is none."""
+    """Returns the command that serves the models in a folder on two ports of this machine, or why it can't."""
     flags = [
         f"--model_name={_MODEL}",
-        # A model that can't be loaded is told at once, not after five more tries of a minute each.
+        # Report a model that can't be loaded at once, not after five more tries of a minute each.
         "--max_num_load_retries=0",
-        # Its own limit is 30 s; ours is kept here.
+        # Its default is 30 s; the client enforces our limit.
         f"--rest_api_timeout_in_ms={round(bounds.answer_timeout_s * 1000)}",
     ]
     binary = shutil.which(BINARY)
@@ -118,10 +119,10 @@ def _command(base: str, grpc_port: int, rest_port: int, bounds: ServingGateConfi
         return [binary, f"--port={grpc_port}", f"--rest_api_port={rest_port}", f"--model_base_path={base}", *flags]
     missing = _missing_image(bounds.model_server_image)
     if missing:
-        return NotRun(f"there is no {BINARY} on PATH, and {missing}")
+        return NotRun(f"{BINARY} is not on PATH, and {missing}")
     inside = f"/models/{_MODEL}"
     return [
-        # `init`: the first process of a container ignores SIGTERM unless one is there that does not.
+        # Without `--init`, the first process of a container ignores SIGTERM.
         *("docker", "run", "--rm", "--init", "--pull=never", "--entrypoint", BINARY),
         *("-p", f"127.0.0.1:{grpc_port}:{_GRPC_PORT}", "-p", f"127.0.0.1:{rest_port}:{_REST_PORT}"),
         *("-v", f"{base}:{inside}:ro", bounds.model_server_image),
@@ -130,40 +131,40 @@ def _command(base: str, grpc_port: int, rest_port: int, bounds: ServingGateConfi
 
 
 def _missing_image(image: str) -> Optional[str]:
-    """Why Docker can't run the image, or None where it can."""
+    """Returns why Docker can't run the image, or None if it can."""
     try:
         command = ["docker", "image", "inspect", "--format", "{{.Id}}", image]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DOCKER_TIMEOUT_S, check=False)
     except FileNotFoundError:
-        return "no docker either"
+        return "neither is docker"
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"docker can't be asked: {_brief(error)}"
-    return f"docker has no {image}: {' '.join(done.stderr.split())[:_LONGEST_ERROR]}" if done.returncode else None
+        return f"docker failed: {_brief(error)}"
+    return f"docker can't find {image}: {' '.join(done.stderr.split())[:_LONGEST_ERROR]}" if done.returncode else None
 
 
-def _answers(
+def _query(
     server: subprocess.Popen, grpc_port: int, rest_port: int, requests: Sequence[Request], bounds: ServingGateConfig
-) -> dict[str, Answer]:
+) -> dict[str, Transcript]:
     url = f"http://127.0.0.1:{rest_port}/v1/models/{_MODEL}"
-    # No proxy of the environment's stands between two processes of one machine.
+    # Both ends are on this machine; ignore the environment's proxies.
     options = [("grpc.enable_http_proxy", 0)]
     with http.Session() as session, grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options) as channel:
         session.trust_env = False
         fault = _await_ready(server, session, url, bounds.startup_timeout_s)
         if fault:
-            return {transport: Answer([], [], loaded=False, fault=fault) for transport in (REST, GRPC)}
+            return {transport: Transcript([], [], loaded=False, fault=fault) for transport in (REST, GRPC)}
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        asks = {REST: _rest(session, url), GRPC: _grpc(stub)}
+        clients = {REST: _rest(session, url), GRPC: _grpc(stub)}
         return {
-            transport: _ask_all(
-                server, ask, requests, bounds.answer_timeout_s, f"asking the model server by {transport}"
+            transport: _predict_all(
+                server, predict, requests, bounds.answer_timeout_s, f"querying the model server over {transport}"
             )
-            for transport, ask in asks.items()
+            for transport, predict in clients.items()
         }
 
 
 def _await_ready(server: subprocess.Popen, session: http.Session, url: str, timeout_s: float) -> Optional[str]:
-    """Waits until the model is served; returns what happened instead, or None."""
+    """Waits until the model is served; returns what went wrong, or None."""
     deadline_s = time.monotonic() + timeout_s
     while server.poll() is None:
         state, message = _state(session, url)
@@ -172,13 +173,13 @@ def _await_ready(server: subprocess.Popen, session: http.Session, url: str, time
         if state == "END":
             return f"the server could not load the model: {message}"
         if time.monotonic() > deadline_s:
-            return f"the server did not serve the model after {timeout_s:g} s (gates.serving.startup_timeout_s)"
+            return f"the server did not serve the model within {timeout_s:g} s (gates.serving.startup_timeout_s)"
         time.sleep(_POLL_S)
-    return _ending(server)
+    return _describe_end(server)
 
 
 def _state(session: http.Session, url: str) -> tuple[Optional[str], str]:
-    """The state of the one version, as TensorFlow Serving names it, and the message with it."""
+    """Returns the version's state as TensorFlow Serving names it, and its error message."""
     try:
         (version,) = session.get(url, timeout=_STATUS_TIMEOUT_S).json()["model_version_status"]
         return version["state"], version["status"]["error_message"]
@@ -186,57 +187,60 @@ def _state(session: http.Session, url: str) -> tuple[Optional[str], str]:
         return None, ""
 
 
-def _ask_all(server: subprocess.Popen, ask: Ask, requests: Sequence[Request], timeout_s: float, stage: str) -> Answer:
+def _predict_all(
+    server: subprocess.Popen, predict: Predict, requests: Sequence[Request], timeout_s: float, stage: str
+) -> Transcript:
     deadline_s = time.monotonic() + timeout_s
-    responses: list[Response] = []
+    responses: list[Optional[Response]] = []
     fault = None
     for request in requests:
         progress.report(stage, len(responses), len(requests))
-        responses.append(_response(ask, request, max(deadline_s - time.monotonic(), _LEAST_S)))
-        if responses[-1].fatal:
-            fault = _loss(server)
+        response = _response(predict, request, max(deadline_s - time.monotonic(), _LEAST_S))
+        responses.append(response)
+        if response.fatal:
+            fault = _describe_loss(server)
         elif time.monotonic() > deadline_s:
             limit = f"{timeout_s:g} s (gates.serving.answer_timeout_s)"
-            fault = f"the server had not answered all requests after {limit}, but was at {request.name!r}"
+            fault = f"the server did not answer all requests within {limit}; still waiting for {request.name!r}"
         if fault:
             break
-    return Answer(requests, [*responses, *[None] * (len(requests) - len(responses))], fault=fault)
+    return Transcript(requests, [*responses, *[None] * (len(requests) - len(responses))], fault=fault)
 
 
-def _response(ask: Ask, request: Request, timeout_s: float) -> Response:
+def _response(predict: Predict, request: Request, timeout_s: float) -> Response:
     try:
-        return Response(ask(request.inputs, timeout_s))
+        return Response(predict(request.inputs, timeout_s))
     except http.ConnectionError as error:
         return Response(error=_brief(error), fatal=True)
     except grpc.RpcError as error:
         return Response(error=_brief(error), fatal=error.code() == grpc.StatusCode.UNAVAILABLE)
-    except (ServerRefused, http.RequestException, KeyError, ValueError) as error:
+    except (ServerError, http.RequestException, KeyError, ValueError) as error:
         return Response(error=_brief(error))
 
 
-def _loss(server: subprocess.Popen) -> str:
-    """What became of a server that broke the connection."""
+def _describe_loss(server: subprocess.Popen) -> str:
+    """Says why a server broke the connection."""
     try:
         server.wait(_ENDING_S)
     except subprocess.TimeoutExpired:
-        return "the server broke the connection"
-    return _ending(server)
+        return "the server closed the connection"
+    return _describe_end(server)
 
 
-def _rest(session: http.Session, url: str) -> Ask:
-    def ask(inputs: Mapping[str, Any], timeout_s: float) -> Mapping[str, Output]:
+def _rest(session: http.Session, url: str) -> Predict:
+    def predict(inputs: Mapping[str, Any], timeout_s: float) -> Mapping[str, Output]:
         answer = session.post(f"{url}:predict", json={"inputs": request_set.as_json(inputs)}, timeout=timeout_s)
         content = answer.json()
         if "error" in content:
-            raise ServerRefused(content["error"])
-        # JSON tells no type, and no shape of what is empty but that.
+            raise ServerError(content["error"])
+        # JSON has no types, and no shape for an empty array but [0].
         return {name: Output("", np.array(values, np.float64)) for name, values in content["outputs"].items()}
 
-    return ask
+    return predict
 
 
-def _grpc(stub: prediction_service_pb2_grpc.PredictionServiceStub) -> Ask:
-    def ask(inputs: Mapping[str, Any], timeout_s: float) -> Mapping[str, Output]:
+def _grpc(stub: prediction_service_pb2_grpc.PredictionServiceStub) -> Predict:
+    def predict(inputs: Mapping[str, Any], timeout_s: float) -> Mapping[str, Output]:
         message = predict_pb2.PredictRequest()
         message.model_spec.name = _MODEL
         for name, value in inputs.items():
@@ -245,21 +249,21 @@ def _grpc(stub: prediction_service_pb2_grpc.PredictionServiceStub) -> Ask:
         arrays = {name: tf.make_ndarray(tensor) for name, tensor in outputs.items()}
         return {name: Output(array.dtype.name, array.astype(np.float64)) for name, array in arrays.items()}
 
-    return ask
+    return predict
 
 
 def _tensor_proto(value: Any) -> Any:
-    """float32 for numbers, string for all else, an empty list among it."""
+    """Converts numbers to float32, anything else, including an empty list, to string."""
     array = np.array(value, object)
     numbers = any(isinstance(item, float) for item in array.ravel())
     return tf.make_tensor_proto(value, tf.float32 if numbers else tf.string, array.shape)
 
 
-def _ending(server: subprocess.Popen) -> str:
+def _describe_end(server: subprocess.Popen) -> str:
     return f"the server {process.describe_exit(server.returncode) or 'ended'}"
 
 
 def _brief(error: Exception) -> str:
-    # The whole of an error of gRPC's is a page of debugging.
+    # `str` of a gRPC error is a page of debugging information.
     text = error.details() if isinstance(error, grpc.Call) else str(error)
     return f"{type(error).__name__}: {' '.join((text or '').split())[:_LONGEST_ERROR]}"

@@ -1,17 +1,16 @@
-"""Loads a SavedModel as a model server would and writes down what it answers.
+"""Loads a SavedModel as a model server would and writes its answers to a file.
 
     python -I probe.py JOB.json ANSWERS.jsonl
 
-Run as a script, with nothing but TensorFlow and TF Text: whatever else a model needs to be served is a
-fault of the model. JOB.json holds `model`, a folder; `callers`, a number of threads; and `requests`, each with
-`inputs` (bytes as `{"b64": ...}`, they need not be UTF-8) and `concurrent`: neighbours that have it are asked by all
-callers at once, the others one after the other. ANSWERS.jsonl gets a line at once for every step, so that it tells
-how far a process came that died:
+Run as a script, with only TensorFlow and TF Text: a model that needs anything else can't be served. JOB.json has
+`model`, a folder; `callers`, a number of threads; and `requests`, each with `inputs` (bytes as `{"b64": ...}`, which
+need not be UTF-8) and `concurrent`: consecutive concurrent requests are sent by all callers at once, the others one by
+one. Each step is written to ANSWERS.jsonl immediately, so that the file shows where a process crashed:
 
     {"loaded": true}  or  {"load_error": "..."}
-    {"asked": 0}
+    {"sent": 0}
     {"answered": 0, "latency_ms": 1.5, "peak_memory_mb": 400.1,
-     "outputs": {"logit": {"dtype": "float32", "shape": [1], "values": [0.5]}}}  or with "error" for outputs
+     "outputs": {"logit": {"dtype": "float32", "shape": [1], "values": [0.5]}}}  or with "error" instead of outputs
 """
 
 import base64
@@ -26,11 +25,11 @@ from typing import Any, Mapping, TextIO
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  Registers the operations of tokenisers.
+import tensorflow_text  # noqa: F401  Registers the ops of tokenisers.
 
 
 class _Log:
-    """The answer file, for several threads."""
+    """The answer file, written by several threads."""
 
     def __init__(self, stream: TextIO):
         self._stream, self._lock = stream, threading.Lock()
@@ -49,10 +48,10 @@ def main(job_file: str, answers_file: str) -> None:
     with open(answers_file, "w", encoding="utf-8") as stream:
         log = _Log(stream)
         try:
-            # The signature does not keep the model's variables alive; the model does.
+            # Keep a reference to the model: its signature alone does not keep the variables alive.
             model = tf.saved_model.load(job["model"])
             serve = model.signatures["serving_default"]
-        except Exception as error:  # noqa: BLE001  Whatever a broken model raises is the answer.
+        except Exception as error:  # noqa: BLE001  A broken model may raise anything.
             log.write({"load_error": _brief(error)})
             return
         log.write({"loaded": True})
@@ -61,17 +60,17 @@ def main(job_file: str, answers_file: str) -> None:
 
 def _answer_all(serve: Any, requests: list[dict[str, Any]], callers: int, log: _Log) -> None:
     def answer(index: int) -> None:
-        log.write({"asked": index})
-        log.write({"answered": index, **_ask(serve, requests[index]["inputs"])})
+        log.write({"sent": index})
+        log.write({"answered": index, **_predict(serve, requests[index]["inputs"])})
 
     for concurrent, run in itertools.groupby(range(len(requests)), lambda index: requests[index]["concurrent"]):
         with futures.ThreadPoolExecutor(callers if concurrent else 1) as pool:
-            # Its results are what raises an error of ours.
+            # Reading the results raises the errors of this script.
             list(pool.map(answer, run))
 
 
-def _ask(serve: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Asks one request; an exception is an answer, too."""
+def _predict(serve: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs one request; an exception is recorded like an answer."""
     started_s = time.perf_counter()
     try:
         tensors = serve(**{name: _tensor(value) for name, value in inputs.items()})
@@ -79,11 +78,11 @@ def _ask(serve: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001  As above.
         return {"error": _brief(error), **_cost(started_s)}
     cost = _cost(started_s)
-    return {"outputs": {name: _described(array) for name, array in outputs.items()}, **cost}
+    return {"outputs": {name: _describe(array) for name, array in outputs.items()}, **cost}
 
 
 def _tensor(value: Any) -> tf.Tensor:
-    """float32 for numbers, string for all else, an empty list among it."""
+    """Converts numbers to float32, anything else, including an empty list, to string."""
     numbers = any(isinstance(item, float) for item in np.ravel(np.array(value, object)))
     return tf.constant(value, tf.float32 if numbers else tf.string)
 
@@ -92,20 +91,20 @@ def _cost(started_s: float) -> dict[str, float]:
     return {"latency_ms": (time.perf_counter() - started_s) * 1000.0, "peak_memory_mb": _peak_memory_mb()}
 
 
-def _described(array: np.ndarray) -> dict[str, Any]:
-    # Only numbers are served; of anything else the type is enough to refuse it.
+def _describe(array: np.ndarray) -> dict[str, Any]:
+    # The outputs should be numbers; any other type fails the check by its name.
     values = array.ravel().tolist() if np.issubdtype(array.dtype, np.number) else []
     return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
 
 
 def _peak_memory_mb() -> float:
-    """The most memory this process has held, in MiB, TensorFlow itself (about 500) included."""
+    """Returns the peak resident memory of this process in MiB, including TensorFlow (about 500)."""
     try:
         with open("/proc/self/status", encoding="ascii") as stream:
             (kib,) = [line.split()[1] for line in stream if line.startswith("VmHWM:")]
         return int(kib) / 1024.0
     except (OSError, ValueError):
-        # Second choice: on Linux this figure starts at that of the process which started this one.
+        # Only a fallback: on Linux this figure includes the peak of the parent process.
         unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 

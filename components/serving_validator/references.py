@@ -1,4 +1,4 @@
-"""Finds what a SavedModel's graph names that is not part of it."""
+"""Finds files outside a SavedModel that its graph refers to."""
 
 import os
 from typing import Iterable
@@ -9,13 +9,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 
 def outside_files(model_path: str) -> list[str]:
-    """Returns the files of this machine, and the places in the model's own folder, that constants of the graph name.
+    """Returns the files of this machine, and paths into the model's own folder, among the constants of the graph.
 
-    A model has its files as assets, by names that move with it. A path that is a constant is found where the model was
-    made, and nowhere else.
+    The files of a model should be assets, whose paths move with it; a constant path exists only where the model was
+    saved.
 
     Args:
-      model_path: folder in which the SavedModel was made; it can be loaded.
+      model_path: folder where the SavedModel was saved; it can be loaded.
     """
     with tf.io.gfile.GFile(os.path.join(model_path, tf.saved_model.SAVED_MODEL_FILENAME_PB), "rb") as stream:
         model = saved_model_pb2.SavedModel.FromString(stream.read())
@@ -35,6 +35,6 @@ def _absolute_paths(node: node_def_pb2.NodeDef) -> Iterable[str]:
     if node.op != "Const" or node.attr["dtype"].type != tf.string.as_datatype_enum:
         return
     for value in tf.make_ndarray(node.attr["value"].tensor).ravel():
-        # No path of a file holds a NUL, and asking the system for one that does is an error.
+        # A path can't contain NUL; `os.path.isfile` would raise.
         if value.startswith(b"/") and b"\0" not in value:
             yield os.fsdecode(value)

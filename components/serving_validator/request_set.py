@@ -1,4 +1,4 @@
-"""The requests that a candidate is asked: real reviews, the training process's rows, malformed and hostile ones."""
+"""The requests sent to a candidate: real reviews, the training process's rows, malformed and hostile ones."""
 
 import base64
 import dataclasses
@@ -16,15 +16,15 @@ MISSHAPEN = "misshapen"
 RECOVERY = "recovery"
 HOSTILE = "hostile"
 
-# Name of the one input of the signature `serving_default`.
+# The input of the signature `serving_default`.
 INPUT = "text"
 
-# The first requests pay for what a server does once.
+# The first requests include one-time work of the server.
 _WARM_UPS = 5
 # p99 of 100 is the second slowest.
 _TIMED = 100
-# Four callers have fifty each: enough to meet one another at every place of a model that keeps something between two
-# operations. One in fifty is a batch, since other shapes take other paths.
+# Fifty for each of four callers: enough for a race in a model that keeps state between two operations. One in fifty is
+# a batch, because other shapes take other paths.
 _CONCURRENT = 200
 _CONCURRENT_BATCH_EVERY = 50
 _BIG_BATCH = 1000
@@ -37,10 +37,10 @@ class Request:
     """One request.
 
     Attributes:
-      name: what a verdict calls it.
-      group: which checks it serves.
+      name: its name in reasons.
+      group: the group, which decides what checks use it.
       texts: the batch, UTF-8 or not.
-      malformed: what is sent instead of a batch, by input name: bytes or numbers, in lists or not.
+      malformed: inputs to send instead of a batch, by input name: bytes or numbers, in lists or not.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Request:
 
     @property
     def inputs(self) -> Mapping[str, Any]:
-        """What is sent, by input name."""
+        """The inputs to send, by name."""
         return {INPUT: list(self.texts)} if self.malformed is None else self.malformed
 
 
 def as_json(value: Any) -> Any:
-    """Turns inputs into what TensorFlow Serving's REST interface takes: `{"b64": ...}` for bytes."""
+    """Converts inputs to the JSON of TensorFlow Serving's REST API: `{"b64": ...}` for bytes."""
     if isinstance(value, Mapping):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -64,7 +64,7 @@ def as_json(value: Any) -> Any:
 
 
 def distinct(requests: Iterable[Request]) -> list[Request]:
-    """The first of those requests that are the same to a model, without the groups that are about timing."""
+    """Returns the requests without repeated inputs, and without the groups that only measure time or concurrency."""
     timing = (WARM_UP, CONCURRENT, RECOVERY)
     by_inputs: dict[str, Request] = {}
     for request in requests:
@@ -74,11 +74,11 @@ def distinct(requests: Iterable[Request]) -> list[Request]:
 
 
 def build_requests(rows: Sequence[bytes], golden: Sequence[bytes]) -> list[Request]:
-    """Makes the requests in the order they are asked; those that may kill the process come last.
+    """Builds the requests in the order they are sent; those that may crash the process come last.
 
     Args:
-      rows: real texts, one or more.
-      golden: texts that the training process answered.
+      rows: real texts, at least one.
+      golden: texts of the training process's recorded answers.
     """
     return [
         *(Request(f"warm-up {i + 1}", WARM_UP, (rows[i % len(rows)],)) for i in range(_WARM_UPS)),
@@ -107,13 +107,13 @@ def _concurrent_requests(rows: Sequence[bytes]) -> list[Request]:
 
 def _malformed_requests(row: bytes) -> list[Request]:
     return [
-        Request("a number for a text", MALFORMED, malformed={INPUT: [1.5]}),
+        Request("a number instead of a text", MALFORMED, malformed={INPUT: [1.5]}),
         Request("no input", MALFORMED, malformed={}),
-        Request("an input of another name", MALFORMED, malformed={"sentence": [row]}),
-        # Whether these are an error is up to the graph: TensorFlow feeds them to it whatever its signature says.
+        Request("an unknown input", MALFORMED, malformed={"sentence": [row]}),
+        # The graph decides whether these are errors: TensorFlow does not check the shapes of a signature.
         Request("a text without a batch", MISSHAPEN, malformed={INPUT: row}),
         Request("a table of texts", MISSHAPEN, malformed={INPUT: [[row, row]]}),
-        Request("a review after them", RECOVERY, (row,)),
+        Request("a review afterwards", RECOVERY, (row,)),
     ]
 
 
@@ -128,7 +128,7 @@ def _hostile_requests(rows: Sequence[bytes]) -> list[Request]:
         "100,000 characters": ("재미있는 영화 " * _LONG)[:_LONG].encode(),
         "100,000 characters without a space": ("ㅋ" * _LONG).encode(),
     }
-    # The number of rows is on trial, not their length: the shorter half keeps this affordable for a large model.
+    # This tests the number of rows, not their length; short texts keep it affordable for a large model.
     short = sorted(rows, key=len)[: (len(rows) + 1) // 2]
     return [
         *(Request(name, HOSTILE, (text,)) for name, text in texts.items()),

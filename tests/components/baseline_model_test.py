@@ -65,8 +65,8 @@ def test_newest_version_by_number(models, tmp_path):
     assert baseline.get_string_custom_property("version") == "10"
     served = path_utils.serving_model_path(models[1].uri)
     assert model_files.model_sha256(path_utils.serving_model_path(baseline.uri)) == model_files.model_sha256(served)
-    assert saved_models.ask(path_utils.serving_model_path(baseline.uri), [b"x"])["logit"] == pytest.approx(
-        saved_models.ask(served, [b"x"])["logit"]
+    assert saved_models.predict(path_utils.serving_model_path(baseline.uri), [b"x"])["logit"] == pytest.approx(
+        saved_models.predict(served, [b"x"])["logit"]
     )
 
 

@@ -25,6 +25,7 @@ from tfx.types import artifact_utils, channel, standard_artifacts
 
 from artifacts import GateVerdict, model_files
 from artifacts.examples import Ingest, read_ingest, write_ingest
+from components import gate_config
 from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
@@ -33,10 +34,12 @@ from core import checks
 from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
 from core.errors import UserError
 from schema import features
+from schema.task import BinaryTask
 from tests import encoders, saved_models
 from trainer import export
 
 NAMES = ["negative", "positive"]
+TASK = BinaryTask(("document",), {"0": "negative", "1": "positive"})
 SAMPLE = os.path.join(os.path.dirname(CURATED_SCHEMA), os.pardir, "data", "sample")
 
 
@@ -101,18 +104,17 @@ def inputs_of(folder, examples, statistics):
     return {name: [value] for name, value in artifacts.items()}
 
 
-def judge(folder, rows, names=NAMES, serving=None, bounds=None, **examples):
+def gate_of(**bounds):
+    return gate_config.dump(TASK, executor.Bounds(max_rejected_fraction=0.1, **bounds))
+
+
+def judge(folder, rows, serving=None, bounds=None, **examples):
     """Runs the gate's executor on rows; returns its checks by name. The verdict's folder is `folder/verdict`."""
     written = write_examples(folder / "examples", rows, **examples)
     inputs = inputs_of(folder, written, fast_statistics(folder / "statistics", rows))
     verdict = artifact(GateVerdict, folder / "verdict")
     data = {"min_rows": 5, "min_compared_rows": 100, **(bounds or {})}
-    gate = {
-        "data": DataGateConfig.model_validate(data).model_dump(),
-        "max_rejected_fraction": 0.1,
-        "label_names": names,
-    }
-    properties = {"gate": json.dumps(gate), "serving_dir": str(serving or folder / "nothing served")}
+    properties = {"gate": gate_of(**data), "serving_dir": str(serving or folder / "nothing served")}
     try:
         executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
         results = checks.read_checks(verdict.uri)
@@ -191,8 +193,9 @@ def test_test_texts_in_train(tmp_path):
     )
 
 
-def test_labels_that_are_not_classes_are_not_balanced(tmp_path):
-    results = judge(tmp_path, good_rows(), names=[])
+def test_labels_that_are_not_classes_are_not_balanced(tmp_path, monkeypatch):
+    monkeypatch.setattr(BinaryTask, "label_names", ())
+    results = judge(tmp_path, good_rows())
     assert not [name for name in results if name.startswith("label_balance")]
 
 
@@ -270,10 +273,8 @@ def test_with_the_artifacts_of_the_real_components(tmp_path):
     statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
     inputs = inputs_of(tmp_path, examples, statistics)
     verdict = artifact(GateVerdict, tmp_path / "verdict")
-    gate = {"data": {"min_rows": 1, "min_label_share": 0.1}, "max_rejected_fraction": 0.1, "label_names": NAMES}
-    executor.Executor().Do(
-        inputs, {"verdict": [verdict]}, {"gate": json.dumps(gate), "serving_dir": str(tmp_path / "none")}
-    )
+    properties = {"gate": gate_of(min_rows=1, min_label_share=0.1), "serving_dir": str(tmp_path / "none")}
+    executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
     results = {check.check: check for check in checks.read_checks(verdict.uri)}
     assert results["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
     assert results["rows/test"].value == 30.0
@@ -611,7 +612,7 @@ def fingerprint(examples, serving_dir):
 
 def test_a_push_during_the_run_is_an_error(tmp_path, serving):
     examples = write_examples(tmp_path / "examples", current())
-    properties = {"gate": "{}", "serving_dir": str(serving), "fingerprint": "none"}
+    properties = {"gate": gate_of(), "serving_dir": str(serving), "fingerprint": "none"}
     verdict = artifact(GateVerdict, tmp_path / "verdict")
     with pytest.raises(UserError, match="serving.dir.*run again"):
         executor.Executor().Do({"examples": [examples]}, {"verdict": [verdict]}, properties)

@@ -1,7 +1,6 @@
-"""ModelGate: verdicts by literal figures and answers, then real evaluations of real models through the executor."""
+"""ModelGate: checks of literal metrics and answers, then real evaluations of real models through the executor."""
 
 import dataclasses
-import json
 import math
 import os
 import re
@@ -16,6 +15,7 @@ from tfx.dsl.components.common import importer
 from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 
+from components import gate_config
 from components.model_gate import executor, invariance, metric_checks
 from components.model_gate.component import ModelGate
 from components.model_gate.evaluation import Comparison
@@ -48,11 +48,11 @@ def change(*arguments, has_baseline=True, max_drop=0.01, **named):
     ("value", "passed", "words"),
     [
         (0.8, True, "accuracy 0.8000 is at least 0.8000"),
-        (0.7999, False, "accuracy 0.7999 is 0.0001 under the 0.8000 of gates.model.accuracy.min"),
+        (0.7999, False, "accuracy 0.7999 is 0.0001 below gates.model.accuracy.min = 0.8000"),
         (math.nan, False, "accuracy is undefined on 800 rows"),
     ],
 )
-def test_a_value_is_held_to_its_bound_whatever_its_interval(value, passed, words):
+def test_a_value_is_checked_against_its_bound_whatever_its_interval(value, passed, words):
     (check,) = judged(comparison(value, 0.9, error=0.5), MetricBound(min=0.8))
     assert (check.gate, check.check, check.passed, check.bound) == ("model", "accuracy", passed, 0.8)
     assert words in check.reason
@@ -64,17 +64,17 @@ def test_a_value_is_held_to_its_bound_whatever_its_interval(value, passed, words
     [
         (0.82, True, "accuracy 0.8200 is no worse than the 0.8000 of the model in serving"),
         (0.80, True, "no worse"),
-        (0.79, True, "is 0.0100 under the 0.8000 of the model in serving; gates.model.accuracy.max_drop allows a drop"),
+        (0.79, True, "is 0.0100 below the 0.8000 of the model in serving, within gates.model.accuracy.max_drop"),
         (
             0.78,
             False,
-            "is 0.0200 under the 0.8000 of the model in serving; with 800 rows the difference is -0.0220 to -0.0180 "
-            "with 95 % confidence, gates.model.accuracy.max_drop allows 0.0100",
+            "is 0.0200 below the 0.8000 of the model in serving, more than gates.model.accuracy.max_drop = 0.0100; "
+            "with 800 rows, the 95 % confidence interval of the difference is -0.0220 to -0.0180",
         ),
         (math.nan, False, "accuracy can't be compared"),
     ],
 )
-def test_a_drop_is_held_to_its_margin(value, passed, words):
+def test_a_drop_is_checked_against_its_margin(value, passed, words):
     check = change(value, 0.80)
     assert (check.check, check.passed, check.bound) == ("accuracy_drop", passed, 0.01)
     assert words in check.reason
@@ -95,12 +95,12 @@ def test_a_drop_blocks_only_past_its_margin_and_outside_its_interval(drop, margi
     assert change(0.9 - drop, 0.9, error=error, max_drop=margin).passed is passed
 
 
-def test_a_drop_within_its_interval_is_told_as_such():
+def test_a_drop_within_its_interval_passes_with_the_interval_in_the_reason():
     check = change(0.8210, 0.8330, error=0.00867, rows=799)
     assert check.reason == (
-        "accuracy 0.8210 is 0.0120 under the 0.8330 of the model in serving; with 799 rows the difference is "
-        "-0.0290 to +0.0050 with 95 % confidence, so it does not block, though gates.model.accuracy.max_drop "
-        "allows 0.0100"
+        "accuracy 0.8210 is 0.0120 below the 0.8330 of the model in serving, more than gates.model.accuracy.max_drop = "
+        "0.0100, but not significant: with 799 rows, the 95 % confidence interval of the difference is -0.0290 to "
+        "+0.0050"
     )
 
 
@@ -108,8 +108,8 @@ def test_lower_is_better_for_what_counts_errors():
     found = comparison(0.25, 0.10, metric="calibration_error")
     value, rise = judged(found, MetricBound(max=0.2, max_rise=0.03), "calibration_error")
     assert (value.check, rise.check) == ("calibration_error", "calibration_error_rise")
-    assert not value.passed and "0.2500 is 0.0500 over the 0.2000 of gates.model.calibration_error.max" in value.reason
-    assert not rise.passed and "0.1500 over the 0.1000" in rise.reason and ".max_rise allows 0.0300" in rise.reason
+    assert not value.passed and "0.2500 is 0.0500 above gates.model.calibration_error.max = 0.2000" in value.reason
+    assert not rise.passed and "0.1500 above the 0.1000" in rise.reason and ".max_rise = 0.0300" in rise.reason
     better = comparison(0.05, 0.10, metric="calibration_error")
     assert all(check.passed for check in judged(better, MetricBound(max=0.2, max_rise=0.03), "calibration_error"))
 
@@ -125,7 +125,7 @@ def test_a_null_bound_makes_no_check_and_a_warning_blocks_nothing():
     assert not any(check.passed or check.blocks for check in made)
 
 
-def test_each_slice_has_its_own_bound_and_a_small_one_is_told_not_judged():
+def test_each_slice_has_its_own_bound_and_a_small_one_is_not_checked():
     bound = SliceBound(min=0.6, max_drop=0.05, min_rows=50)
     bounds = {name: bound for name in ("length:1-9", "length:80+", "script:latin", "script:other")}
     found = {
@@ -143,14 +143,14 @@ def test_each_slice_has_its_own_bound_and_a_small_one_is_told_not_judged():
         "accuracy/script:latin": True,
         "accuracy/script:other": True,
     }
-    assert "length:80+ (1,200 rows): accuracy 0.5000 is 0.1000 under the 0.6000 of gates.slices.length:80+.min" in (
+    assert "length:80+ (1,200 rows): accuracy 0.5000 is 0.1000 below gates.slices.length:80+.min = 0.6000" in (
         made["accuracy/length:80+"].reason
     )
-    assert "gates.slices.length:80+.max_drop allows 0.0500" in made["accuracy_drop/length:80+"].reason
-    assert "0.2000 is told, not judged: gates.slices.script:latin.min_rows asks for 50" in (
+    assert "gates.slices.length:80+.max_drop = 0.0500" in made["accuracy_drop/length:80+"].reason
+    assert "0.2000, not checked: fewer rows than gates.slices.script:latin.min_rows = 50" in (
         made["accuracy/script:latin"].reason
     )
-    assert "none of this slice" in made["accuracy/script:other"].reason
+    assert "no test rows" in made["accuracy/script:other"].reason
     first_run = metric_checks.check_slices(found, bounds, TASK, has_baseline=False)
     assert not any("drop" in check.check for check in first_run)
 
@@ -162,7 +162,7 @@ PAIRS = [
 ]
 
 
-def answered(*probabilities):
+def answers_of(*probabilities):
     """Answers from the two probabilities of class 1 of each pair."""
     scores = np.array(probabilities).T
     labels = [[("긍정", p) if p > 0.5 else ("부정", 1 - p) for p in row] for row in scores]
@@ -171,7 +171,7 @@ def answered(*probabilities):
 
 def failed_pairs(*probabilities, **changed):
     """Shares of failed pairs by check."""
-    made = invariance.check_pairs(PAIRS, answered(*probabilities), InvarianceGateConfig(**changed))
+    made = invariance.check_pairs(PAIRS, answers_of(*probabilities), InvarianceGateConfig(**changed))
     return {check.check: check.value for check in made}
 
 
@@ -198,22 +198,22 @@ def test_scores_of_several_classes_are_as_far_apart_as_the_furthest():
         assert check.passed is passed
 
 
-def test_the_share_that_may_fail_is_of_each_kind_and_a_verdict_quotes_the_pairs():
-    answers = answered((0.6, 0.4), (0.1, 0.1), (0.9, 0.8))
+def test_each_kind_has_its_own_share_and_a_reason_quotes_the_pairs():
+    answers = answers_of((0.6, 0.4), (0.1, 0.1), (0.9, 0.8))
     bounds = InvarianceGateConfig(max_failed=FailedPairs(same=0.5, different=0.9), severity="warn")
     different, same = invariance.check_pairs(PAIRS, answers, bounds)
     assert (same.check, same.passed, same.bound) == ("same/spacing", True, 0.5)
     assert (different.check, different.passed, different.bound) == ("different/negation", False, 0.9)
     assert different.gate == "invariance" and not different.blocks
     assert different.reason == (
-        "negation: of 1 pairs that should differ, 1 agree (100.0%); gates.invariance.max_failed.different allows "
-        '90.0%: "재밌다" (긍정 0.90) and "안 재밌다" (긍정 0.80)'
+        "negation: 1 of 1 pairs that should differ agree (100.0%), more than gates.invariance.max_failed.different = "
+        '0.9: "재밌다" (긍정 0.90) and "안 재밌다" (긍정 0.80)'
     )
 
 
-def test_a_verdict_quotes_a_few_pairs_and_not_the_whole_of_long_ones():
+def test_a_reason_quotes_a_few_pairs_and_shortens_long_ones():
     pairs = [Pair("different", "negation", "가" * 500, f"나{i}") for i in range(9)]
-    (check,) = invariance.check_pairs(pairs, answered(*[(0.9, 0.9)] * 9), InvarianceGateConfig())
+    (check,) = invariance.check_pairs(pairs, answers_of(*[(0.9, 0.9)] * 9), InvarianceGateConfig())
     assert check.reason.count("나") == 3 and check.reason.endswith("; ...") and len(check.reason) < 500
 
 
@@ -221,7 +221,7 @@ HEADER = b"kind\twhat\tfirst\tsecond\n"
 
 
 @pytest.mark.parametrize("file", BUNDLED)
-def test_bundled_pairs_are_read_and_are_of_every_sort(file):
+def test_bundled_pairs_cover_every_kind(file):
     pairs = invariance.read_pairs(file)
     assert {(pair.kind, pair.what) for pair in pairs} == {
         ("same", "spacing"),
@@ -243,29 +243,29 @@ def test_the_bundled_korean_pairs_are_over_a_hundred():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "line 1: should be the column names kind, what, first, second"),
-        (b"kind,what,first,second\n", "line 1: should be the column names"),
-        (HEADER, "holds no sentence pairs"),
-        (HEADER + b"\n\n", "holds no sentence pairs"),
+        (b"", "line 1: should be the tab-separated column names kind, what, first, second"),
+        (b"kind,what,first,second\n", "line 1: should be the tab-separated column names"),
+        (HEADER, "no sentence pairs"),
+        (HEADER + b"\n\n", "no sentence pairs"),
         (HEADER + b"same\tspacing\ta b\n", "line 2: 3 columns, should be 4"),
         (HEADER + b"same\tspacing\ta b\tab\tc\n", "line 2: 5 columns"),
         (HEADER + b"equal\tspacing\ta b\tab\n", "line 2: kind = 'equal': should be same or different"),
         (HEADER + b"same\t\ta b\tab\n", "line 2: what = ''"),
         (HEADER + b"same\tspace/tab\ta b\tab\n", "line 2: what = 'space/tab': should be a short name"),
-        (HEADER + b"same\tspacing\t \tab\n", "line 2: first: should be a sentence"),
-        (HEADER + b"same\tspacing\tab\t\n", "line 2: second: should be a sentence"),
+        (HEADER + b"same\tspacing\t \tab\n", "line 2: first: the sentence is empty"),
+        (HEADER + b"same\tspacing\tab\t\n", "line 2: second: the sentence is empty"),
         (HEADER + b"\nsame\tspacing\tab\tab\n", "line 3: first and second are the same"),
-        (HEADER + b"same\tx\ta\tb\n\nsame\tx\ta\tb\n", "line 4: repeats line 2"),
-        (HEADER + b"same\tx\ta\tb\nsame\tx\t\xb0\xa1\tb\n", "line 3: should be UTF-8"),
+        (HEADER + b"same\tx\ta\tb\n\nsame\tx\ta\tb\n", "line 4: duplicate of line 2"),
+        (HEADER + b"same\tx\ta\tb\nsame\tx\t\xb0\xa1\tb\n", "line 3: not UTF-8"),
     ],
 )
-def test_a_wrong_line_is_named_with_what_would_be_right(content, words):
+def test_a_wrong_line_is_reported_with_what_would_be_right(content, words):
     with pytest.raises(UserError, match="^pairs.tsv") as error:
         invariance.parse_pairs(content, "pairs.tsv")
     assert words in str(error.value)
 
 
-def test_a_missing_file_is_named_with_its_setting(tmp_path):
+def test_a_missing_file_is_reported_with_its_setting(tmp_path):
     with pytest.raises(UserError, match="gates.invariance.pairs = .*nowhere.tsv: No such file"):
         invariance.read_pairs(str(tmp_path / "nowhere.tsv"))
 
@@ -365,18 +365,18 @@ UNSURE = {text: 0.55 if label else 0.45 for text, label in ROWS}
 
 
 def gate(folder, candidate, baseline, pairs=True):
-    """Evaluates and judges; returns the blessing."""
+    """Evaluates and checks the candidate; returns the blessing."""
     evaluated = evaluations.evaluate(str(folder), ROWS, candidate, baseline)
     file = folder / "pairs.tsv"
     file.write_bytes(HEADER + ROW_PAIRS)
     blessing = standard_artifacts.ModelBlessing()
     blessing.uri = str(folder / "verdict")
     os.makedirs(blessing.uri)
-    spec = {"gates": BOUNDS.model_dump(include={"model", "slices", "invariance"}), "task": dataclasses.asdict(TASK)}
+    bounds = BOUNDS.model_copy(update={"invariance": InvarianceGateConfig(pairs=str(file) if pairs else None)})
     executor.Executor().Do(
         {executor.EVALUATION: [evaluated], executor.MODEL: [candidate], executor.BASELINE: [baseline]},
         {executor.BLESSING: [blessing]},
-        {executor.GATE: json.dumps(spec), executor.PAIRS_FILE: str(file) if pairs else ""},
+        {gate_config.PARAMETER: gate_config.dump(TASK, bounds, executor.SECTIONS)},
     )
     return blessing
 
@@ -385,7 +385,7 @@ def failing(blessing):
     return {(check.gate, check.check) for check in checks.read_checks(blessing.uri) if not check.passed}
 
 
-def test_an_honest_model_is_blessed_on_its_own_and_against_a_worse_one(tmp_path):
+def test_a_good_model_is_blessed_against_a_worse_one(tmp_path):
     candidate = evaluations.save_table(str(tmp_path / "model"), {**HONEST, **PAIR_ANSWERS})
     baseline = evaluations.save_baseline(str(tmp_path / "baseline"), BAD_ON_LONG)
     blessing = gate(tmp_path, candidate, baseline)
@@ -406,9 +406,7 @@ def test_a_model_that_is_bad_on_long_reviews_fails_their_slice_only_on_the_first
     assert not model_utils.is_model_blessed(blessing)
     assert os.path.exists(os.path.join(blessing.uri, "NOT_BLESSED"))
     assert checks.read_metrics(blessing.uri)["baseline"] is None
-    assert any(
-        check.check == "pairs" and "no pairs were asked" in check.reason for check in checks.read_checks(blessing.uri)
-    )
+    assert any(check.check == "pairs" and "not checked" in check.reason for check in checks.read_checks(blessing.uri))
 
 
 def test_an_unsure_model_fails_calibration_only_and_a_negation_blind_one_invariance_only(tmp_path):
@@ -426,12 +424,11 @@ def test_an_unsure_model_fails_calibration_only_and_a_negation_blind_one_invaria
     assert not model_utils.is_model_blessed(verdict)
 
 
-def test_a_model_that_can_not_be_asked_fails_in_words(tmp_path):
-    model = standard_artifacts.Model()
-    model.uri = str(tmp_path)
+def test_a_model_that_can_not_be_loaded_fails_the_check(tmp_path):
     (tmp_path / "pairs.tsv").write_bytes(HEADER + ROW_PAIRS)
-    (check,) = executor._check_pairs(model, str(tmp_path / "pairs.tsv"), BOUNDS, TASK)
-    assert check.blocks and check.gate == "invariance" and "could not be asked" in check.reason
+    bounds = InvarianceGateConfig(pairs=str(tmp_path / "pairs.tsv"))
+    (check,) = executor._check_pairs(str(tmp_path), bounds, TASK)
+    assert check.blocks and check.gate == "invariance" and "failed to predict the sentence pairs" in check.reason
 
 
 def test_the_component_compiles_with_a_blessing_as_its_output():
@@ -444,7 +441,7 @@ def test_the_component_compiles_with_a_blessing_as_its_output():
         )
     }
     channels = {name: node.outputs["result"] for name, node in importers.items()}
-    node = ModelGate(**channels, gate="{}", pairs_file="/pairs.tsv")
+    node = ModelGate(**channels, gate="{}")
     compiled = compiler.Compiler().compile(
         pipeline.Pipeline("p", pipeline_root="/root", components=[*importers.values(), node])
     )

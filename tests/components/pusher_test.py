@@ -50,7 +50,7 @@ def test_push_of_a_blessed_model(tmp_path):
     pushed_record = record.read(folder)
     assert (pushed_record.push_id, pushed_record.model_sha256) == ("0123", digest_of(model))
     assert model_files.model_sha256(folder) == digest_of(model)
-    assert saved_models.ask(folder, ["좋다".encode()])["probability"].shape == (1,)
+    assert saved_models.predict(folder, ["좋다".encode()])["probability"].shape == (1,)
     assert sorted(os.listdir(tmp_path / "serving")) == [".push.lock", ".push.state.json", str(version)]
 
 

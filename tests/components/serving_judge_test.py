@@ -1,4 +1,4 @@
-"""ServingValidator's verdicts on literal answers."""
+"""ServingValidator's checks on literal responses."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import pytest
 
 from artifacts.model_run import GoldenAnswers
 from components.serving_validator import answers, judge, request_set
-from components.serving_validator.answers import Answer, Output, Response
+from components.serving_validator.answers import Output, Response, Transcript
 from components.serving_validator.model_server import GRPC, REST, NotRun, Served
 from components.serving_validator.request_set import (
     ALONE,
@@ -42,7 +42,7 @@ CHECKS = [
 GOLDEN_ANSWERS = GoldenAnswers(
     text=["a", "b"], outputs={"probability": [0.5, 0.75], "label": [0, 1], "logit": [0.0, 1.0986123]}
 )
-NOT_RUN = NotRun("none is here")
+NOT_RUN = NotRun("none here")
 
 
 def outputs(*probabilities, **replaced):
@@ -65,7 +65,7 @@ def refusal(message="InvalidArgumentError: no"):
     return Response(error=message, latency_ms=1.0, peak_memory_mb=500.0)
 
 
-def death(message="the process was ended by SIGSEGV"):
+def death(message="the process was killed by SIGSEGV"):
     return Response(error=message, fatal=True)
 
 
@@ -87,21 +87,21 @@ def good():
     }
 
 
-def server_answers(**changed):
-    """A model server's answers: the good ones, changed as in `judged`."""
+def server_transcript(**changed):
+    """A model server's transcript: the good one, changed as in `judged`."""
     pairs = {request: r for request, r in good().items() if request.group not in (CONCURRENT, RECOVERY)}
-    return Answer(list(pairs), [changed.get(request.name.replace(" ", "_"), r) for request, r in pairs.items()])
+    return Transcript(list(pairs), [changed.get(request.name.replace(" ", "_"), r) for request, r in pairs.items()])
 
 
 def served(rest=None, **changed):
-    return Served("tensorflow_model_server", {REST: rest or server_answers(), GRPC: server_answers(**changed)})
+    return Served("tensorflow_model_server", {REST: rest or server_transcript(), GRPC: server_transcript(**changed)})
 
 
-def judged(answered=None, bounds=BOUNDS, golden=GOLDEN_ANSWERS, server=NOT_RUN, outside=(), **changed):
-    """Judges the good answers, with the responses to the named requests changed (`_` for a space)."""
+def judged(transcript=None, bounds=BOUNDS, golden=GOLDEN_ANSWERS, server=NOT_RUN, outside=(), **changed):
+    """Checks the good responses, with those to the named requests changed (`_` for a space)."""
     pairs = {request: changed.get(request.name.replace(" ", "_"), r) for request, r in good().items()}
-    answer = answered or Answer(list(pairs), list(pairs.values()))
-    return judge.judge(answer, outside, server, golden, bounds, TASK)
+    transcript = transcript or Transcript(list(pairs), list(pairs.values()))
+    return judge.judge(transcript, outside, server, golden, bounds, TASK)
 
 
 def failed(checks):
@@ -119,7 +119,7 @@ def test_good_answers_pass_every_check():
     assert {(check.gate, check.severity) for check in checks} == {("serving", "fail")}
 
 
-def test_every_check_may_be_made_to_warn():
+def test_every_check_can_warn_instead():
     bounds = ServingGateConfig(severity={check: "warn" for check in CHECKS})
     checks = judged(bounds=bounds, afterwards=refusal("boom"))
     assert {check.severity for check in checks} == {"warn"}
@@ -128,50 +128,54 @@ def test_every_check_may_be_made_to_warn():
 
 
 @pytest.mark.parametrize(
-    "only, changed, told",
+    "only, changed, words",
     [
-        ("answers_hostile_rows", {"empty_string": response(np.nan)}, "empty string: probability is not a finite"),
+        ("answers_hostile_rows", {"empty_string": response(np.nan)}, "empty string: probability is not finite"),
         ("answers_hostile_rows", {"batch_of_0": refusal()}, "batch of 0: Invalid"),
-        ("answers_hostile_rows", {"empty_string": death(), "batch_of_0": None}, "batch of 0: it was never asked"),
+        ("answers_hostile_rows", {"empty_string": death(), "batch_of_0": None}, "batch of 0: not sent"),
         ("answers_hostile_rows", {"mixed": response(0.3)}, "float32[1], should be float32[2]"),
         ("answers_hostile_rows", {"mixed": response(0.3, 0.5, label=Output("int64", np.array([0.0, 5.0])))}, "label"),
-        ("agrees_with_training", {"from_training": response(0.5, 0.7501)}, "differ by 0.0"),
+        ("agrees_with_training", {"from_training": response(0.5, 0.7501)}, "differ by at most 0.0"),
         ("agrees_with_training", {"from_training": response(0.5, 0.75, label=Output("int64", np.ones(2) - 1))}, "0.5"),
-        ("agrees_with_training", {"from_training": refusal("boom")}, "could not be compared: boom"),
+        ("agrees_with_training", {"from_training": refusal("boom")}, "from training failed: boom"),
         ("batch_independent", {"mixed": response(0.3, 0.5001)}, "(mixed)"),
-        ("concurrent_callers", {"a_at_once": response(0.5001)}, "4 callers at once and to one differ by 0.0004"),
+        (
+            "concurrent_callers",
+            {"a_at_once": response(0.5001)},
+            "4 concurrent callers and to one differ by at most 0.0004",
+        ),
         ("concurrent_callers", {"together_at_once": response(0.5, 0.75)}, "(together at once)"),
         ("concurrent_callers", {"a_at_once": response(0.5, 0.5)}, "a at once: probability is float32[2]"),
-        ("concurrent_callers", {"a_at_once": death()}, "a at once: the process was ended by SIGSEGV"),
-        ("refuses_bad_input", {"number": response(0.5)}, "number: it was answered as if it were right"),
-        ("refuses_bad_input", {"number": death()}, "number: the process was ended by SIGSEGV"),
-        ("refuses_bad_input", {"table": death()}, "table: the process was ended by SIGSEGV"),
+        ("concurrent_callers", {"a_at_once": death()}, "a at once: the process was killed by SIGSEGV"),
+        ("refuses_bad_input", {"number": response(0.5)}, "number: answered without an error"),
+        ("refuses_bad_input", {"number": death()}, "number: the process was killed by SIGSEGV"),
+        ("refuses_bad_input", {"table": death()}, "table: the process was killed by SIGSEGV"),
         ("refuses_bad_input", {"afterwards": refusal("boom")}, "afterwards: boom"),
         (
             "latency_p99_ms",
             {"b_alone": dataclasses.replace(response(0.75), latency_ms=1050.0)},
-            "more than 1000 allows",
+            "over the limit of 1000",
         ),
         ("memory_mb", {"mixed": dataclasses.replace(response(0.3, 0.5), peak_memory_mb=9000.0)}, "9000 MiB"),
     ],
 )
-def test_one_fault_fails_one_check(only, changed, told):
+def test_one_fault_fails_one_check(only, changed, words):
     checks = judged(bounds=ServingGateConfig(max_p50_ms=600.0), **changed)
     assert failed(checks) == [only]
-    assert told in reason_of(checks, only)
+    assert words in reason_of(checks, only)
 
 
 @pytest.mark.parametrize(
-    "changed, told",
+    "changed, words",
     [
         ({"together": response(0.75, 0.5, logit=Output("float16", np.zeros(2)))}, "float16[2]"),
-        ({"b_alone": response(1.5)}, "b alone: logit is not a finite"),
+        ({"b_alone": response(1.5)}, "b alone: logit is not finite"),
     ],
 )
-def test_faulty_answers_to_real_rows(changed, told):
+def test_faulty_answers_to_real_rows(changed, words):
     checks = judged(**changed)
     assert failed(checks) == ["answers_real_rows"]
-    assert told in reason_of(checks, "answers_real_rows")
+    assert words in reason_of(checks, "answers_real_rows")
 
 
 def test_batch_that_differs_from_its_rows_alone():
@@ -181,20 +185,22 @@ def test_batch_that_differs_from_its_rows_alone():
     assert "(together)" in reason_of(checks, "batch_independent")
 
 
-def test_typical_latency_has_a_bound_of_its_own():
+def test_p50_latency_has_its_own_bound():
     slow = dataclasses.replace(response(0.75), latency_ms=3.0)
     checks = judged(bounds=ServingGateConfig(max_p50_ms=2.0), b_alone=slow)
     assert failed(checks) == ["latency_p50_ms"]
-    assert "2.5 ms (p50) over 2 requests; more than 2 allows" in reason_of(checks, "latency_p50_ms")
+    assert "p50 latency of one review is 2.5 ms over 2 requests; over the limit of 2" in reason_of(
+        checks, "latency_p50_ms"
+    )
 
 
-def test_named_files_fail_self_contained_only():
+def test_outside_files_fail_self_contained_only():
     checks = judged(outside=["/models/words.txt"])
     assert failed(checks) == ["self_contained"]
-    assert "names /models/words.txt, which no server has" in reason_of(checks, "self_contained")
+    assert "refers to /models/words.txt, which will be missing on a server" in reason_of(checks, "self_contained")
 
 
-def test_label_may_turn_over_at_the_boundary_only():
+def test_label_may_differ_at_the_boundary_only():
     turned = response(0.5, 0.75, label=Output("int64", np.array([1.0, 1.0])))
     assert failed(judged(from_training=turned)) == []
 
@@ -208,67 +214,67 @@ def test_differences_are_relative_beyond_one():
 
 
 @pytest.mark.parametrize("value, passes", [(1e-3, True), (1.001e-3, False)])
-def test_a_bound_is_the_last_good_value(value, passes):
+def test_a_bound_is_the_last_value_that_passes(value, passes):
     bounds = ServingGateConfig(tolerance=1e-3)
     wrong = response(0.5, 0.75, logit=Output("float32", np.array([value, 1.0986123])))
     assert (failed(judged(bounds=bounds, from_training=wrong)) == []) is passes
 
 
-def test_training_without_answers_or_with_nan_is_no_agreement():
+def test_training_answers_that_are_missing_or_nan_fail_agreement():
     pairs = {request: r for request, r in good().items() if request.group != GOLDEN}
-    assert failed(judged(Answer(list(pairs), list(pairs.values())))) == ["agrees_with_training"]
+    assert failed(judged(Transcript(list(pairs), list(pairs.values())))) == ["agrees_with_training"]
     golden = GoldenAnswers(text=["a", "b"], outputs={**GOLDEN_ANSWERS.outputs, "logit": [0.0, float("nan")]})
     (check,) = [check for check in judged(golden=golden) if not check.passed]
     assert (check.check, check.value) == ("agrees_with_training", None)
 
 
 def test_model_that_does_not_load_has_one_check():
-    (check,) = judged(Answer([], [], loaded=False, fault="OSError: no such model"))
+    (check,) = judged(Transcript([], [], loaded=False, fault="OSError: no such model"))
     assert (check.check, check.passed) == ("loads", False)
     assert "OSError: no such model" in check.reason
 
 
 def test_many_faulty_requests_are_counted():
     requests = [Request(f"review {i}", ALONE, (b"a",)) for i in range(25)]
-    checks = judged(Answer(requests, [Response(error="boom")] * 25))
+    checks = judged(Transcript(requests, [Response(error="boom")] * 25))
     assert "review 19 and 5 more: boom" in reason_of(checks, "answers_real_rows")
 
 
 @pytest.mark.parametrize(
-    "server, told",
+    "server, words",
     [
-        (served(a_alone=response(0.5001)), "differ by 0.0004 at most (a alone over gRPC); more than 1e-05 allows"),
+        (served(a_alone=response(0.5001)), "differ by at most 0.0004 (a alone over gRPC); over the limit of 1e-05"),
         (served(a_alone=refusal("RpcError: boom")), "over gRPC: 1 of 9 requests failed: a alone: RpcError: boom"),
-        (served(number=response(0.5)), "over gRPC: 1 of 9 requests failed: number: it was answered"),
-        (served(mixed=None), "mixed: it was never asked"),
+        (served(number=response(0.5)), "over gRPC: 1 of 9 requests failed: number: answered"),
+        (served(mixed=None), "mixed: not sent"),
         (
-            served(dataclasses.replace(server_answers(), fault="the server was ended by SIGSEGV")),
+            served(dataclasses.replace(server_transcript(), fault="the server was killed by SIGSEGV")),
             "over REST: the server",
         ),
-        (served(Answer([], [], loaded=False, fault="the server could not load it")), "could not load it"),
+        (served(Transcript([], [], loaded=False, fault="the server could not load it")), "could not load it"),
     ],
 )
-def test_model_server_that_answers_otherwise_fails_its_own_check_only(server, told):
+def test_model_server_with_other_answers_fails_its_own_check_only(server, words):
     checks = judged(server=server)
     assert failed(checks) == ["model_server"]
-    assert told in reason_of(checks, "model_server")
+    assert words in reason_of(checks, "model_server")
 
 
-def test_model_server_is_not_blamed_for_what_the_model_does():
+def test_model_server_is_not_checked_for_requests_that_the_model_fails():
     nan = response(np.nan)
     assert failed(judged(server=served(empty_string=nan), empty_string=nan)) == ["answers_hostile_rows"]
 
 
-def test_json_tells_no_type():
+def test_json_has_no_types():
     untyped = Response(outputs(0.5, label=Output("", np.zeros(1))))
-    assert failed(judged(server=served(server_answers(a_alone=untyped)))) == []
+    assert failed(judged(server=served(server_transcript(a_alone=untyped)))) == []
 
 
 @pytest.mark.parametrize("mode, passed, severity", [("auto", True, "warn"), ("required", False, "fail")])
-def test_report_says_that_no_model_server_was_asked(mode, passed, severity):
+def test_check_says_that_no_model_server_was_queried(mode, passed, severity):
     check = judged(bounds=ServingGateConfig(model_server=mode))[-1]
     assert (check.check, check.passed, check.severity, check.value) == ("model_server", passed, severity, "not run")
-    assert check.reason == "not run: none is here"
+    assert check.reason == "not run: none here"
     assert check.blocks is not passed
 
 
@@ -281,15 +287,15 @@ def test_answers_of_a_process_that_died():
     logit = {"dtype": "float32", "shape": [1], "values": [float("nan")]}
     written = lines(
         {"loaded": True},
-        {"asked": 0},
+        {"sent": 0},
         {"answered": 0, "latency_ms": 1.0, "peak_memory_mb": 2.0, "outputs": {"logit": logit}},
-        {"asked": 1},
+        {"sent": 1},
     )
-    answer = answers.parse_answers([*written, '{"answered": 1, "outp'], requests, "was ended by SIGSEGV")
-    assert answer.loaded
-    assert np.isnan(answer.responses[0].outputs["logit"].values).all()
-    assert answer.responses[1] == Response(error="the process was ended by SIGSEGV", fatal=True)
-    assert answer.responses[2] is None
+    transcript = answers.parse_transcript([*written, '{"answered": 1, "outp'], requests, "was killed by SIGSEGV")
+    assert transcript.loaded
+    assert np.isnan(transcript.responses[0].outputs["logit"].values).all()
+    assert transcript.responses[1] == Response(error="the process was killed by SIGSEGV", fatal=True)
+    assert transcript.responses[2] is None
     assert answers.unanswered(written) == [1]
 
 
@@ -297,15 +303,15 @@ def test_answers_of_a_process_that_died():
     "written, end, fault",
     [
         (lines({"load_error": "OSError: x"}), None, "OSError: x"),
-        ([], "was ended by SIGKILL", "the process was ended by SIGKILL"),
+        ([], "was killed by SIGKILL", "the process was killed by SIGKILL"),
     ],
 )
 def test_answers_of_a_process_that_could_not_load(written, end, fault):
-    answer = answers.parse_answers(written, [], end)
-    assert (answer.loaded, answer.fault) == (False, fault)
+    transcript = answers.parse_transcript(written, [], end)
+    assert (transcript.loaded, transcript.fault) == (False, fault)
 
 
-def test_requests_hold_what_they_are_named_for():
+def test_requests_match_their_names():
     requests = {r.name: r for r in request_set.build_requests([b"long text", b"short"], [b"g"] * 65)}
     assert requests["batch of 0"].texts == ()
     assert requests["batch of 1,000"].texts == (b"short",) * 1000
@@ -324,11 +330,11 @@ def test_requests_that_may_kill_come_after_those_that_do_not():
     assert [group for group in dict.fromkeys(groups) if group in order] == order
 
 
-def test_model_server_is_asked_each_thing_once():
+def test_model_server_gets_each_request_once():
     requests = request_set.build_requests([b"a", b"b"], [b"g"])
     names = [request.name for request in request_set.distinct(requests)]
     assert names[:4] == ["review 1 alone", "review 2 alone", "2 reviews together", "rows from training, batch 1"]
-    assert {"a number for a text", "no input", "batch of 0", "batch of 1,000"} <= set(names)
+    assert {"a number instead of a text", "no input", "batch of 0", "batch of 1,000"} <= set(names)
     assert not [name for name in names if name.startswith(("warm-up", "concurrent", "a review after", "batch of 1 "))]
 
 

@@ -38,73 +38,73 @@ def on_path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def served(on_path, model, requests, monkeypatch):
-    """Asks the small server, on PATH, that has a fault."""
+    """Queries the small server, on PATH, with a fault."""
 
     def serve(fault, **bounds):
         small_server.install(on_path)
         monkeypatch.setenv(small_server.FAULT_VARIABLE, fault)
-        return model_server.ask_model_server(model, requests, ServingGateConfig(**bounds))
+        return model_server.query_model_server(model, requests, ServingGateConfig(**bounds))
 
     return serve
 
 
 @pytest.fixture(scope="module")
 def verdict(model, requests):
-    """Judges what a server said of the good model; the fresh process is asked once."""
-    answer = process.ask_in_fresh_process(model, requests, ServingGateConfig())
-    outputs = {name: values.tolist() for name, values in saved_models.ask(model, ROWS).items()}
+    """Checks a server's responses for the good model; the fresh process runs once."""
+    transcript = process.query_in_fresh_process(model, requests, ServingGateConfig())
+    outputs = {name: values.tolist() for name, values in saved_models.predict(model, ROWS).items()}
     golden = GoldenAnswers([row.decode() for row in ROWS], outputs)
 
     def judged(served, **bounds):
-        *others, check = judge.judge(answer, [], served, golden, ServingGateConfig(**bounds), TASK)
+        *others, check = judge.judge(transcript, [], served, golden, ServingGateConfig(**bounds), TASK)
         assert [other.check for other in others if not other.passed] == []
         return check
 
     return judged
 
 
-def test_server_that_answers_alike_over_both_transports(served, verdict, requests):
-    answered = served("")
-    assert answered.server == "tensorflow_model_server"
-    assert list(answered.answers) == [REST, GRPC]
-    for answer in answered.answers.values():
-        assert answer.fault is None
-        assert [r.name for r in answer.requests] == [r.name for r in request_set.distinct(requests)]
-        refused = [r.name for r, a in zip(answer.requests, answer.responses, strict=True) if a.error]
-        assert {"a number for a text", "no input", "an input of another name"} <= set(refused)
+def test_server_with_the_same_answers_over_both_transports(served, verdict, requests):
+    result = served("")
+    assert result.server == "tensorflow_model_server"
+    assert list(result.transcripts) == [REST, GRPC]
+    for transcript in result.transcripts.values():
+        assert transcript.fault is None
+        assert [r.name for r in transcript.requests] == [r.name for r in request_set.distinct(requests)]
+        refused = [r.name for r, a in zip(transcript.requests, transcript.responses, strict=True) if a.error]
+        assert {"a number instead of a text", "no input", "an unknown input"} <= set(refused)
         assert not {"batch of 0", "batch of 1,000", "NUL", "invalid UTF-8"} & set(refused)
-    check = verdict(answered)
+    check = verdict(result)
     assert (check.check, check.passed, check.severity) == ("model_server", True, "fail")
     assert check.value <= 1e-5
-    assert "answers over REST and gRPC and the fresh process's differ by" in check.reason
+    assert "over REST and gRPC and those of the fresh process differ by at most" in check.reason
 
 
-def test_server_that_answers_otherwise_over_one_transport(served, verdict):
+def test_server_with_other_answers_over_one_transport(served, verdict):
     check = verdict(served("wrong"))
     assert (check.passed, check.value) == (False, pytest.approx(0.25, rel=1e-3))
-    assert "over gRPC); more than 1e-05 allows" in check.reason
+    assert "over gRPC); over the limit of 1e-05" in check.reason
 
 
 def test_server_that_crashes(served, verdict):
     check = verdict(served("crashes"))
     assert check.blocks
-    assert "tensorflow_model_server over REST: the server was ended by SIGSEGV; its last words: none" in check.reason
+    assert "tensorflow_model_server over REST: the server was killed by SIGSEGV; last log lines: none" in check.reason
     assert "review 1 alone: ConnectionError" in check.reason
 
 
 @pytest.mark.parametrize(
-    "fault, bounds, told",
+    "fault, bounds, words",
     [
         ("exits", {}, "the server ended with exit status 3"),
-        ("deaf", {"startup_timeout_s": 1.0}, "did not serve the model after 1 s (gates.serving.startup_timeout_s)"),
+        ("deaf", {"startup_timeout_s": 1.0}, "did not serve the model within 1 s (gates.serving.startup_timeout_s)"),
         ("no_model", {}, "the server could not load the model: Op type not registered"),
     ],
 )
-def test_server_that_never_serves_the_model(served, verdict, fault, bounds, told):
+def test_server_that_never_serves_the_model(served, verdict, fault, bounds, words):
     started_s = time.monotonic()
     check = verdict(served(fault, **bounds))
     assert check.blocks
-    assert told in check.reason
+    assert words in check.reason
     assert time.monotonic() - started_s < 30.0
 
 
@@ -112,33 +112,34 @@ def test_server_that_hangs_is_named_with_the_request(served, verdict):
     check = verdict(served("hangs", answer_timeout_s=1.0))
     assert check.blocks
     assert (
-        "answered all requests after 1 s (gates.serving.answer_timeout_s), but was at 'review 1 alone'" in check.reason
+        "not answer all requests within 1 s (gates.serving.answer_timeout_s); still waiting for 'review 1 alone'"
+        in check.reason
     )
 
 
 def test_no_server_here(on_path, model, requests):
-    answered = model_server.ask_model_server(model, requests, ServingGateConfig())
-    assert answered == NotRun("there is no tensorflow_model_server on PATH, and no docker either")
+    result = model_server.query_model_server(model, requests, ServingGateConfig())
+    assert result == NotRun("tensorflow_model_server is not on PATH, and neither is docker")
 
 
 def test_docker_without_the_image(on_path, model, requests):
     small_server.install_docker(on_path, IMAGE)
-    answered = model_server.ask_model_server(model, requests, ServingGateConfig(model_server_image="other:2"))
-    assert answered.reason.endswith("and docker has no other:2: Error: No such image: other:2")
+    result = model_server.query_model_server(model, requests, ServingGateConfig(model_server_image="other:2"))
+    assert result.reason.endswith("and docker can't find other:2: Error: No such image: other:2")
 
 
-def test_image_in_docker_is_asked(on_path, model, requests, monkeypatch, verdict):
+def test_image_in_docker_is_queried(on_path, model, requests, monkeypatch, verdict):
     small_server.install_docker(on_path, IMAGE)
     monkeypatch.setenv(small_server.FAULT_VARIABLE, "no_model")
-    answered = model_server.ask_model_server(model, requests, ServingGateConfig(model_server_image=IMAGE))
-    assert "docker over REST: the server could not load the model: Op type not registered" in verdict(answered).reason
+    result = model_server.query_model_server(model, requests, ServingGateConfig(model_server_image=IMAGE))
+    assert "docker over REST: the server could not load the model: Op type not registered" in verdict(result).reason
 
 
 def test_switched_off(on_path, model, requests, monkeypatch, verdict):
     small_server.install(on_path)
     monkeypatch.setenv(small_server.FAULT_VARIABLE, "exits")
-    answered = model_server.ask_model_server(model, requests, ServingGateConfig(model_server="off"))
-    check = verdict(answered)
+    result = model_server.query_model_server(model, requests, ServingGateConfig(model_server="off"))
+    check = verdict(result)
     assert (check.passed, check.value, check.reason) == (True, "not run", "not run: gates.serving.model_server is off")
 
 

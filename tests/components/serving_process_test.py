@@ -1,4 +1,4 @@
-"""The probe's process: what it imports, how its end is told, and that it ends with the one who started it."""
+"""The probe's process: what it imports, how its end is described, and that it ends with its parent."""
 
 import json
 import os
@@ -19,44 +19,44 @@ OURS = {"benchmarks", "components", "pipeline", "schema", "tests", "trainer", "l
 
 
 @pytest.mark.parametrize(
-    "status, told",
-    [(0, None), (1, "ended with exit status 1"), (139, "was ended by SIGSEGV"), (-9, "was ended by SIGKILL")],
+    "status, words",
+    [(0, None), (1, "ended with exit status 1"), (139, "was killed by SIGSEGV"), (-9, "was killed by SIGKILL")],
 )
-def test_exit_status_in_words(status, told):
-    assert process.describe_exit(status) == told
+def test_exit_status_in_words(status, words):
+    assert process.describe_exit(status) == words
 
 
 @pytest.fixture
-def ask_script(tmp_path, monkeypatch):
-    """Runs Python code in place of the probe, after it has loaded and asked."""
+def run_script(tmp_path, monkeypatch):
+    """Runs Python code in place of the probe, after it has loaded the model and sent a request."""
 
-    def ask(code, **bounds):
+    def run(code, **bounds):
         (tmp_path / "probe.py").write_text(
             "import os, signal, sys, time\nanswers = open(sys.argv[2], 'w', buffering=1)\n"
-            """answers.write('{"loaded": true}\\n{"asked": 0}\\n')\n""" + code
+            """answers.write('{"loaded": true}\\n{"sent": 0}\\n')\n""" + code
         )
         monkeypatch.setattr(process, "PROBE", str(tmp_path / "probe.py"))
         requests = [Request("emoji only", HOSTILE, (b"",))]
-        return process.ask_in_fresh_process(str(tmp_path), requests, ServingGateConfig(**bounds))
+        return process.query_in_fresh_process(str(tmp_path), requests, ServingGateConfig(**bounds))
 
-    return ask
+    return run
 
 
-def test_crash_is_told_with_its_signal_and_last_words(ask_script):
+def test_crash_is_reported_with_its_signal_and_last_log_lines(run_script):
     code = (
         "sys.stderr.write('Check failed:\\x1b[31m boom\\n'); sys.stderr.flush(); os.kill(os.getpid(), signal.SIGSEGV)"
     )
-    answer = ask_script(code)
-    assert answer.loaded
-    told = "the process was ended by SIGSEGV; its last words: Check failed:?[31m boom"
-    assert (answer.fault, answer.responses[0].error) == (told, told)
+    transcript = run_script(code)
+    assert transcript.loaded
+    fault = "the process was killed by SIGSEGV; last log lines: Check failed:?[31m boom"
+    assert (transcript.fault, transcript.responses[0].error) == (fault, fault)
 
 
-def test_hanging_process_is_ended_and_names_the_request(ask_script):
-    answer = ask_script("time.sleep(600)", answer_timeout_s=0.3)
-    assert answer.responses[0].error.startswith(
-        "the process had not answered all requests after 0.3 s "
-        "(gates.serving.answer_timeout_s), but was at 'emoji only'"
+def test_hanging_process_is_ended_and_names_the_request(run_script):
+    transcript = run_script("time.sleep(600)", answer_timeout_s=0.3)
+    assert transcript.responses[0].error.startswith(
+        "the process did not answer all requests within 0.3 s "
+        "(gates.serving.answer_timeout_s); still waiting for 'emoji only'"
     )
 
 
@@ -110,7 +110,7 @@ def test_killed_run_leaves_no_probe(tmp_path):
         "from components.serving_validator import process\n"
         "from core.config import ServingGateConfig\n"
         f"process.PROBE = {str(tmp_path / 'probe.py')!r}\n"
-        f"process.ask_in_fresh_process({model!r}, [], ServingGateConfig())\n"
+        f"process.query_in_fresh_process({model!r}, [], ServingGateConfig())\n"
     )
     environment = {**os.environ, "PYTHONPATH": REPOSITORY, "TMPDIR": str(tmp_path)}
     run = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)

@@ -13,6 +13,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from artifacts.model_run import GoldenAnswers
+from components import gate_config
 from components.serving_validator import executor, judge, process, references, request_set
 from components.serving_validator.component import ServingValidator
 from components.serving_validator.model_server import NotRun
@@ -51,8 +52,8 @@ def examples(tmp_path_factory):
 
 
 def golden_answers(folder):
-    """The answers of a SavedModel, asked all at once."""
-    outputs = saved_models.ask(folder, [review.encode() for review in REVIEWS])
+    """The answers of a SavedModel, in one batch."""
+    outputs = saved_models.predict(folder, [review.encode() for review in REVIEWS])
     return GoldenAnswers(REVIEWS, {name: values.tolist() for name, values in outputs.items()})
 
 
@@ -64,9 +65,8 @@ def validate(tmp_path, model, examples, golden, **bounds):
         os.makedirs(artifact.uri)
     (tmp_path / "model_run" / "golden.json").write_text(json.dumps(dataclasses.asdict(golden)))
     config = ServingGateConfig(**{"model_server": "off", **bounds})
-    gate = {"serving": config.model_dump(), "task": dataclasses.asdict(TASK)}
     inputs = {"model": [model], "model_run": [model_run], "examples": [examples]}
-    executor.Executor().Do(inputs, {"blessing": [blessing]}, {"gate": json.dumps(gate)})
+    executor.Executor().Do(inputs, {"blessing": [blessing]}, {"gate": gate_config.dump(TASK, config)})
     return blessing, checks.read_checks(blessing.uri)
 
 
@@ -91,21 +91,21 @@ def test_good_model_is_blessed_whatever_warns(tmp_path, examples, caplog):
     assert 0.0 < values["latency_p50_ms"] <= values["latency_p99_ms"] < 1000.0
     assert 100.0 < values["memory_mb"] < 4000.0
     assert values["model_server"] == "not run"
-    assert "no input, an input of another name" in reason_of(checks, "refuses_bad_input")
-    assert "asking the exported model" in caplog.text
+    assert "no input, an unknown input" in reason_of(checks, "refuses_bad_input")
+    assert "querying the exported model" in caplog.text
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """A good model, what a fresh process said of it, and what it said in this one."""
+    """The transcript of a good model in a fresh process, and its answers in this one."""
     folder = saved_models.save(str(tmp_path_factory.mktemp("model")))
     rows = [review.encode() for review in REVIEWS]
     requests = request_set.build_requests(rows, rows)
-    return process.ask_in_fresh_process(folder, requests, ServingGateConfig()), golden_answers(folder)
+    return process.query_in_fresh_process(folder, requests, ServingGateConfig()), golden_answers(folder)
 
 
-def judged(answer, golden, **bounds):
-    return judge.judge(answer, [], NotRun("off"), golden, ServingGateConfig(**bounds), TASK)
+def judged(transcript, golden, **bounds):
+    return judge.judge(transcript, [], NotRun("off"), golden, ServingGateConfig(**bounds), TASK)
 
 
 def test_fine_but_slow_model_fails_latency_only(good):
@@ -113,7 +113,7 @@ def test_fine_but_slow_model_fails_latency_only(good):
     assert failed(judged(*good, max_p50_ms=1e-3, max_p99_ms=1e-3)) == LATENCIES
 
 
-def test_model_that_holds_too_much_fails_memory_only(good):
+def test_model_that_uses_too_much_memory_fails_memory_only(good):
     assert failed(judged(*good, max_memory_mb=50.0)) == ["memory_mb"]
 
 
@@ -144,10 +144,10 @@ def crashes_on_nothing(text, logit):
 def test_crash_on_a_hostile_text_fails_those_only(tmp_path, examples):
     _, checks = validate_changed(tmp_path, examples, crashes_on_nothing)
     assert failed(checks) == ["answers_hostile_rows"]
-    told = reason_of(checks, "answers_hostile_rows")
-    assert "empty string: the process was ended by SIGABRT" in told
-    assert "batch of 1,000: it was never asked" in told
-    assert reason_of(checks, "model_server").endswith("the model did not come through a fresh process")
+    reason = reason_of(checks, "answers_hostile_rows")
+    assert "empty string: the process was killed by SIGABRT" in reason
+    assert "batch of 1,000: not sent" in reason
+    assert reason_of(checks, "model_server").endswith("the model failed in a fresh process")
 
 
 class Remembers(tf.Module):
@@ -216,10 +216,10 @@ def test_truncated_model_does_not_load(tmp_path, examples):
 def test_model_that_takes_too_long_to_load_is_ended(tmp_path, examples):
     _, checks = validate_changed(tmp_path, examples, lambda text, logit: logit, startup_timeout_s=0.3)
     assert failed(checks) == ["loads"]
-    assert "had not loaded the model after 0.3 s (gates.serving.startup_timeout_s)" in reason_of(checks, "loads")
+    assert "did not load the model within 0.3 s (gates.serving.startup_timeout_s)" in reason_of(checks, "loads")
 
 
-def test_no_row_to_ask(tmp_path, good):
+def test_empty_test_split(tmp_path, good):
     empty = standard_artifacts.Examples()
     empty.uri = str(tmp_path / "examples")
     empty.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
