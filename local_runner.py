@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, asks its models, returns to an earlier one, lists encoders.
+"""Runs the pipeline on this machine, predicts with its models, rolls back, lists encoders.
 
-Exit status: 0 did what was asked; 1 failed; 2 usage, configuration or input that the user must mend;
-3 the candidate was not blessed, nothing pushed; 130 interrupted (the same command goes on).
+Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
+130 interrupted (the same command resumes).
 """
 
 import argparse
@@ -30,15 +30,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "run")
-    return command_line.call(_parser().parse_args(words), "interrupted; the same command goes on from what is complete")
+    return command_line.call(_parser().parse_args(words), "interrupted; the same command resumes")
 
 
 def run(options: argparse.Namespace) -> int:
-    """`run`: TSV in, gated model in serving out."""
+    """`run`: trains a model, checks it and pushes it to serving."""
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
-    with session.locked(folder), session.output(folder, options.verbose) as screen:
+    with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
         console = rich.console.Console(file=screen)
         if not options.verbose:
             console.print(
@@ -46,15 +46,15 @@ def run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):
-            # TensorFlow looks for CUDA's libraries when it is imported, and never again.
+            # TensorFlow looks for CUDA's libraries only when it is imported.
             gpu.load_libraries()
-            from local import run as local  # Seconds of imports: after usage errors, and into the log.
+            from local import run as local  # Slow: after usage errors, and with its output in the log.
         return local.run(settings, folder, console)
 
 
 def predict(options: argparse.Namespace) -> int:
-    """`predict`: sentences or a TSV in, labels and probabilities out."""
-    _hush_libraries()
+    """`predict`: labels sentences or the rows of a TSV."""
+    _suppress_warnings()
     from local import prediction
 
     model = prediction.load_model(options.model, options.root)
@@ -64,8 +64,8 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def encoders(options: argparse.Namespace) -> int:
-    """`encoders`: the catalogue."""
-    _hush_libraries()
+    """`encoders`: prints the catalogue."""
+    _suppress_warnings()
     from components.hub_encoder import catalogue
 
     rich.console.Console().print(catalogue.table())
@@ -73,8 +73,8 @@ def encoders(options: argparse.Namespace) -> int:
 
 
 def rollback(options: argparse.Namespace) -> int:
-    """`rollback`: an earlier model in serving again, or a table of the versions there are."""
-    _hush_libraries()
+    """`rollback`: puts an earlier model back in serving, or lists the versions."""
+    _suppress_warnings()
     from local import serving
 
     serving_dir = options.serving or serving.find(options.root, options.config)
@@ -86,8 +86,8 @@ def rollback(options: argparse.Namespace) -> int:
     return 0
 
 
-def _hush_libraries() -> None:
-    """What libraries say at import of missing GPUs and of their own future is no answer."""
+def _suppress_warnings() -> None:
+    """Hides what libraries print when they are imported: missing GPUs, deprecations."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
 
@@ -108,35 +108,35 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         default=[],
-        help="change a value of the configuration, such as trainer.epochs=3",
+        help="override a value of the configuration, such as trainer.epochs=3",
     )
-    command.add_argument("--workers", metavar="N", help="processes that train together: trainer.workers")
-    command.add_argument("--verbose", action="store_true", help="show what TensorFlow, Beam and TFX say")
+    command.add_argument("--workers", metavar="N", help="number of training processes (trainer.workers)")
+    command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
     command.set_defaults(command=run)
 
-    command = commands.add_parser("predict", parents=[root], help="ask a model")
-    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="default: lines of the standard input")
-    command.add_argument("--file", metavar="TSV", help="score the rows of a file instead")
-    command.add_argument("--out", metavar="TSV", help="where to write them (default: the standard output)")
-    command.add_argument("--model", metavar="DIR", help="a model's folder (default: the newest pushed one)")
-    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
+    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: lines of the standard input)")
+    command.add_argument("--file", metavar="TSV", help="label the rows of a file")
+    command.add_argument("--out", metavar="TSV", help="output file (default: the standard output)")
+    command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=predict)
 
-    command = commands.add_parser("encoders", help="list the encoders that have a name")
+    command = commands.add_parser("encoders", help="list the encoders of the catalogue")
     command.set_defaults(command=encoders)
 
-    command = commands.add_parser("rollback", parents=[root], help="put an earlier model in serving again")
+    command = commands.add_parser("rollback", parents=[root], help="put an earlier model back in serving")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--config",
         metavar="FILE",
         type=installation.find_config,
-        help="the job whose model it is (default: the one under --root)",
+        help="configuration of the pipeline (default: the one under --root)",
     )
-    where.add_argument("--serving", metavar="DIR", help="the serving folder itself")
+    where.add_argument("--serving", metavar="DIR", help="the serving folder")
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--to", metavar="VERSION", type=int, help="default: the last that was not rolled back itself")
-    what.add_argument("--list", action="store_true", help="show the versions there are, and change nothing")
+    what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
+    what.add_argument("--list", action="store_true", help="list the versions")
     command.set_defaults(command=rollback)
     return parser
 

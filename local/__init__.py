@@ -1,1 +1,1 @@
-"""Binds this machine to the pipeline: a run, its metadata store, the terminal, serving folders and predictions."""
+"""Runs the pipeline on this machine: metadata store, terminal, serving folders and predictions."""

@@ -1,4 +1,4 @@
-"""What becomes of the components of a run, and who is told."""
+"""The outcome of one component in one run."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Mapping
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass
 class NodeOutcome:
-    """What became of one component in one run.
+    """The outcome of one component.
 
     Attributes:
-      id: the component's id.
+      id: id of the component.
       status: `not_run`, `complete` or `failed`.
       seconds: wall time.
-      cached: whether an earlier execution's outputs were taken.
-      outputs: output name -> its artifact.
+      cached: whether the outputs come from an earlier execution.
+      outputs: name of the output -> its artifact.
     """
 
     id: str
@@ -24,13 +24,3 @@ class NodeOutcome:
     seconds: float = 0.0
     cached: bool = False
     outputs: "Mapping[str, artifact.Artifact]" = dataclasses.field(default_factory=dict)
-
-
-class Observer:
-    """Is told of each component as it starts and ends; a terminal overrides what it shows."""
-
-    def started(self, node_id: str) -> None:
-        """Called before a component is launched."""
-
-    def ended(self, outcome: NodeOutcome) -> None:
-        """Called when a component is complete or has failed."""

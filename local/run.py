@@ -1,4 +1,4 @@
-"""Binds this machine to the pipeline: metadata store, serving folder, observer, summary and exit status."""
+"""Runs the pipeline in a folder of this machine, and writes its summary and report."""
 
 import dataclasses
 import datetime
@@ -20,11 +20,11 @@ from components.serving_validator import executor as serving_validator
 from core import escape, gpu
 from core.config import Config
 from core.errors import UserError
-from local import dag, serving, session, store, terminal
+from local import dag_runner, serving, session, store, terminal
 from local.outcome import NodeOutcome
 from pipeline import graph
 
-# Where the graph's nodes leave what a summary is made from: field -> (node id, output).
+# Field of `RunArtifacts` -> (node id, output).
 _SOURCES = {
     "examples": ("TsvExampleGen", "examples"),
     "data_verdict": ("DataGate", "verdict"),
@@ -36,84 +36,85 @@ _SOURCES = {
 
 
 def run(config: Config, folder: str, console: rich.console.Console) -> int:
-    """Runs the pipeline, shows how it goes, writes `summary.json` and `report.html`.
+    """Runs the pipeline, shows its progress, and writes `summary.json` and `report.html`.
 
     Args:
-      config: the run.
-      folder: this pipeline's folder, locked by the caller.
-      console: where a person reads.
+      config: configuration of the run.
+      folder: folder of the pipeline, locked by the caller.
+      console: for the user.
 
     Returns:
-      The exit status, as `components.run_report.summary.EXIT_STATUS` has it.
+      The exit status, from `components.run_report.summary.EXIT_STATUS`.
 
     Raises:
-      UserError: a GPU is asked for and none can be used.
-      KeyboardInterrupt: the run was interrupted; the same command goes on from what is complete.
+      UserError: `trainer.device` is `gpu` and no GPU can be used.
+      KeyboardInterrupt: the run was interrupted; the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
     if config.trainer.device == "gpu":
-        gpu.visible_gpus("gpu")  # Raises now what the Trainer would raise in half an hour.
-    config = _bound(config, folder)
+        gpu.visible_gpus("gpu")  # Otherwise the Trainer would raise in half an hour.
+    config = _resolve(config, folder)
     screen = terminal.Terminal(console)
-    runner = dag.ObservedDagRunner(screen, folder)
+    runner = dag_runner.DagRunner(screen, folder)
     started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     error: Optional[Exception] = None
     try:
-        for sentence in store.make_sound(folder):
-            _say(console, sentence)
-        # Seconds and memory are those of this machine at that moment: a refusal is no reason not to ask again.
-        store.forget(folder, os.path.join("ServingValidator", "blessing", "*", serving_validator.NOT_BLESSED_FILE))
+        for message in store.repair(folder):
+            _print(console, message)
+        # Latency and memory vary with the load of this machine, so a model that failed is validated again.
+        store.remove_outputs(
+            folder, os.path.join("ServingValidator", "blessing", "*", serving_validator.NOT_BLESSED_FILE)
+        )
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
-        with screen.watching():
+        with screen.show_progress():
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
             runner.run(graph.create_pipeline(config, root, checkpoints, connection))
-    except Exception as failure:  # Whatever it was, the run gets its summary.
+    except Exception as failure:  # Whatever the error, the run gets a summary.
         logging.exception("the run failed")
         error = failure
     content = _summarise(config, runner.outcomes, error, folder)
     content.update(started=started.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 1))
-    unwritten = _write(folder, content, runner.outcomes)
+    write_error = _write_summary(folder, content, runner.outcomes)
     terminal.show_outcome(console, content)
-    if unwritten:
-        _say(console, unwritten)
+    if write_error:
+        _print(console, write_error)
     if config.data.schema_file is None:
         path = _schema_path(runner.outcomes)
-        _say(console, f"the schema was inferred; review it and name it as data.schema_file: {path}")
+        _print(console, f"the schema was inferred: review {path} and set data.schema_file to it")
     return content["exit_status"]
 
 
-def _say(console: rich.console.Console, sentence: str) -> None:
-    console.print(escape.line(sentence), markup=False, highlight=False, soft_wrap=True)
+def _print(console: rich.console.Console, message: str) -> None:
+    console.print(escape.line(message), markup=False, highlight=False, soft_wrap=True)
 
 
-def _bound(config: Config, folder: str) -> Config:
-    """Fills in what depends on this machine: the serving folder, and files by their content."""
+def _resolve(config: Config, folder: str) -> Config:
+    """Fills in the serving folder, and replaces files by copies that are named by their content."""
     serving_dir = config.serving.dir or serving.default_dir(folder)
     files = os.path.join(folder, "files")
-    schema_file = _by_content("data.schema_file", config.data.schema_file, files)
-    pairs = _by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
+    schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
+    pairs = _copy_by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
     if pairs is not None:
-        # Raises now what ModelGate would raise after the training.
-        invariance.read_pairs(config.gates.invariance.pairs)
-    asked = config.gates.invariance.model_copy(update={"pairs": pairs})
+        invariance.read_pairs(pairs)  # Otherwise ModelGate would raise after the training.
+    invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})
     return config.model_copy(
         update={
             "serving": config.serving.model_copy(update={"dir": serving_dir}),
             "data": config.data.model_copy(update={"schema_file": schema_file}),
-            "gates": config.gates.model_copy(update={"invariance": asked}),
+            "gates": config.gates.model_copy(update={"invariance": invariance_config}),
         }
     )
 
 
-def _by_content(key: str, file: Optional[str], folder: str) -> Optional[str]:
-    """Copies a file to `<folder>/<sha256>/<name>`: the cache knows it by its path, so new content needs a new one."""
+def _copy_by_content(key: str, file: Optional[str], folder: str) -> Optional[str]:
+    """Copies a file to `<folder>/<sha256>/<name>`, because TFX's cache compares paths and not content."""
     if file is None:
         return None
     try:
         with open(file, "rb") as stream:
             digest = hashlib.sha256(stream.read()).hexdigest()
     except OSError as error:
-        raise UserError(f"{key} = {file}: {error.strerror}; give a file that can be read, or null for none") from error
+        raise UserError(f"{key} = {file}: {error.strerror}; set a readable file, or null") from error
     copy = os.path.join(folder, digest, os.path.basename(file))
     os.makedirs(os.path.dirname(copy), exist_ok=True)
     shutil.copyfile(file, copy)
@@ -122,9 +123,9 @@ def _by_content(key: str, file: Optional[str], folder: str) -> Optional[str]:
 
 def _artifacts(outcomes: Sequence[NodeOutcome]) -> summary.RunArtifacts:
     outputs = {outcome.id: outcome.outputs for outcome in outcomes}
-    found = {field: outputs.get(node, {}).get(name) for field, (node, name) in _SOURCES.items()}
+    artifacts = {field: outputs.get(node, {}).get(name) for field, (node, name) in _SOURCES.items()}
     encoder = outputs.get("HubEncoder", outputs.get("EncoderPretrainer", {})).get("encoder")
-    return summary.RunArtifacts(encoder=encoder, **found)
+    return summary.RunArtifacts(encoder=encoder, **artifacts)
 
 
 def _summarise(
@@ -133,7 +134,7 @@ def _summarise(
     content = {"pipeline": config.name, **summary.summarise(_artifacts(outcomes)), "error": None}
     if error is not None:
         content["status"] = "stopped" if isinstance(error, UserError) else "failed"
-        content["error"] = _told(error, outcomes, folder)
+        content["error"] = _describe_error(error, outcomes, folder)
     if isinstance(error, DataGateStopped):
         content["gates"] = [dataclasses.asdict(check) for check in error.checks]
     content["exit_status"] = summary.EXIT_STATUS[content["status"]]
@@ -143,23 +144,23 @@ def _summarise(
     return content
 
 
-def _told(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str:
-    """A user's mistake speaks for itself; anything else names the component and where to read on."""
+def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str:
+    """Returns the message of a `UserError`; otherwise names the component and the log."""
     if isinstance(error, UserError):
         return str(error)
     if _is_disk_full(error):
         free = shutil.disk_usage(folder).free >> 20
         return (
-            f"no space is left on a disk ({free:,} MiB free under {folder}); make room or give another --root: "
-            "the same command goes on from what is complete"
+            f"no space is left on a disk ({free:,} MiB free under {folder}); free some or set another --root, and the "
+            "same command resumes the run"
         )
     failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
     first_line = (str(error).strip() or "no message").splitlines()[0]
-    return f"{failed}: {type(error).__name__}: {first_line}; the rest is in {os.path.join(folder, session.LOG_FILE)}"
+    return f"{failed}: {type(error).__name__}: {first_line}; for details see {os.path.join(folder, session.LOG_FILE)}"
 
 
 def _is_disk_full(error: Optional[BaseException]) -> bool:
-    """Libraries wrap the system's error in their own: what is left of it everywhere is its text."""
+    """Compares texts, because libraries wrap the error of the system in their own."""
     while error is not None:
         if any(text in str(error) for text in (os.strerror(errno.ENOSPC), "database or disk is full")):
             return True
@@ -167,8 +168,8 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
     return False
 
 
-def _write(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> Optional[str]:
-    """Writes the summary and the report; returns why it could not, for a full disk hides nothing of the run itself."""
+def _write_summary(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> Optional[str]:
+    """Writes the summary and the report; returns a message if that failed, so that the outcome is still shown."""
     content["report_path"] = os.path.join(folder, report.REPORT_FILE)
     try:
         report.write(folder, content, _artifacts(outcomes).model_run)
@@ -181,4 +182,4 @@ def _write(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]
 
 def _schema_path(outcomes: Sequence[NodeOutcome]) -> str:
     schema = next((o.outputs["schema"] for o in outcomes if "schema" in o.outputs), None)
-    return os.path.join(schema.uri, "schema.pbtxt") if schema else "(not made)"
+    return os.path.join(schema.uri, "schema.pbtxt") if schema else "(not created)"

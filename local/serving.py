@@ -1,4 +1,4 @@
-"""The serving folders of this machine: where they are, what is in them, and the way back to an earlier model."""
+"""The serving folders of this machine: finds them, lists their versions, rolls back."""
 
 import glob
 import os
@@ -17,76 +17,75 @@ from core.errors import UserError
 
 
 def default_dir(folder: str) -> str:
-    """Returns what stands in for `serving.dir` in a pipeline's folder."""
+    """Returns the default of `serving.dir` for the folder of a pipeline."""
     return os.path.join(folder, "serving")
 
 
 def find(root: str, config_file: Optional[str]) -> str:
-    """Finds a pipeline's serving folder.
+    """Finds the serving folder of a pipeline.
 
     Args:
       root: the run root.
-      config_file: the pipeline's configuration; None takes the only pipeline under the root.
+      config_file: configuration of the pipeline; None selects the only pipeline under the root.
 
     Raises:
-      UserError: the configuration is wrong; or there is no serving folder under the root, or more than one.
+      UserError: the configuration is wrong, or the root does not have exactly one serving folder.
     """
     if config_file is not None:
         settings = config.load_config(config_file)
         return settings.serving.dir or default_dir(os.path.join(root, settings.name))
-    found = _folders(root)
-    if not found:
-        raise UserError(f"--root {root}: no model was pushed there yet; name the folder by --serving or --config")
-    if len(found) > 1:
-        raise UserError(f"--root {root}: name one of its serving folders by --serving: {', '.join(found)}")
-    return found[0]
+    folders = _folders(root)
+    if not folders:
+        raise UserError(f"--root {root}: no model was pushed there yet; set --serving or --config")
+    if len(folders) > 1:
+        raise UserError(f"--root {root}: has several serving folders; set --serving to one of {', '.join(folders)}")
+    return folders[0]
 
 
 def newest_model(root: str) -> str:
-    """Finds the newest model that any pipeline under the run root pushed.
+    """Returns the newest model pushed by any pipeline under the run root.
 
     Raises:
       UserError: there is none.
     """
     newest = [versions[-1] for folder in _folders(root) if (versions := model_files.served_versions(folder))]
     if not newest:
-        raise UserError(f"--root {root}: no model was pushed there yet; run the pipeline, or name one by --model")
+        raise UserError(f"--root {root}: no model was pushed there yet; run the pipeline, or set --model")
     return max(newest, key=lambda path: int(os.path.basename(path)))
 
 
 def show(serving_dir: str, console: rich.console.Console) -> None:
-    """Prints a table of the versions, the newest first.
+    """Prints a table of the versions, newest first.
 
     Raises:
-      UserError: there is none, or the folder can't be read.
+      UserError: the folder has no version or can't be read.
     """
     versions = rollback.list_versions(serving_dir)
     rolled_back = publication.read_state(serving_dir).rolled_back
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     for heading in ("version", "pushed at (UTC)", "accuracy"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("by run; what became of it", overflow="fold")
+    table.add_column("run and notes", overflow="fold")
     for version in reversed(versions):
         time, accuracy, run_id = _pushed(version)
-        told = filter(None, [run_id, *_notes(version, versions[-1], rolled_back)])
-        table.add_row(str(version.number), _plain(time), accuracy, _plain(*told))
+        notes = filter(None, [run_id, *_notes(version, versions[-1], rolled_back)])
+        table.add_row(str(version.number), _plain(time), accuracy, _plain(*notes))
     console.print(table)
 
 
 def roll_back(serving_dir: str, to: Optional[int], console: rich.console.Console) -> None:
-    """Returns to an earlier version and says what that did.
+    """Rolls back to an earlier version and prints the result.
 
     Raises:
-      UserError: as `rollback.roll_back` has it.
+      UserError: as in `rollback.roll_back`.
     """
     version = rollback.roll_back(serving_dir, to)
-    done = version.record.rollback
-    told = _plain(
-        f"version {done.to_version} is in serving again, as {version.path}",
-        f"the model of version {done.from_version} will not be pushed again by a run, unless "
-        "serving.allow_rolled_back says so",
-    )
-    console.print(told, soft_wrap=True)
+    if version.record and (done := version.record.rollback):
+        text = _plain(
+            f"version {done.to_version} is in serving again, as {version.path}",
+            f"the model of version {done.from_version} will not be pushed again unless serving.allow_rolled_back=true",
+        )
+        console.print(text, soft_wrap=True)
 
 
 def _folders(root: str) -> list[str]:
@@ -94,7 +93,7 @@ def _folders(root: str) -> list[str]:
 
 
 def _pushed(version: Version) -> tuple[str, str, str]:
-    """When, with which accuracy, and by which run; empty where that is not known."""
+    """Returns the time, the accuracy and the run of a push; empty if unknown."""
     if version.record is None:
         return "", "", ""
     origin = version.record.origin
@@ -109,13 +108,13 @@ def _notes(version: Version, newest: Version, rolled_back: Collection[str]) -> I
     if version is newest:
         yield "in serving"
     if version.record is None:
-        yield "put there by hand"
+        yield "added by hand"
     elif version.record.rollback is not None:
-        yield f"{version.record.rollback.to_version} again, instead of {version.record.rollback.from_version}"
+        yield f"rollback to {version.record.rollback.to_version}, replaces {version.record.rollback.from_version}"
     if version.model_sha256 in rolled_back:
         yield "rolled back"
 
 
 def _plain(*lines: str) -> rich.text.Text:
-    """A record is data: nothing in it is taken for markup, or obeyed by the terminal."""
+    """Returns text without markup or control characters, because a record is untrusted."""
     return rich.text.Text("\n".join(map(escape.line, lines)))

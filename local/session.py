@@ -1,4 +1,4 @@
-"""A run's folder on this machine: one run at a time in it, and a log of all that the libraries say."""
+"""The lock and the log in the folder of a pipeline."""
 
 import contextlib
 import os
@@ -13,36 +13,36 @@ LOG_FILE = "run.log"
 
 
 @contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
-    """Makes the folder and keeps other runs out of it while the context lasts.
+def lock(folder: str) -> Iterator[None]:
+    """Creates the folder and keeps other runs out of it inside the context.
 
     Raises:
-      UserError: it can't be made or written to, or another run is at work in it.
+      UserError: the folder can't be created or written, or another run is using it.
     """
-    lock = filelock.FileLock(os.path.join(folder, ".lock"), timeout=0)
+    file = filelock.FileLock(os.path.join(folder, ".lock"), timeout=0)
     try:
         os.makedirs(folder, exist_ok=True)
-        lock.acquire()
+        file.acquire()
     except filelock.Timeout as error:
-        raise UserError(f"{folder}: another run is at work here; wait for it, or give another --root") from error
+        raise UserError(f"{folder}: another run is at work here; wait for it, or set another --root") from error
     except OSError as error:
-        raise UserError(f"--root: {folder} can't be written to ({error.strerror}); give a folder that can") from error
+        raise UserError(f"--root: can't write to {folder}: {error.strerror}; set a writable folder") from error
     try:
         yield
     finally:
-        lock.release()
+        file.release()
 
 
 @contextlib.contextmanager
-def output(folder: str, verbose: bool) -> Iterator[TextIO]:
-    """Sends what the libraries write to the folder's log; the log before it is kept as `run.log.1`.
+def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
+    """Redirects the output of all libraries to the log; the previous log is kept as `run.log.1`.
 
     Args:
-      folder: the run's folder.
-      verbose: leave the libraries' output on the terminal instead.
+      folder: folder of the pipeline.
+      verbose: leave the output on the terminal instead.
 
     Yields:
-      A stream on the standard output, for what a person is told.
+      The terminal's own stream, for messages to the user.
     """
     if verbose:
         yield sys.stdout
@@ -50,13 +50,13 @@ def output(folder: str, verbose: bool) -> Iterator[TextIO]:
     log_file = os.path.join(folder, LOG_FILE)
     if os.path.exists(log_file):
         os.replace(log_file, log_file + ".1")
-    with _redirected(log_file) as screen:
+    with _redirect(log_file) as screen:
         yield screen
 
 
 @contextlib.contextmanager
-def _redirected(log_file: str) -> Iterator[TextIO]:
-    """Points both output descriptors at a file, for C++ libraries write past Python's streams."""
+def _redirect(log_file: str) -> Iterator[TextIO]:
+    """Redirects the file descriptors, because C++ libraries bypass Python's streams."""
     saved = [os.dup(descriptor) for descriptor in (1, 2)]
     screen = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8")
     log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -1,13 +1,12 @@
-"""What a run's folder keeps from one run to the next: the metadata store and the artifacts, made sound before a run.
+"""The metadata store and the artifacts in the folder of a pipeline, which are repaired before each run.
 
 <folder>/
-  metadata.sqlite                       what ran on what, and what came out
-  artifacts/<node>/<output>/<number>/   an output; the number is its execution's in the store
-  artifacts/.seals/<node>/<output>/<number>.json    name -> bytes of each file that a complete output had
+  metadata.sqlite                                   executions with their inputs and outputs
+  artifacts/<node>/<output>/<number>/               an output; the number is the id of the execution in the store
+  artifacts/.seals/<node>/<output>/<number>.json    name -> bytes of each file of a complete output
 
-TFX's cache takes an earlier output wherever its folder exists. So before a run whatever is not what a complete
-execution left is out of the way: outputs of executions that were killed, outputs that changed since, and outputs
-that another store's executions made, whose numbers the next ones would meet.
+TFX's cache reuses an earlier output if its folder exists, whatever is in it. So a repair removes outputs of killed
+executions, and moves outputs that changed after the run and outputs of a lost store, whose ids new executions reuse.
 """
 
 import contextlib
@@ -24,6 +23,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.types import artifact
 
 from core.errors import UserError
+from core.files import atomic_write
 
 DATABASE = "metadata.sqlite"
 ARTIFACTS = "artifacts"
@@ -33,18 +33,18 @@ _ORPHANED = "artifacts.orphaned"
 
 
 def connection(folder: str) -> metadata_store_pb2.ConnectionConfig:
-    """Returns how to reach the metadata store of a run's folder."""
+    """Returns the connection to the metadata store."""
     return metadata.sqlite_metadata_connection_config(os.path.join(folder, DATABASE))
 
 
-def make_sound(folder: str) -> list[str]:
-    """Puts right what killed runs and other hands left.
+def repair(folder: str) -> list[str]:
+    """Removes unfinished outputs, and moves damaged or orphaned ones.
 
     Args:
-      folder: a run's folder, locked by the caller, so that no execution is at work in it.
+      folder: folder of the pipeline, locked by the caller, so that no execution is running in it.
 
     Returns:
-      A sentence for everything that will be computed again although it was complete.
+      A message for everything that was complete and will run again.
 
     Raises:
       UserError: the metadata store is damaged.
@@ -55,20 +55,20 @@ def make_sound(folder: str) -> list[str]:
         return []
     executions = _executions(folder)
     if not executions and any(_outputs(artifacts)):
-        return [_set_orphans_aside(folder)]
+        return [_move_orphans(folder)]
     complete = {each.id for each in executions if execution_lib.is_execution_successful(each)}
     for path in list(_outputs(artifacts)):
         if int(os.path.basename(path)) not in complete:
             shutil.rmtree(path)
-    return _set_damaged_aside(artifacts)
+    return _move_damaged(artifacts)
 
 
 def seal(folder: str, outputs: Sequence[artifact.Artifact]) -> None:
-    """Notes the files of a complete execution's outputs, so that a later run sees whether they are still the same.
+    """Records the files of complete outputs, so that `repair` notices changes.
 
     Args:
-      folder: the run's folder.
-      outputs: artifacts of one execution; those outside the folder are none of this store's.
+      folder: folder of the pipeline.
+      outputs: artifacts of one execution; those outside the folder are skipped.
     """
     artifacts = os.path.join(folder, ARTIFACTS)
     for output in outputs:
@@ -76,17 +76,16 @@ def seal(folder: str, outputs: Sequence[artifact.Artifact]) -> None:
         if os.path.relpath(output.uri, artifacts).startswith(os.pardir) or os.path.exists(seal_file):
             continue
         os.makedirs(os.path.dirname(seal_file), exist_ok=True)
-        with open(seal_file + ".new", "w", encoding="utf-8") as stream:
+        with atomic_write(seal_file) as stream:
             json.dump(_sizes(output.uri), stream)
-        os.replace(seal_file + ".new", seal_file)
 
 
-def forget(folder: str, pattern: str) -> None:
-    """Removes complete outputs, so that what made them runs again.
+def remove_outputs(folder: str, pattern: str) -> None:
+    """Removes complete outputs, so that their component runs again.
 
     Args:
-      folder: a run's folder, locked by the caller.
-      pattern: glob under `artifacts/` of a file in such an output: `<node>/<output>/*/<name>`.
+      folder: folder of the pipeline, locked by the caller.
+      pattern: glob under `artifacts/` of a file in the outputs: `<node>/<output>/*/<name>`.
     """
     artifacts = os.path.join(folder, ARTIFACTS)
     for file in glob.glob(os.path.join(glob.escape(artifacts), pattern)):
@@ -102,19 +101,19 @@ def _seal_file(artifacts: str, output: str) -> str:
 
 def _check_database(file: str) -> None:
     try:
-        # Opening for writing lets SQLite roll back what a killed run left half done.
+        # Opened for writing, so that SQLite rolls back the transaction of a killed run.
         with contextlib.closing(sqlite3.connect(file)) as database:
-            found = _pragma(database, "quick_check")
+            result = _pragma(database, "quick_check")
             expected_bytes = _pragma(database, "page_count") * _pragma(database, "page_size")
-        if found == "ok" and os.path.getsize(file) < expected_bytes:
-            # What is cut off a page's end reads as zeros, which is no fault of structure.
-            found = f"{os.path.getsize(file):,} bytes, should be {expected_bytes:,}"
+        if result == "ok" and os.path.getsize(file) < expected_bytes:
+            # quick_check reads the missing end of a page as zeros.
+            result = f"{os.path.getsize(file):,} bytes, should be {expected_bytes:,}"
     except sqlite3.DatabaseError as error:
-        found = str(error)
-    if found != "ok":
+        result = str(error)
+    if result != "ok":
         raise UserError(
-            f"{file}: the metadata store is damaged ({found}); move it away, and the next run computes everything "
-            "anew; models in serving are not touched"
+            f"{file}: the metadata store is damaged ({result}); move it away, and the next run starts from scratch; "
+            "models in serving are not affected"
         )
 
 
@@ -128,7 +127,7 @@ def _executions(folder: str) -> list[metadata_store_pb2.Execution]:
 
 
 def _outputs(artifacts: str) -> Iterator[str]:
-    """Yields the folder of every execution's every output."""
+    """Yields the folder of every output of every execution."""
     for node in _folders(artifacts):
         for output in _folders(node):
             yield from (path for path in _folders(output) if os.path.basename(path).isdecimal())
@@ -139,16 +138,16 @@ def _folders(parent: str) -> list[str]:
         return [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def _set_orphans_aside(folder: str) -> str:
-    aside = os.path.join(folder, _ORPHANED)
-    if os.path.exists(aside):
-        shutil.rmtree(aside)
-    os.rename(os.path.join(folder, ARTIFACTS), aside)
-    return f"no metadata store knows the artifacts that are here: everything runs anew; they are now in {aside}"
+def _move_orphans(folder: str) -> str:
+    target = os.path.join(folder, _ORPHANED)
+    if os.path.exists(target):
+        shutil.rmtree(target)
+    os.rename(os.path.join(folder, ARTIFACTS), target)
+    return f"all components run again: the metadata store was lost; its artifacts are now in {target}"
 
 
-def _set_damaged_aside(artifacts: str) -> list[str]:
-    told = []
+def _move_damaged(artifacts: str) -> list[str]:
+    messages = []
     seals = os.path.join(artifacts, _SEALS)
     for parent, _, names in os.walk(seals):
         for name in names:
@@ -161,24 +160,24 @@ def _set_damaged_aside(artifacts: str) -> list[str]:
             if os.path.isdir(output):
                 os.rename(output, output + _DAMAGED)
             node, kind, _ = os.path.relpath(output, artifacts).split(os.sep)
-            told.append(f"{node} runs again: its output {kind!r} is not what it left ({difference})")
-    return sorted(told)
+            messages.append(f"{node} runs again: its output {kind!r} changed after the run ({difference})")
+    return sorted(messages)
 
 
 def _difference(seal_file: str, output: str) -> Optional[str]:
-    """Says how an output differs from its seal; None where it does not."""
+    """Returns how an output differs from its seal, or None."""
     if not os.path.isdir(output):
-        return f"{output} is gone"
+        return f"{output} is missing"
     with open(seal_file, encoding="utf-8") as stream:
         sealed = json.load(stream)
-    found = _sizes(output)
-    for name in sorted(sealed.keys() | found.keys()):
-        if name not in found:
-            return f"{os.path.join(output, name)} is gone"
+    sizes = _sizes(output)
+    for name in sorted(sealed.keys() | sizes.keys()):
+        if name not in sizes:
+            return f"{os.path.join(output, name)} is missing"
         if name not in sealed:
-            return f"{os.path.join(output, name)} is new"
-        if found[name] != sealed[name]:
-            return f"{os.path.join(output, name)} has {found[name]:,} bytes, had {sealed[name]:,}"
+            return f"{os.path.join(output, name)} was added"
+        if sizes[name] != sealed[name]:
+            return f"{os.path.join(output, name)} has {sizes[name]:,} bytes, had {sealed[name]:,}"
     return None
 
 

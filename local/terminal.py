@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line a component, a bar while it works, and the outcome at the end."""
+"""Shows a run on the terminal: a line per component, a progress bar, and the outcome."""
 
 import contextlib
 import itertools
@@ -12,17 +12,17 @@ import rich.progress
 import rich.table
 
 from core import escape, installation, progress
-from local.outcome import NodeOutcome, Observer
+from local.outcome import NodeOutcome
 
 
-class Terminal(Observer, logging.Handler):
-    """Draws progress records and component outcomes on a console.
+class Terminal(logging.Handler):
+    """Prints components and their progress.
 
-    On a terminal the component at work has a spinner or a bar; in a pipe only the finished lines are written.
+    On a terminal the running component has a spinner or a bar; a pipe only gets the line of each finished component.
     """
 
     def __init__(self, console: rich.console.Console):
-        logging.Handler.__init__(self, logging.INFO)
+        super().__init__(logging.INFO)
         self.console = console
         self._node = ""
         self._bar = rich.progress.Progress(
@@ -40,8 +40,8 @@ class Terminal(Observer, logging.Handler):
         self._stage = ""
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Shows progress records for as long as the context lasts."""
+    def show_progress(self) -> Iterator[None]:
+        """Shows the records of `core.progress` inside the context."""
         level = progress.LOGGER.level
         progress.LOGGER.setLevel(logging.INFO)
         progress.LOGGER.addHandler(self)
@@ -52,32 +52,35 @@ class Terminal(Observer, logging.Handler):
             progress.LOGGER.removeHandler(self)
             progress.LOGGER.setLevel(level)
 
-    def started(self, node_id: str) -> None:
+    def start(self, node_id: str) -> None:
+        """Shows that a component runs."""
         self._node, self._stage = node_id, ""
         self._restart_bar(node_id, None)
 
-    def ended(self, outcome: NodeOutcome) -> None:
+    def end(self, outcome: NodeOutcome) -> None:
+        """Prints the line of a component that is complete or failed."""
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
         mark = "[green]✓[/]" if outcome.status == "complete" else "[red]✗[/]"
-        told = "[dim]cached[/]" if outcome.cached else "" if outcome.status == "complete" else "[red]failed[/]"
-        self.console.print(f"{mark} {outcome.id:<20}{outcome.seconds:7.1f} s  {told}", highlight=False)
+        note = "[dim]cached[/]" if outcome.cached else "" if outcome.status == "complete" else "[red]failed[/]"
+        self.console.print(f"{mark} {outcome.id:<20}{outcome.seconds:7.1f} s  {note}", highlight=False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Draws one record of `core.progress`."""
-        figures: Mapping[str, Any] = getattr(record, "figures", {})
-        stage = str(getattr(record, "stage", ""))
-        text = _escaped(f"{self._node} {stage} {_shown(figures)}".rstrip())
+        """Draws one record of `core.progress`, or prints the end of an epoch."""
+        fields: Mapping[str, Any] = vars(record)
+        stage, figures = fields["stage"], fields["figures"]
         if any(name.startswith("dev_") for name in figures):
-            self.console.print(f"  {_escaped(stage)}  {_escaped(_shown(figures))}", highlight=False, soft_wrap=True)
+            text = _escape(f"{stage}  {_format_figures(figures)}")
+            self.console.print(f"  {text}", highlight=False, soft_wrap=True)
             return
+        text = _escape(f"{self._node} {stage} {_format_figures(figures)}".rstrip())
         kind = stage.split(" ")[0]
         if kind != self._stage:
             self._stage = kind
-            self._restart_bar(text, record.total or None)
+            self._restart_bar(text, fields["total"] or None)
         if self._task is not None:
-            self._bar.update(self._task, description=text, completed=record.done)
+            self._bar.update(self._task, description=text, completed=fields["done"])
 
     def _restart_bar(self, text: str, total: Optional[int]) -> None:
         if self._task is not None:
@@ -85,12 +88,12 @@ class Terminal(Observer, logging.Handler):
         self._task = self._bar.add_task(text, total=total)
 
 
-def _escaped(text: str) -> str:
-    """For rich: nothing in the text is markup, and nothing of it is obeyed by the terminal."""
+def _escape(text: str) -> str:
+    """Escapes rich's markup and control characters."""
     return rich.markup.escape(escape.line(text))
 
 
-def _shown(figures: Mapping[str, Any]) -> str:
+def _format_figures(figures: Mapping[str, Any]) -> str:
     """`{"dev_loss": 0.31245, "examples_per_s": 132.4}` -> `dev loss 0.3125  132 examples/s`."""
     parts = []
     for name, value in figures.items():
@@ -102,65 +105,65 @@ def _shown(figures: Mapping[str, Any]) -> str:
 
 
 def show_outcome(console: rich.console.Console, summary: Mapping[str, Any]) -> None:
-    """Prints what a person wants to know of a finished run."""
+    """Prints rows, metrics, gates and the verdict of a run."""
     console.print()
     _show_rows(console, summary["rows"])
     _show_metrics(console, summary["metrics"])
     _show_gates(console, summary["gates"])
-    console.print(_verdict(summary), highlight=False, soft_wrap=True)
+    console.print(_format_verdict(summary), highlight=False, soft_wrap=True)
 
 
 def _show_rows(console: rich.console.Console, rows: Mapping[str, Any]) -> None:
     for split, counts in rows.items():
         rejected = ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items())
         line = f"{split:<5} {counts['accepted']:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
-        console.print(_escaped(line), highlight=False)
+        console.print(_escape(line), highlight=False)
 
 
 def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> None:
     if not metrics["candidate"]:
         return
-    table = rich.table.Table("on the test split", "this model", "in serving before", box=rich.box.SIMPLE_HEAD)
+    table = rich.table.Table("on the test split", "this model", "previously in serving", box=rich.box.SIMPLE_HEAD)
     for name, value in metrics["candidate"].items():
-        before = _figure(metrics["baseline"][name]) if metrics["baseline"] else "none"
-        table.add_row(_escaped(name), _figure(value), before)
+        before = _format_metric(metrics["baseline"][name]) if metrics["baseline"] else "none"
+        table.add_row(_escape(name), _format_metric(value), before)
     console.print(table)
 
 
-def _figure(value: float) -> str:
-    """Counts are whole numbers, the rest are shares."""
+def _format_metric(value: float) -> str:
+    """Formats a count as a whole number and a share with four digits."""
     return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
 
 
 def _show_gates(console: rich.console.Console, checks: Sequence[Mapping[str, Any]]) -> None:
-    """A line a gate, and under it the sentences of what missed its bound; the report has them all."""
+    """Prints a line per gate, and below it the failed checks; the report lists all checks."""
     for gate, group in itertools.groupby(checks, key=lambda check: check["gate"]):
-        made = list(group)
-        failed, warned = _blocking(made), [c for c in made if not c["passed"] and c["severity"] == "warn"]
+        of_gate = list(group)
+        failed, warned = _blocking_checks(of_gate), [c for c in of_gate if not c["passed"] and c["severity"] == "warn"]
         verdict = f"[red]✗[/] {gate} gate: {len(failed)} of" if failed else f"[green]✓[/] {gate} gate:"
-        warnings = f", {len(warned)} with a warning" if warned else ""
-        told = f"{verdict} {len(made)} {'check' if len(made) == 1 else 'checks'} {'failed' if failed else 'passed'}"
-        console.print(f"{told}{warnings}", highlight=False)
+        warnings = f", {len(warned)} {'warning' if len(warned) == 1 else 'warnings'}" if warned else ""
+        count = f"{len(of_gate)} {'check' if len(of_gate) == 1 else 'checks'} {'failed' if failed else 'passed'}"
+        console.print(f"{verdict} {count}{warnings}", highlight=False)
         for check in [*failed, *warned]:
             mark = "" if check in failed else "[yellow]warning:[/] "
-            sentence = f"{_escaped(check['check'])}: {_escaped(check['reason'])}"
-            console.print(f"    {mark}{sentence}", highlight=False, soft_wrap=True)
+            text = f"{_escape(check['check'])}: {_escape(check['reason'])}"
+            console.print(f"    {mark}{text}", highlight=False, soft_wrap=True)
 
 
-def _blocking(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _blocking_checks(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [check for check in checks if not check["passed"] and check["severity"] == "fail"]
 
 
-def _verdict(summary: Mapping[str, Any]) -> str:
-    failed = _blocking(summary["gates"])
-    report = f"\nreport: {_escaped(summary['report_path'])}" if summary["report_path"] else ""
+def _format_verdict(summary: Mapping[str, Any]) -> str:
+    failed = _blocking_checks(summary["gates"])
+    report = f"\nreport: {_escape(summary['report_path'])}" if summary["report_path"] else ""
     if summary["status"] == "pushed":
-        reviews = installation.command("local_runner.py")
-        ask = f'{reviews} predict --model {summary["pushed_path"]} "이것은 놀라운 영화입니다!"'
-        return f"\n[green]pushed[/] to {_escaped(summary['pushed_path'])}\nask it: {_escaped(ask)}{report}"
+        model = _escape(summary["pushed_path"])
+        command = f'{installation.command("local_runner.py")} predict --model {model} "이것은 놀라운 영화입니다!"'
+        return f"\n[green]pushed[/] to {model}\ntry it: {command}{report}"
     if summary["status"] == "not_blessed":
         reasons = "; ".join(check["reason"] for check in failed)
-        return f"\n[red]not blessed[/], nothing was pushed: {_escaped(reasons)}{report}"
+        return f"\n[red]not blessed[/], nothing was pushed: {_escape(reasons)}{report}"
     if failed:
-        return f"\n[red]stopped[/] before training: the failed checks above say why{report}"
-    return f"\n[red]{summary['status']}[/]: {_escaped(summary['error'])}{report}"
+        return f"\n[red]stopped[/] before training: see the failed checks above{report}"
+    return f"\n[red]{summary['status']}[/]: {_escape(summary['error'])}{report}"

@@ -1,4 +1,4 @@
-"""A tiny real encoder for tests: made once a process by EncoderPretrainer's own executor, then copied."""
+"""A tiny real encoder for tests: trained once per process by the executor of EncoderPretrainer, then copied."""
 
 import atexit
 import functools
@@ -40,12 +40,12 @@ def save(folder: str) -> str:
 
     The folder holds `preprocess/`, `encoder/` and `encoder.json`.
     """
-    shutil.copytree(path_utils.serving_model_dir(_made_once()), folder)
+    shutil.copytree(path_utils.serving_model_dir(_train_once()), folder)
     return folder
 
 
 def save_artifact(uri: str) -> standard_artifacts.Model:
-    """Copies the tiny encoder to where a component would write it and returns the `Model` artifact."""
+    """Copies the tiny encoder into the folder of a `Model` artifact and returns the artifact."""
     save(path_utils.serving_model_dir(uri))
     return _artifact(standard_artifacts.Model(), uri)
 
@@ -54,9 +54,9 @@ def pretrain(uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig =
     """Runs EncoderPretrainer's executor on reviews.
 
     Args:
-      uri: an empty folder; `examples/` and `encoder/` are made in it.
+      uri: an empty folder, for `examples/` and `encoder/`.
       shards: the texts of each shard of the training split.
-      config: the component's.
+      config: of the component.
     """
     examples = write_examples(os.path.join(uri, "examples"), shards)
     encoder = _artifact(standard_artifacts.Model(), os.path.join(uri, "encoder"))
@@ -68,7 +68,7 @@ def pretrain(uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig =
 
 
 def write_examples(uri: str, shards: Sequence[Sequence[str]]) -> standard_artifacts.Examples:
-    """Writes an `Examples` artifact whose `train` split has the given shards; labels are 0."""
+    """Writes an `Examples` artifact whose `train` split has these shards; labels are 0."""
     split = os.path.join(uri, f"Split-{features.TRAIN_SPLIT}")
     os.makedirs(split)
     for number, texts in enumerate(shards):
@@ -95,7 +95,7 @@ def _artifact(artifact: Artifact, uri: str) -> Artifact:
 
 
 @functools.cache
-def _made_once() -> str:
+def _train_once() -> str:
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return pretrain(folder, [TEXTS]).uri

@@ -1,4 +1,4 @@
-"""A publication that is killed at a known moment, in a process of its own, for tests."""
+"""A push that is killed at a chosen moment, in a separate process, for tests."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from tfx.utils import io_utils
 from benchmarks import serving_watcher
 from components.pusher import publication
 
-# Moment -> the call in which the process dies.
+# Moment -> the call that kills the process.
 MOMENTS = {
     "the SavedModel's last file is missing": (io_utils, "copy_file"),
     "all is copied": (publication, "_flush"),
@@ -21,7 +21,7 @@ MOMENTS = {
 
 
 def publish(moment: str, model_uri: str, serving_dir: str, keep: int) -> None:
-    """Pushes a model and dies at the moment."""
+    """Pushes a model and kills the process at a moment."""
     owner, name = MOMENTS[moment]
     setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
     serving_watcher.publish(model_uri, serving_dir, keep)

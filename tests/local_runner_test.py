@@ -1,4 +1,4 @@
-"""The command line's own messages."""
+"""Messages of the command line."""
 
 import pytest
 
@@ -7,14 +7,14 @@ import local_runner
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
 
 
-def test_an_error_names_the_file_and_obeys_nothing_in_it(tmp_path, capsys):
+def test_name_of_a_file_is_escaped_in_an_error(tmp_path, capsys):
     assert local_runner.main(["run", "--config", f"{HOSTILE}\n.yaml"]) == 2
     text = capsys.readouterr().err
     assert text.startswith("error: \\x1b]0;owned") and text.count("\n") == 1
     assert not set("\x1b\x07\x9b\u202e") & set(text)
 
 
-def test_so_does_a_usage_error(capsys):
+def test_argument_is_escaped_in_a_usage_error(capsys):
     with pytest.raises(SystemExit) as ended:
         local_runner.main(["encoders", HOSTILE])
     assert ended.value.code == 2

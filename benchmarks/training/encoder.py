@@ -34,7 +34,7 @@ def prepare(texts: Sequence[bytes], shape: Shape, steps: int, cache: str) -> str
     config = PretrainConfig(
         vocabulary=VOCABULARY, layers=shape.layers, hidden=shape.hidden, heads=shape.heads, steps=steps
     )
-    with encoder_artifact.staged(uri) as staging:
+    with encoder_artifact.stage(uri) as staging:
         pretrain.make_encoder(texts, config, staging)
         handle = f"BERT {shape}, {steps} steps"
         encoder_artifact.finish(staging, source="pretrain", handle=handle, preprocess_handle="", heads=shape.heads)

@@ -1,1 +1,1 @@
-"""EncoderPretrainer: makes an encoder from the reviews themselves."""
+"""EncoderPretrainer: trains an encoder on the reviews."""

@@ -1,4 +1,4 @@
-"""The component: examples in, an encoder made from them out."""
+"""The component: takes examples and outputs an encoder trained on them."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -8,7 +8,7 @@ from components.encoder_pretrainer import executor
 
 
 class EncoderPretrainerSpec(component_spec.ComponentSpec):
-    """What EncoderPretrainer takes and makes."""
+    """Parameter, input and output of EncoderPretrainer."""
 
     PARAMETERS = {executor.CONFIG: component_spec.ExecutionParameter(type=str)}
     INPUTS = {executor.EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
@@ -16,7 +16,7 @@ class EncoderPretrainerSpec(component_spec.ComponentSpec):
 
 
 class EncoderPretrainer(base_component.BaseComponent):
-    """Learns a vocabulary and a small BERT from the training reviews; needs no network.
+    """Trains a vocabulary and a small BERT on the training reviews, without a network.
 
     The output is described in `artifacts.encoder`.
     """

@@ -1,4 +1,4 @@
-"""The work of EncoderPretrainer: reads the training split and writes an encoder."""
+"""Reads the training split and writes an encoder."""
 
 import os
 from typing import Any
@@ -19,7 +19,7 @@ ENCODER = "encoder"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Makes an encoder artifact from the training split's texts."""
+    """Trains an encoder on the texts of the training split."""
 
     def Do(
         self,
@@ -40,7 +40,7 @@ class Executor(base_executor.BaseExecutor):
         config = PretrainConfig.model_validate_json(exec_properties[CONFIG])
         split = artifact_utils.get_split_uri(input_dict[EXAMPLES], features.TRAIN_SPLIT)
         texts = reviews.read_texts([os.path.join(split, "*")])
-        with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
+        with encoder_artifact.stage(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             pretrain.make_encoder(texts, config, folder)
             handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"
             encoder_artifact.finish(folder, source="pretrain", handle=handle, preprocess_handle="", heads=config.heads)

@@ -1,4 +1,4 @@
-"""Masked-language-model inputs (Devlin et al. 2019): which tokens are hidden, and what stands in their place."""
+"""Inputs of a masked language model (Devlin et al. 2019)."""
 
 import dataclasses
 
@@ -15,13 +15,13 @@ _MASKED_SHARE, _RANDOM_SHARE = 0.8, 0.1
 
 @dataclasses.dataclass(frozen=True)
 class MaskedBatch:
-    """A batch with some tokens hidden.
+    """A batch with some tokens masked.
 
     Attributes:
-      word_ids: int32[batch, seq], what the encoder sees.
-      positions: int32[batch, predictions], where tokens were chosen; 0 where a row has fewer.
-      labels: int32[batch, predictions], the tokens that stood there.
-      weights: float32[batch, predictions], 1 where a token was chosen, else 0.
+      word_ids: int32[batch, seq], the input of the encoder.
+      positions: int32[batch, predictions], positions of the chosen tokens, padded with 0.
+      labels: int32[batch, predictions], the original tokens there.
+      weights: float32[batch, predictions], 1 for a chosen token, 0 for padding.
     """
 
     word_ids: np.ndarray
@@ -31,33 +31,33 @@ class MaskedBatch:
 
 
 def mask_tokens(word_ids: np.ndarray, vocabulary: int, generator: np.random.Generator) -> MaskedBatch:
-    """Chooses 15 % of each row's tokens, at least one, special tokens and padding never, and hides them.
+    """Chooses 15 % of the tokens of each row, at least one, but no special tokens or padding, and masks them.
 
     Args:
-      word_ids: int32[batch, seq], ids of the pieces that `vocabulary.learn` gave.
+      word_ids: int32[batch, seq], ids of pieces from `vocabulary.learn`.
       vocabulary: number of pieces.
-      generator: where the choice comes from.
+      generator: random numbers of the choice.
 
     Returns:
-      The batch; `predictions` is the most that a row has, at least 1.
+      The batch; `predictions` is the maximum over the rows, at least 1.
     """
     pieces = word_ids >= len(SPECIAL_TOKENS)
     counts = pieces.sum(axis=1)
     chosen = np.minimum(counts, np.maximum(1, np.rint(_CHOSEN_SHARE * counts).astype(int)))
-    # Pieces have draws below 1, so sorted by draw they come first, in random order.
+    # Pieces have random keys below 1, so after sorting they come first, in random order.
     shuffled = np.argsort(np.where(pieces, generator.random(word_ids.shape), 1.0), axis=1)
     predictions = max(1, int(chosen.max(initial=0)))
     is_chosen = np.arange(predictions) < chosen[:, None]
     positions = np.where(is_chosen, shuffled[:, :predictions], 0)
     labels = np.take_along_axis(word_ids, positions, axis=1)
-    hidden = word_ids.copy()
+    masked = word_ids.copy()
     rows, columns = np.nonzero(is_chosen)
-    hidden[rows, positions[rows, columns]] = _replacements(labels[rows, columns], vocabulary, generator)
-    return MaskedBatch(hidden, positions.astype(np.int32), labels, is_chosen.astype(np.float32))
+    masked[rows, positions[rows, columns]] = _replacements(labels[rows, columns], vocabulary, generator)
+    return MaskedBatch(masked, positions.astype(np.int32), labels, is_chosen.astype(np.float32))
 
 
 def _replacements(labels: np.ndarray, vocabulary: int, generator: np.random.Generator) -> np.ndarray:
-    """What stands in the place of chosen tokens int32[n]."""
+    """Returns the replacements int32[n] of chosen tokens."""
     draws = generator.random(labels.shape)
     random = generator.integers(len(SPECIAL_TOKENS), max(vocabulary, len(SPECIAL_TOKENS) + 1), labels.shape)
     kept_or_random = np.where(draws < _MASKED_SHARE + _RANDOM_SHARE, random, labels)

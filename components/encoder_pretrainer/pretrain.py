@@ -1,4 +1,4 @@
-"""From reviews to an encoder: vocabulary, masked-language-model training, export."""
+"""Trains an encoder on reviews: vocabulary, masked language model, export."""
 
 import itertools
 import os
@@ -30,21 +30,21 @@ _POSITIONS = "masked_lm_positions"
 # BERT's own ratios (Devlin et al. 2019).
 _FEED_FORWARD_RATIO = 4
 _WARMUP_SHARE = 0.1
-# More than `max_length`, so that a Trainer may take longer reviews than the encoder was trained on.
+# More than `max_length`, so that the Trainer can use longer reviews than the pre-training.
 _MAX_POSITIONS = 512
 
 TrainStep = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], tf.Tensor]
 
 
 def make_encoder(texts: Sequence[bytes], config: PretrainConfig, folder: str) -> np.ndarray:
-    """Learns a vocabulary and an encoder from texts, and writes both SavedModels.
+    """Trains a vocabulary and an encoder, and writes both SavedModels.
 
-    The same texts, in whatever order, and the same configuration give the same weights on the same CPU.
+    The same texts, in any order, and the same configuration result in the same weights on the same CPU.
 
     Args:
       texts: UTF-8 reviews.
       config: sizes and training.
-      folder: where `preprocess/` and `encoder/` go; it exists.
+      folder: an existing folder for `preprocess/` and `encoder/`.
 
     Returns:
       float32[steps], the loss of each step.
@@ -53,7 +53,7 @@ def make_encoder(texts: Sequence[bytes], config: PretrainConfig, folder: str) ->
       UserError: there are no texts.
     """
     if not texts:
-        raise UserError("data.train: its training split holds no text to make an encoder from")
+        raise UserError("data.train: the training split has no texts to train an encoder on")
     texts = sorted(texts)
     with tracing.libraries_as_written(), tempfile.TemporaryDirectory() as scratch:
         progress.report("learning a vocabulary", 0, 0)
@@ -69,7 +69,7 @@ def make_encoder(texts: Sequence[bytes], config: PretrainConfig, folder: str) ->
 
 
 def build(config: PretrainConfig, pieces: int) -> models.BertPretrainerV2:
-    """Builds a BERT with a masked-language-model head; the weights follow from the seed.
+    """Builds a BERT with a masked-language-model head; the seed determines its weights.
 
     Args:
       config: sizes.
@@ -78,23 +78,23 @@ def build(config: PretrainConfig, pieces: int) -> models.BertPretrainerV2:
     tf_keras.utils.set_random_seed(config.seed)
     encoder_config = _encoder_config(config, pieces)
     network = encoders.build_encoder(encoder_config)
-    # Masked-language-model training never reaches the pooler. As the identity it hands on what the first token
-    # holds, as in TF Hub's ELECTRAs and BERT experts, instead of a random projection of it.
+    # A masked language model does not train the pooler. As the identity it passes the first token on, as in TF Hub's
+    # ELECTRAs and BERT experts, instead of a random projection of it.
     network.pooler_layer.kernel.assign(tf.eye(config.hidden))
     activation = tf_utils.get_activation(encoder_config.get().hidden_activation)
     return models.BertPretrainerV2(network, mlm_activation=activation)
 
 
 def train(pretrainer: models.BertPretrainerV2, tokens: Tokens, config: PretrainConfig) -> np.ndarray:
-    """Trains a model to guess hidden tokens.
+    """Trains a model to predict masked tokens.
 
     Args:
-      pretrainer: the model; its weights change.
+      pretrainer: the model, trained in place.
       tokens: the texts' tokens.
       config: `steps`, `batch_size`, `learning_rate` and `seed`.
 
     Returns:
-      float32[steps], the loss of each step: mean cross-entropy of the hidden tokens, in nats.
+      float32[steps], the loss of each step: mean cross-entropy of the masked tokens, in nats.
     """
     pieces = pretrainer.masked_lm.embedding_table.shape[0]
     generator = np.random.default_rng(config.seed)
@@ -114,7 +114,7 @@ def train(pretrainer: models.BertPretrainerV2, tokens: Tokens, config: PretrainC
 
 
 def _row_batches(lengths: np.ndarray, config: PretrainConfig) -> Iterator[np.ndarray]:
-    """Yields row numbers for one epoch after the other; a text without a piece has nothing to guess."""
+    """Yields the row numbers of batches, epoch after epoch, without the texts that have no piece to mask."""
     usable = np.flatnonzero(lengths > len((vocabulary.START, vocabulary.END)))
     if not usable.size:
         return
@@ -142,7 +142,7 @@ def _train_step(pretrainer: models.BertPretrainerV2, config: PretrainConfig) -> 
         with tf.GradientTape() as tape:
             logits = pretrainer(inputs, training=True)["mlm_logits"]
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            # A batch of unknown words only has no label.
+            # A batch of only unknown words has no label.
             loss = tf.math.divide_no_nan(tf.reduce_sum(losses * label_weights), tf.reduce_sum(label_weights))
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
@@ -170,8 +170,8 @@ def _export_preprocess(vocabulary_file: str, config: PretrainConfig, folder: str
         do_lower_case=config.lower_case,
         tokenize_with_offsets=False,
         default_seq_length=config.max_length,
-        # TF Hub's own preprocess models have none of the ragged tensors' assertions either; without them the model
-        # is half the size and is exported and loaded in half the time.
+        # Like TF Hub's own preprocess models. Without the assertions of ragged tensors the model is half the size, and
+        # exporting and loading take half the time.
         experimental_disable_assert=True,
     )
 

@@ -1,37 +1,40 @@
-"""Unpacks the archive of a published model, which is data of strangers: plain files and folders, or nothing of it.
+"""Unpacks the archive of a published model, which is untrusted: it may only hold plain files and folders.
 
-Every member is looked at before it is written, and only what it declared is read of it. So a name that leads out,
-a link, a device or a bomb ends the unpacking; the caller throws the folder away.
+Every member is checked before it is written, and no more is read than it declares. A path that leaves the folder, a
+link, a device or a decompression bomb raises an error; the caller then deletes the folder.
 """
 
 import contextlib
 import gzip
+import io
 import os
 import tarfile
 import zlib
-from typing import BinaryIO, Iterator, Optional
+from typing import IO, Iterator, Optional, Union
 
 from core import escape
 
-# Float32 weights of a text encoder four times the size of the largest on TF Hub.
+# Four times the float32 weights of the largest text encoder on TF Hub.
 MAX_BYTES = 16 << 30
 # A SavedModel has a dozen files.
 MAX_MEMBERS = 10_000
-# Weights shrink by a tenth, texts to a third; a hundredth is made to fill a disk.
+# Weights compress by a tenth, text to a third; a ratio of 100 is meant to fill the disk.
 MAX_RATIO = 100
-# What so small an archive may unpack to whatever the ratio: vocabularies can be regular.
+# Allowed whatever the ratio: a small archive of a regular vocabulary compresses well.
 _FREE_BYTES = 64 << 20
-# Headers between two members: a block of 512 bytes each, a long name in some more. What asks for more would fill the
-# memory, or nest until Python gives up.
+# Headers between two members: blocks of 512 bytes, more for a long name. Anything larger could fill the memory, or nest
+# until Python's recursion limit.
 _HEADER_BYTES = 64 << 10
-# Padding at the end, by tar's own default 10 KiB.
+# Padding at the end; tar writes up to 10 KiB.
 _PADDING_BYTES = 1 << 20
+
+_Stream = Union[IO[bytes], gzip.GzipFile]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-class Refused(Exception):
-    """An archive holds what a published model does not; the text says what."""
+class UnsafeArchiveError(Exception):
+    """The archive holds something that a published model does not; the text says what."""
 
 
 def unpack(file: str, folder: str) -> None:
@@ -39,30 +42,30 @@ def unpack(file: str, folder: str) -> None:
 
     Args:
       file: the archive.
-      folder: where to; it exists. Nothing is ever written outside it, and what is in it after an error is rubbish.
+      folder: an existing folder. Nothing is written outside it; after an error its content is incomplete.
 
     Raises:
-      Refused: it holds what a published model does not.
-      tarfile.ReadError: it is no archive, or damaged.
-      OSError: the folder can't be written to.
+      UnsafeArchiveError: the archive holds something that a published model does not.
+      tarfile.ReadError: not a tar archive, or damaged.
+      OSError: the folder can't be written.
     """
     limit = min(MAX_BYTES, MAX_RATIO * os.path.getsize(file) + _FREE_BYTES)
     try:
-        with _opened(file) as stream:
-            _extract(_Rationed(stream), folder, limit)
-            # Read to the end, where gzip's checksum is.
+        with _open(file) as stream:
+            _extract(_LimitedReader(stream), folder, limit)
+            # Read to the end, which makes gzip verify the checksum.
             if len(stream.read(_PADDING_BYTES)) == _PADDING_BYTES:
-                raise Refused("there is more behind its end")
+                raise UnsafeArchiveError("there is data after its end")
     except (EOFError, ValueError, gzip.BadGzipFile, tarfile.TarError, zlib.error) as error:
-        raise tarfile.ReadError(f"no tar archive, or a damaged one: {error}") from error
+        raise tarfile.ReadError(f"not a tar archive, or damaged: {error}") from error
 
 
-def member_fault(member: tarfile.TarInfo) -> Optional[str]:
-    """Returns what is wrong with a member, None where it is a file or a folder inside the archive."""
+def check_member(member: tarfile.TarInfo) -> Optional[str]:
+    """Returns what is wrong with a member, or None for a plain file or folder."""
     if member.name.startswith(("/", "\\")) or member.name[1:2] == ":":
         return "has an absolute path"
     if ".." in member.name.replace("\\", "/").split("/"):
-        return "has a path that leads out by `..`"
+        return "has a path that leaves the folder by `..`"
     if escape.line(member.name) != member.name:
         return "has a control character in its path"
     if member.issym() or member.islnk():
@@ -72,25 +75,25 @@ def member_fault(member: tarfile.TarInfo) -> Optional[str]:
     return "has a negative size" if member.size < 0 else None
 
 
-def _extract(stream: "_Rationed", folder: str, limit: int) -> None:
+def _extract(stream: "_LimitedReader", folder: str, limit: int) -> None:
     unpacked = 0
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         for count, member in enumerate(archive, start=1):
-            fault = member_fault(member)
+            fault = check_member(member)
             unpacked += member.size
             if fault is None and unpacked > limit:
-                fault = f"makes it {unpacked} bytes, where at most {limit} are unpacked"
+                fault = f"brings the total to {unpacked} bytes; the limit is {limit}"
             if fault is None and count > MAX_MEMBERS:
-                fault = f"is one more than the {MAX_MEMBERS} that a model may have"
+                fault = f"exceeds the limit of {MAX_MEMBERS} members"
             if fault is not None:
-                raise Refused(f"its member {escape.quote(member.name)} {fault}")
+                raise UnsafeArchiveError(f"its member {escape.quote(member.name)} {fault}")
             stream.left = member.size
             archive.extract(member, folder, filter="data")
             stream.left = _HEADER_BYTES
 
 
 @contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
+def _open(file: str) -> Iterator[_Stream]:
     with open(file, "rb") as raw:
         is_gzip = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         raw.seek(0)
@@ -101,16 +104,21 @@ def _opened(file: str) -> Iterator[BinaryIO]:
             yield stream
 
 
-class _Rationed:
-    """A stream for tarfile that gives no more than `left` bytes: tarfile itself believes any size in a header."""
+class _LimitedReader(io.RawIOBase):
+    """A stream for tarfile, which trusts any size in a header, that returns no more than `left` bytes."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: _Stream) -> None:
         self._stream = stream
         self.left = _HEADER_BYTES
-        self.seek, self.tell = stream.seek, stream.tell
 
-    def read(self, size: int) -> bytes:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= self.left:
-            raise Refused(f"a header in it asks for {size} bytes")
+            raise UnsafeArchiveError(f"a header in it requests {size} bytes")
         self.left -= size
         return self._stream.read(size)

@@ -1,4 +1,4 @@
-"""Well-known encoders of TF Hub, each with the preprocess model that it was trained with."""
+"""Well-known encoders of TF Hub, each with its preprocess model."""
 
 import dataclasses
 from typing import Mapping, Optional
@@ -8,7 +8,7 @@ import rich.table
 
 _HUB = "https://tfhub.dev"
 
-# Word pieces of each preprocess model.
+# Vocabulary size of each preprocess model.
 _UNCASED, _CASED, _MULTILINGUAL, _CHINESE, _ALBERT = 30_522, 28_996, 119_547, 21_128, 30_000
 
 
@@ -23,7 +23,7 @@ class Entry:
       hidden: width of the outputs.
       heads: attention heads of a layer.
       parameters_m: trainable parameters, in millions.
-      note: what it is good for, in a few words.
+      note: languages and training, in a few words.
     """
 
     encoder: str
@@ -36,13 +36,13 @@ class Entry:
 
 
 def table() -> rich.table.Table:
-    """Draws the catalogue for a terminal."""
-    # What is copied or compared is never cut, however narrow the terminal.
+    """Returns the catalogue as a table for the terminal."""
+    # Never cut, however narrow the terminal: handles are copied, numbers compared.
     columns = [rich.table.Column(title, no_wrap=True) for title in ("handle", "layers", "weights")]
-    drawn = rich.table.Table(*columns, "note", box=rich.box.SIMPLE_HEAD)
+    result = rich.table.Table(*columns, "note", box=rich.box.SIMPLE_HEAD)
     for name, entry in CATALOGUE.items():
-        drawn.add_row(name, f"{entry.layers} x {entry.hidden}", f"{entry.parameters_m:.1f} M", entry.note)
-    return drawn
+        result.add_row(name, f"{entry.layers} x {entry.hidden}", f"{entry.parameters_m:.1f} M", entry.note)
+    return result
 
 
 def _parameters_m(
@@ -54,7 +54,7 @@ def _parameters_m(
       vocabulary: word pieces.
       layers: Transformer layers.
       hidden: width; the feed-forward layers are four times as wide.
-      embedding: width of the embeddings where it is not `hidden`.
+      embedding: width of the embeddings if it differs from `hidden`.
       shared: whether all layers share one set of weights, as ALBERT's do.
     """
     width = embedding or hidden
@@ -80,12 +80,12 @@ def _albert(size: str, sizes: tuple[int, int, int]) -> Entry:
         f"{_HUB}/tensorflow/albert_en_preprocess/3",
         *sizes,
         _parameters_m(_ALBERT, layers, hidden, embedding=128, shared=True),
-        "English; layers share their weights: small on disk, as slow as BERT",
+        "English; layers share weights: small on disk, as slow as BERT",
     )
 
 
 def _small_berts() -> dict[str, Entry]:
-    """The 24 sizes of Turc et al. 2019; a head is 64 wide."""
+    """Returns the 24 sizes of Turc et al. 2019; each head is 64 wide."""
     entries = {}
     for layers in (2, 4, 6, 8, 10, 12):
         for hidden in (128, 256, 512, 768):
@@ -111,7 +111,7 @@ CATALOGUE: Mapping[str, Entry] = {
         "bert_multi_cased_preprocess/3",
         _MULTILINGUAL,
         _BASE,
-        "104 languages, Korean among them",
+        "104 languages, including Korean",
     ),
     "bert_zh": _bert(
         "tensorflow/bert_zh_L-12_H-768_A-12/4",
@@ -172,28 +172,28 @@ CATALOGUE: Mapping[str, Entry] = {
         256,
         4,
         _parameters_m(_UNCASED, 12, 256, embedding=128),
-        "English, lower-cased; trained to tell replaced words, strong for its size",
+        "English, lower-cased; trained to detect replaced words, strong for its size",
     ),
     "electra_base": _bert(
         "google/electra_base/2",
         _PRE_UNCASED,
         _UNCASED,
         _BASE,
-        "English, lower-cased; trained to tell replaced words",
+        "English, lower-cased; trained to detect replaced words",
     ),
     "electra_large": _bert(
         "google/electra_large/2",
         _PRE_UNCASED,
         _UNCASED,
         _LARGE,
-        "English, lower-cased; trained to tell replaced words",
+        "English, lower-cased; trained to detect replaced words",
     ),
     "experts_wiki_books": _bert(
         "google/experts/bert/wiki_books/2",
         _PRE_UNCASED,
         _UNCASED,
         _BASE,
-        "English, lower-cased; BERT-Base by a later recipe",
+        "English, lower-cased; BERT-Base, a later training recipe",
     ),
     "experts_wiki_books_sst2": _bert(
         "google/experts/bert/wiki_books/sst2/2",

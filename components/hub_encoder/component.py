@@ -1,4 +1,4 @@
-"""The component: a handle in, an encoder out."""
+"""The component: takes a handle and outputs an encoder."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -8,7 +8,7 @@ from components.hub_encoder import driver, executor
 
 
 class HubEncoderSpec(component_spec.ComponentSpec):
-    """What HubEncoder takes and makes."""
+    """Parameters and output of HubEncoder."""
 
     PARAMETERS = {
         executor.HANDLE: component_spec.ExecutionParameter(type=str),
@@ -17,15 +17,15 @@ class HubEncoderSpec(component_spec.ComponentSpec):
         executor.PREPROCESS_SHA256: component_spec.ExecutionParameter(type=str),
         executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
-    INPUTS = {}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {executor.ENCODER: component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
 
 class HubEncoder(base_component.BaseComponent):
-    """Copies a published text encoder into the pipeline once; workers never download.
+    """Copies a published text encoder into the pipeline once, so that workers never download.
 
-    The output is described in `artifacts.encoder`. On this machine the driver puts a local folder's
-    digest into the cache key; Kubeflow runs no driver, so there a folder's new contents need a new name.
+    The output is described in `artifacts.encoder`. On this machine the driver adds the digest of a local folder to the
+    cache key; Kubeflow runs no driver, so there a folder with new content needs a new name.
     """
 
     SPEC_CLASS = HubEncoderSpec
@@ -37,9 +37,9 @@ class HubEncoder(base_component.BaseComponent):
 
         Args:
           handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a folder.
-          preprocess: the same for the preprocess model; empty where the handle says it all.
-          sha256: digest that the encoder should have, as `encoder.json` records it; empty: any.
-          preprocess_sha256: the same of the preprocess model.
+          preprocess: the same for the preprocess model; empty if the handle has one.
+          sha256: expected digest of the encoder, as in `encoder.json`; empty accepts any.
+          preprocess_sha256: the same for the preprocess model.
         """
         super().__init__(
             HubEncoderSpec(

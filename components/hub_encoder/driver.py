@@ -1,4 +1,4 @@
-"""Looks at the handle before the cache is asked, where the orchestrator runs drivers."""
+"""Resolves the handle before the cache lookup, if the orchestrator runs drivers."""
 
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration.portable import base_driver as ir_base_driver
@@ -9,13 +9,13 @@ from components.hub_encoder import executor, handles
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Sets `fingerprint`, so that a local folder with other contents misses the cache."""
+    """Sets `fingerprint`, so that a local folder with new content misses the cache."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
-        """Adds the fingerprint of what the handle stands for.
+        """Adds the fingerprint of the encoder.
 
         Raises:
-          UserError: the handle stands for nothing; nothing has been started then.
+          UserError: the handle can't be resolved.
         """
         properties = execution_info.exec_properties
         sources = handles.resolve(properties[executor.HANDLE], properties[executor.PREPROCESS])

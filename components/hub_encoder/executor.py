@@ -1,7 +1,4 @@
-"""The work of HubEncoder: two SavedModels copied, checked and described.
-
-Their digests are looked at before anything of them is loaded.
-"""
+"""Copies two SavedModels, checks their digests before loading them, and writes a card."""
 
 from typing import Any, Mapping
 
@@ -22,7 +19,7 @@ ENCODER = "encoder"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Materialises a handle as an encoder artifact."""
+    """Copies an encoder into an artifact."""
 
     def Do(
         self,
@@ -36,16 +33,16 @@ class Executor(base_executor.BaseExecutor):
           input_dict: empty.
           output_dict: `encoder`: one `standard_artifacts.Model`.
           exec_properties: `handle` and `preprocess` as in `handles.resolve`; `sha256` and `preprocess_sha256`: the
-            digests that the two models should have, none or empty for any; `fingerprint` is only for the cache.
+            expected digests, empty to accept any; `fingerprint` is only for the cache.
 
         Raises:
-          UserError: the handle stands for nothing, can't be fetched, is no text encoder, or has another digest than
-            the one configured or recorded beside it.
+          UserError: the handle can't be resolved, fetched or used as a text encoder, or its digest differs from the
+            configured or recorded one.
         """
         handle, preprocess = exec_properties[HANDLE], exec_properties[PREPROCESS]
         sources = handles.resolve(handle, preprocess)
-        with encoder_artifact.staged(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
-            fetch.materialise(sources, folder)
+        with encoder_artifact.stage(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
+            fetch.copy_models(sources, folder)
             _check_digests(sources, encoder_artifact.digests(folder), exec_properties)
             encoder_artifact.finish(
                 folder,
@@ -57,20 +54,20 @@ class Executor(base_executor.BaseExecutor):
             )
 
 
-def _check_digests(sources: handles.Sources, found: Mapping[str, str], exec_properties: Mapping[str, Any]) -> None:
+def _check_digests(sources: handles.Sources, digests: Mapping[str, str], exec_properties: Mapping[str, Any]) -> None:
     for part, field, location in (
         (encoder_artifact.PREPROCESS, PREPROCESS_SHA256, sources.preprocess),
         (encoder_artifact.ENCODER, SHA256, sources.encoder),
     ):
         pinned, recorded = exec_properties.get(field), sources.recorded.get(part)
-        if pinned and found[part] != pinned:
+        if pinned and digests[part] != pinned:
             raise UserError(
-                f"encoder.{field} = {pinned}: {location} has the digest {found[part]}, so it is another model than "
-                "the one meant; give that one, or the new digest if the change is wanted"
+                f"encoder.{field} = {pinned}: {location} has the digest {digests[part]}; set encoder.{field} to it if "
+                "you want this model"
             )
-        if recorded and found[part] != recorded:
+        if recorded and digests[part] != recorded:
             raise UserError(
-                f"encoder.handle: {location} has the digest {found[part]}, but {encoder_artifact.CARD} beside it "
+                f"encoder.handle: {location} has the digest {digests[part]}, but {encoder_artifact.CARD} beside it "
                 f"records {recorded}: its files were damaged or changed; copy the encoder again, or remove "
-                f"{encoder_artifact.CARD} if the change is wanted"
+                f"{encoder_artifact.CARD} if you want the change"
             )

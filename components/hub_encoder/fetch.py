@@ -1,8 +1,8 @@
-"""Copies an encoder's two SavedModels from where they are into a folder.
+"""Copies the two SavedModels of an encoder into a folder.
 
-An archive is fetched and unpacked into TF Hub's own cache, under TF Hub's own name for it, so that both use what the
-other has fetched. It is not done by TF Hub: that drops the leading `/` of a name, has no bound on what an archive
-unpacks to, and after a kill waits ten minutes for the dead process's lock.
+An archive is downloaded and unpacked into TF Hub's cache, under the name that TF Hub gives it, so that both share the
+cache. TF Hub itself is not used: it strips the leading `/` of a name, does not limit the size of an unpacked archive,
+and after a kill waits ten minutes for the lock of the dead process.
 """
 
 import hashlib
@@ -20,56 +20,56 @@ from components.hub_encoder import archive, handles
 from core import download, progress
 from core.errors import UserError
 
-# By this a Hub's address gives the archive, not its page.
+# Makes TF Hub return the archive and not a page.
 _AS_ARCHIVE = {"tf-hub-format": "compressed"}
 
 
-def materialise(sources: handles.Sources, folder: str) -> None:
-    """Copies both models to `preprocess/` and `encoder/` under a folder; no link is made.
+def copy_models(sources: handles.Sources, folder: str) -> None:
+    """Copies both models to `preprocess/` and `encoder/` in a folder; links become files.
 
     Args:
-      sources: where they are.
-      folder: where to; it exists.
+      sources: the locations.
+      folder: an existing folder.
 
     Raises:
-      UserError: a location can't be read, or an archive is refused; the text says how to do without a network.
+      UserError: a location can't be read, or an archive is unsafe.
     """
     targets = (
         (sources.preprocess, encoder_artifact.preprocess_dir(folder)),
         (sources.encoder, encoder_artifact.encoder_dir(folder)),
     )
     for done, (location, target) in enumerate(targets):
-        progress.report("fetching the encoder", done, len(targets), location=location)
+        progress.report("copying the encoder", done, len(targets), location=location)
         try:
-            _copy_tree(_unpacked(location) if handles.is_archive(location) else location, target)
-        except archive.Refused as error:
+            _copy_tree(_download(location) if handles.is_archive(location) else location, target)
+        except archive.UnsafeArchiveError as error:
             raise UserError(
-                f"encoder.handle: the archive at {location} is refused, and nothing of it was kept: {error}; "
-                "a published encoder is an archive of plain files and folders"
+                f"encoder.handle: unsafe archive {location}, deleted: {error}; the archive of an encoder should hold "
+                "only plain files and folders"
             ) from error
         except (OSError, download.DownloadError, tarfile.ReadError, tf.errors.OpError) as error:
             raise UserError(_failure(location, error)) from error
-    progress.report("fetching the encoder", len(targets), len(targets))
+    progress.report("copying the encoder", len(targets), len(targets))
 
 
-def _unpacked(address: str) -> str:
-    """Returns the folder in TF Hub's cache that holds what is at an address, whole; fetches it if need be."""
+def _download(address: str) -> str:
+    """Returns the folder of an unpacked archive in TF Hub's cache; downloads it if needed."""
     cache = os.environ.get("TFHUB_CACHE_DIR") or _default_cache()
     os.makedirs(cache, exist_ok=True)
     folder = os.path.join(cache, hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest())
-    # The system frees this lock when its holder dies, however that happens.
+    # The operating system releases this lock if its holder is killed.
     with filelock.FileLock(folder + ".fetch"):
         if not (os.path.isdir(folder) and os.listdir(folder)):
-            _fetch(address, folder)
+            _download_into(address, folder)
     return folder
 
 
-def _fetch(address: str, folder: str) -> None:
-    """Fetches and unpacks an archive; the folder appears in one step."""
+def _download_into(address: str, folder: str) -> None:
+    """Downloads and unpacks an archive; the folder appears in one step."""
     staging = folder + ".partial"
-    shutil.rmtree(staging, ignore_errors=True)  # A killed process's.
+    shutil.rmtree(staging, ignore_errors=True)  # From a killed process.
     try:
-        compressed = requests.Request("GET", address, params=_AS_ARCHIVE).prepare().url
+        compressed = requests.Request("GET", address, params=_AS_ARCHIVE).prepare().url or address
         file = download.fetch(compressed, os.path.join(staging, "archive"), max_bytes=archive.MAX_BYTES)
         unpacked = os.path.join(staging, "model")
         os.mkdir(unpacked)
@@ -81,13 +81,13 @@ def _fetch(address: str, folder: str) -> None:
 
 
 def _default_cache() -> str:
-    """Hub's own default is under /tmp: shared with other users, and gone after a restart."""
+    """TF Hub's own default is in /tmp, which is shared with other users and emptied by a restart."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(caches, "tfhub_modules")
 
 
 def _copy_tree(source: str, target: str) -> None:
-    # Walking an address that can't be read gives no files and no error; a look at one file raises.
+    # Walking an address that can't be read returns no files; stat raises an error.
     tf.io.gfile.stat(posixpath.join(source, tf.saved_model.SAVED_MODEL_FILENAME_PB))
     for parent, _, names in tf.io.gfile.walk(source):
         folder = os.path.join(target, os.path.relpath(parent, source))
@@ -97,11 +97,11 @@ def _copy_tree(source: str, target: str) -> None:
 
 
 def _failure(location: str, error: BaseException) -> str:
-    # TensorFlow's errors have their insides from the second line on.
+    # From the second line on, TensorFlow's errors are about its internals.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     if handles.is_local(location):
-        return f"encoder.handle: {location} could not be copied ({reason})"
+        return f"encoder.handle: can't copy {location} ({reason})"
     return (
-        f"encoder.handle: {location} could not be fetched ({reason}); without a network, give a local copy: "
-        "set encoder.handle to a folder that holds preprocess/ and encoder/"
+        f"encoder.handle: can't download {location} ({reason}); without a network, set encoder.handle to a folder that "
+        "holds preprocess/ and encoder/"
     )

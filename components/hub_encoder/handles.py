@@ -1,10 +1,9 @@
-"""What a handle stands for: from the configuration's words to two locations. Nothing is fetched here.
+"""Resolves a handle to the locations of two SavedModels, without downloading them.
 
-A folder of this machine is looked at first, for it may come from a stranger: a model's folder holds files and
-folders, and links to files of its own. A link that leads out of it is refused and not followed: what it points to,
-whatever the user can read, would be copied into the encoder and later be pushed to serving. Caches that keep
-content elsewhere and link to it (as those of model hubs do) are copied once with `cp -rL`, by a user who means it.
-The model's folder itself may be a link: that is where the user says it is.
+A local folder is checked, because it is untrusted: it may hold files, folders, and links to its own files. A link that
+leaves it is an error, because its target, any file that the user can read, would be copied into the encoder and pushed
+to serving. A cache that links to content elsewhere, as model hubs have, can be copied with `cp -rL`. The folder itself
+may be a link.
 """
 
 import dataclasses
@@ -24,13 +23,13 @@ from core.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Where an encoder's two SavedModels are.
+    """Locations of the two SavedModels of an encoder.
 
     Attributes:
       preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder.
       encoder: the same.
-      heads: attention heads of a layer, None where nothing says.
-      recorded: `preprocess` and `encoder` -> the digest that a card beside them records; empty without a card.
+      heads: attention heads of a layer, None if unknown.
+      recorded: `preprocess` and `encoder` -> digest from the card beside them; empty without a card.
     """
 
     preprocess: str
@@ -40,20 +39,20 @@ class Sources:
 
 
 def resolve(handle: str, preprocess: str = "") -> Sources:
-    """Finds out what `encoder.handle` and `encoder.preprocess` stand for.
+    """Resolves `encoder.handle` and `encoder.preprocess`.
 
     Args:
       handle: a catalogue name, the address of an encoder, or a folder (local or `gs://`). Without `preprocess`
         the folder holds `preprocess/` and `encoder/`; with it, the folder is the encoder's own.
       preprocess: address or folder of the preprocess model, or the catalogue name of an encoder that has the
-        same one; empty where `handle` says it all.
+        same one; empty if `handle` has one.
 
     Returns:
-      The locations of both. Local ones hold a SavedModel; others are not looked at.
+      The locations of both; only local ones are checked.
 
     Raises:
-      UserError: a name is not in the catalogue, the preprocess model is missing, or a local folder holds no
-        SavedModel or what a model's folder should not hold.
+      UserError: a name is not in the catalogue, the preprocess model is missing, or a local folder has no SavedModel
+        or unsafe files.
     """
     entry = _entry(handle)
     if entry:
@@ -64,8 +63,8 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
         sources = Sources(_preprocess_location(preprocess), handle)
     elif is_archive(handle):
         raise UserError(
-            f"encoder.preprocess: missing; {handle} is not in the catalogue, so the address or folder of its "
-            "preprocess model should be given too"
+            f"encoder.preprocess: missing; {handle} is not in the catalogue, so set the address or folder of its "
+            "preprocess model too"
         )
     else:
         sources = _pair(handle)
@@ -75,22 +74,22 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
     ):
         if is_local(location):
             _require_saved_model(field, location)
-            _require_own_files(field, location)
+            _require_safe_files(field, location)
     return sources
 
 
 def is_archive(location: str) -> bool:
-    """Tells whether a location is a web address, which TF Hub downloads as an archive."""
+    """Returns whether a location is the web address of an archive."""
     return location.startswith(("https://", "http://"))
 
 
 def is_local(location: str) -> bool:
-    """Tells whether a location is a folder of this machine."""
+    """Returns whether a location is a local path."""
     return "://" not in location
 
 
 def fingerprint(sources: Sources) -> str:
-    """Returns what changes when the sources do: a local folder's digest, any other location itself."""
+    """Returns a text that changes with the sources: the digest of a local folder, or the address."""
     locations = (sources.preprocess, sources.encoder)
     return " ".join(model_files.tree_sha256(at) if is_local(at) else at for at in locations)
 
@@ -113,7 +112,7 @@ def _preprocess_location(preprocess: str) -> str:
 
 
 def _pair(folder: str) -> Sources:
-    """A folder with both models; one that this pipeline made says how many heads there are."""
+    """Returns the sources in a folder with both models; an encoder of this pipeline has a card."""
     has_card = is_local(folder) and os.path.isfile(os.path.join(folder, encoder_artifact.CARD))
     locations = (encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder))
     if not has_card:
@@ -124,10 +123,10 @@ def _pair(folder: str) -> Sources:
 
 def _unknown_name(field: str, name: str) -> UserError:
     close = difflib.get_close_matches(name, CATALOGUE, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(close)}" if close else ""
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
     return UserError(
-        f"{field} = {name!r}: not in the catalogue{hint}? `local_runner.py encoders` lists it; an https:// or "
-        "gs:// address or the path of a folder will do too"
+        f"{field} = {name!r}: not in the catalogue; {hint}see `local_runner.py encoders`, or set an https:// or gs:// "
+        "address or the path of a folder"
     )
 
 
@@ -135,30 +134,30 @@ def _require_saved_model(field: str, location: str) -> None:
     file = os.path.join(location, tf.saved_model.SAVED_MODEL_FILENAME_PB)
     if not os.path.isfile(file):
         raise UserError(
-            f"{field}: {file} does not exist; encoder.handle should be a folder that holds preprocess/ and "
-            "encoder/, or an encoder's own folder with encoder.preprocess beside it"
+            f"{field}: {file}: No such file or directory; set encoder.handle to a folder that holds preprocess/ and "
+            "encoder/, or to the folder of an encoder and set encoder.preprocess too"
         )
 
 
-def _require_own_files(field: str, location: str) -> None:
+def _require_safe_files(field: str, location: str) -> None:
     root = os.path.realpath(location)
     try:
         for parent, folders, files in os.walk(root, onerror=_raise):
             for path in (os.path.join(parent, name) for name in (*folders, *files)):
-                if fault := _fault(path, root):
+                if fault := _check_entry(path, root):
                     raise UserError(f"{field}: {path} {fault}")
     except OSError as error:
-        raise UserError(f"{field}: {error.filename} can't be read ({error.strerror})") from error
+        raise UserError(f"{field}: {error.filename}: {error.strerror}") from error
 
 
 def _raise(error: OSError) -> None:
     raise error
 
 
-def _fault(path: str, root: str) -> Optional[str]:
-    """Returns what keeps an entry of a model's folder from being copied."""
+def _check_entry(path: str, root: str) -> Optional[str]:
+    """Returns why an entry of a folder is unsafe, or None."""
     if escape.line(path) != path:
-        return "has a control character in its name, or one that is no UTF-8; rename it"
+        return "has a control character in its name, or is not UTF-8; rename it"
     mode = os.lstat(path).st_mode
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None
@@ -167,4 +166,4 @@ def _fault(path: str, root: str) -> Optional[str]:
     target = os.path.realpath(path)
     if os.path.isfile(target) and target.startswith(root + os.sep):
         return None
-    return f"is a link to {target}, which is no file of this folder; copy the folder by `cp -rL` and name the copy"
+    return f"is a link to {target}, which is outside this folder; copy the folder with `cp -rL` and use the copy"

@@ -1,4 +1,4 @@
-"""Layout, card and check of the encoder artifact."""
+"""Layout, card and validation of the encoder artifact."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests import encoders
 
 
 class Encoder(tf.Module):
-    """A stand-in encoder of one layer: each output can be made wrong."""
+    """A fake encoder of one layer, whose outputs can be wrong."""
 
     def __init__(self, hidden=4, length=None, pooled=None, layers=1, names=None):
         super().__init__()
@@ -46,14 +46,14 @@ def with_encoder(folder, module):
     return folder
 
 
-def test_a_tiny_encoder_passes_with_the_sizes_it_was_made_with(folder):
-    sizes = encoder_artifact.check(folder)
+def test_sizes_of_a_tiny_encoder_are_measured(folder):
+    sizes = encoder_artifact.validate(folder)
     assert (sizes.hidden, sizes.layers) == (encoders.CONFIG.hidden, encoders.CONFIG.layers)
     with open(os.path.join(encoder_artifact.preprocess_dir(folder), "assets", "vocab.txt"), encoding="utf-8") as file:
         assert sizes.vocabulary == len(file.read().split("\n")) - 1
 
 
-def test_the_card_is_read_as_it_was_written(folder):
+def test_card_round_trip(folder):
     written = encoder_artifact.finish(folder, "hub", "한국어", "preprocess", heads=None)
     assert encoder_artifact.read(folder) == written
     with open(os.path.join(folder, "encoder.json"), encoding="utf-8") as file:
@@ -63,33 +63,36 @@ def test_the_card_is_read_as_it_was_written(folder):
     assert set(card["sha256"]) == {"preprocess", "encoder"}
 
 
-def test_a_stand_in_that_keeps_the_contract_passes(folder):
-    sizes = encoder_artifact.check(with_encoder(folder, Encoder(hidden=6, layers=3)))
+def test_fake_encoder_that_keeps_the_contract_is_valid(folder):
+    sizes = encoder_artifact.validate(with_encoder(folder, Encoder(hidden=6, layers=3)))
     assert (sizes.hidden, sizes.layers) == (6, 3)
 
 
 @pytest.mark.parametrize(
     "module, fault",
     [
-        (Encoder(names=["pooled_output", "sequence_output"]), "lack encoder_outputs; there are pooled_output, seq"),
+        (
+            Encoder(names=["pooled_output", "sequence_output"]),
+            "encoder_outputs are missing; there are pooled_output, seq",
+        ),
         (Encoder(length=16), "fails on sentences of 24 tokens"),
         (Encoder(pooled=5), "`sequence_output` has the shape [2, 16, 4]; should be [2, 16, 5]"),
         (Encoder(layers=0), "`encoder_outputs` is empty"),
-        (tf.Module(), "should be a SavedModel that can be called"),
+        (tf.Module(), "should be a callable SavedModel"),
     ],
 )
-def test_an_encoder_that_breaks_the_contract_is_named_with_its_fault(folder, module, fault):
+def test_encoder_that_breaks_the_contract_is_an_error(folder, module, fault):
     with pytest.raises(UserError, match=re.escape(fault)) as error:
-        encoder_artifact.check(with_encoder(folder, module))
+        encoder_artifact.validate(with_encoder(folder, module))
     assert str(error.value).startswith(encoder_artifact.encoder_dir(folder) + ": ")
     assert "\n" not in str(error.value)
 
 
-def test_an_encoder_in_the_place_of_the_preprocess_model_is_refused(folder):
+def test_encoder_in_place_of_the_preprocess_model_is_an_error(folder):
     shutil.rmtree(encoder_artifact.preprocess_dir(folder))
     shutil.copytree(encoder_artifact.encoder_dir(folder), encoder_artifact.preprocess_dir(folder))
     with pytest.raises(UserError, match="preprocess: fails on two sentences"):
-        encoder_artifact.check(folder)
+        encoder_artifact.validate(folder)
 
 
 def cut(file):
@@ -97,16 +100,16 @@ def cut(file):
 
 
 @pytest.mark.parametrize("damage, file", [(cut, "saved_model.pb"), (os.remove, "variables/variables.index")])
-def test_a_broken_file_is_refused_under_the_name_that_the_caller_gives(folder, damage, file):
+def test_error_of_a_broken_file_uses_the_name_from_the_caller(folder, damage, file):
     damage(os.path.join(encoder_artifact.encoder_dir(folder), file))
     names = {encoder_artifact.PREPROCESS: "the first", encoder_artifact.ENCODER: "the second"}
     with pytest.raises(UserError, match="^the second: can't be loaded as a SavedModel: "):
-        encoder_artifact.check(folder, names)
+        encoder_artifact.validate(folder, names)
 
 
-def test_a_staged_folder_appears_only_at_the_end(tmp_path):
+def test_staged_folder_appears_at_the_end(tmp_path):
     final = path_utils.serving_model_dir(str(tmp_path))
-    with encoder_artifact.staged(str(tmp_path)) as folder:
+    with encoder_artifact.stage(str(tmp_path)) as folder:
         with open(os.path.join(folder, "file"), "w", encoding="utf-8") as file:
             file.write("first")
         assert not os.path.exists(final)
@@ -114,11 +117,11 @@ def test_a_staged_folder_appears_only_at_the_end(tmp_path):
     assert os.listdir(tmp_path) == [os.path.basename(final)]
 
 
-def test_an_error_leaves_nothing_behind_and_keeps_what_was_there(tmp_path):
-    with encoder_artifact.staged(str(tmp_path)) as folder:
+def test_error_leaves_the_previous_folder_only(tmp_path):
+    with encoder_artifact.stage(str(tmp_path)) as folder:
         os.makedirs(os.path.join(folder, "old"))
     with pytest.raises(KeyboardInterrupt):
-        with encoder_artifact.staged(str(tmp_path)) as folder:
+        with encoder_artifact.stage(str(tmp_path)) as folder:
             os.makedirs(os.path.join(folder, "new"))
             raise KeyboardInterrupt
     final = path_utils.serving_model_dir(str(tmp_path))
@@ -126,14 +129,14 @@ def test_an_error_leaves_nothing_behind_and_keeps_what_was_there(tmp_path):
     assert os.listdir(final) == ["old"]
 
 
-def test_a_second_folder_replaces_the_first(tmp_path):
+def test_second_folder_replaces_the_first(tmp_path):
     for name in ("first", "second"):
-        with encoder_artifact.staged(str(tmp_path)) as folder:
+        with encoder_artifact.stage(str(tmp_path)) as folder:
             os.makedirs(os.path.join(folder, name))
     assert os.listdir(path_utils.serving_model_dir(str(tmp_path))) == ["second"]
 
 
-def test_an_encoder_that_is_as_it_was_made_is_verified(folder):
+def test_unchanged_encoder_is_verified(folder):
     encoder_artifact.finish(folder, "hub", "handle", "preprocess", heads=None)
     encoder_artifact.verify(folder)
 
@@ -150,7 +153,7 @@ def add(path):
 
 @pytest.mark.parametrize("part, file", [("preprocess", "assets/vocab.txt"), ("encoder", "variables/variables.index")])
 @pytest.mark.parametrize("damage", [change, add, os.remove])
-def test_an_encoder_that_is_not_as_it_was_made_is_refused_with_both_digests(damage, part, file, folder):
+def test_changed_encoder_is_an_error_with_both_digests(damage, part, file, folder):
     recorded = encoder_artifact.read(folder).sha256[part]
     path = os.path.join(folder, part)
     damage(os.path.join(path, file))
@@ -161,9 +164,9 @@ def test_an_encoder_that_is_not_as_it_was_made_is_refused_with_both_digests(dama
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"source": "hub"}', '"x"', "\udcff"])
-def test_a_damaged_card_is_named(content, folder):
+def test_damaged_card_is_named(content, folder):
     card = os.path.join(folder, "encoder.json")
     with open(card, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(content)
-    with pytest.raises(UserError, match=f"^{re.escape(card)}: not the card of an encoder"):
+    with pytest.raises(UserError, match=f"^{re.escape(card)}: not a valid encoder card"):
         encoder_artifact.verify(folder)

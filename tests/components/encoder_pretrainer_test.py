@@ -35,7 +35,7 @@ def test_special_tokens_come_first_then_characters_then_pieces():
     assert pieces == [*SPECIALS, "a", "b", "##a", "##b", "aa", "aab", "ab"]
 
 
-def test_the_order_of_the_texts_does_not_matter():
+def test_order_of_the_texts_does_not_matter():
     learned = vocabulary.learn(TEXTS, 110, lower_case=False)
     for seed in range(3):
         shuffled = random.Random(seed).sample(TEXTS, len(TEXTS))
@@ -44,7 +44,7 @@ def test_the_order_of_the_texts_does_not_matter():
 
 @hypothesis.settings(deadline=None, max_examples=20)
 @hypothesis.given(st.lists(st.text(max_size=30), min_size=1, max_size=8), st.integers(15, 60), st.booleans())
-def test_the_vocabulary_keeps_its_size_and_holds_no_piece_twice(texts, size, lower_case):
+def test_vocabulary_keeps_its_size_and_has_no_duplicates(texts, size, lower_case):
     pieces = vocabulary.learn([text.encode() for text in texts], size, lower_case)
     assert pieces[:5] == SPECIALS
     assert len(set(pieces)) == len(pieces) <= size
@@ -52,8 +52,8 @@ def test_the_vocabulary_keeps_its_size_and_holds_no_piece_twice(texts, size, low
 
 @hypothesis.settings(deadline=None, max_examples=20)
 @hypothesis.given(st.lists(st.text(max_size=30), min_size=1, max_size=8), st.booleans())
-def test_the_tokenizer_spells_every_word_with_the_learned_pieces(tmp_path_factory, texts, lower_case):
-    """Enough room for all characters: no word is unknown, and its pieces make it up again."""
+def test_tokenizer_spells_every_word_with_the_learned_pieces(tmp_path_factory, texts, lower_case):
+    """With enough room for all characters no word is unknown, and its pieces spell it."""
     encoded = [text.encode() for text in texts]
     pieces = vocabulary.learn(encoded, 2000, lower_case)
     file = str(tmp_path_factory.mktemp("vocabulary") / "vocab.txt")
@@ -70,11 +70,11 @@ def test_the_tokenizer_spells_every_word_with_the_learned_pieces(tmp_path_factor
 def test_hangul_stays_whole_unless_lower_cased():
     whole = vocabulary.learn(["영화 영화".encode()], 100, lower_case=False)
     assert {"영", "##화", "영화"} <= set(whole)
-    taken_apart = vocabulary.learn(["영화 영화".encode()], 100, lower_case=True)
-    assert "ᄋ" in taken_apart and "영" not in taken_apart
+    decomposed = vocabulary.learn(["영화 영화".encode()], 100, lower_case=True)
+    assert "ᄋ" in decomposed and "영" not in decomposed
 
 
-def test_rare_characters_give_way_to_frequent_ones():
+def test_frequent_characters_are_preferred():
     common = [chr(ord("가") + i) for i in range(10)]
     texts = [" ".join(common).encode()] * 2 + ["힣힣".encode()]
     pieces = vocabulary.learn(texts, 30, lower_case=False)
@@ -96,7 +96,7 @@ def padded_batches(draw):
 
 
 @hypothesis.given(padded_batches(), st.integers(0, 2**32 - 1))
-def test_masking_hides_15_percent_of_the_pieces_and_nothing_else(word_ids, seed):
+def test_15_percent_of_the_pieces_are_masked_and_nothing_else(word_ids, seed):
     masked = masking.mask_tokens(word_ids, PIECES, np.random.default_rng(seed))
     pieces = (word_ids >= 5).sum(axis=1)
     chosen = np.where(pieces > 0, np.maximum(1, np.rint(0.15 * pieces)), 0)
@@ -114,7 +114,7 @@ def test_masking_hides_15_percent_of_the_pieces_and_nothing_else(word_ids, seed)
 
 
 @hypothesis.given(padded_batches(), st.integers(0, 2**32 - 1))
-def test_masking_follows_its_generator_and_leaves_its_input(word_ids, seed):
+def test_masking_is_reproducible_and_does_not_change_its_input(word_ids, seed):
     before = word_ids.copy()
     first, second = (masking.mask_tokens(word_ids, PIECES, np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(word_ids, before)
@@ -123,7 +123,7 @@ def test_masking_follows_its_generator_and_leaves_its_input(word_ids, seed):
     assert (first.word_ids.dtype, first.positions.dtype, first.labels.dtype) == (np.int32,) * 3
 
 
-def test_of_the_chosen_tokens_80_percent_are_masked_10_random_10_kept():
+def test_80_percent_of_chosen_tokens_are_masked_10_random_10_kept():
     word_ids = np.full((2000, 42), 7, np.int32)
     masked = masking.mask_tokens(word_ids, 10_000, np.random.default_rng(0))
     rows, columns = np.nonzero(masked.weights)
@@ -150,43 +150,43 @@ def tokens_of(rows):
     return Tokens(word_ids, np.zeros_like(word_ids), np.cumsum(lengths) - lengths, lengths)
 
 
-# Each token says which ones its neighbours are.
+# Each token determines its neighbours.
 REPETITIVE = tokens_of([[5, 6, 7, 8], [9, 10, 11, 12, 13], [14, 15]] * 16)
 
 
-def trained(config, tokens):
+def train(config, tokens):
     with tracing.libraries_as_written():
         pretrainer = pretrain.build(config, 20)
         losses = pretrain.train(pretrainer, tokens, config)
     return losses, [weight.numpy() for weight in pretrainer.weights]
 
 
-def test_the_loss_falls():
-    losses, _ = trained(TINY, REPETITIVE)
+def test_loss_decreases():
+    losses, _ = train(TINY, REPETITIVE)
     assert losses.shape == (60,)
-    # ln 20 = 3.0 is what guessing costs.
+    # ln 20 = 3.0 is the loss of guessing.
     assert losses[0] == pytest.approx(3.0, abs=0.3)
     assert losses[-10:].mean() < 2.0
 
 
-def test_no_steps_leave_the_weights_of_the_seed():
+def test_weights_before_training_depend_on_the_seed_only():
     untrained = TINY.model_copy(update={"steps": 0})
-    losses, weights = trained(untrained, REPETITIVE)
+    losses, weights = train(untrained, REPETITIVE)
     assert losses.size == 0
-    _, same = trained(untrained, tokens_of([[5]]))
-    _, other = trained(untrained.model_copy(update={"seed": 1}), REPETITIVE)
+    _, same = train(untrained, tokens_of([[5]]))
+    _, other = train(untrained.model_copy(update={"seed": 1}), REPETITIVE)
     assert all(np.array_equal(a, b) for a, b in zip(weights, same, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(weights, other, strict=True))
 
 
-def test_texts_without_a_piece_teach_nothing():
-    losses, weights = trained(TINY, tokens_of([[], []]))
+def test_texts_without_a_piece_are_skipped():
+    losses, weights = train(TINY, tokens_of([[], []]))
     assert losses.size == 0
     assert all(np.isfinite(weight).all() for weight in weights)
 
 
-def test_unknown_words_only_give_a_loss_of_nothing():
-    losses, weights = trained(TINY.model_copy(update={"steps": 2}), tokens_of([[1, 1], [1]]))
+def test_loss_of_only_unknown_words_is_zero():
+    losses, weights = train(TINY.model_copy(update={"steps": 2}), tokens_of([[1, 1], [1]]))
     np.testing.assert_array_equal(losses, [0.0, 0.0])
     assert all(np.isfinite(weight).all() for weight in weights)
 
@@ -194,16 +194,16 @@ def test_unknown_words_only_give_a_loss_of_nothing():
 # The component's artifact.
 
 
-@pytest.fixture(name="made", scope="module")
-def fixture_made(tmp_path_factory):
-    return encoders.save(str(tmp_path_factory.mktemp("made") / "encoder"))
+@pytest.fixture(name="folder", scope="module")
+def fixture_folder(tmp_path_factory):
+    return encoders.save(str(tmp_path_factory.mktemp("folder") / "encoder"))
 
 
 @pytest.fixture(name="models", scope="module")
-def fixture_models(made):
+def fixture_models(folder):
     return (
-        tf.saved_model.load(encoder_artifact.preprocess_dir(made)),
-        tf.saved_model.load(encoder_artifact.encoder_dir(made)),
+        tf.saved_model.load(encoder_artifact.preprocess_dir(folder)),
+        tf.saved_model.load(encoder_artifact.encoder_dir(folder)),
     )
 
 
@@ -224,14 +224,14 @@ def vocabulary_of(folder):
         return file.read()
 
 
-def test_the_card_says_what_was_made(made):
-    card = encoder_artifact.read(made)
+def test_card_describes_the_encoder(folder):
+    card = encoder_artifact.read(folder)
     assert card.source == "pretrain"
     assert (card.layers, card.hidden, card.heads) == (1, 16, 2)
     assert card.vocabulary <= encoders.CONFIG.vocabulary
 
 
-def test_padding_is_as_long_as_configured_and_the_mask_covers_it(models):
+def test_input_has_the_configured_length_and_a_mask(models):
     packed = models[0](tf.constant(["굿", "정말 " * 40]))
     assert packed["input_word_ids"].shape == (2, encoders.CONFIG.max_length)
     words, mask = packed["input_word_ids"].numpy(), packed["input_mask"].numpy()
@@ -240,51 +240,51 @@ def test_padding_is_as_long_as_configured_and_the_mask_covers_it(models):
     assert mask[1].sum() == encoders.CONFIG.max_length and words[1, -1] == 3
 
 
-def test_special_tokens_have_their_places(models):
+def test_special_tokens_have_fixed_ids(models):
     special = {name: int(value) for name, value in models[0].tokenize.get_special_tokens_dict().items()}
     assert (special["padding_id"], special["start_of_sequence_id"], special["end_of_segment_id"]) == (0, 2, 3)
     assert special["mask_id"] == masking.MASK_ID
 
 
-def test_a_sentence_does_not_see_what_else_is_in_its_batch(models):
+def test_output_does_not_depend_on_the_rest_of_the_batch(models):
     together = encode(models, encoders.TEXTS, 24)
     for row, text in enumerate(encoders.TEXTS):
         alone = encode(models, [text], 24)
         np.testing.assert_allclose(alone["pooled_output"][0], together["pooled_output"][row], atol=1e-5)
 
 
-def test_the_length_of_the_padding_changes_nothing(models):
-    # 512 positions: a Trainer may take longer reviews than the encoder was trained on.
+def test_output_does_not_depend_on_the_padding(models):
+    # 512 positions: the Trainer can use longer reviews than the pre-training.
     short, long = encode(models, encoders.TEXTS, 20), encode(models, encoders.TEXTS, 512)
     np.testing.assert_allclose(short["pooled_output"], long["pooled_output"], atol=1e-5)
     different = encode(models, encoders.TEXTS[:2], 20)["pooled_output"]
     assert np.abs(different[0] - different[1]).max() > 1e-3
 
 
-def test_the_pooler_hands_on_the_first_token(models):
+def test_pooler_passes_the_first_token_on(models):
     outputs = encode(models, encoders.TEXTS, 20)
     first = outputs["sequence_output"][:, 0]
     np.testing.assert_allclose(outputs["pooled_output"], np.tanh(first), atol=1e-5)
 
 
-def test_other_shards_in_another_order_give_the_same_weights_bit_for_bit(made, tmp_path):
+def test_weights_do_not_depend_on_shards_and_order(folder, tmp_path):
     texts = list(encoders.TEXTS)
     again = encoders.pretrain(str(tmp_path), [texts[7:], [], texts[2:7][::-1], texts[:2]])
-    folder = path_utils.serving_model_dir(again.uri)
-    first, second = weights_of(made), weights_of(folder)
+    again_folder = path_utils.serving_model_dir(again.uri)
+    first, second = weights_of(folder), weights_of(again_folder)
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name], err_msg=name)
-    assert vocabulary_of(made) == vocabulary_of(folder)
+    assert vocabulary_of(folder) == vocabulary_of(again_folder)
 
 
-def test_an_empty_training_split_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(UserError, match="^data.train: its training split holds no text"):
+def test_empty_training_split_is_an_error_and_nothing_is_written(tmp_path):
+    with pytest.raises(UserError, match="^data.train: the training split has no texts"):
         encoders.pretrain(str(tmp_path), [[]])
     assert os.listdir(tmp_path / "encoder") == []
 
 
-def test_the_component_has_one_model_output():
+def test_component_has_one_model_output():
     examples = types.Channel(type=standard_artifacts.Examples)
     component = EncoderPretrainer(examples=examples, config=encoders.CONFIG.model_dump_json())
     assert component.outputs["encoder"].type is standard_artifacts.Model

@@ -7,8 +7,8 @@ import pytest
 from local import run as local
 
 
-def wrapped(inner, outer):
-    """An error as a library raises it that caught another one."""
+def wrap(inner, outer):
+    """Returns an error that a library raises because of another one."""
     try:
         try:
             raise inner
@@ -23,21 +23,21 @@ def wrapped(inner, outer):
     [
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
         sqlite3.OperationalError("database or disk is full"),
-        wrapped(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("the stage failed")),
+        wrap(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("the stage failed")),
     ],
 )
-def test_full_disk_is_named_with_the_way_out(tmp_path, error):
-    told = local._told(error, [], str(tmp_path))
-    assert told.startswith("no space is left on a disk") and str(tmp_path) in told and "make room" in told
+def test_full_disk_error_says_what_to_do(tmp_path, error):
+    message = local._describe_error(error, [], str(tmp_path))
+    assert message.startswith("no space is left on a disk") and str(tmp_path) in message and "free some" in message
 
 
-def test_another_error_is_told_as_itself(tmp_path):
-    told = local._told(OSError(errno.EACCES, "Permission denied"), [], str(tmp_path))
-    assert "Permission denied" in told and "space" not in told
+def test_other_error_is_quoted(tmp_path):
+    message = local._describe_error(OSError(errno.EACCES, "Permission denied"), [], str(tmp_path))
+    assert "Permission denied" in message and "space" not in message
 
 
-def test_summary_that_cannot_be_written_is_told_and_hides_nothing(tmp_path):
+def test_summary_that_cannot_be_written_keeps_the_status(tmp_path):
     content = {"status": "pushed", "metrics": {"candidate": None}, "versions": {}}
-    told = local._write(str(tmp_path / "gone"), content, [])
-    assert "summary.json and report.html were not written: No such file or directory" in told
+    message = local._write_summary(str(tmp_path / "gone"), content, [])
+    assert "summary.json and report.html were not written: No such file or directory" in message
     assert content["status"] == "pushed" and content["report_path"] is None

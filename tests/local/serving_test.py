@@ -1,4 +1,4 @@
-"""Where serving folders are found, and `local_runner.py rollback` as a person types it."""
+"""Serving folders, and the command `local_runner.py rollback`."""
 
 import dataclasses
 import os
@@ -26,20 +26,20 @@ def _root(tmp_path):
 
 
 def call(*arguments, capsys):
-    """Returns the exit status and what was told."""
+    """Returns the exit status and the output."""
     status = local_runner.main(["rollback", *map(str, arguments)])
-    told = capsys.readouterr()
-    return status, told.out + told.err
+    output = capsys.readouterr()
+    return status, output.out + output.err
 
 
 def test_rollback_of_the_only_pipeline_under_the_root(root, capsys):
     first, second = versions(root / "job" / "serving")
-    status, told = call("--root", root, capsys=capsys)
+    status, text = call("--root", root, capsys=capsys)
     assert status == 0
     *_, newest = versions(root / "job" / "serving")
-    assert f"version {first} is in serving again, as {root}/job/serving/{newest}" in told
-    assert f"the model of version {second} will not be pushed again" in told
-    assert os.path.basename(serving.newest_model(str(root))) == str(newest), "what `predict` asks"
+    assert f"version {first} is in serving again, as {root}/job/serving/{newest}" in text
+    assert f"the model of version {second} will not be pushed again" in text
+    assert os.path.basename(serving.newest_model(str(root))) == str(newest), "the model of `predict`"
 
 
 def test_table_of_versions(root, capsys, monkeypatch):
@@ -54,37 +54,37 @@ def test_table_of_versions(root, capsys, monkeypatch):
     (serving_dir / "7" / "assets").mkdir(parents=True)
     call("--root", root, "--to", first, capsys=capsys)
     before = sorted(os.listdir(serving_dir))
-    status, told = call("--root", root, "--list", capsys=capsys)
+    status, text = call("--root", root, "--list", capsys=capsys)
     assert status == 0 and sorted(os.listdir(serving_dir)) == before
-    assert "\x1b" not in told
-    rows = [line.strip() for line in told.splitlines() if line.strip()][2:]
+    assert "\x1b" not in text
+    rows = [line.strip() for line in text.splitlines() if line.strip()][2:]
     newest = versions(serving_dir)[-1]
     cells = [re.split(r"  +", row) for row in rows]
     times = [record.read(str(serving_dir / str(v))).time[:19].replace("T", " ") for v in (newest, second, first)]
     assert cells == [
         [str(newest), times[0], "0.9123", r"\x1b[31m[red]run\n"],
         ["in serving"],
-        [f"{first} again, instead of {second}"],
+        [f"rollback to {first}, replaces {second}"],
         [str(second), times[1], "run-b"],
         ["rolled back"],
         [str(first), times[2], "0.9123", r"\x1b[31m[red]run\n"],
-        ["7", "put there by hand"],
+        ["7", "added by hand"],
     ]
 
 
 def test_folder_by_configuration(root, tmp_path, capsys):
     (tmp_path / "job.yaml").write_text(CONFIG)
-    status, told = call("--root", root, "--config", tmp_path / "job.yaml", capsys=capsys)
-    assert status == 2 and f"{root}/other/serving: no model was pushed there yet" in told
+    status, text = call("--root", root, "--config", tmp_path / "job.yaml", capsys=capsys)
+    assert status == 2 and f"{root}/other/serving: no model was pushed there yet" in text
     (tmp_path / "job.yaml").write_text(CONFIG + "serving: {dir: runs/job/serving}\n")
     assert call("--config", tmp_path / "job.yaml", capsys=capsys)[0] == 0
     assert len(versions(root / "job" / "serving")) == 3
 
 
-def test_more_than_one_pipeline_has_to_be_named(root, capsys):
+def test_one_of_several_pipelines_has_to_be_selected(root, capsys):
     shutil.copytree(root / "job", root / "more")
-    status, told = call("--root", root, capsys=capsys)
-    assert status == 2 and f"{root}/job/serving, {root}/more/serving" in told
+    status, text = call("--root", root, capsys=capsys)
+    assert status == 2 and f"{root}/job/serving, {root}/more/serving" in text
     assert call("--serving", root / "more" / "serving", capsys=capsys)[0] == 0
     assert [len(versions(root / name / "serving")) for name in ("job", "more")] == [2, 3]
 
@@ -99,17 +99,17 @@ def test_more_than_one_pipeline_has_to_be_named(root, capsys):
         (["--list", "--serving", "nowhere"], "nowhere: no model was pushed there yet"),
     ],
 )
-def test_what_is_not_there_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch, capsys):
+def test_missing_folder_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    status, told = call(*arguments, capsys=capsys)
-    assert status == 2 and words in told and len(told.splitlines()) == 1
+    status, text = call(*arguments, capsys=capsys)
+    assert status == 2 and words in text and len(text.splitlines()) == 1
     assert os.listdir(tmp_path) == []
 
 
-def test_unknown_version_lists_those_there_are(root, capsys):
+def test_unknown_version_lists_the_versions(root, capsys):
     first, second = versions(root / "job" / "serving")
-    status, told = call("--root", root, "--to", "9", capsys=capsys)
-    assert status == 2 and f"--to 9: no such version; earlier versions: {first}" in told
+    status, text = call("--root", root, "--to", "9", capsys=capsys)
+    assert status == 2 and f"--to 9: no such version; earlier versions: {first}" in text
 
 
 @pytest.mark.parametrize("arguments", ["--to second", "--to 1 --list", "--config a --serving b"])

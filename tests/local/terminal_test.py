@@ -1,4 +1,4 @@
-"""What a person reads: components, epochs, verdicts, and no control characters of the input's."""
+"""The terminal: components, epochs and verdicts, without control characters from the input."""
 
 import io
 
@@ -32,25 +32,25 @@ SUMMARY = {
 }
 
 
-def shown(act, width=100):
+def printed(act, width=100):
     """Returns what `act(console)` prints in a pipe."""
     stream = io.StringIO()
     act(rich.console.Console(file=stream, width=width))
     return stream.getvalue()
 
 
-def test_each_component_is_a_line_with_its_duration_and_cached_where_it_was():
+def test_each_component_is_a_line_with_its_duration_and_status():
     def act(console):
         screen = terminal.Terminal(console)
-        with screen.watching():
-            screen.started("Trainer")
+        with screen.show_progress():
+            screen.start("Trainer")
             progress.report("epoch 1/2", 5, 10, loss=0.5)
             progress.report("epoch 1/2", 5, 10, loss=0.5, dev_loss=0.25, dev_accuracy=0.875, examples_per_s=132.4)
-            screen.ended(NodeOutcome("Trainer", "complete", 12.34))
-            screen.ended(NodeOutcome("Pusher", "complete", 0.1, cached=True))
-            screen.ended(NodeOutcome("Evaluator", "failed", 3.0))
+            screen.end(NodeOutcome("Trainer", "complete", 12.34))
+            screen.end(NodeOutcome("Pusher", "complete", 0.1, cached=True))
+            screen.end(NodeOutcome("Evaluator", "failed", 3.0))
 
-    assert [line.split() for line in shown(act).splitlines()] == [
+    assert [line.split() for line in printed(act).splitlines()] == [
         "epoch 1/2 loss 0.5000 dev loss 0.2500 dev accuracy 0.8750 132 examples/s".split(),
         "✓ Trainer 12.3 s".split(),
         "✓ Pusher 0.1 s cached".split(),
@@ -61,15 +61,15 @@ def test_each_component_is_a_line_with_its_duration_and_cached_where_it_was():
 def test_progress_is_not_drawn_once_the_run_is_over():
     def act(console):
         screen = terminal.Terminal(console)
-        with screen.watching():
+        with screen.show_progress():
             pass
         progress.report("epoch 1/2", 5, 10, dev_loss=0.5)
 
-    assert shown(act) == ""
+    assert printed(act) == ""
 
 
-def test_the_end_tells_rows_metrics_each_gates_verdict_and_the_reason():
-    text = shown(lambda console: terminal.show_outcome(console, SUMMARY))
+def test_outcome_has_rows_metrics_gates_and_reasons():
+    text = printed(lambda console: terminal.show_outcome(console, SUMMARY))
     for words in (
         "1,200 rows; rejected: 3 empty_text",
         "0.7123",
@@ -81,23 +81,23 @@ def test_the_end_tells_rows_metrics_each_gates_verdict_and_the_reason():
     assert text.count("accuracy 0.7123 is [0.1] under") == 2 and "not blessed" in text and "/runs/report.html" in text
 
 
-def test_a_pushed_model_comes_with_the_command_that_asks_it():
+def test_pushed_model_comes_with_a_command_to_try_it():
     summary = {**SUMMARY, "status": "pushed", "pushed_path": "/serving/7", "gates": []}
-    assert 'local_runner.py predict --model /serving/7 "' in shown(
+    assert 'local_runner.py predict --model /serving/7 "' in printed(
         lambda console: terminal.show_outcome(console, summary)
     )
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped"])
-def test_a_run_that_ended_early_says_why(status):
+def test_run_that_ended_early_names_the_error(status):
     summary = {**SUMMARY, "status": status, "gates": [], "error": "data.train = x: no such file"}
-    assert f"{status}: data.train = x: no such file" in shown(lambda console: terminal.show_outcome(console, summary))
+    assert f"{status}: data.train = x: no such file" in printed(lambda console: terminal.show_outcome(console, summary))
 
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
 
 
-def test_nothing_of_the_input_is_obeyed_by_the_terminal():
+def test_control_characters_and_markup_of_the_input_are_escaped():
     check = {
         "gate": "data",
         "check": f"label_share/{HOSTILE}",
@@ -110,7 +110,7 @@ def test_nothing_of_the_input_is_obeyed_by_the_terminal():
 
     def act(console):
         screen = terminal.Terminal(console)
-        with screen.watching():
+        with screen.show_progress():
             progress.report(f"reading {HOSTILE}", 1, 2, dev_file=HOSTILE)
         for status in ("not_blessed", "failed", "stopped", "pushed"):
             terminal.show_outcome(
@@ -123,12 +123,12 @@ def test_nothing_of_the_input_is_obeyed_by_the_terminal():
             )
 
     for width in (100, 1000):
-        text = shown(act, width)
+        text = printed(act, width)
         assert not set("\x1b\x07\x9b\u202e") & set(text)
         assert "\\x1b]0;owned" in text and "[bold]" in text
 
 
-def test_a_log_of_progress_is_as_safe(caplog):
+def test_progress_in_a_log_is_escaped(caplog):
     with caplog.at_level("INFO", progress.LOGGER.name):
         progress.report(f"reading {HOSTILE}", 1, 2, file=HOSTILE)
     assert not set("\x1b\x07\x9b\u202e") & set(caplog.text) and "\\x1b]0;owned" in caplog.text

@@ -1,7 +1,7 @@
-"""Runs a pipeline on this machine, one component after the other, and tells what became of each.
+"""Runs the components of a pipeline on this machine, one after the other, and keeps the outcome of each.
 
-TFX's own LocalDagRunner says nothing of a run but log lines. This runner launches the same nodes by the
-same public pieces, and keeps what a summary needs: status, seconds, cached, output artifacts.
+TFX's LocalDagRunner only writes log lines. This runner launches the same nodes with the same public classes, and keeps
+what the summary needs: status, seconds, cached, output artifacts.
 """
 
 import datetime
@@ -17,20 +17,21 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from local import store
-from local.outcome import NodeOutcome, Observer
+from local.outcome import NodeOutcome
+from local.terminal import Terminal
 
 
-class ObservedDagRunner(tfx_runner.IrBasedRunner):
-    """Runs the nodes in topological order; `outcomes` holds one entry a node, in that order."""
+class DagRunner(tfx_runner.IrBasedRunner):
+    """Runs the nodes in topological order; `outcomes` has one entry per node, in that order."""
 
-    def __init__(self, observer: Observer, folder: str):
+    def __init__(self, terminal: Terminal, folder: str):
         """Makes a runner.
 
         Args:
-          observer: is told of each component.
-          folder: the run's, where `local.store` notes what each component left.
+          terminal: shows each component as it starts and ends.
+          folder: folder of the pipeline, where `local.store` seals the outputs.
         """
-        self._observer = observer
+        self._terminal = terminal
         self._folder = folder
         self.outcomes: Sequence[NodeOutcome] = ()
 
@@ -40,7 +41,7 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
         run_options: Optional[pipeline_pb2.RunOptions] = None,
         **kwargs: Any,
     ) -> None:
-        """Runs the compiled pipeline; the first component that fails ends the run with its own exception."""
+        """Runs a compiled pipeline; raises the exception of the first component that fails."""
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()}
         )
@@ -59,7 +60,7 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
             executor_spec=runner_utils.extract_executor_spec(deployment, outcome.id),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, outcome.id),
         )
-        self._observer.started(outcome.id)
+        self._terminal.start(outcome.id)
         start = time.monotonic()
         outcome.status = "failed"
         try:
@@ -68,7 +69,7 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
                 state = handle.store.get_executions_by_id([execution.execution_id])[0].last_known_state
                 outputs = execution_lib.get_output_artifacts(handle, execution.execution_id)
             if state not in (metadata_store_pb2.Execution.COMPLETE, metadata_store_pb2.Execution.CACHED):
-                raise RuntimeError(f"{outcome.id}: its inputs could not be resolved; the metadata store may be damaged")
+                raise RuntimeError(f"{outcome.id}: inputs not resolved; the metadata store may be damaged")
             outcome.outputs = {name: artifacts[0] for name, artifacts in outputs.items() if artifacts}
             outcome.cached = state == metadata_store_pb2.Execution.CACHED
             outcome.status = "complete"
@@ -76,7 +77,7 @@ class ObservedDagRunner(tfx_runner.IrBasedRunner):
                 store.seal(self._folder, list(outcome.outputs.values()))
         finally:
             outcome.seconds = time.monotonic() - start
-            self._observer.ended(outcome)
+            self._terminal.end(outcome)
 
 
 def _connection(deployment: Any) -> metadata_store_pb2.ConnectionConfig:
