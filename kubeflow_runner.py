@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _shared_options() -> tuple[argparse.ArgumentParser, command_line.Parser, command_line.Parser]:
+def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
     """Returns parsers of the options that commands share: for the configuration, run parameters and uploads."""
     settings, parameters, version = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     settings.add_argument(
