@@ -332,7 +332,7 @@ def test_configured_span_has_priority_over_a_larger_one(tmp_path):
 
 
 def test_span_without_a_placeholder():
-    with pytest.raises(pydantic.ValidationError, match="a.tsv has no {SPAN}"):
+    with pytest.raises(pydantic.ValidationError, match="a.tsv contains no {SPAN}"):
         config("a.tsv", span=7)
 
 
