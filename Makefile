@@ -12,7 +12,9 @@ help:
 	@echo 'make lint    check style, types and the direction of imports'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
-.PHONY: help run test test-fast test-slow lint bench lock wheel debian13 image clean
+	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
+	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
+	@echo 'make debian13 ARGS="test" (or run, ...)  that target with the current versions, where glibc is older than 2.39'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
 	@echo 'ARGS="..." is passed on to what run, test and image start'
@@ -59,7 +61,14 @@ bench:
 lock:
 	sh scripts/lock.sh $(ARGS)
 
-.PHONY: help run test test-fast test-slow lint bench lock wheel debian13 image clean
+debian13:
+	@bash scripts/debian13.sh $(ARGS)
+
+# What an earlier build left in build/lib would get into the wheel.
+wheel:
+	@sh scripts/setup.sh
+	rm -rf build/lib
+	@.venv/bin/python -c 'from setuptools import build_meta; print("dist/" + build_meta.build_wheel("dist", {"--global-option": ["--quiet"]}))'
 
 # A name of its own for each commit: Kubernetes does not pull a tag again that a node has.
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
