@@ -12,7 +12,6 @@ help:
 	@echo 'make lint    check style, types and the direction of imports'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
-	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
 	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
 	@echo 'make debian13 ARGS="test" (or run, ...)  that target with the current versions, where glibc is older than 2.39'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
