@@ -13,10 +13,10 @@ from typing import Any, Optional, Sequence
 import absl.logging
 import rich.console
 
+from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
 from components.model_gate import invariance
 from components.run_report import report, summary
-from components.serving_validator import executor as serving_validator
 from core import escape, gpu
 from core.config import Config
 from core.errors import UserError
@@ -62,9 +62,7 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         for message in store.repair(folder):
             _print(console, message)
         # Latency and memory vary with the load of this machine, so a model that failed is validated again.
-        store.remove_outputs(
-            folder, os.path.join("ServingValidator", "blessing", "*", serving_validator.NOT_BLESSED_FILE)
-        )
+        store.remove_outputs(folder, os.path.join("ServingValidator", "blessing", "*", blessing.INFRA_NOT_BLESSED))
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.show_progress():
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
