@@ -213,7 +213,7 @@ def _pack_sentences(preprocess: Any, name: str) -> list[Mapping[str, tf.Tensor]]
     sentences = tf.constant(_SENTENCES)
     _check_inputs(_attempt(lambda: preprocess(sentences), name, "fails on two sentences"), name, None)
     for part in ("tokenize", "bert_pack_inputs"):
-        _require(hasattr(preprocess, part), name, f"lacks `{part}`, which TF Hub's BERT preprocess models have")
+        _require(hasattr(preprocess, part), name, f"`{part}` is missing; TF Hub's BERT preprocess models have it")
     return [_pack(preprocess, sentences, length, name) for length in _LENGTHS]
 
 

@@ -63,7 +63,7 @@ class _Downloader:
     def __call__(self, url: str, output_file: str, _: Any, check_only: bool = False) -> None:
         with _session() as session, session.get(url, stream=True, timeout=_SILENCE_TIMEOUT_S) as response:
             response.raise_for_status()
-            # urllib3 takes half a file for a whole one unless it is told to count.
+            # urllib3 takes half a file for a whole one unless it checks the length.
             response.raw.enforce_content_length = True
             with open(output_file, "wb") as stream:
                 self._copy(response, stream, f"downloading {url}")
@@ -88,7 +88,7 @@ def _session() -> requests.Session:
         backoff_factor=0.5,
         status_forcelist=_RETRIED_STATUSES,
         raise_on_status=False,  # raise_for_status() names the status.
-        respect_retry_after_header=False,  # A server could ask for a day.
+        respect_retry_after_header=False,  # A server could request a day.
     )
     for scheme in ("https://", "http://"):
         session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retries))

@@ -37,7 +37,7 @@ class Encoder(tf.Module):
 
 @pytest.fixture(name="folder")
 def fixture_folder(tmp_path):
-    return encoders.save(str(tmp_path / "made"))
+    return encoders.save(str(tmp_path / "encoder"))
 
 
 def with_encoder(folder, module):

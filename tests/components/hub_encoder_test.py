@@ -122,7 +122,7 @@ def test_folder_with_both_models_is_copied_without_links(local, tmp_path):
 
 
 def test_encoder_of_this_pipeline_keeps_its_heads(tmp_path):
-    assert handles.resolve(encoders.save(str(tmp_path / "made"))).heads == encoders.CONFIG.heads
+    assert handles.resolve(encoders.save(str(tmp_path / "encoder"))).heads == encoders.CONFIG.heads
 
 
 def test_folder_of_an_encoder_is_used_with_a_preprocess_folder(local):
@@ -248,12 +248,12 @@ def test_encoder_with_another_digest_is_not_loaded(field, part, local, tmp_path,
 
 
 def test_encoder_that_differs_from_its_card_is_an_error(tmp_path):
-    made = encoders.save(str(tmp_path / "made"))
-    recorded = encoder_artifact.read(made).sha256["preprocess"]
-    with open(os.path.join(made, "preprocess", "assets", "vocab.txt"), "a", encoding="utf-8") as file:
+    folder = encoders.save(str(tmp_path / "encoder"))
+    recorded = encoder_artifact.read(folder).sha256["preprocess"]
+    with open(os.path.join(folder, "preprocess", "assets", "vocab.txt"), "a", encoding="utf-8") as file:
         file.write("x\n")
     with pytest.raises(UserError, match=f"has the digest .*, but encoder.json beside it records {recorded}"):
-        run(tmp_path / "out", made)
+        run(tmp_path / "out", folder)
 
 
 # Addresses.

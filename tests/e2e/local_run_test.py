@@ -1,4 +1,4 @@
-"""The whole pipeline through `local_runner.py`, as a person would start it: three runs, and what goes wrong."""
+"""The whole pipeline through `local_runner.py`: three runs, and errors."""
 
 import collections
 import csv
@@ -38,13 +38,18 @@ data: {train: train.tsv, test: test.tsv}
 encoder:
   pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 5, max_length: 32}
 trainer: {epochs: 4, batch_size: 8, learning_rate: 0.01, max_length: 32}
-# Four epochs are enough for the right answers, not for the right probabilities.
+# Four epochs are enough for the right labels, but not for calibrated probabilities.
 gates: {model: {calibration_error: {max: 1, max_rise: 1}}}
 """
 
 
-# A model that learns next to nothing, and bounds that it then misses.
-HOPELESS = ("trainer.epochs=1", "trainer.learning_rate=1e-9", "gates.model.accuracy.min=1", "gates.model.auc.min=1")
+# A model that learns next to nothing, and bounds that it fails.
+UNREACHABLE = (
+    "trainer.epochs=1",
+    "trainer.learning_rate=1e-9",
+    "gates.model.accuracy.min=1",
+    "gates.model.auc.min=1",
+)
 
 
 def call(*arguments, stdin=None):
@@ -84,27 +89,27 @@ def summary(job):
     return json.loads((job / "runs" / "tiny" / "summary.json").read_text())
 
 
-def test_the_first_run_pushes_a_model_and_says_so(job, first):
+def test_first_run_pushes_a_model(job, first):
     assert first.returncode == 0, first.stdout + first.stderr
-    told = summary(job)
-    assert told["status"] == "pushed" and told["exit_status"] == 0
-    assert {c["id"]: (c["status"], c["cached"]) for c in told["components"]} == dict.fromkeys(
+    report = summary(job)
+    assert report["status"] == "pushed" and report["exit_status"] == 0
+    assert {c["id"]: (c["status"], c["cached"]) for c in report["components"]} == dict.fromkeys(
         NODES, ("complete", False)
     )
-    assert told["rows"]["train"]["accepted"] + told["rows"]["dev"]["accepted"] == 300
-    assert told["metrics"]["candidate"]["accuracy"] > 0.9 and told["metrics"]["baseline"] is None
-    assert {check["gate"] for check in told["gates"]} == {"data", "model", "invariance", "serving"}
-    assert all(check["passed"] and check["reason"] for check in told["gates"])
-    assert os.path.exists(os.path.join(told["pushed_path"], "saved_model.pb"))
-    assert os.path.exists(os.path.join(told["encoder"]["path"], "encoder", "saved_model.pb"))
-    assert '<img src="data:image/png' in open(told["report_path"], encoding="utf-8").read()
-    assert told["pushed_path"] in first.stdout and "TensorFlow" not in first.stdout and first.stderr == ""
+    assert report["rows"]["train"]["accepted"] + report["rows"]["dev"]["accepted"] == 300
+    assert report["metrics"]["candidate"]["accuracy"] > 0.9 and report["metrics"]["baseline"] is None
+    assert {check["gate"] for check in report["gates"]} == {"data", "model", "invariance", "serving"}
+    assert all(check["passed"] and check["reason"] for check in report["gates"])
+    assert os.path.exists(os.path.join(report["pushed_path"], "saved_model.pb"))
+    assert os.path.exists(os.path.join(report["encoder"]["path"], "encoder", "saved_model.pb"))
+    assert '<img src="data:image/png' in open(report["report_path"], encoding="utf-8").read()
+    assert report["pushed_path"] in first.stdout and "TensorFlow" not in first.stdout and first.stderr == ""
 
 
-def test_sentences_are_answered_with_a_name_and_a_probability(job, first):
-    asked = call("predict", "--root", job / "runs", "정말 최고다", "정말 지루하다")
-    assert asked.returncode == 0, asked.stderr
-    assert [line.split()[0] for line in asked.stdout.splitlines()] == ["긍정", "부정"]
+def test_sentences_are_labelled_with_probabilities(job, first):
+    predicted = call("predict", "--root", job / "runs", "정말 최고다", "정말 지루하다")
+    assert predicted.returncode == 0, predicted.stderr
+    assert [line.split()[0] for line in predicted.stdout.splitlines()] == ["긍정", "부정"]
     answers = [
         json.loads(line)
         for line in call("predict", "--root", job / "runs", "--json", stdin="정말 최고다\n").stdout.splitlines()
@@ -113,12 +118,12 @@ def test_sentences_are_answered_with_a_name_and_a_probability(job, first):
     assert 0.5 < answers[0]["probability"] <= 1
 
 
-def test_a_file_comes_back_with_the_same_rows_in_the_same_order_and_two_columns_more(job, first, tmp_path):
+def test_predict_adds_two_columns_to_the_rows_of_a_file(job, first, tmp_path):
     source, out = tmp_path / "in.tsv", tmp_path / "out.tsv"
     source.write_text('id\tdocument\tlabel\n7\t정말 최고다\t1\n8\t\t0\n9\t"그는 ""별로다"" 했다"\t0\n"broken\n')
-    asked = call("predict", "--root", job / "runs", "--file", source, "--out", out)
-    assert asked.returncode == 0, asked.stderr
-    assert "4 rows, 2 without a score" in asked.stderr and "accuracy 1.0000 on 2 labelled rows" in asked.stderr
+    predicted = call("predict", "--root", job / "runs", "--file", source, "--out", out)
+    assert predicted.returncode == 0, predicted.stderr
+    assert "4 rows, 2 without a score" in predicted.stderr and "accuracy 1.0000 on 2 labelled rows" in predicted.stderr
     lines = out.read_text().splitlines()
     assert lines[0] == "id\tdocument\tlabel\tlabel_name\tprobability"
     rows = list(csv.reader(lines[1:4], delimiter="\t"))
@@ -130,7 +135,7 @@ def test_a_file_comes_back_with_the_same_rows_in_the_same_order_and_two_columns_
     assert 0.5 < float(rows[0][4]) <= 1 and rows[1][4] == ""
 
 
-def test_the_second_run_is_all_cache_hits_and_the_third_with_one_row_changed_is_not(job, first):
+def test_second_run_is_cached_and_a_third_with_a_changed_row_is_not(job, first):
     second = call("run", "--config", job / "job.yaml", "--root", job / "runs")
     assert second.returncode == 0, second.stdout + second.stderr
     assert executions(job / "runs" / "tiny", 1) == dict.fromkeys(NODES, "CACHED")
@@ -144,25 +149,27 @@ def test_the_second_run_is_all_cache_hits_and_the_third_with_one_row_changed_is_
     assert collections.Counter(state for node, state in states.items() if node != "ImportSchemaGen") == {
         "COMPLETE": len(NODES) - 1
     }
-    told = summary(job)
-    assert told["metrics"]["baseline"]["accuracy"] > 0.9
-    assert third.returncode == {"pushed": 0, "not_blessed": 3}[told["status"]], third.stdout
-    assert told["status"] == "not_blessed" or int(os.path.basename(told["pushed_path"])) > int(os.path.basename(pushed))
+    report = summary(job)
+    assert report["metrics"]["baseline"]["accuracy"] > 0.9
+    assert third.returncode == {"pushed": 0, "not_blessed": 3}[report["status"]], third.stdout
+    assert report["status"] == "not_blessed" or int(os.path.basename(report["pushed_path"])) > int(
+        os.path.basename(pushed)
+    )
 
 
-def test_a_bound_out_of_reach_pushes_nothing_and_names_the_bound(job, first):
+def test_unreachable_bound_pushes_nothing_and_is_named(job, first):
     versions = os.listdir(job / "runs" / "tiny" / "serving")
-    refused = call("run", "--config", job / "job.yaml", "--root", job / "runs", "--set", *HOPELESS)
-    assert refused.returncode == 3, refused.stdout + refused.stderr
+    result = call("run", "--config", job / "job.yaml", "--root", job / "runs", "--set", *UNREACHABLE)
+    assert result.returncode == 3, result.stdout + result.stderr
     assert os.listdir(job / "runs" / "tiny" / "serving") == versions
-    told = summary(job)
-    assert told["status"] == "not_blessed" and told["pushed_path"] is None
-    failed = [check for check in told["gates"] if not check["passed"]]
-    assert failed and all(check["reason"] in refused.stdout for check in failed)
+    report = summary(job)
+    assert report["status"] == "not_blessed" and report["pushed_path"] is None
+    failed = [check for check in report["gates"] if not check["passed"]]
+    assert failed and all(check["reason"] in result.stdout for check in failed)
     assert any("under the 1.0000 of gates.model.accuracy.min" in check["reason"] for check in failed)
 
 
-def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_in_its_way(job, first):
+def test_killed_run_resumes_and_excludes_a_second_run(job, first):
     arguments = ["run", "--config", job / "job.yaml", "--root", job / "runs", "--set", "trainer.seed=7"]
     command = [sys.executable, "-u", os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as running:
@@ -174,9 +181,9 @@ def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_i
     assert second.returncode == 2 and "another run is at work here" in second.stderr
     again = call(*arguments)
     assert again.returncode in (0, 3), again.stdout + again.stderr
-    told = {c["id"]: (c["status"], c["cached"]) for c in summary(job)["components"]}
-    assert told["EncoderPretrainer"] == ("complete", True) and told["Trainer"] == ("complete", False)
-    assert set(told) == NODES
+    report = {c["id"]: (c["status"], c["cached"]) for c in summary(job)["components"]}
+    assert report["EncoderPretrainer"] == ("complete", True) and report["Trainer"] == ("complete", False)
+    assert set(report) == NODES
 
 
 @pytest.mark.parametrize(
@@ -187,26 +194,26 @@ def test_killed_in_the_trainer_the_same_command_goes_on_and_no_second_run_gets_i
         (["--root", "/proc/nowhere"], ["--root", "/proc/nowhere"]),
     ],
 )
-def test_usage_errors_start_nothing_and_are_one_line(job, arguments, words):
-    refused = call("run", "--config", job / "job.yaml", "--root", job / "elsewhere", *arguments)
-    assert refused.returncode == 2
-    assert len(refused.stderr.strip().splitlines()) == 1 and all(word in refused.stderr for word in words)
+def test_usage_error_starts_nothing_and_is_one_line(job, arguments, words):
+    result = call("run", "--config", job / "job.yaml", "--root", job / "elsewhere", *arguments)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1 and all(word in result.stderr for word in words)
     assert not (job / "elsewhere").exists()
 
 
-def test_data_that_must_be_mended_stops_the_run_before_training(job, tmp_path):
+def test_bad_data_stops_the_run_before_training(job, tmp_path):
     write_reviews(tmp_path / "all_good.tsv", 400, seed=3)
     text = (tmp_path / "all_good.tsv").read_text(encoding="utf-8").replace("\t0\n", "\t1\n")
     (tmp_path / "all_good.tsv").write_text(text, encoding="utf-8")
     root = tmp_path / "runs"
     stopped = call("run", "--config", job / "job.yaml", "--root", root, "--set", f"data.train={tmp_path}/all_good.tsv")
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
-    told = json.loads((root / "tiny" / "summary.json").read_text())
-    assert told["status"] == "stopped" and "부정" in told["error"]
-    assert [check["check"] for check in told["gates"] if not check["passed"]] == [
+    report = json.loads((root / "tiny" / "summary.json").read_text())
+    assert report["status"] == "stopped" and "부정" in report["error"]
+    assert [check["check"] for check in report["gates"] if not check["passed"]] == [
         "label_balance/train",
         "label_balance/dev",
     ]
-    status = {c["id"]: c["status"] for c in told["components"]}
+    status = {c["id"]: c["status"] for c in report["components"]}
     assert status["DataGate"] == "failed" and status["Trainer"] == status["EncoderPretrainer"] == "not_run"
     assert "Traceback" not in stopped.stdout + stopped.stderr
