@@ -15,7 +15,8 @@ from components.run_outcome.component import RunOutcome
 from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.files import atomic_write
-from core.kubeflow_config import KubeflowConfig, PodConfig, Volume
+from core.kubeflow_config import KubeflowConfig, Pod, Volume
+from launchers.tfjob.config import TFJobConfig
 from pipeline import graph
 
 # Nodes that read what the cache's key (inputs, parameters, arguments, image) does not cover: files, the serving folder,
@@ -93,7 +94,7 @@ def mounted(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
     return [volume for volume in kubeflow.volumes if not volume.components or node_id in volume.components]
 
 
-def _pod(node_id: str, config: Config, kubeflow: KubeflowConfig) -> PodConfig:
+def _pod(node_id: str, config: Config, kubeflow: KubeflowConfig) -> Pod:
     pod, others = kubeflow.pod(node_id), kubeflow.defaults
     if node_id == "Trainer" and config.trainer.workers > 1:
         # The pods of its TFJob get these resources; its own only follows them.
@@ -134,19 +135,16 @@ def _with_image_paths(config: Config, kubeflow: KubeflowConfig) -> Config:
 
 
 def _workers(kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """The pods that train together, as `launchers.tfjob` takes them: the Trainer's own, which then needs no GPU."""
-    pod = kubeflow.pod("Trainer")
-    fields = ("image", "cpu", "memory_gb", "gpus", "gpu_resource", "shm_gb", "env", "node_selector")
-    return {
-        **pod.model_dump(include=set(fields)),
-        "secrets": [variable.model_dump() for variable in pod.secrets],
-        "tolerations": [toleration.model_dump() for toleration in pod.tolerations],
-        "image_pull_secrets": list(pod.image_pull_secrets),
-        "volumes": [{"claim": volume.claim, "path": volume.path} for volume in mounted("Trainer", kubeflow)],
-        "shared_dir": kubeflow.work_dir,
-        "image_dir": kubeflow.image_dir,
+    """Returns the configuration of the TFJob, whose pods are configured as the Trainer's."""
+    config = TFJobConfig(
         **kubeflow.workers.model_dump(),
-    }
+        pod=kubeflow.pod("Trainer"),
+        volumes=tuple(volume.model_copy(update={"components": ()}) for volume in mounted("Trainer", kubeflow)),
+        image_dir=kubeflow.image_dir,
+        shared_dir=kubeflow.work_dir,
+    )
+    # It is part of the Trainer's cache key, on which retries should have no influence.
+    return config.model_dump(mode="json", exclude={"pod": {"retries"}})
 
 
 def _spec(pipeline: Pipeline, outcome: base_node.BaseNode, kubeflow: KubeflowConfig) -> dict[str, Any]:
@@ -174,13 +172,13 @@ def _is_cached(node_id: str, config: Config) -> bool:
     return node_id not in _UNCACHED
 
 
-def _finish_task(spec: dict[str, Any], cached: bool, pod: PodConfig) -> None:
+def _finish_task(spec: dict[str, Any], cached: bool, pod: Pod) -> None:
     spec["cachingOptions"] = {"enableCache": cached}
     if pod.retries:
         spec["retryPolicy"] = {"maxRetryCount": pod.retries, **_BACKOFF}
 
 
-def _finish_executor(container: dict[str, Any], task_id: str, pod: PodConfig, kubeflow: KubeflowConfig) -> None:
+def _finish_executor(container: dict[str, Any], task_id: str, pod: Pod, kubeflow: KubeflowConfig) -> None:
     container["image"] = pod.image
     reports = os.path.join(kubeflow.work_dir, _REPORTS)
     variables = {

@@ -7,11 +7,11 @@ exist, so it is made here from validated settings only. Names and shapes are tho
 
 from typing import Any, Mapping, Sequence
 
-from core.kubeflow_config import PodConfig, Toleration, Volume
+from core.kubeflow_config import Pod, Volume, gigabytes
 
 
-def make(pods: Mapping[str, PodConfig], volumes: Mapping[str, Sequence[Volume]]) -> dict[str, Any]:
-    """Makes the document.
+def make(pods: Mapping[str, Pod], volumes: Mapping[str, Sequence[Volume]]) -> dict[str, Any]:
+    """Returns the document.
 
     Args:
       pods: executor label -> settings of its pod.
@@ -21,11 +21,11 @@ def make(pods: Mapping[str, PodConfig], volumes: Mapping[str, Sequence[Volume]])
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
 
 
-def _executor(pod: PodConfig, volumes: Sequence[Volume]) -> dict[str, Any]:
+def _executor(pod: Pod, volumes: Sequence[Volume]) -> dict[str, Any]:
     parts = {
         "pvcMount": [{"constant": volume.claim, "mountPath": volume.path} for volume in volumes],
         "nodeSelector": {"labels": dict(pod.node_selector)} if pod.node_selector else {},
-        "tolerations": [_toleration(toleration) for toleration in pod.tolerations],
+        "tolerations": [toleration.manifest() for toleration in pod.tolerations],
         "secretAsEnv": [
             {"secretName": s.secret, "keyToEnv": [{"secretKey": s.key, "envVar": s.env}]} for s in pod.secrets
         ],
@@ -35,22 +35,5 @@ def _executor(pod: PodConfig, volumes: Sequence[Volume]) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part}
 
 
-def _shared_memory(gigabytes: float) -> dict[str, str]:
-    # In MiB: Kubernetes does not accept fractions of a byte.
-    return {
-        "volumeName": "shm",
-        "mountPath": "/dev/shm",
-        "medium": "Memory",
-        "sizeLimit": f"{round(gigabytes * 1024)}Mi",
-    }
-
-
-def _toleration(toleration: Toleration) -> dict[str, Any]:
-    fields = {
-        "key": toleration.key,
-        "operator": toleration.operator,
-        "value": toleration.value,
-        "effect": toleration.effect,
-        "tolerationSeconds": toleration.seconds,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+def _shared_memory(size_gb: float) -> dict[str, str]:
+    return {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": gigabytes(size_gb)}

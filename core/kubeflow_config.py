@@ -1,13 +1,13 @@
-"""The configuration's section `kubeflow`: what a cluster gives each component, and where the cluster is."""
+"""The configuration's section `kubeflow`: the pod of each component, and the cluster's address."""
 
 import re
-from typing import Annotated, Literal, Mapping, Optional
+from typing import Annotated, Any, Literal, Mapping, Optional
 
 import pydantic
 
 from core.section import Count, Positive, Section
 
-# RFC 1123 names, as Kubernetes asks for of claims, secrets, namespaces and service accounts.
+# RFC 1123, which Kubernetes requires of the names of claims, secrets, namespaces and service accounts.
 KubernetesName = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 EnvName = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 # A label's or a resource's key: an optional domain, a slash, a name.
@@ -18,7 +18,7 @@ LabelValue = Annotated[str, pydantic.Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.
 AbsolutePath = Annotated[str, pydantic.Field(pattern=r"^/[^\s]*[^/\s]$")]
 Image = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][\w./:@-]*$")]
 
-# Where the root of a run's artifacts may be; the launcher fails on anything else, in the first task of each run.
+# Schemes of a pipeline root; with any other one the first task of every run fails.
 ROOT_SCHEMES = ("minio://", "s3://", "gs://")
 
 
@@ -31,7 +31,7 @@ class SecretVariable(Section):
 
 
 class Toleration(Section):
-    """A taint of nodes that pods may be put on all the same."""
+    """A taint of nodes on which pods may be scheduled nevertheless."""
 
     key: Optional[QualifiedName] = None
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -40,12 +40,19 @@ class Toleration(Section):
     seconds: Optional[Annotated[int, pydantic.Field(ge=0)]] = None
 
     @pydantic.model_validator(mode="after")
-    def _meaningful(self) -> "Toleration":
+    def _check_operator(self) -> "Toleration":
         if self.operator == "Exists" and self.value is not None:
-            raise ValueError(f"value: {self.value}: operator Exists takes none")
+            raise ValueError(f"value = {self.value}: operator Exists takes no value")
         if self.operator == "Equal" and self.key is None:
-            raise ValueError("key: missing; only operator Exists goes without")
+            raise ValueError("key: missing; only operator Exists does not need it")
         return self
+
+    def manifest(self) -> dict[str, Any]:
+        """Returns the toleration as Kubernetes, and KFP's platform document, spell it."""
+        fields = self.model_dump(exclude_none=True)
+        if "seconds" in fields:
+            fields["tolerationSeconds"] = fields.pop("seconds")
+        return fields
 
 
 class Volume(Section):
@@ -53,20 +60,23 @@ class Volume(Section):
 
     claim: KubernetesName
     path: AbsolutePath
-    # Ids of components; none is all of them.
+    # Ids of components; empty for all.
     components: tuple[str, ...] = ()
 
 
 class PodConfig(Section):
-    """What the pod of one component gets; a value left out is that of `kubeflow.defaults`."""
+    """A component's pod; a missing value is that of `kubeflow.defaults`.
+
+    Memory is in GB of 10^9 bytes everywhere, as the backend takes it (`memoryLimit`): see `gigabytes`.
+    """
 
     image: Optional[Image] = None
     cpu: Optional[Positive] = None
     memory_gb: Optional[Positive] = None
     gpus: Optional[Annotated[int, pydantic.Field(ge=0)]] = None
-    # The name of the resource, used as it is.
+    # The resource's name, such as nvidia.com/gpu.
     gpu_resource: Optional[QualifiedName] = None
-    # A memory-backed /dev/shm, which counts against `memory_gb`: several GPUs of one pod exchange gradients through it.
+    # /dev/shm, through which the GPUs of a pod exchange gradients. It is memory and counts against `memory_gb`.
     shm_gb: Optional[Positive] = None
     retries: Optional[Annotated[int, pydantic.Field(ge=0, le=10)]] = None
     env: Mapping[EnvName, str] = {}
@@ -76,13 +86,19 @@ class PodConfig(Section):
     image_pull_secrets: tuple[KubernetesName, ...] = ()
 
 
+class Pod(PodConfig):
+    """A pod with the defaults applied."""
+
+    image: Image
+
+
 class WorkersConfig(Section):
-    """The TFJob that trains where `trainer.workers` is more than one; its pods get what the Trainer's section says."""
+    """The TFJob that trains if `trainer.workers` is more than one; its pods are configured as the Trainer's."""
 
     namespace: KubernetesName = "kubeflow"
-    # From its creation to its end; the job is removed then.
+    # From the job's creation to its end, including the wait for free nodes.
     timeout_s: Count = 86_400
-    # How often the operator starts a lost worker again before the job has failed.
+    # How often the operator restarts each worker before the job fails.
     restarts: Annotated[int, pydantic.Field(ge=0)] = 3
 
 
@@ -92,16 +108,16 @@ class KubeflowConfig(Section):
     image: Image
     # The image's working directory, which holds this repository.
     image_dir: AbsolutePath = "/app"
-    # None is the cluster's own default.
+    # Default: the cluster's.
     pipeline_root: Optional[str] = None
     defaults: PodConfig = PodConfig()
     components: Mapping[str, PodConfig] = {}
     volumes: tuple[Volume, ...] = ()
-    # A folder on a volume that all components share: what a killed training goes on from, and what each run came to.
+    # A folder on a volume that all components share, for the checkpoints of trainings and the outcome of each run.
     work_dir: AbsolutePath
     workers: WorkersConfig = WorkersConfig()
 
-    # The UI's address, which hands on what is for the API server, or that server's own.
+    # The address of the UI, which forwards API requests, or of the API server.
     host: Annotated[str, pydantic.Field(pattern=r"^https?://")] = "http://localhost:8080"
     namespace: KubernetesName = "kubeflow"
     experiment: str = "reviews"
@@ -109,30 +125,35 @@ class KubeflowConfig(Section):
 
     @pydantic.field_validator("pipeline_root")
     @classmethod
-    def _scheme(cls, value: Optional[str]) -> Optional[str]:
+    def _check_scheme(cls, value: Optional[str]) -> Optional[str]:
         if value is not None and not re.match("|".join(ROOT_SCHEMES), value):
             raise ValueError(f"should start with {', '.join(ROOT_SCHEMES[:-1])} or {ROOT_SCHEMES[-1]}")
         return value
 
     @pydantic.field_validator("volumes")
     @classmethod
-    def _one_volume_a_path(cls, value: tuple[Volume, ...]) -> tuple[Volume, ...]:
+    def _paths_are_distinct(cls, value: tuple[Volume, ...]) -> tuple[Volume, ...]:
         paths = [volume.path for volume in value]
         for path in paths:
             if paths.count(path) > 1:
-                raise ValueError(f"path: {path} is taken by more than one volume")
+                raise ValueError(f"path = {path}: is used by more than one volume")
         return value
 
-    def pod(self, component: str) -> PodConfig:
-        """What a component's pod gets: its own values over the defaults; of mappings and lists both."""
-        below, above = self.defaults, self.components.get(component, PodConfig())
-        values = {name: _over(getattr(below, name), getattr(above, name)) for name in PodConfig.model_fields}
-        return PodConfig(**{**values, "image": values["image"] or self.image})
+    def pod(self, component: str) -> Pod:
+        """Returns a component's pod: its own values override the defaults; mappings and lists are merged."""
+        own = self.components.get(component, PodConfig())
+        values = {name: _merge(getattr(self.defaults, name), getattr(own, name)) for name in PodConfig.model_fields}
+        return Pod.model_validate({**values, "image": values["image"] or self.image})
 
 
-def _over(below: object, above: object) -> object:
-    if isinstance(below, Mapping):
-        return {**below, **above}
-    if isinstance(below, tuple):
-        return (*below, *(value for value in above if value not in below))
-    return below if above is None else above
+def gigabytes(count: float) -> str:
+    """Formats GB of 10^9 bytes as a Kubernetes quantity, in MB because a quantity of bytes has to be whole."""
+    return f"{round(count * 1000)}M"
+
+
+def _merge(default: Any, own: Any) -> Any:
+    if isinstance(default, Mapping):
+        return {**default, **own}
+    if isinstance(default, tuple):
+        return (*default, *(value for value in own if value not in default))
+    return default if own is None else own

@@ -1,6 +1,5 @@
-"""Starts the workers of a job and follows them to their end: here as processes of this machine."""
+"""Workers as processes of this machine."""
 
-import abc
 import contextlib
 import dataclasses
 import io
@@ -14,116 +13,48 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
-from core import progress
 from core.errors import UserError
 from launchers import worker as worker_process
+from launchers.base import JOB_FILE, Launcher, WorkerFailed, WorkerJob
+from launchers.messages import Done, Error, Message, Progress, decode
 
-JOB_FILE = "job.json"
-
-# Below the range that Linux takes ports of outgoing connections from (32768 and up) and below Kubernetes' node ports
-# (30000): nobody else is given a worker's port while the worker still imports its libraries.
+# Below the ports that Linux assigns to outgoing connections (32768 and up) and below Kubernetes' node ports (30000), so
+# that nothing else is assigned a worker's port while the worker is still importing its libraries.
 _PORTS = range(20000, 30000)
 
-# How often the workers' processes are looked at; what they say is read at once.
+# How often the workers' processes are checked; their messages are read immediately.
 _TICK_S = 0.1
 
-# More than this between two looks says that this process, or the whole machine, stood still.
+# A longer time between two checks means that this process, or the whole machine, was suspended.
 _LONGEST_TICK_S = 0.5
 
-# How long a collective error waits for the failure that caused it, and after how many missed heartbeats the worker that
-# missed them is taken for the cause. TensorFlow gives a peer up after 10 s, so that it has missed more by then.
+# How long to wait, after a collective error, for the failure that caused it, and after how many missed heartbeats a
+# worker counts as the cause. TensorFlow gives up on a peer after 10 s, by which time it has missed more than these.
 _GATHER_S = 2.0
 _MISSED_HEARTBEATS = 5
 
-# A worker that has done its work may take this long to exit; a library that hangs in its tear-down costs no more.
+# How long a finished worker may take to exit, so that a library that hangs in its teardown delays the job no longer.
 _EXIT_S = 10.0
 
-# TensorFlow's own handler of SIGTERM, which announces a preemption, lets the process live on. Twice the time in which a
-# worker finds its channel closed; after that it is killed.
+# How long a worker may take to exit before it is killed (TensorFlow's SIGTERM handler only announces a preemption):
+# twice the time in which a worker notices that its pipe is closed.
 _TERMINATION_S = 2 * worker_process.HEARTBEAT_S
 
-# How long a killed process may take to end.
+# How long to wait for a killed process.
 _KILL_S = 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What each worker runs.
-
-    Attributes:
-      target: import path `package.module.function` of what is called with the arguments.
-      arguments: JSON values by name.
-      log_dir: folder of `worker-0.log`, ...: each has all that its worker writes to its outputs; made if need be, and
-        earlier logs in it are continued.
-      inputs: names of the arguments that are paths to read, one or a list: of a file, a folder, or a pattern of them.
-      outputs: names of the arguments that are folders which worker 0 writes.
-    """
-
-    target: str
-    arguments: Mapping[str, Any]
-    log_dir: str
-    inputs: Sequence[str] = ()
-    outputs: Sequence[str] = ()
-
-    def write(self, folder: str, arguments: Mapping[str, Any]) -> str:
-        """Writes what `launchers.worker` runs, and returns the file.
-
-        Args:
-          folder: where to.
-          arguments: those of the job, or what they are called where the workers are.
-        """
-        file = os.path.join(folder, JOB_FILE)
-        with open(file, "w", encoding="utf-8") as stream:
-            json.dump({"target": self.target, "arguments": arguments}, stream, ensure_ascii=False, indent=2)
-        return file
-
-
-class WorkerFailed(Exception):
-    """A worker came to a bad end, and the job with it.
-
-    Attributes:
-      worker: its number, from 0.
-      reason: what became of it, in a few words.
-    """
-
-    def __init__(self, worker: int, workers: int, reason: str, log: str):
-        super().__init__(f"worker {worker} of {workers}: {reason}; its log: {log}")
-        self.worker, self.reason = worker, reason
-
-
-class Launcher(abc.ABC):
-    """Runs jobs on workers that train together.
-
-    An implementation puts the job's file where its workers read it, starts them, each with a `TF_CONFIG` that names
-    all of them, and follows them: worker 0's progress goes to `core.progress`, and however the job ends, no worker
-    is left.
-    """
-
-    @abc.abstractmethod
-    def launch(self, job: Job, workers: int) -> None:
-        """Runs a job; returns when it has ended well.
-
-        Args:
-          job: what to run.
-          workers: how many workers, at least 1. Worker 0 is the one that writes.
-
-        Raises:
-          UserError: a worker raised it, with this text; or the job can't be shared among so many workers.
-          WorkerFailed: a worker failed otherwise, died or stopped answering: the one that drew the others with it.
-        """
 
 
 class LocalProcesses(Launcher):
     """Workers as processes of this machine, which they share evenly.
 
     Attributes:
-      gpus: GPUs to divide among the workers, as `CUDA_VISIBLE_DEVICES` names them; with none, a worker sees what this
-        process sees.
-      silence_timeout_s: how long a worker may send no heartbeat.
-      stall_timeout_s: how long no worker may report progress. A large encoder is loaded, its first step compiled and
-        the model written without a report, which takes minutes.
+      gpus: GPUs to divide among the workers, as `CUDA_VISIBLE_DEVICES` names them; if empty, every worker sees the
+        GPUs that this process sees.
+      silence_timeout_s: how long a worker may go without sending a heartbeat.
+      stall_timeout_s: how long all workers may go without reporting progress. Loading a large encoder, compiling its
+        first step and writing the model take minutes without a report.
     """
 
     def __init__(self, gpus: Sequence[str] = (), silence_timeout_s: float = 60.0, stall_timeout_s: float = 1800.0):
@@ -131,21 +62,21 @@ class LocalProcesses(Launcher):
         self.silence_timeout_s = silence_timeout_s
         self.stall_timeout_s = stall_timeout_s
 
-    def launch(self, job: Job, workers: int) -> None:
+    def launch(self, job: WorkerJob, workers: int) -> None:
         environments = _environments(workers, self.gpus)
         os.makedirs(job.log_dir, exist_ok=True)
         job.write(job.log_dir, job.arguments)
-        started: list[_Worker] = []
+        running: list[_Worker] = []
         try:
             for index, environment in enumerate(environments):
-                started.append(_start(index, workers, job.log_dir, environment))
-            self._follow(started)
-            _wait(started, _EXIT_S)
+                running.append(_start(index, workers, job.log_dir, environment))
+            self._follow(running)
+            _wait(running, _EXIT_S)
         finally:
-            _end(started)
+            _stop(running)
 
     def _follow(self, workers: "Sequence[_Worker]") -> None:
-        """Listens to the workers until all are done."""
+        """Reads the workers' messages until all are done."""
         clock = _Clock()
         with selectors.DefaultSelector() as selector:
             for worker in workers:
@@ -154,14 +85,14 @@ class LocalProcesses(Launcher):
                 ready = selector.select(_TICK_S)
                 now = clock.read()
                 for key, _ in ready:
-                    if not key.data.listen(now):
+                    if not key.data.read(now):
                         selector.unregister(key.fileobj)
                 for worker in workers:
-                    worker.look(now)
-                self._judge(workers, now)
+                    worker.check_process(now)
+                self._raise_failure(workers, now)
 
-    def _judge(self, workers: "Sequence[_Worker]", now: float) -> None:
-        """Raises what the job has failed of, once that is certain."""
+    def _raise_failure(self, workers: "Sequence[_Worker]", now: float) -> None:
+        """Raises the error that failed the job, once the cause is certain."""
         failures = [worker.failure for worker in workers if worker.failure]
         if failures:
             cause = min(failures, key=lambda failure: (failure.is_collective, failure.at))
@@ -169,12 +100,9 @@ class LocalProcesses(Launcher):
                 raise cause.error
             if now - cause.at >= _GATHER_S:
                 raise _silence(workers, now, _MISSED_HEARTBEATS * worker_process.HEARTBEAT_S) or cause.error
-        silent = _silence(workers, now, self.silence_timeout_s)
-        if silent:
-            raise silent
-        stalled = _stall(workers, now, self.stall_timeout_s)
-        if stalled:
-            raise stalled
+        timeout = _silence(workers, now, self.silence_timeout_s) or _stall(workers, now, self.stall_timeout_s)
+        if timeout:
+            raise timeout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +111,7 @@ class _Failure:
 
     Attributes:
       at: when, on the launcher's clock.
-      error: what to raise for it.
+      error: the exception to raise.
       is_collective: whether it looks like the consequence of another worker's failure.
     """
 
@@ -193,15 +121,15 @@ class _Failure:
 
 
 class _Worker:
-    """A worker's process and what it has said.
+    """A worker's process and what its messages reported.
 
     Attributes:
-      channel: where its messages are read, without blocking.
+      channel: the reading end of its pipe, non-blocking.
       done: whether its target has returned.
       failure: how it failed, if it did.
       heard_at: when it sent its last message, on the launcher's clock, which starts at 0.
       progress_at: when it sent its last progress.
-      stage: what it said it was doing, in words.
+      stage: its last progress, in words.
     """
 
     def __init__(self, index: int, workers: int, process: subprocess.Popen, channel: io.FileIO, log: str):
@@ -209,111 +137,101 @@ class _Worker:
         self.done = False
         self.failure: Optional[_Failure] = None
         self.heard_at = self.progress_at = 0.0
-        self.stage = "nothing yet"
+        self.stage = "none"
         self._workers, self._process, self._log = workers, process, log
         self._partial_line = b""
 
     @property
-    def at_work(self) -> bool:
-        """Whether more is to be heard from it."""
+    def is_running(self) -> bool:
+        """Whether it has neither succeeded nor failed."""
         return not self.done and self.failure is None
 
-    def failed(self, reason: str) -> WorkerFailed:
-        """Returns the error that says so of this worker."""
+    def error(self, reason: str) -> WorkerFailed:
+        """Returns the exception for a failure of this worker."""
         return WorkerFailed(self.index, self._workers, reason, self._log)
 
-    def listen(self, now: float) -> bool:
-        """Takes in what the worker has sent; returns whether it may send more."""
+    def read(self, now: float) -> bool:
+        """Handles the messages that have arrived; returns whether the pipe is still open."""
         while chunk := self.channel.read(65536):
             *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
             for line in lines:
-                self._take(json.loads(line), now)
+                self._handle(decode(line), now)
         return chunk is None
 
-    def look(self, now: float) -> None:
-        """Notes it if the process has ended with its work undone."""
-        if not self.has_ended():
+    def check_process(self, now: float) -> None:
+        """Records a failure if the process has ended before its target returned."""
+        status = _exit_status(self._process.pid)
+        if status is None:
             return
-        self.listen(now)
-        if self.at_work:
-            self.failure = _Failure(now, self.failed(_ending(self._process.pid)))
+        self.read(now)
+        if self.is_running:
+            self.failure = _Failure(now, self.error(_describe_exit(status)))
 
     def close(self) -> None:
-        """Listens no longer, which a worker takes as the order to end."""
+        """Closes the pipe, on which the worker ends."""
         self.channel.close()
 
     def has_ended(self) -> bool:
-        """Returns whether the process has ended; until it is reaped, its number is not given to another one."""
-        return _exit(self._process.pid) is not None
+        """Returns whether the process has ended; its id is not reused before it is reaped."""
+        return _exit_status(self._process.pid) is not None
 
     def signal(self, number: int) -> None:
-        """Signals the process and those that it started; not to be called once it is reaped."""
+        """Signals the process and those that it started; must not be called after `reap`."""
         os.killpg(self._process.pid, number)
 
     def reap(self) -> None:
-        """Takes the ended process from the system's table."""
-        # Only one that is stuck in the kernel outlives SIGKILL by that long, and to wait on would be a hang of our own.
+        """Waits for the killed process."""
+        # Only a process that is stuck in the kernel survives SIGKILL for so long; waiting longer would hang this one.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_S)
 
-    def _take(self, message: Mapping[str, Any], now: float) -> None:
+    def _handle(self, message: Message, now: float) -> None:
         self.heard_at = now
-        kind = message["kind"]
-        if kind == "progress":
-            self._take_progress(message["stage"], message["done"], message["total"], message["figures"], now)
-        elif kind == "error":
-            self.failure = self._failure(message, now)
-        elif kind == "done":
+        if isinstance(message, Progress):
+            self.progress_at, self.stage = now, str(message)
+            if self.index == 0:
+                message.report()
+        elif isinstance(message, Error):
+            error = UserError(message.message) if message.user_error else self.error(str(message))
+            self.failure = _Failure(now, error, message.is_collective)
+        elif isinstance(message, Done):
             self.done = True
-
-    def _take_progress(self, stage: str, done: int, total: int, figures: Mapping[str, Any], now: float) -> None:
-        self.progress_at = now
-        self.stage = f"{stage} ({done} of {total or 'an unknown number'})"
-        if self.index == 0:
-            progress.report(stage, done, total, **figures)
-
-    def _failure(self, message: Mapping[str, Any], now: float) -> _Failure:
-        if message["user_error"]:
-            return _Failure(now, UserError(message["message"]))
-        # The rest, which TensorFlow fills with the graph's nodes, is in the log.
-        first_line = (message["message"].strip() or "no message").splitlines()[0]
-        error = self.failed(f"{message['type']}: {first_line}")
-        return _Failure(now, error, is_collective=message["type"] in worker_process.COLLECTIVE_ERRORS)
 
 
 class _Clock:
-    """The seconds for which this process was there to listen.
+    """Counts the seconds during which this process was running.
 
-    After a stop (Ctrl-Z, a virtual machine that is moved) all have been silent for long, and nobody has failed.
+    After a suspension (Ctrl-Z, a virtual machine that is migrated) every worker has been silent for long, but none has
+    failed.
     """
 
     def __init__(self) -> None:
         self._seconds, self._read_at = 0.0, time.monotonic()
 
     def read(self) -> float:
-        """Returns the seconds since the clock was made; to be called often."""
+        """Returns the seconds since the clock was created; has to be called often."""
         before, self._read_at = self._read_at, time.monotonic()
         self._seconds += min(self._read_at - before, _LONGEST_TICK_S)
         return self._seconds
 
 
 def _environments(workers: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """Makes each worker's environment: its place in the cluster, and its share of this machine."""
+    """Returns each worker's environment: its place in the cluster, and its share of this machine."""
     if len(gpus) % workers:
         raise UserError(
-            f"trainer.workers = {workers}: can't share {len(gpus)} GPUs evenly; give a divisor of {len(gpus)}"
+            f"trainer.workers = {workers}: can't share {len(gpus)} GPUs evenly; should be a divisor of {len(gpus)}"
         )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
     common = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
-        # What a worker has said is in its log even if it is killed in the next moment.
+        # So that the log of a killed worker is complete.
         "PYTHONUNBUFFERED": "1",
         "TF_USE_LEGACY_KERAS": "1",
         "TF_NUM_INTRAOP_THREADS": threads,
         "TF_NUM_INTEROP_THREADS": threads,
-        # gRPC would ask a proxy, where one is set, for the other workers, and wait for them for ever.
+        # If a proxy is set, gRPC would look for the other workers through it, and wait forever.
         "no_grpc_proxy": "localhost",
     }
     cluster = {"worker": [f"localhost:{port}" for port in _free_ports(workers)]}
@@ -330,7 +248,7 @@ def _gpu_share(index: int, workers: int, gpus: Sequence[str]) -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    # The system's random numbers: training seeds Python's, and two runs of one seed would want the same ports.
+    # Not Python's random numbers: training seeds them, and two runs with one seed would choose the same ports.
     candidates = random.SystemRandom().sample(_PORTS, len(_PORTS))
     return list(itertools.islice(filter(_is_free, candidates), count))
 
@@ -348,7 +266,7 @@ def _start(index: int, workers: int, log_dir: str, environment: Mapping[str, str
     receiving, sending = os.pipe()
     os.set_blocking(receiving, False)
     channel, log = io.FileIO(receiving), os.path.join(log_dir, f"worker-{index}.log")
-    # The sending end is the worker's alone: that it is closed then says that the worker has ended.
+    # Only the worker keeps the sending end open, so that the pipe closes when the worker ends.
     with os.fdopen(sending, "wb"), open(log, "ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", worker_process.__name__, os.path.join(log_dir, JOB_FILE)],
@@ -357,20 +275,19 @@ def _start(index: int, workers: int, log_dir: str, environment: Mapping[str, str
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C on a terminal is for this process, which then ends the workers.
+            # Ctrl-C on a terminal should reach only this process, which then stops the workers.
             start_new_session=True,
         )
     return _Worker(index, workers, process, channel, log)
 
 
-def _exit(pid: int) -> "Optional[os.waitid_result]":
+def _exit_status(pid: int) -> "Optional[os.waitid_result]":
     """Returns how a child ended, None while it runs; leaves it unreaped."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
-def _ending(pid: int) -> str:
-    """Returns what became of an unreaped child, in words."""
-    result = _exit(pid)
+def _describe_exit(result: "os.waitid_result") -> str:
+    """Describes how a child ended: 'killed by signal 9 (SIGKILL)'."""
     number = result.si_status
     if result.si_code == os.CLD_EXITED:
         return f"ended with exit status {number} before its work was done"
@@ -379,39 +296,41 @@ def _ending(pid: int) -> str:
 
 
 def _silence(workers: Sequence[_Worker], now: float, timeout_s: float) -> Optional[WorkerFailed]:
-    """Returns the failure of the worker that has been silent for longest, if that is too long."""
-    worker = min((worker for worker in workers if worker.at_work), key=lambda worker: worker.heard_at, default=None)
+    """Returns the failure of the worker that has been silent for longest, if that exceeds the timeout."""
+    running = (worker for worker in workers if worker.is_running)
+    worker = min(running, key=lambda worker: worker.heard_at, default=None)
     if worker is None or now - worker.heard_at < timeout_s:
         return None
     silent_s = now - worker.heard_at
-    return worker.failed(f"stopped answering, nothing heard for {silent_s:.0f} s; its last report: {worker.stage}")
+    return worker.error(f"stopped responding: no message for {silent_s:.0f} s; its last progress: {worker.stage}")
 
 
 def _stall(workers: Sequence[_Worker], now: float, timeout_s: float) -> Optional[WorkerFailed]:
-    """Returns the failure of the worker that the others wait for, if there was no progress for too long."""
-    worker = min((worker for worker in workers if worker.at_work), key=lambda worker: worker.progress_at, default=None)
+    """Returns the failure of the worker that the others wait for, if none has reported progress within the timeout."""
+    running = (worker for worker in workers if worker.is_running)
+    worker = min(running, key=lambda worker: worker.progress_at, default=None)
     if worker is None or now - max(worker.progress_at for worker in workers) < timeout_s:
         return None
     reports = ", ".join(f"worker {worker.index}: {worker.stage}" for worker in workers)
-    return worker.failed(f"no worker has made progress for {timeout_s:g} s; last reports: {reports}")
+    return worker.error(f"timed out: no worker has made progress for {timeout_s:g} s; last progress: {reports}")
 
 
 def _wait(workers: Sequence[_Worker], timeout_s: float) -> None:
-    """Waits until all processes have ended, or the time is up."""
+    """Waits until all processes have ended, or until the timeout."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and not all(worker.has_ended() for worker in workers):
         time.sleep(_TICK_S / 10)
 
 
-def _end(workers: Sequence[_Worker]) -> None:
-    """Leaves no process: asks those that are left to end, then kills them; at once where this is interrupted."""
+def _stop(workers: Sequence[_Worker]) -> None:
+    """Terminates the processes that are still running, then kills them; immediately if this is interrupted."""
     try:
         for worker in workers:
             worker.close()
             worker.signal(signal.SIGTERM)
         _wait(workers, _TERMINATION_S)
     finally:
-        # Also where a worker has ended: it may have left processes that it started.
+        # Those of finished workers too: they may have left child processes.
         for worker in workers:
             worker.signal(signal.SIGKILL)
         for worker in workers:

@@ -1,25 +1,16 @@
-"""A worker's process, `python -m launchers.worker JOB_FILE`: calls the job's target and tells the launcher how it goes.
+"""A worker's process, `python -m launchers.worker JOB_FILE`: runs the job's target and reports to the launcher.
 
 The job's file is a JSON object of `target`, an import path `package.module.function`, and the `arguments` to call it
-with. What the launcher is told is one JSON object a line:
+with. The worker sends `launchers.messages`, in one of two ways. A launcher on this machine passes the descriptor of a
+pipe in the environment variable `CHANNEL_VARIABLE`. If it is not set, worker and launcher share the job's folder,
+possibly from different hosts:
 
-| kind        | with                                              | when                                        |
-|-------------|---------------------------------------------------|---------------------------------------------|
-| `started`   |                                                   | the process has started                     |
-| `heartbeat` |                                                   | every `HEARTBEAT_S`, through a pipe alone   |
-| `progress`  | `stage`, `done`, `total`, `figures`               | the target calls `core.progress.report` |
-| `error`     | `type` (the class's name), `message`, `user_error`| the target raised; the traceback is logged  |
-| `done`      |                                                   | the target returned                         |
+| file                 | content                                                                                      |
+|----------------------|----------------------------------------------------------------------------------------------|
+| `worker-<i>.jsonl`   | the messages of all attempts of worker i; a killed attempt may leave an incomplete last line |
+| `LAUNCHER_FILE`      | changes from time to time for as long as the launcher is alive                               |
 
-A launcher on this machine names the descriptor of a pipe in the environment, under `CHANNEL_VARIABLE`. Without that the
-job's folder is what worker and launcher share, maybe from several hosts:
-
-| file                 | what                                                                                   |
-|----------------------|----------------------------------------------------------------------------------------|
-| `worker-<i>.jsonl`   | the messages of all attempts of worker i; the last line of a killed one may be torn    |
-| `LAUNCHER_FILE`      | another content from time to time, for as long as the launcher lives                   |
-
-No library is imported before the target's module: it finds the environment as the launcher set it.
+Nothing slow is imported before the target's module, which therefore sees the environment as the launcher set it.
 """
 
 import abc
@@ -36,62 +27,62 @@ from typing import Any, Callable
 
 from core import gpu, progress
 from core.errors import UserError
+from launchers.messages import Done, Error, Heartbeat, Message, Progress, Started, encode
 
 CHANNEL_VARIABLE = "REVIEWS_WORKER_CHANNEL"
 HEARTBEAT_S = 1.0
 
 LAUNCHER_FILE = "launcher"
 
-# A launcher gives a sign every 10 s, and network file systems keep what they have read for up to a minute. It is all
-# that ends the workers of a run that was cancelled: its Trainer is killed before it can do so.
+# The launcher rewrites its file every 10 s, and network file systems cache reads for up to a minute. This timeout is
+# the only thing that ends the workers of a cancelled run: its Trainer is killed before it can stop them.
 LAUNCHER_SILENCE_S = 180.0
 
-# What a worker raises when another one is gone: the names of TensorFlow's errors in collective operations.
-COLLECTIVE_ERRORS = frozenset(
-    ["UnavailableError", "AbortedError", "InternalError", "CancelledError", "DeadlineExceededError"]
-)
-
-# The exit status of a worker that has raised one of them. The Training Operator starts a worker again that ended with
-# 128 or more; by its convention 138 is what a program chooses for that itself.
+# The exit status after a collective error. The Training Operator restarts a worker that exits with 128 or more, and
+# reserves 138 for programs that want to be restarted.
 LOST_PEER_STATUS = 138
 
-# How long a worker that is done leaves its part of the last exchange open to worker 0, whose end is the job's.
+# How long a finished worker keeps its end of the last exchange open for worker 0, whose end is the job's.
 _LINGER_S = 30.0
 
 
 class _Channel(logging.Handler, abc.ABC):
     """Sends messages to the launcher, among them the progress records that it handles.
 
-    Where there is no launcher any more, the process ends: nobody waits for its work.
+    If the launcher is gone, the process ends: nobody is waiting for its result.
     """
 
-    def send(self, kind: str, **fields: Any) -> None:
-        """Sends one message; figures may be any type of number."""
-        line = json.dumps({"kind": kind, **fields}, default=float)
+    def __init__(self) -> None:
+        super().__init__()
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Sends one message."""
         try:
-            with self.lock:
-                self._write(line + "\n")
+            with self._sending:
+                self._write(encode(message) + "\n")
         except OSError:
-            self._abandon()
+            self._abort()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.send("progress", stage=record.stage, done=record.done, total=record.total, figures=record.figures)
+        fields = vars(record)
+        self.send(Progress(fields["stage"], fields["done"], fields["total"], fields["figures"]))
 
     @abc.abstractmethod
     def watch(self) -> None:
-        """Watches for as long as the process lives whether the launcher is there."""
+        """Watches the launcher for as long as the process lives."""
 
     @abc.abstractmethod
     def end(self, status: int) -> None:
-        """Ends the process with this exit status, or leaves that to the caller."""
+        """Ends the process with this exit status, or returns to let the caller do it."""
 
     @abc.abstractmethod
     def _write(self, text: str) -> None:
         """Writes to where the launcher reads."""
 
     @abc.abstractmethod
-    def _abandon(self) -> None:
-        """Ends the process at once."""
+    def _abort(self) -> None:
+        """Ends the process immediately."""
 
 
 class _Pipe(_Channel):
@@ -99,14 +90,14 @@ class _Pipe(_Channel):
 
     def __init__(self, descriptor: int):
         super().__init__()
-        # A process that the target starts must not keep the channel open.
+        # A process that the target starts must not keep the pipe open.
         os.set_inheritable(descriptor, False)
         self._stream = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def watch(self) -> None:
-        # A closed pipe shows when something is sent.
+        # Only a write reveals that the pipe is closed.
         while True:
-            self.send("heartbeat")
+            self.send(Heartbeat())
             time.sleep(HEARTBEAT_S)
 
     def end(self, status: int) -> None:
@@ -116,55 +107,55 @@ class _Pipe(_Channel):
         self._stream.write(text)
         self._stream.flush()
 
-    def _abandon(self) -> None:
-        # The worker leads a group of its own: what it started goes with it.
+    def _abort(self) -> None:
+        # The worker leads its process group, so this also kills what it started.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 class _SharedFolder(_Channel):
-    """Files in a folder that a launcher on another host reads and writes; this process is a container's first."""
+    """Files in a folder that a launcher on another host reads and writes; this process is PID 1 of a container."""
 
     def __init__(self, folder: str):
         super().__init__()
         self._index = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0)
         self._messages = os.path.join(folder, f"worker-{self._index}.jsonl")
-        self._sign = os.path.join(folder, LAUNCHER_FILE)
-        # An attempt before this one may have been killed in the middle of a line.
+        self._launcher_file = os.path.join(folder, LAUNCHER_FILE)
+        # An earlier attempt may have been killed in the middle of a line.
         self._write("\n")
 
     def watch(self) -> None:
-        # Whether the content changes, not when: the hosts' clocks may differ.
-        seen, changed_at = None, time.monotonic()
+        # Compares contents, not times: the hosts' clocks may differ.
+        last, changed_at = None, time.monotonic()
         while time.monotonic() - changed_at < LAUNCHER_SILENCE_S:
-            sign = self._read_sign()
-            if sign is not None and sign != seen:
-                seen, changed_at = sign, time.monotonic()
+            content = self._read_launcher_file()
+            if content is not None and content != last:
+                last, changed_at = content, time.monotonic()
             time.sleep(LAUNCHER_SILENCE_S / 100)
-        print(f"no sign of life from the launcher for {LAUNCHER_SILENCE_S:g} s", file=sys.stderr, flush=True)
-        self._abandon()
+        print(f"timed out: no sign of life from the launcher for {LAUNCHER_SILENCE_S:g} s", file=sys.stderr, flush=True)
+        self._abort()
 
     def end(self, status: int) -> None:
         if status == 0 and self._index:
             time.sleep(_LINGER_S)
-        # A library that waits for its peers in its tear-down would hold the job up for ever.
+        # Skips the libraries' teardown, which may wait for its peers forever.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
-    def _read_sign(self) -> "str | None":
+    def _read_launcher_file(self) -> "str | None":
         try:
-            with open(self._sign, encoding="utf-8") as stream:
+            with open(self._launcher_file, encoding="utf-8") as stream:
                 return stream.read()
         except OSError:
             return None
 
     def _write(self, text: str) -> None:
-        # Closed each time: only then network file systems show it to others.
+        # Closed each time, since network file systems show a write to other hosts only then.
         with open(self._messages, "a", encoding="utf-8") as stream:
             stream.write(text)
 
-    def _abandon(self) -> None:
-        # A status that nobody restarts. Not by a signal: a container's first process is deaf to its own.
+    def _abort(self) -> None:
+        # Below 128, so that the operator does not restart it. Not a signal: process 1 of a container ignores its own.
         os._exit(1)
 
 
@@ -175,11 +166,11 @@ def main(job_file: str) -> int:
       job_file: the job as JSON.
 
     Returns:
-      The exit status: 0 where the target returned, `LOST_PEER_STATUS` where it raised for the loss of another worker,
-      1 where it raised anything else.
+      The exit status: 0 if the target returned, `LOST_PEER_STATUS` if it raised a collective error, 1 if it raised
+      anything else.
     """
     channel = _open_channel(job_file)
-    channel.send("started")
+    channel.send(Started())
     threading.Thread(target=channel.watch, daemon=True).start()
     progress.LOGGER.setLevel(logging.INFO)
     progress.LOGGER.addHandler(channel)
@@ -197,19 +188,19 @@ def _run(job_file: str, channel: _Channel) -> int:
     try:
         with open(job_file, encoding="utf-8") as stream:
             job = json.load(stream)
-        gpu.load_libraries()  # Before the target's import of TensorFlow, which looks for them once.
-        _imported(job["target"])(job["arguments"])
-    except BaseException as error:  # SystemExit too: a target that leaves early has not done its work.
-        # Before the message: it makes the launcher end this process.
+        gpu.load_libraries()  # TensorFlow looks for them once, when the target imports it.
+        _import_function(job["target"])(job["arguments"])
+    except BaseException as error:  # SystemExit too: a target that exits early has not done its work.
+        # Before the message, on which the launcher ends this process.
         traceback.print_exc()
-        name, is_user_error = type(error).__name__, isinstance(error, UserError)
-        channel.send("error", type=name, message=str(error), user_error=is_user_error)
-        return LOST_PEER_STATUS if name in COLLECTIVE_ERRORS else 1
-    channel.send("done")
+        message = Error(type(error).__name__, str(error), user_error=isinstance(error, UserError))
+        channel.send(message)
+        return LOST_PEER_STATUS if message.is_collective else 1
+    channel.send(Done())
     return 0
 
 
-def _imported(path: str) -> Callable[[Any], None]:
+def _import_function(path: str) -> Callable[[Any], None]:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 

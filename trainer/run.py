@@ -16,6 +16,7 @@ from core import gpu
 from core.config import TrainerConfig
 from core.errors import UserError
 from launchers import local_processes
+from launchers.base import Launcher, WorkerJob, import_path
 from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Job, Reviews
 
@@ -35,8 +36,8 @@ def run_fn(fn_args: FnArgs) -> None:
         train(dataclasses.asdict(job))
         return
     logs = os.path.join(job.custom_config["checkpoints"], "logs", job.custom_config.get("run", ""))
-    launched = local_processes.Job(f"{__name__}.{train.__name__}", dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
-    _launcher(job).launch(launched, job.config.workers)
+    worker_job = WorkerJob(import_path(train), dataclasses.asdict(job), logs, INPUTS, OUTPUTS)
+    _launcher(job).launch(worker_job, job.config.workers)
 
 
 def train(arguments: Mapping[str, Any]) -> None:
@@ -55,7 +56,7 @@ def train(arguments: Mapping[str, Any]) -> None:
         _train(job, strategy, gpus, started)
 
 
-def _launcher(job: Job) -> local_processes.Launcher:
+def _launcher(job: Job) -> Launcher:
     if "tfjob" not in job.custom_config:
         return local_processes.LocalProcesses(gpus=_gpu_names(job.config.device))
     # A second of imports that only a cluster needs.

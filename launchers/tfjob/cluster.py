@@ -1,4 +1,4 @@
-"""The few calls of the Kubernetes API that a job takes, with what is refused told as what to do about it."""
+"""The calls to the Kubernetes API that a job needs; their errors name what to do about them."""
 
 import contextlib
 import json
@@ -12,8 +12,8 @@ from kubernetes.client import ApiException
 from core.errors import UserError
 from launchers.tfjob import manifest
 
-# Doubling from half a second to two minutes: six minutes for an API server that is being upgraded. Any method: what is
-# created has a name of its own, what is deleted is gone.
+# Doubling from half a second to two minutes: six minutes in all, for an API server that is being upgraded. All methods
+# can be retried: a created job has a unique name, and a deleted one stays deleted.
 _RETRY = urllib3.Retry(
     total=10,
     backoff_factor=0.5,
@@ -22,7 +22,7 @@ _RETRY = urllib3.Retry(
     raise_on_status=False,
 )
 
-# To connect, and for the next bytes of an answer; an API server that is gone without a word would hold a call for ever.
+# To connect, and between two reads of a response; without it a call to an API server that has vanished never returns.
 _TIMEOUT_S = (10.0, 60.0)
 
 _TICK_S = 0.2
@@ -32,14 +32,14 @@ class Cluster:
     """The TFJobs and pods of one namespace."""
 
     def __init__(self, namespace: str, retry: urllib3.Retry = _RETRY):
-        """Logs in as the pod's service account; where this is no pod, as the kubeconfig says.
+        """Authenticates as the pod's service account or, outside a pod, with the kubeconfig.
 
         Args:
-          namespace: where the jobs are.
-          retry: how calls that fail for a moment are tried again.
+          namespace: the jobs' namespace.
+          retry: how to retry calls that fail temporarily.
 
         Raises:
-          UserError: there is no login.
+          UserError: no credentials were found.
         """
         self._namespace = namespace
         configuration = _login()
@@ -53,19 +53,19 @@ class Cluster:
         """Creates a job.
 
         Raises:
-          UserError: the cluster does not take it.
+          UserError: the cluster rejects it.
         """
-        with _explained("create tfjobs", self._namespace):
+        with _explain_errors("create tfjobs", self._namespace):
             try:
                 self._objects.create_namespaced_custom_object(*self._where, job, _request_timeout=_TIMEOUT_S)
             except ApiException as error:
-                # The answer to an attempt before this one was lost.
+                # 409: a previous attempt created it, and its response was lost.
                 if error.status != 409:
                     raise
 
     def job(self, name: str) -> Optional[Mapping[str, Any]]:
-        """Returns a job as it is now, None where there is none."""
-        with _explained("get tfjobs", self._namespace):
+        """Returns a job's current state, None if it does not exist."""
+        with _explain_errors("get tfjobs", self._namespace):
             try:
                 return self._objects.get_namespaced_custom_object(*self._where, name, _request_timeout=_TIMEOUT_S)
             except ApiException as error:
@@ -74,18 +74,18 @@ class Cluster:
                 raise
 
     def remove(self, name: str, timeout_s: float) -> bool:
-        """Deletes a job, if there is one, and waits until it and its pods are gone.
+        """Deletes a job if it exists, and waits until it and its pods are gone.
 
         Args:
-          name: the job's.
+          name: the job's name.
           timeout_s: how long to wait.
 
         Returns:
-          Whether all is gone.
+          Whether they are gone.
         """
-        with _explained("delete tfjobs", self._namespace):
+        with _explain_errors("delete tfjobs", self._namespace):
             try:
-                # In the foreground: the job is there for as long as a pod of it is.
+                # Foreground: the job exists until its last pod is deleted.
                 self._objects.delete_namespaced_custom_object(
                     *self._where, name, propagation_policy="Foreground", _request_timeout=_TIMEOUT_S
                 )
@@ -94,31 +94,31 @@ class Cluster:
                     return True
                 raise
         deadline = time.monotonic() + timeout_s
-        while (job_is_there := self.job(name) is not None) and time.monotonic() < deadline:
+        while (exists := self.job(name) is not None) and time.monotonic() < deadline:
             time.sleep(_TICK_S)
-        return not job_is_there
+        return not exists
 
     def pods(self, job: str) -> Sequence[kubernetes.client.V1Pod]:
-        """Returns the pods that a job has at present."""
-        with _explained("list pods", self._namespace):
+        """Returns a job's current pods."""
+        with _explain_errors("list pods", self._namespace):
             selector = f"{manifest.JOB_LABEL}={job}"
             return self._core.list_namespaced_pod(
                 self._namespace, label_selector=selector, _request_timeout=_TIMEOUT_S
             ).items
 
     def log(self, pod: str, since_s: Optional[int] = None) -> Iterator[bytes]:
-        """Follows what a pod writes.
+        """Follows a pod's log.
 
         Args:
           pod: its name.
-          since_s: begin with what was written so many seconds ago; None is with all.
+          since_s: start with what was written so many seconds ago; default: with the first line.
 
         Yields:
-          Pieces of it, until its container has ended.
+          Pieces of the log, until its container has ended.
 
         Raises:
-          ApiException: it has not started to write.
-          urllib3.exceptions.HTTPError: the connection broke, or nothing was written for a while.
+          ApiException: the container has not started.
+          urllib3.exceptions.HTTPError: the connection was lost, or nothing was written for a while.
         """
         response = self._core.read_namespaced_pod_log(
             pod,
@@ -142,15 +142,15 @@ def _login() -> kubernetes.client.Configuration:
             kubernetes.config.load_kube_config(client_configuration=configuration)
         except kubernetes.config.ConfigException as error:
             raise UserError(
-                "trainer.workers: no login to a cluster: this is no pod with a service account's token, and the "
-                f"kubeconfig does not do ({error}); give one, or train with trainer.workers: 1"
+                "trainer.workers: no credentials for the cluster: neither a pod's service account nor a usable "
+                f"kubeconfig ({error}); set KUBECONFIG, or train with trainer.workers: 1"
             ) from error
     return configuration
 
 
 @contextlib.contextmanager
-def _explained(action: str, namespace: str) -> Iterator[None]:
-    """Raises what the user can mend as a UserError."""
+def _explain_errors(action: str, namespace: str) -> Iterator[None]:
+    """Raises the errors that the user can fix as a UserError."""
     try:
         yield
     except ApiException as error:
@@ -159,34 +159,34 @@ def _explained(action: str, namespace: str) -> Iterator[None]:
             raise
         raise UserError(sentence) from error
     except urllib3.exceptions.MaxRetryError as error:
-        raise UserError(f"the cluster's API server does not answer: {error.reason}") from error
+        raise UserError(f"the cluster's API server does not respond: {error.reason}") from error
 
 
 def _sentence(error: ApiException, action: str, namespace: str) -> Optional[str]:
     message = _status(error).get("message") or error.reason
     if error.status == 401:
-        return f"the cluster does not accept this login ({message}); log in again"
+        return f"401: not authenticated by the cluster ({message}); log in again"
     if error.status == 403:
-        return f"this login may not {action} in namespace {namespace}: apply deploy/rbac.yaml there ({message})"
+        return f"403: not allowed to {action} in namespace {namespace} ({message}); apply deploy/rbac.yaml there"
     if error.status == 404 and _is_unknown_kind(error):
         return (
-            "the cluster knows no TFJobs: install Kubeflow's Training Operator v1, which defines "
-            f"{manifest.PLURAL}.{manifest.GROUP}, or train with trainer.workers: 1"
+            f"404: the cluster has no resource type {manifest.PLURAL}.{manifest.GROUP}; install Kubeflow's Training "
+            "Operator v1, or train with trainer.workers: 1"
         )
     if error.status == 429 or error.status >= 500:
-        return f"the cluster's API server can't {action} at the moment, tried again in vain: {error.status} {message}"
+        return f"{error.status}: the cluster's API server failed to {action} after several attempts: {message}"
     if error.status in (400, 404, 422):
-        return f"the cluster does not take the TFJob in namespace {namespace} (kubeflow.workers.namespace): {message}"
+        return f"{error.status}: TFJob rejected in namespace {namespace} (kubeflow.workers.namespace): {message}"
     return None
 
 
 def _is_unknown_kind(error: ApiException) -> bool:
-    """Whether a 404 means the kind of object, not this one: only then does it name none."""
+    """Whether a 404 is about the resource type rather than one object, whose name it would contain."""
     return not _status(error).get("details", {}).get("name")
 
 
 def _status(error: ApiException) -> Mapping[str, Any]:
-    """What the API server says of an error; empty where something before it has answered."""
+    """Returns the API server's description of an error; empty if a proxy in front of it responded."""
     try:
         status = json.loads(error.body or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The workers' logs, copied from the cluster while they are written: a pod that is started again loses its own."""
+"""Copies the workers' logs from the cluster while they are written: a restarted pod loses its own."""
 
 import os
 import threading
@@ -14,29 +14,29 @@ from launchers.tfjob.cluster import Cluster
 
 
 class Logs:
-    """Copies what each worker writes to `worker-<i>.log` of a folder, pod after pod."""
+    """Copies each worker's log to `worker-<i>.log` in a folder, one pod after the other."""
 
     def __init__(self, cluster: Cluster, folder: str):
-        """Makes the folder."""
+        """Creates the folder."""
         os.makedirs(folder, exist_ok=True)
         self._cluster, self._folder = cluster, folder
         self._copies: dict[str, _Copy] = {}
 
     def path(self, worker: int) -> str:
-        """Returns the file of a worker."""
+        """Returns the file of a worker's log."""
         return os.path.join(self._folder, f"worker-{worker}.log")
 
     def follow(self, pods: Sequence[kubernetes.client.V1Pod]) -> None:
-        """Copies what these pods write, from now on; those that have not started are passed over."""
+        """Starts to copy the logs of these pods; skips those that have not started."""
         for pod in pods:
             before = self._copies.get(pod.metadata.uid)
             if pod.status.phase not in (None, "Pending") and (before is None or before.is_broken):
                 file = self.path(int(pod.metadata.labels[manifest.INDEX_LABEL]))
-                copied_at = before and before.copied_at
+                copied_at = before.copied_at if before else None
                 self._copies[pod.metadata.uid] = _Copy(self._cluster, pod.metadata.name, file, copied_at)
 
     def wait(self, timeout_s: float) -> None:
-        """Waits until all is copied that pods which have ended wrote, or the time is up."""
+        """Waits until the logs of the ended pods are complete, or until the timeout."""
         deadline = time.monotonic() + timeout_s
         for copy in self._copies.values():
             copy.join(max(0.0, deadline - time.monotonic()))
@@ -47,7 +47,7 @@ class _Copy(threading.Thread):
 
     Attributes:
       is_broken: whether the connection was lost before that.
-      copied_at: when something was copied last, on the monotonic clock; None where all is still to be copied.
+      copied_at: time of the last copied bytes on the monotonic clock; None before the first.
     """
 
     def __init__(self, cluster: Cluster, pod: str, file: str, copied_at: Optional[float]):
@@ -57,7 +57,7 @@ class _Copy(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        # The API counts in whole seconds: a line may come twice, none is left out.
+        # The API takes whole seconds: rounded up, a line may be copied twice but none is lost.
         since_s = None if self.copied_at is None else int(time.monotonic() - self.copied_at) + 1
         try:
             with open(self._file, "ab", buffering=0) as output:

@@ -1,4 +1,4 @@
-"""The folder of a job on the shared volume: what its workers read, and what they have written."""
+"""The folder of a job on the shared volume: its workers' inputs, outputs and messages."""
 
 import glob
 import logging
@@ -10,41 +10,42 @@ from typing import Sequence, Union
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from launchers import local_processes, worker
+from launchers import worker
+from launchers.base import WorkerJob
 
-# A job's folder whose launcher has given no sign of life for so long was abandoned.
+# A job's folder is abandoned if its launcher has shown no sign of life for so long.
 _ABANDONED_AFTER_S = 24 * 3600
 
 Value = Union[str, Sequence[str]]
 
 
 class Stage:
-    """A job's own folder; its inputs, outputs and messages have places in it.
+    """A job's folder, with places for its inputs, outputs and messages.
 
     Attributes:
-      folder: where it is, the same path here and in the workers.
+      folder: its path, the same here and in the workers.
     """
 
-    def __init__(self, folder: str, job: local_processes.Job):
+    def __init__(self, folder: str, job: WorkerJob):
         self.folder = folder
         self._job = job
         self._outputs = {name: os.path.join(folder, "outputs", name) for name in job.outputs}
 
-    def fill(self) -> str:
-        """Makes the folder, in place of what an earlier attempt has left.
+    def create(self) -> str:
+        """Creates the folder, replacing that of an earlier attempt, and copies the inputs to it.
 
         Returns:
-          The job's file, whose arguments name the folder's inputs and outputs.
+          The path of the job's file, whose arguments are the paths in this folder.
         """
         self.remove()
         os.makedirs(self.folder)
-        self.sign()
+        self.show_life()
         _remove_abandoned(os.path.dirname(self.folder))
-        inputs = {name: self._staged(name, self._job.arguments[name]) for name in self._job.inputs}
+        inputs = {name: self._copy_in(name, self._job.arguments[name]) for name in self._job.inputs}
         return self._job.write(self.folder, {**self._job.arguments, **inputs, **self._outputs})
 
-    def sign(self) -> None:
-        """Gives the workers a sign of life; without one for `worker.LAUNCHER_SILENCE_S` they end."""
+    def show_life(self) -> None:
+        """Shows the workers that the launcher is alive; they end after `worker.LAUNCHER_SILENCE_S` without it."""
         with open(os.path.join(self.folder, worker.LAUNCHER_FILE), "w", encoding="utf-8") as stream:
             stream.write(str(time.time_ns()))
 
@@ -53,10 +54,10 @@ class Stage:
         return [name for name, staged in self._outputs.items() if not os.path.isdir(staged)]
 
     def deliver(self) -> None:
-        """Copies each output to where it belongs, whole or not at all."""
+        """Copies each output to its place, completely or not at all."""
         places = {staged: self._job.arguments[name].rstrip("/") for name, staged in self._outputs.items()}
         for staged, place in places.items():
-            # Beside its place: the volume is another file system.
+            # Next to its place first, since the volume is another file system.
             io_utils.copy_dir(staged, place + ".part")
         for place in places.values():
             if fileio.exists(place):
@@ -64,19 +65,19 @@ class Stage:
             fileio.rename(place + ".part", place)
 
     def remove(self) -> None:
-        """Removes the folder, if it is there."""
-        # A worker that is just being ended may write to it once more.
+        """Removes the folder if it exists."""
+        # A worker that is being stopped may still write to it.
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _staged(self, name: str, value: Value) -> Value:
-        """Copies what an argument names; returns what it is called then."""
+    def _copy_in(self, name: str, value: Value) -> Value:
+        """Copies the paths of an argument; returns the argument's value for the copies."""
         if isinstance(value, str):
-            return _copied(value, os.path.join(self.folder, "inputs", name))
-        return [_copied(one, os.path.join(self.folder, "inputs", name, str(i))) for i, one in enumerate(value)]
+            return _copy(value, os.path.join(self.folder, "inputs", name))
+        return [_copy(one, os.path.join(self.folder, "inputs", name, str(i))) for i, one in enumerate(value)]
 
 
-def _copied(pattern: str, folder: str) -> str:
-    """Copies what a pattern matches, files or folders; returns a pattern that matches the copies."""
+def _copy(pattern: str, folder: str) -> str:
+    """Copies the files and folders that match a pattern; returns the pattern of the copies."""
     root = _fixed_part(pattern)
     for path in fileio.glob(pattern.rstrip("/")):
         copy = io_utils.copy_dir if fileio.isdir(path) else io_utils.copy_file
@@ -85,7 +86,7 @@ def _copied(pattern: str, folder: str) -> str:
 
 
 def _fixed_part(pattern: str) -> str:
-    """Returns the innermost folder that holds all that a pattern may match."""
+    """Returns the innermost folder that contains everything a pattern may match."""
     root = os.path.dirname(pattern.rstrip("/"))
     while glob.has_magic(root):
         root = os.path.dirname(root)

@@ -197,8 +197,8 @@ def test_a_volume_is_enough_if_the_components_that_need_it_mount_it(tmp_path):
     [
         ("kubeflow.pipeline_root=/data", "kubeflow.pipeline_root = '/data': should start with minio://"),
         ("kubeflow.volumes=[{claim: Not_A_Name, path: /x}]", "kubeflow.volumes.0.claim"),
-        ("kubeflow.volumes=[{claim: a, path: /x}, {claim: b, path: /x}]", "/x is taken by more than one"),
-        ("kubeflow.components.Trainer.tolerations=[{operator: Exists, value: x}]", "operator Exists takes none"),
+        ("kubeflow.volumes=[{claim: a, path: /x}, {claim: b, path: /x}]", "path = /x: is used by more than one volume"),
+        ("kubeflow.components.Trainer.tolerations=[{operator: Exists, value: x}]", "operator Exists takes no value"),
         ("kubeflow.components.Trainer.gpu=1", "kubeflow.components.Trainer.gpu: no such key"),
         ("kubeflow.image=Not An Image", "kubeflow.image"),
     ],

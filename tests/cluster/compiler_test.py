@@ -155,7 +155,7 @@ def test_failed_pods_are_retried(spec):
 
 def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in_the_trainer(platform):
     volume = {"pvcMount": [{"constant": "reviews", "mountPath": "/mnt/reviews"}]}
-    shm = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8192Mi"}
+    shm = {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8000M"}
     assert platform.pop("trainer_executor") == {**volume, "emptyDirMounts": [shm]}
     assert platform == {f"{task}_executor": volume for task in (*TASKS, "run-outcome") if task != "trainer"}
 
@@ -224,8 +224,8 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
     assert "nodeSelector" not in pods["trainer_executor"]
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
     workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
-    assert (workers.gpus, workers.shm_gb, workers.image) == (1, 8.0, "reg/reviews@sha256:abc")
-    assert workers.node_selector == {"gpu": "a100"}
+    assert (workers.pod.gpus, workers.pod.shm_gb, workers.pod.image) == (1, 8.0, "reg/reviews@sha256:abc")
+    assert workers.pod.node_selector == {"gpu": "a100"}
     assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/state/nsmc", "kubeflow")
     assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
 

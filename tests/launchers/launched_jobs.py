@@ -1,6 +1,7 @@
-"""What the launcher's tests run in workers, and a process that launches it.
+"""What the launchers' tests run in workers.
 
-`act` is the target of all: worker i does `arguments["acts"][i]`, a function of this module.
+`act` is the target: worker i calls `arguments["acts"][i]`, a function of this module. As a script,
+`python -m tests.launchers.launched_jobs FOLDER ACT...`, it launches such a job.
 """
 
 import json
@@ -15,15 +16,17 @@ import numpy as np
 from core import progress
 from core.errors import UserError
 from launchers import local_processes
+from launchers.base import WorkerJob
 
-# Longer than any test, and not for ever: a launcher that fails its test may leave a worker.
+# Longer than any test, but not forever: a launcher that fails its test may leave a worker running.
 LONG_S = 60
 
-ACT = "tests.launchers.launched_jobs.act"
+# Not `import_path`: as a script this module is `__main__`.
+ACT = f"{__spec__.name}.act"
 
 
 class UnavailableError(Exception):
-    """Has the name of what TensorFlow raises where another worker is gone."""
+    """Has the name of the error that TensorFlow raises when another worker is gone."""
 
 
 def act(arguments):
@@ -146,8 +149,8 @@ def write_and_be_killed():
 
 
 if __name__ == "__main__":
-    # A shell that starts the tests in the background has told them to ignore it.
+    # A shell that starts the tests in the background makes them ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, acts = sys.argv[1], sys.argv[2:]
-    job = local_processes.Job(ACT, {"folder": folder, "acts": acts}, folder)
+    job = WorkerJob(ACT, {"folder": folder, "acts": acts}, folder)
     local_processes.LocalProcesses(silence_timeout_s=2.5).launch(job, len(acts))

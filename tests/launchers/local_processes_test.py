@@ -1,4 +1,4 @@
-"""Real worker processes, without TensorFlow: what they see, how they fail, and that none is ever left."""
+"""Real worker processes without TensorFlow: what they see, how they fail, and that none is left running."""
 
 import contextlib
 import glob
@@ -15,17 +15,18 @@ import pytest
 from core import progress
 from core.errors import UserError
 from launchers import local_processes
+from launchers.base import WorkerFailed, WorkerJob
 from tests.launchers import launched_jobs
 
 
 def launch(folder, *acts, **settings):
-    """Has worker i do `acts[i]`."""
-    job = local_processes.Job(launched_jobs.ACT, {"folder": str(folder), "acts": acts}, str(folder))
+    """Lets worker i call `acts[i]`."""
+    job = WorkerJob(launched_jobs.ACT, {"folder": str(folder), "acts": acts}, str(folder))
     local_processes.LocalProcesses(**settings).launch(job, len(acts))
 
 
 def notes(folder):
-    """What the workers saw of themselves."""
+    """What the workers noted about themselves."""
     found = []
     while os.path.exists(path := launched_jobs.note_file(folder, len(found))):
         with open(path, encoding="utf-8") as stream:
@@ -33,8 +34,8 @@ def notes(folder):
     return found
 
 
-def left(folder):
-    """The workers that still run and what they started; a zombie has ended, though pid 1 may not have reaped it."""
+def running(folder):
+    """The workers that are still running and their children, without zombies, which pid 1 may not have reaped."""
     sessions, found = {note["pid"] for note in notes(folder)}, []
     for path in glob.glob("/proc/[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="utf-8") as stream:
@@ -47,22 +48,22 @@ def left(folder):
 def wait_until(condition, timeout_s=20):
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
 def failure(folder, *acts, **settings):
-    """The failure that the acts end in; no worker is left after it."""
-    with pytest.raises(local_processes.WorkerFailed) as caught:
+    """The error that the acts fail with; no worker is left running after it."""
+    with pytest.raises(WorkerFailed) as caught:
         launch(folder, *acts, **settings)
     assert len(notes(folder)) == len(acts)
-    assert left(folder) == []
+    assert running(folder) == []
     return caught.value
 
 
 @pytest.fixture
 def parent(tmp_path):
-    """Starts processes that launch a job of their own, and waits until its workers are at work."""
+    """Starts processes that launch a job, and waits until its workers are running."""
     started = []
 
     def start(*acts):
@@ -98,8 +99,8 @@ def test_workers_share_cores_and_gpus(tmp_path, monkeypatch):
     assert {environment["TF_USE_LEGACY_KERAS"] for environment in seen} == {"1"}
 
 
-def test_workers_look_for_each_other_past_any_proxy(tmp_path, monkeypatch):
-    # gRPC takes this machine's own addresses to the proxy too, and waits there for ever.
+def test_workers_connect_to_each_other_without_a_proxy(tmp_path, monkeypatch):
+    # gRPC uses the proxy even for this machine's addresses, and waits forever.
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     launch(tmp_path, "finish")
     (note,) = notes(tmp_path)
@@ -107,12 +108,12 @@ def test_workers_look_for_each_other_past_any_proxy(tmp_path, monkeypatch):
     assert note["environment"]["http_proxy"] == "http://proxy.example:3128"
 
 
-def test_gpus_that_cannot_be_shared_evenly_are_the_users_to_mend(tmp_path):
-    with pytest.raises(UserError, match="trainer.workers = 2: can't share 3 GPUs"):
+def test_gpus_that_cannot_be_shared_evenly_are_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="trainer.workers = 2: can't share 3 GPUs evenly; should be a divisor of 3"):
         launch(tmp_path, "finish", "finish", gpus=("0", "1", "2"))
 
 
-def test_workers_run_in_this_folder_wherever_the_code_is(tmp_path, monkeypatch):
+def test_workers_run_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     launch(tmp_path, "finish")
@@ -156,16 +157,16 @@ def test_worker_that_ignores_sigterm_is_ended_too(tmp_path):
     failure(tmp_path, "sleep_deaf_to_sigterm", "raise_value_error_later")
 
 
-def test_user_error_arrives_whole(tmp_path):
+def test_user_error_arrives_in_full(tmp_path):
     with pytest.raises(UserError) as caught:
         launch(tmp_path, "sleep", "raise_user_error")
     assert str(caught.value) == "trainer.epochs = 학습: give a number\n" + "x" * 200_000
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
-def test_target_that_does_not_exist_is_told(tmp_path):
-    job = local_processes.Job("trainer.no_such_module.train", {}, str(tmp_path))
-    with pytest.raises(local_processes.WorkerFailed, match="ModuleNotFoundError: .*no_such_module"):
+def test_missing_target_is_reported(tmp_path):
+    job = WorkerJob("trainer.no_such_module.train", {}, str(tmp_path))
+    with pytest.raises(WorkerFailed, match="ModuleNotFoundError: .*no_such_module"):
         local_processes.LocalProcesses().launch(job, 1)
 
 
@@ -182,15 +183,15 @@ def test_worker_that_ends_early_is_named(tmp_path, act, reason):
     assert (error.worker, error.reason) == (1, reason)
 
 
-def test_death_shows_though_a_child_holds_the_pipe_and_the_child_is_ended(tmp_path):
-    with pytest.raises(local_processes.WorkerFailed, match="killed by signal 9"):
+def test_death_is_noticed_while_a_child_holds_the_pipe_and_the_child_is_killed(tmp_path):
+    with pytest.raises(WorkerFailed, match="killed by signal 9"):
         launch(tmp_path, "fork_and_be_killed")
-    wait_until(lambda: left(tmp_path) == [], timeout_s=5)
+    wait_until(lambda: running(tmp_path) == [], timeout_s=5)
 
 
-def test_what_a_worker_has_started_ends_with_the_job(tmp_path):
+def test_children_of_workers_end_with_the_job(tmp_path):
     launch(tmp_path, "fork_and_finish")
-    wait_until(lambda: left(tmp_path) == [], timeout_s=5)
+    wait_until(lambda: running(tmp_path) == [], timeout_s=5)
 
 
 @pytest.mark.parametrize("cause", ["raise_value_error_later", "kill_myself"])
@@ -206,10 +207,10 @@ def test_error_of_a_survivor_does_not_hide_a_stopped_worker(tmp_path, monkeypatc
     monkeypatch.setattr(local_processes, "_TERMINATION_S", 0.2)
     error = failure(tmp_path, "raise_collective_error_later", "stop_myself")
     assert error.worker == 1
-    assert error.reason.startswith("stopped answering")
+    assert error.reason.startswith("stopped responding")
 
 
-def test_collective_error_without_another_failure_is_told(tmp_path, monkeypatch):
+def test_collective_error_without_another_failure_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(local_processes, "_GATHER_S", 0.2)
     error = failure(tmp_path, "sleep", "raise_collective_error")
     assert (error.worker, error.reason) == (1, "UnavailableError: Socket closed")
@@ -219,14 +220,14 @@ def test_stopped_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(local_processes, "_TERMINATION_S", 0.2)
     error = failure(tmp_path, "sleep", "stop_myself", silence_timeout_s=1.5)
     assert error.worker == 1
-    assert error.reason == "stopped answering, nothing heard for 2 s; its last report: nothing yet"
+    assert error.reason == "stopped responding: no message for 2 s; its last progress: none"
 
 
-def test_job_without_progress_ends_with_what_each_worker_did_last(tmp_path):
+def test_job_without_progress_fails_with_the_last_progress_of_each_worker(tmp_path):
     error = failure(tmp_path, "report_and_sleep", "sleep", stall_timeout_s=1.0)
     assert error.worker == 1
     assert error.reason == (
-        "no worker has made progress for 1 s; last reports: worker 0: epoch 1/2 (3 of 10), worker 1: nothing yet"
+        "timed out: no worker has made progress for 1 s; last progress: worker 0: epoch 1/2 (3 of 10), worker 1: none"
     )
 
 
@@ -234,28 +235,28 @@ def test_job_with_progress_outlasts_the_stall_timeout(tmp_path):
     launch(tmp_path, "finish", "report_for_two_seconds", stall_timeout_s=1.5)
 
 
-def test_worker_that_hangs_after_its_work_does_not_hold_up_the_job(tmp_path, monkeypatch):
+def test_worker_that_hangs_after_its_work_does_not_delay_the_job(tmp_path, monkeypatch):
     monkeypatch.setattr(local_processes, "_EXIT_S", 0.2)
     launch(tmp_path, "finish", "finish_but_linger")
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
-def test_workers_do_not_outlive_a_killed_parent(tmp_path, parent):
+def test_workers_do_not_survive_a_killed_parent(tmp_path, parent):
     process = parent("sleep_deaf_to_sigterm", "fork_and_sleep")
-    wait_until(lambda: len(left(tmp_path)) == 3)
+    wait_until(lambda: len(running(tmp_path)) == 3)
     process.kill()
-    wait_until(lambda: left(tmp_path) == [], timeout_s=5)
+    wait_until(lambda: running(tmp_path) == [], timeout_s=5)
 
 
-def test_interrupted_parent_ends_its_workers_first(tmp_path, parent):
+def test_interrupted_parent_stops_its_workers_first(tmp_path, parent):
     process = parent("sleep", "sleep_deaf_to_sigterm")
-    assert len(left(tmp_path)) == 2
+    assert len(running(tmp_path)) == 2
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == -signal.SIGINT
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
-def test_nobody_is_blamed_for_the_time_the_whole_machine_stood_still(tmp_path, parent):
+def test_suspension_of_the_machine_fails_no_worker(tmp_path, parent):
     process = parent("sleep", "report_for_two_seconds")
     workers = [note["pid"] for note in notes(tmp_path)]
     for pid in [process.pid, *workers]:
@@ -267,4 +268,4 @@ def test_nobody_is_blamed_for_the_time_the_whole_machine_stood_still(tmp_path, p
         os.kill(pid, signal.SIGCONT)
     time.sleep(0.5)
     assert process.poll() is None
-    assert sorted(left(tmp_path)) == sorted(workers)
+    assert sorted(running(tmp_path)) == sorted(workers)

@@ -1,4 +1,4 @@
-"""The files under deploy/ say what the launcher and the configuration rely on."""
+"""The files under deploy/ agree with the launcher and the configuration."""
 
 import inspect
 import pathlib
@@ -10,7 +10,7 @@ from launchers.tfjob import cluster, manifest
 
 ROOT = pathlib.Path(cluster.__file__).parent.parent.parent
 
-# Calls of the client -> what they need.
+# Calls of the client -> (API group, resource, verb) that they need.
 NEEDED = {
     "create_namespaced_custom_object": (manifest.GROUP, manifest.PLURAL, "create"),
     "get_namespaced_custom_object": (manifest.GROUP, manifest.PLURAL, "get"),

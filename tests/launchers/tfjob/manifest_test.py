@@ -1,4 +1,4 @@
-"""The manifest, against the Training Operator's CRD, and what each setting becomes in it."""
+"""The manifest: it satisfies the Training Operator's CRD, and contains every setting."""
 
 import copy
 
@@ -10,34 +10,33 @@ from tests.launchers.tfjob import crd
 
 SETTINGS = {
     "namespace": "kubeflow",
-    "image": "registry.example.com/reviews:1",
+    "pod": {
+        "image": "registry.example.com/reviews:1",
+        "cpu": 8,
+        "memory_gb": 32,
+        "gpus": 2,
+        "gpu_resource": "nvidia.com/gpu",
+        "shm_gb": 8,
+        "env": {"NCCL_DEBUG": "INFO"},
+        "secrets": [{"env": "TOKEN", "secret": "hub", "key": "token"}],
+        "node_selector": {"pool": "gpu"},
+        "tolerations": [
+            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "seconds": 60},
+        ],
+        "image_pull_secrets": ["registry"],
+    },
     "image_dir": "/app",
-    "cpu": 8,
-    "memory_gb": 32,
-    "gpus": 2,
-    "gpu_resource": "nvidia.com/gpu",
-    "shm_gb": 8,
     "volumes": [{"claim": "reviews", "path": "/mnt/reviews"}, {"claim": "models", "path": "/mnt/models"}],
-    "env": {"NCCL_DEBUG": "INFO"},
-    "secrets": [{"env": "TOKEN", "secret": "hub", "key": "token"}],
-    "node_selector": {"pool": "gpu"},
-    "tolerations": [
-        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
-        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "seconds": 60},
-    ],
-    "image_pull_secrets": ["registry"],
     "timeout_s": 3600,
     "restarts": 3,
     "shared_dir": "/mnt/reviews/checkpoints/nsmc",
 }
-LEAST = {
-    name: SETTINGS[name]
-    for name in ("namespace", "image", "image_dir", "volumes", "timeout_s", "restarts", "shared_dir")
-}
-POD = manifest.Pod("trainer-x", "0b5e", "kubeflow")
+LEAST = {**SETTINGS, "pod": {"image": "registry.example.com/reviews:1"}}
+OWNER = manifest.Owner("trainer-x", "0b5e", "kubeflow")
 
 
-def tfjob(settings=SETTINGS, owner=POD, **changes):
+def tfjob(settings=SETTINGS, owner=OWNER, **changes):
     config = TFJobConfig(**{**settings, **changes})
     return manifest.tfjob(config, "reviews-1", 2, "/mnt/reviews/jobs/1/job.json", manifest.User(1000, 100), owner)
 
@@ -51,8 +50,8 @@ def pod(job):
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, LEAST])
-@pytest.mark.parametrize("owner", [POD, None])
-def test_cluster_takes_every_field(settings, owner):
+@pytest.mark.parametrize("owner", [OWNER, None])
+def test_every_field_is_in_the_schema(settings, owner):
     assert crd.problems(tfjob(settings, owner)) == []
 
 
@@ -70,13 +69,13 @@ def test_cluster_takes_every_field(settings, owner):
         lambda job: job["metadata"].update(name="1-starts-with-a-digit"),
     ],
 )
-def test_what_the_cluster_would_drop_or_refuse_shows(spoil):
+def test_fields_that_the_cluster_would_drop_or_reject_are_found(spoil):
     job = copy.deepcopy(tfjob())
     spoil(job)
     assert len(crd.problems(job)) == 1
 
 
-def test_workers_alone_in_a_container_that_the_operator_knows():
+def test_workers_run_in_the_container_that_the_operator_expects():
     job = tfjob()
     assert list(job["spec"]["tfReplicaSpecs"]) == ["Worker"]
     assert worker(job)["replicas"] == 2
@@ -86,9 +85,9 @@ def test_workers_alone_in_a_container_that_the_operator_knows():
     assert container["workingDir"] == "/app" and container["image"] == "registry.example.com/reviews:1"
 
 
-def test_workers_get_what_the_configuration_says():
+def test_settings_of_the_pod_are_in_the_manifest():
     (container,), spec = pod(tfjob())["containers"], pod(tfjob())
-    assert container["resources"] == {"limits": {"cpu": "8", "memory": "32G", "nvidia.com/gpu": "2"}}
+    assert container["resources"] == {"limits": {"cpu": "8", "memory": "32000M", "nvidia.com/gpu": "2"}}
     assert {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]} == {
         "volume-0": "/mnt/reviews",
         "volume-1": "/mnt/models",
@@ -97,7 +96,7 @@ def test_workers_get_what_the_configuration_says():
     assert spec["volumes"] == [
         {"name": "volume-0", "persistentVolumeClaim": {"claimName": "reviews"}},
         {"name": "volume-1", "persistentVolumeClaim": {"claimName": "models"}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8G"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8000M"}},
     ]
     environment = {variable["name"]: variable.get("value") for variable in container["env"]}
     secret = {"secretKeyRef": {"name": "hub", "key": "token"}}
@@ -114,18 +113,18 @@ def test_workers_get_what_the_configuration_says():
     assert worker(tfjob())["template"]["metadata"]["annotations"] == {"sidecar.istio.io/inject": "false"}
 
 
-def test_workers_run_as_the_user_who_made_the_files():
+def test_workers_run_as_the_launchers_user():
     context = pod(tfjob())["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"]) == (1000, 100)
 
 
-def test_least_configuration_asks_for_no_resources():
+def test_minimal_configuration_has_no_resources():
     spec = pod(tfjob(LEAST))
     assert "resources" not in spec["containers"][0]
     assert not {"nodeSelector", "tolerations", "imagePullSecrets"} & set(spec)
 
 
-def test_a_lost_worker_starts_again_and_the_operator_ends_what_nobody_follows():
+def test_lost_workers_are_restarted_and_abandoned_jobs_deleted():
     job = tfjob()
     assert worker(job)["restartPolicy"] == "ExitCode"
     policy = job["spec"]["runPolicy"]
@@ -133,17 +132,17 @@ def test_a_lost_worker_starts_again_and_the_operator_ends_what_nobody_follows():
     assert policy["activeDeadlineSeconds"] > 3600 and policy["ttlSecondsAfterFinished"] > 0
 
 
-def test_the_trainers_pod_takes_the_job_with_it():
+def test_the_trainers_pod_owns_the_job():
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "trainer-x", "uid": "0b5e"}
     assert tfjob()["metadata"]["ownerReferences"] == [owner]
 
 
-@pytest.mark.parametrize("owner", [None, manifest.Pod("trainer-x", "0b5e", "another")])
-def test_a_job_in_another_namespace_has_no_owner_that_the_garbage_collector_would_miss(owner):
+@pytest.mark.parametrize("owner", [None, manifest.Owner("trainer-x", "0b5e", "another")])
+def test_a_job_without_a_pod_in_its_namespace_has_no_owner(owner):
     assert "ownerReferences" not in tfjob(owner=owner)["metadata"]
 
 
-def test_an_execution_has_one_name_and_another_execution_another():
+def test_each_execution_has_its_name():
     name = manifest.job_name("a.b", {"out": "/x", "n": 1})
     assert name == manifest.job_name("a.b", {"n": 1, "out": "/x"})
     assert (
@@ -155,11 +154,12 @@ def test_an_execution_has_one_name_and_another_execution_another():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shared_dir": "/mnt/review"}, "shared_dir: /mnt/review lies on none of the volumes"),
-        ({"gpu_resource": None}, "gpu_resource: missing; 2 GPUs are asked for"),
-        ({"gpu": 1}, "Extra inputs are not permitted"),
+        ({"shared_dir": "/mnt/review"}, "shared_dir = /mnt/review: should be on one of the volumes"),
+        ({"pod": {"image": "x", "gpus": 2}}, "pod.gpu_resource: missing with gpus = 2"),
+        ({"pod": {"image": "x", "gpu": 1}}, "Extra inputs are not permitted"),
+        ({"pod": {}}, "image"),
     ],
 )
-def test_configuration_that_cannot_work_is_refused(changes, message):
+def test_invalid_configuration_is_rejected(changes, message):
     with pytest.raises(pydantic.ValidationError, match=message):
         TFJobConfig(**{**SETTINGS, **changes})

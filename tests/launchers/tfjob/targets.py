@@ -1,4 +1,4 @@
-"""What the workers of these tests run; imports nothing that is slow to import."""
+"""Targets of the workers in these tests; imports nothing slow."""
 
 import json
 import os
@@ -13,7 +13,7 @@ def index():
 
 
 def join(arguments):
-    """Writes what it was given to read; only worker 0 writes."""
+    """Writes the inputs that it read; only worker 0 writes."""
     if index() == 0:
         texts = {str(file.relative_to(root)): file.read_text() for root, file in _files(arguments)}
         out = pathlib.Path(arguments["out"])
@@ -29,7 +29,7 @@ def _files(arguments):
 
 
 def count(arguments):
-    """Worker 0 counts to 60 and saves each number; both need the other one alive."""
+    """Worker 0 counts to 60 and saves each number; each needs the other one alive."""
     folder, me = pathlib.Path(arguments["folder"]), index()
     _replace(folder / f"pid-{me}", str(os.getpid()))
     saved = folder / "saved"

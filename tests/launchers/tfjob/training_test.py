@@ -1,4 +1,4 @@
-"""A real training by two workers of a TFJob, one of which is killed: TensorFlow finds its peers again and goes on."""
+"""A real training by two workers of a TFJob, one of which is killed: they reconnect and continue."""
 
 import dataclasses
 import logging
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from artifacts import model_run
 from core import progress
-from launchers import local_processes
+from launchers.base import WorkerJob, import_path
 from launchers.tfjob import TFJob, TFJobConfig
 from tests.launchers.tfjob import fake_cluster
 from tests.trainer import tiny_training
@@ -36,10 +36,9 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
     job = tiny_training.job(inputs, model, tmp_path / "run", checkpoints, workers=2, epochs=4)
     tfjob = TFJobConfig(
         namespace="kubeflow",
-        image="reviews",
+        pod={"image": "reviews", "env": {"TF_NUM_INTRAOP_THREADS": "1"}},
         image_dir=str(pathlib.Path(run.__file__).parent.parent),
         volumes=[{"claim": "reviews", "path": str(tmp_path / "volume")}],
-        env={"TF_NUM_INTRAOP_THREADS": "1"},
         timeout_s=240,
         restarts=3,
         shared_dir=str(checkpoints),
@@ -50,9 +49,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
     killer.start()
     try:
         TFJob(tfjob, poll_s=0.2).launch(
-            local_processes.Job(
-                "trainer.run.train", dataclasses.asdict(job), str(checkpoints / "logs"), INPUTS, OUTPUTS
-            ),
+            WorkerJob(import_path(run.train), dataclasses.asdict(job), str(checkpoints / "logs"), INPUTS, OUTPUTS),
             2,
         )
     finally:
@@ -64,7 +61,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
     assert tf.saved_model.contains_saved_model(job.serving_model_dir)
     assert cluster.jobs == {} and os.listdir(checkpoints / "jobs") == []
     reported = [(record.stage, record.done) for record in caplog.records if record.name == progress.LOGGER.name]
-    # Both attempts trained, and the second not from the start.
+    # Both attempts trained, and the second continued.
     assert reported.count(("tokenising train", 60)) == 2
     assert [done for stage, done in reported if stage.startswith("epoch")].count(1) == 1
 

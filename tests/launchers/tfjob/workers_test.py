@@ -1,15 +1,15 @@
-"""What the launcher makes of pods and messages that are hard to come by with real ones."""
+"""States of pods and messages that are hard to produce with real ones."""
 
-import json
 import logging
 
 import pytest
 from kubernetes import client
 
 from core import progress
+from launchers.messages import Progress, encode
 from launchers.tfjob import manifest, workers
 
-MESSAGE = json.dumps({"kind": "progress", "stage": "영화", "done": 1, "total": 2, "figures": {}}, ensure_ascii=False)
+MESSAGE = encode(Progress("영화", 1, 2, {}))
 
 
 def pending(waiting=None, condition=None):
@@ -46,22 +46,22 @@ def pending(waiting=None, condition=None):
         (pending(), "pending"),
     ],
 )
-def test_what_a_worker_waits_for_is_told_once(tmp_path, caplog, pod, text):
+def test_what_a_worker_waits_for_is_reported_once(tmp_path, caplog, pod, text):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     job = workers.Workers(str(tmp_path), 1, 0, 60, str)
-    job.look([pod])
-    job.look([pod])
+    job.update([pod])
+    job.update([pod])
     assert caplog.messages == [f"waiting for workers (worker 0: {text}): 0 of 1"]
 
 
-def test_messages_are_read_whole_and_a_torn_one_is_passed_over(tmp_path):
+def test_only_complete_messages_are_read_and_incomplete_ones_are_skipped(tmp_path):
     file, worker = tmp_path / "worker-0.jsonl", workers.Worker(0, str(tmp_path))
-    assert not worker.listen()
+    assert not worker.read()
     data = f'\n{{"kind": "started"}}\n{MESSAGE}\n'.encode()
     file.write_bytes(data[:-20])
-    assert worker.listen() and (worker.starts, worker.stage) == (1, "nothing yet")
+    assert worker.read() and (worker.starts, worker.stage) == (1, "none")
     file.write_bytes(data)
-    assert worker.listen() and worker.stage == "영화 (1 of 2)"
+    assert worker.read() and worker.stage == "영화 (1 of 2)"
     file.write_bytes(data + b'{"kind": "prog' + b'\n{"kind": "started"}\n')
-    assert worker.listen() and worker.starts == 2
-    assert not worker.listen()
+    assert worker.read() and worker.starts == 2
+    assert not worker.read()

@@ -1,4 +1,4 @@
-"""Real workers of a TFJob, through the real Kubernetes client; no process, job or folder is ever left."""
+"""Real workers of a TFJob, through the real Kubernetes client; no process, job or folder is left."""
 
 import json
 import logging
@@ -16,10 +16,11 @@ import urllib3
 
 from core import progress
 from core.errors import UserError
-from launchers import local_processes, worker
+from launchers import worker
+from launchers.base import WorkerFailed, WorkerJob, import_path
 from launchers.tfjob import TFJob, TFJobConfig
 from launchers.tfjob import cluster as cluster_module
-from launchers.tfjob import launcher as tfjob_launcher
+from launchers.tfjob import tfjob as tfjob_module
 from tests.launchers import launched_jobs
 from tests.launchers.tfjob import fake_cluster, launching, targets
 
@@ -44,7 +45,7 @@ def volume(tmp_path):
 def settings(volume, **changes):
     return {
         "namespace": "kubeflow",
-        "image": "registry.example.com/reviews:1",
+        "pod": {"image": "registry.example.com/reviews:1"},
         "image_dir": str(REPOSITORY),
         "volumes": [{"claim": "reviews", "path": str(volume)}],
         "timeout_s": 60,
@@ -55,7 +56,7 @@ def settings(volume, **changes):
 
 
 def job_of(target, volume, arguments, **names):
-    return local_processes.Job(f"{targets.__name__}.{target}", arguments, str(volume / "logs"), **names)
+    return WorkerJob(import_path(target), arguments, str(volume / "logs"), **names)
 
 
 def launch(volume, job, **changes):
@@ -63,8 +64,8 @@ def launch(volume, job, **changes):
 
 
 def act(volume, *acts, **changes):
-    """Has worker i do `acts[i]`."""
-    job = local_processes.Job(launched_jobs.ACT, {"folder": str(volume), "acts": acts}, str(volume / "logs"))
+    """Lets worker i call `acts[i]`."""
+    job = WorkerJob(launched_jobs.ACT, {"folder": str(volume), "acts": acts}, str(volume / "logs"))
     launch(volume, job, **changes)
 
 
@@ -76,7 +77,7 @@ def assert_nothing_is_left(cluster, volume):
 def wait_until(condition, timeout_s=30):
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
@@ -86,14 +87,14 @@ def test_two_workers_read_staged_inputs_and_worker_0s_output_comes_back(cluster,
         (tmp_path / name).write_text(f"content of {name}")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "of an earlier try").touch()
+    (out / "of an earlier attempt").touch()
     arguments = {
         "patterns": [str(tmp_path / "train" / "*"), str(tmp_path / "dev" / "*")],
         "folder": str(tmp_path / "encoder"),
         "out": str(out),
         "rate": 0.5,
     }
-    launch(volume, job_of("join", volume, arguments, inputs=("patterns", "folder"), outputs=("out",)))
+    launch(volume, job_of(targets.join, volume, arguments, inputs=("patterns", "folder"), outputs=("out",)))
     assert sorted(os.listdir(out)) == ["arguments.json", "deep"]
     assert json.loads((out / "deep" / "texts.json").read_text()) == {
         "a.gz": "content of dev/a.gz",
@@ -110,8 +111,8 @@ def test_two_workers_read_staged_inputs_and_worker_0s_output_comes_back(cluster,
 def test_output_that_worker_0_has_not_written_is_a_failure_and_touches_nothing(cluster, volume, tmp_path):
     (tmp_path / "out").mkdir()
     arguments = {"folder": str(volume), "acts": ["finish", "finish"], "out": str(tmp_path / "out")}
-    job = local_processes.Job(launched_jobs.ACT, arguments, str(volume / "logs"), outputs=("out",))
-    with pytest.raises(local_processes.WorkerFailed, match="worker 0 of 2: has written no out"):
+    job = WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs"), outputs=("out",))
+    with pytest.raises(WorkerFailed, match="worker 0 of 2: finished without writing its output out"):
         launch(volume, job)
     assert os.listdir(tmp_path / "out") == []
     assert_nothing_is_left(cluster, volume)
@@ -127,7 +128,7 @@ def test_progress_of_worker_0_is_reported_and_logs_are_kept(cluster, volume, cap
     assert {"printed 영화", "an error", "from another program"} <= set(log.splitlines())
 
 
-def test_a_killed_worker_is_started_again_with_the_one_that_lost_it_and_goes_on(cluster, volume):
+def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume):
     saved = volume / "saved"
 
     def kill():
@@ -136,7 +137,7 @@ def test_a_killed_worker_is_started_again_with_the_one_that_lost_it_and_goes_on(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    launch(volume, job_of("count", volume, {"folder": str(volume)}))
+    launch(volume, job_of(targets.count, volume, {"folder": str(volume)}))
     killer.join()
     for i in (0, 1):
         first, second = map(int, (volume / f"starts-{i}").read_text().split())
@@ -145,24 +146,20 @@ def test_a_killed_worker_is_started_again_with_the_one_that_lost_it_and_goes_on(
     assert_nothing_is_left(cluster, volume)
 
 
-def test_a_worker_that_is_lost_again_and_again_fails_the_job(cluster, volume):
-    with pytest.raises(
-        local_processes.WorkerFailed, match="lost more than 1 times .kubeflow.workers.restarts"
-    ) as caught:
-        launch(volume, job_of("die", volume, {}), restarts=1)
+def test_a_worker_that_is_lost_too_often_fails_the_job(cluster, volume):
+    with pytest.raises(WorkerFailed, match="lost more than 1 times .kubeflow.workers.restarts") as caught:
+        launch(volume, job_of(targets.die, volume, {}), restarts=1)
     assert caught.value.worker == 1
     assert_nothing_is_left(cluster, volume)
 
 
 def test_without_restarts_the_first_loss_fails_the_job(cluster, volume):
-    with pytest.raises(
-        local_processes.WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job is fail"
-    ):
-        launch(volume, job_of("die", volume, {}), restarts=0)
+    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job is fail"):
+        launch(volume, job_of(targets.die, volume, {}), restarts=0)
     assert_nothing_is_left(cluster, volume)
 
 
-def test_user_error_arrives_whole(cluster, volume):
+def test_user_error_arrives_in_full(cluster, volume):
     with pytest.raises(UserError) as caught:
         act(volume, "sleep", "raise_user_error")
     assert str(caught.value) == "trainer.epochs = 학습: give a number\n" + "x" * 200_000
@@ -170,7 +167,7 @@ def test_user_error_arrives_whole(cluster, volume):
 
 
 def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
-    with pytest.raises(local_processes.WorkerFailed) as caught:
+    with pytest.raises(WorkerFailed) as caught:
         act(volume, "sleep", "raise_value_error")
     log = volume / "logs" / "worker-1.log"
     assert str(caught.value) == f"worker 1 of 2: ValueError: the learning rate is -1; its log: {log}"
@@ -178,29 +175,27 @@ def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_worker_that_ends_without_a_word_is_told_with_its_status(cluster, volume):
-    with pytest.raises(
-        local_processes.WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job is failing"
-    ):
+def test_worker_that_exits_without_a_message_is_reported_with_its_status(cluster, volume):
+    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job is failing"):
         act(volume, "sleep", "leave_at_once")
     assert_nothing_is_left(cluster, volume)
 
 
-def test_job_that_takes_too_long_is_ended_with_what_its_workers_did_last(cluster, volume):
-    with pytest.raises(local_processes.WorkerFailed) as caught:
+def test_job_that_takes_too_long_fails_with_the_last_progress_of_each_worker(cluster, volume):
+    with pytest.raises(WorkerFailed) as caught:
         act(volume, "report_and_sleep", "sleep", timeout_s=3)
-    assert "the job was not done after 3 s (kubeflow.workers.timeout_s)" in caught.value.reason
-    assert "worker 0: epoch 1/2 (3 of 10), worker 1: nothing yet" in caught.value.reason
+    assert "timed out: not done after 3 s (kubeflow.workers.timeout_s)" in caught.value.reason
+    assert "worker 0: epoch 1/2 (3 of 10), worker 1: none" in caught.value.reason
     assert_nothing_is_left(cluster, volume)
 
 
-def test_workers_that_fall_silent_are_ended_though_not_while_they_wait_for_a_place(cluster, volume, caplog):
+def test_silent_workers_are_stopped_but_not_while_they_are_unscheduled(cluster, volume, caplog):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     cluster.is_full = True
-    job = local_processes.Job(launched_jobs.ACT, {"folder": str(volume), "acts": ["sleep"] * 2}, str(volume / "logs"))
+    job = WorkerJob(launched_jobs.ACT, {"folder": str(volume), "acts": ["sleep"] * 2}, str(volume / "logs"))
     start, opener = time.monotonic(), threading.Timer(3, lambda: setattr(cluster, "is_full", False))
     opener.start()
-    with pytest.raises(local_processes.WorkerFailed, match="no worker has said anything for 1.5 s"):
+    with pytest.raises(WorkerFailed, match="timed out: no worker has sent a message for 1.5 s"):
         TFJob(TFJobConfig(**settings(volume)), poll_s=0.05, stall_timeout_s=1.5).launch(job, 2)
     assert time.monotonic() - start > 4
     assert "waiting for workers (worker 0: no pod yet; worker 1: no pod yet): 0 of 2" in caplog.messages
@@ -218,9 +213,7 @@ def _launching_process(cluster, volume, job):
 )
 def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
     arguments = {"folder": str(volume), "acts": ["sleep", "sleep_deaf_to_sigterm"]}
-    process = _launching_process(
-        cluster, volume, local_processes.Job(launched_jobs.ACT, arguments, str(volume / "logs"))
-    )
+    process = _launching_process(cluster, volume, WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs")))
     wait_until(lambda: os.path.exists(launched_jobs.note_file(volume, 1)))
     (job,) = cluster.pods.values()
     workers = [pod.process for pod in job.values()]
@@ -230,8 +223,8 @@ def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_a_retry_takes_the_place_of_a_killed_launchers_job(cluster, volume):
-    job = job_of("count", volume, {"folder": str(volume)})
+def test_a_retry_replaces_the_job_of_a_killed_launcher(cluster, volume):
+    job = job_of(targets.count, volume, {"folder": str(volume)})
     process = _launching_process(cluster, volume, job)
     wait_until(lambda: (volume / "saved").exists())
     process.kill()
@@ -245,7 +238,7 @@ def test_a_retry_takes_the_place_of_a_killed_launchers_job(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_workers_end_whose_launcher_gives_no_sign_of_life(tmp_path):
+def test_workers_end_without_a_sign_of_life_from_the_launcher(tmp_path):
     (tmp_path / worker.LAUNCHER_FILE).write_text("1")
     (tmp_path / "job.json").write_text(json.dumps({"target": "time.sleep", "arguments": 60}))
     code = f"from launchers import worker; worker.LAUNCHER_SILENCE_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
@@ -254,14 +247,14 @@ def test_workers_end_whose_launcher_gives_no_sign_of_life(tmp_path):
         time.sleep(0.5)
         (tmp_path / worker.LAUNCHER_FILE).write_text(f"again {sign}")
     assert process.poll() is None
-    assert "no sign of life" in process.communicate(timeout=20)[1]
+    assert "timed out: no sign of life" in process.communicate(timeout=20)[1]
     assert process.returncode == 1
 
 
-def test_a_job_that_somebody_deletes_is_told(cluster, volume):
+def test_a_deleted_job_is_reported(cluster, volume):
     timer = threading.Timer(1, lambda: [j["metadata"].update(deletionTimestamp="x") for j in cluster.jobs.values()])
     timer.start()
-    with pytest.raises(local_processes.WorkerFailed, match="was deleted by somebody else"):
+    with pytest.raises(WorkerFailed, match="not found: it was deleted during the run"):
         act(volume, "sleep", "sleep")
     assert_nothing_is_left(cluster, volume)
 
@@ -272,18 +265,22 @@ def test_a_job_that_somebody_deletes_is_told(cluster, volume):
         (
             ("POST", "tfjobs"),
             fake_cluster.forbidden("create"),
-            "may not create tfjobs in namespace kubeflow: apply deploy/rbac.yaml",
+            "403: not allowed to create tfjobs in namespace kubeflow .*; apply deploy/rbac.yaml",
         ),
         (
             ("GET", "pods"),
             fake_cluster.forbidden("list"),
-            "may not list pods in namespace kubeflow: apply deploy/rbac.yaml",
+            "403: not allowed to list pods in namespace kubeflow .*; apply deploy/rbac.yaml",
         ),
-        (("DELETE", "tfjobs"), fake_cluster.NO_SUCH_KIND, "knows no TFJobs: install Kubeflow's Training Operator v1"),
-        (("POST", "tfjobs"), (401, ""), "does not accept this login"),
+        (
+            ("DELETE", "tfjobs"),
+            fake_cluster.NO_SUCH_KIND,
+            "404: the cluster has no resource type",
+        ),
+        (("POST", "tfjobs"), (401, ""), "401: not authenticated"),
     ],
 )
-def test_what_the_cluster_refuses_is_the_users_to_mend(cluster, volume, request_, answer, message):
+def test_rejections_by_the_cluster_are_user_errors(cluster, volume, request_, answer, message):
     cluster.refusals[request_] = [answer]
     with pytest.raises(UserError, match=message):
         act(volume, "sleep", "sleep")
@@ -291,7 +288,7 @@ def test_what_the_cluster_refuses_is_the_users_to_mend(cluster, volume, request_
     assert not (volume / "checkpoints" / "jobs").exists() or os.listdir(volume / "checkpoints" / "jobs") == []
 
 
-def test_calls_that_fail_for_a_moment_are_made_again(cluster, volume):
+def test_calls_that_fail_temporarily_are_retried(cluster, volume):
     down = (503, "upstream connect error")
     cluster.refusals = {
         (verb, part): [down, down] for verb, part in (("POST", "tfjobs"), ("GET", "tfjobs"), ("GET", "pods"))
@@ -301,34 +298,34 @@ def test_calls_that_fail_for_a_moment_are_made_again(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_a_creation_whose_answer_was_lost_is_not_made_twice(cluster, volume, monkeypatch):
+def test_a_creation_whose_response_was_lost_is_not_repeated(cluster, volume, monkeypatch):
     create = cluster.create
 
-    def create_and_lose_the_answer(job):
+    def create_and_lose_the_response(job):
         monkeypatch.setattr(cluster, "create", create)
         create(job)
         return 504, "gateway timeout"
 
-    monkeypatch.setattr(cluster, "create", create_and_lose_the_answer)
+    monkeypatch.setattr(cluster, "create", create_and_lose_the_response)
     act(volume, "finish", "finish")
     assert len(cluster.created) == 1
 
 
-def test_an_api_server_that_does_not_answer_is_told(cluster, monkeypatch):
+def test_an_unreachable_api_server_is_reported(cluster, monkeypatch):
     cluster.close()
-    with pytest.raises(UserError, match="the cluster's API server does not answer"):
+    with pytest.raises(UserError, match="the cluster's API server does not respond"):
         cluster_module.Cluster("kubeflow", urllib3.Retry(1, backoff_factor=0)).job("x")
 
 
-def test_no_login_is_told(tmp_path, monkeypatch):
+def test_missing_credentials_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
-    with pytest.raises(UserError, match="no login to a cluster"):
+    with pytest.raises(UserError, match="no credentials for the cluster"):
         cluster_module.Cluster("kubeflow")
 
 
 def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch):
     (tmp_path / "namespace").write_text("kubeflow\n")
-    monkeypatch.setattr(tfjob_launcher, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    monkeypatch.setattr(tfjob_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
     monkeypatch.setenv("KFP_POD_NAME", "trainer-x")
     monkeypatch.setenv("KFP_POD_UID", "0b5e")
     act(volume, "finish", "finish")
@@ -336,7 +333,7 @@ def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch):
     assert (owner["name"], owner["uid"]) == ("trainer-x", "0b5e")
 
 
-def test_folders_of_jobs_that_nobody_came_back_for_are_removed(cluster, volume):
+def test_abandoned_job_folders_are_removed(cluster, volume):
     for name, age_s in (("old", 2 * 24 * 3600), ("new", 60)):
         folder = volume / "checkpoints" / "jobs" / name
         folder.mkdir(parents=True)
