@@ -1,4 +1,4 @@
-"""Folders of models: the versions that a serving folder holds, and the digest of a model's files."""
+"""Folders of models: the versions in a serving folder, and the digest of a model's files."""
 
 import hashlib
 import os
@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from core.errors import UserError
 
-# What the Pusher adds: its record of the push, and the profile of the data behind the model. `assets.extra` is
-# TensorFlow's name for files that a server does not read; the model's card lies there too, and is part of the model.
+# Files that the Pusher adds: the record of the push and the profile of the model's data. TensorFlow Serving ignores
+# `assets.extra`; the model's card is there too, and is part of the model.
 PUSH_RECORD = "assets.extra/push.json"
 DATA_PROFILE = "assets.extra/data_profile.json"
 
-# TensorFlow Serving reads a version into a signed 64-bit number and passes over a folder that does not fit.
+# TensorFlow Serving parses a version as a signed 64-bit number and ignores larger ones.
 LARGEST_VERSION = 2**63 - 1
 
 
@@ -22,26 +22,26 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
     Args:
       folder: a local folder or an address that `tf.io.gfile` reads.
-      exclude: relative names of files that are left out.
+      exclude: relative names of files to leave out.
 
     Returns:
-      64 hexadecimal digits; the same for the same relative names and contents, wherever the folder lies.
+      64 hexadecimal digits; equal for equal relative names and contents, wherever the folder is.
     """
     digest = hashlib.sha256()
     for name in sorted(_relative_names(folder)):
         if name not in exclude:
-            # A name can't hold a NUL and a content's digest has a fixed length, so no two trees read the same.
+            # Names can't contain NUL and digests have a fixed length, so different trees hash different bytes.
             digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + _file_sha256(os.path.join(folder, name)))
     return digest.hexdigest()
 
 
 def model_sha256(folder: str) -> str:
-    """Digests a model without what a push adds to it, so that a pushed model and its candidate agree."""
+    """Digests a model without the files that a push adds, so that a pushed model and its candidate are equal."""
     return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE))
 
 
 def check_local(serving_dir: str) -> None:
-    """Refuses a serving folder where a version can't appear in one step, as in an object store.
+    """Refuses an address, because object stores have no atomic rename of a folder.
 
     Raises:
       UserError: it is an address.
@@ -51,7 +51,7 @@ def check_local(serving_dir: str) -> None:
 
 
 def is_version(name: str) -> bool:
-    """Returns whether a model server takes a folder of that name for a version."""
+    """Returns whether a model server would load a folder with that name as a version."""
     return name.isascii() and name.isdecimal() and int(name) <= LARGEST_VERSION
 
 
@@ -59,13 +59,13 @@ def served_versions(serving_dir: str) -> list[str]:
     """Lists the version folders that a model server would see.
 
     Args:
-      serving_dir: the folder that the server watches; it need not exist.
+      serving_dir: the folder that the server watches; it may not exist.
 
     Returns:
       Paths of the folders with a numeric name, the newest (largest number) last.
 
     Raises:
-      UserError: the folder is an address, is no folder, or can't be read.
+      UserError: it is an address, not a folder, or can't be read.
     """
     check_local(serving_dir)
     try:
@@ -79,24 +79,24 @@ def served_versions(serving_dir: str) -> list[str]:
 
 
 def newest_served(serving_dir: str) -> Optional[str]:
-    """Returns the folder of the model now in serving, or None where there is none.
+    """Returns the folder of the model in serving, or None if there is none.
 
     Raises:
-      UserError: the newest version holds no SavedModel, or `serving_dir` can't be read.
+      UserError: the newest version has no SavedModel, or `serving_dir` can't be read.
     """
     versions = served_versions(serving_dir)
     if not versions:
         return None
-    if not holds_model(versions[-1]):
+    if not has_model(versions[-1]):
         raise UserError(
-            f"serving.dir: its newest version {versions[-1]} lacks {tf.saved_model.SAVED_MODEL_FILENAME_PB}, "
-            "so no server can load it; mend or remove that folder"
+            f"serving.dir: {tf.saved_model.SAVED_MODEL_FILENAME_PB} is missing in the newest version {versions[-1]}, "
+            "so no server can load it; repair or remove that folder"
         )
     return versions[-1]
 
 
-def holds_model(version_path: str) -> bool:
-    """Returns whether a version's folder holds what makes it a SavedModel."""
+def has_model(version_path: str) -> bool:
+    """Returns whether a version's folder has a SavedModel."""
     return os.path.isfile(os.path.join(version_path, tf.saved_model.SAVED_MODEL_FILENAME_PB))
 
 

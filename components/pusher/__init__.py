@@ -1,1 +1,1 @@
-"""Pusher: publishes a blessed model so that a reader never sees half of it."""
+"""Pusher: publishes a blessed model so that a reader never sees a partial one."""

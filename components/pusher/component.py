@@ -1,4 +1,4 @@
-"""The component: TFX's Pusher with a record of what it pushed, an executor and a driver of our own."""
+"""The component: TFX's Pusher with its own executor and driver, and a record of each push."""
 
 from typing import Any, Mapping, Optional
 
@@ -13,7 +13,7 @@ from components.pusher import driver, executor, origin
 
 
 class PusherSpec(standard_component_specs.PusherSpec):
-    """What TFX's Pusher takes and makes, and what a pushed model is traced by."""
+    """Inputs, parameters and outputs of TFX's Pusher, and the artifacts that the record of a push is made from."""
 
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -26,13 +26,13 @@ class PusherSpec(standard_component_specs.PusherSpec):
 
 
 class Pusher(base_component.BaseComponent):
-    """Pushes a blessed model into the serving folder atomically, and keeps the last versions only.
+    """Pushes a blessed model into the serving folder atomically, and removes old versions.
 
-    A version carries `assets.extra/push.json` (`record.PushRecord`) and the profile of its data. A model that was
-    rolled back (`rollback`) is not pushed again, and the output's `checks.json` says so.
+    A version contains `assets.extra/push.json` (`record.PushRecord`) and the profile of its data. A model that was
+    rolled back (`rollback`) is not pushed again; the output's `checks.json` then says why.
 
-    It writes a folder outside the pipeline. On this machine the driver makes the cache follow that folder;
-    Kubeflow runs no driver, so the cache must be off for this component there.
+    It writes to a folder outside the pipeline. Locally, its driver makes the cache follow that folder. Kubeflow runs no
+    drivers, so there the cache must be off for this component.
     """
 
     SPEC_CLASS = PusherSpec
@@ -52,20 +52,20 @@ class Pusher(base_component.BaseComponent):
         model_run: Optional[types.BaseChannel] = None,
         custom_config: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           model: channel of the candidate, `standard_artifacts.Model`.
           push_destination: a folder on a file system.
           model_blessing: channel of the `standard_artifacts.ModelBlessing`, with `checks.json` and `metrics.json`.
           infra_blessing: channel of the `standard_artifacts.InfraBlessing`, with `checks.json`.
-          baseline: channel of BaselineModel's output: the push is refused where another model is in serving by now.
+          baseline: channel of BaselineModel's output; the push fails if another model is in serving by now.
           examples: channel of TsvExampleGen's examples.
           data_verdict: channel of DataGate's verdict.
           encoder: channel of the encoder's `standard_artifacts.Model`.
           model_run: channel of the Trainer's `standard_artifacts.ModelRun`.
-          custom_config: `keep`: how many versions stay, without it all do; `allow_rolled_back`: whether a model
-            that was rolled back is pushed all the same.
+          custom_config: `keep`: number of versions to keep, all without it; `allow_rolled_back`: whether to push
+            a model that was rolled back.
         """
         super().__init__(
             PusherSpec(

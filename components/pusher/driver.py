@@ -1,4 +1,4 @@
-"""Makes the Pusher's cache follow the serving folder, where the orchestrator runs drivers."""
+"""Makes the Pusher's cache follow the serving folder, if the orchestrator runs drivers."""
 
 import uuid
 
@@ -15,7 +15,7 @@ from components.pusher import properties, record
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Puts a push's id into the cache key: the recorded one while that push is still what is served."""
+    """Puts a push's id into the cache key: the recorded one while that push is still in serving."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Adds `push_id` to `custom_config`.
@@ -23,20 +23,20 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         Raises:
           UserError: the serving folder can't be read.
         """
-        given = execution_info.exec_properties
+        exec_properties = execution_info.exec_properties
         candidate = stock.Executor().GetModelPath(execution_info.input_dict)
-        config = properties.custom_config(given)
-        config[properties.PUSH_ID] = _push_id(candidate, properties.base_directory(given))
+        config = properties.custom_config(exec_properties)
+        config[properties.PUSH_ID] = _push_id(candidate, properties.base_directory(exec_properties))
         output = driver_output_pb2.DriverOutput()
         output.exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY].string_value = json_utils.dumps(config)
         return output
 
 
 def _push_id(candidate: str, serving_dir: str) -> str:
-    """The id of the push that put this very candidate in serving, else a new one, which no cache knows."""
+    """Returns the id of the push that put this candidate into serving, else a new one, which misses the cache."""
     versions = model_files.served_versions(serving_dir)
     pushed = record.read(versions[-1]) if versions else None
-    # The digest is taken again: a record says nothing of what happened to the folder since.
+    # Compute the digest again: the folder may have changed since the record was written.
     if pushed is not None and model_files.model_sha256(versions[-1]) == model_files.model_sha256(candidate):
         return pushed.push_id
     return uuid.uuid4().hex

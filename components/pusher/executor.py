@@ -1,4 +1,4 @@
-"""Pushes a blessed model: TFX's executor copies it, `publication` puts the copy in serving in one step."""
+"""Pushes a blessed model: TFX's executor copies it, `publication` puts the copy into serving in one step."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ GATE = "push"
 
 
 class Executor(stock.Executor):
-    """TFX's executor, pushing into a hidden folder first."""
+    """TFX's executor, but through a hidden folder."""
 
     def Do(
         self,
@@ -31,15 +31,15 @@ class Executor(stock.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Publishes the model where all blessings say so, and writes nothing to the destination otherwise.
+        """Publishes the model if it has all blessings; otherwise writes nothing to the destination.
 
-        A model that is already the newest version, byte by byte, is not copied again: a run that was
-        killed right after its push finishes without a second version. One that was rolled back is not pushed
-        again unless `allow_rolled_back` says so; `checks.json` in the output's folder then says why.
+        A model that is already the newest version, byte by byte, is not copied again, so that a run that was killed
+        right after its push does not add a second version. A model that was rolled back is not pushed again without
+        `allow_rolled_back`; `checks.json` in the output's folder then says why.
 
         Raises:
-          UserError: the destination can't be written, or its state can't be read, or the model in serving is another
-            one than the gates compared with.
+          UserError: the destination can't be written, its state can't be read, or another model was pushed since the
+            gates compared this one with the model in serving.
         """
         if not self.CheckBlessing(input_dict):
             super().Do(input_dict, output_dict, exec_properties)
@@ -52,8 +52,8 @@ class Executor(stock.Executor):
             if rollback is not None and not config.get(properties.ALLOW_ROLLED_BACK):
                 self._refuse(pushed, rollback)
                 return
-            _check_still_compared(serving_dir, input_dict, record.model_sha256)
-            # The stock executor does what it always does, only elsewhere; it fills the output artifact as well.
+            _check_baseline_in_serving(serving_dir, input_dict, record.model_sha256)
+            # The stock executor pushes into the hidden folder, and fills the output artifact too.
             super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
             version = publication.newest_if(serving_dir, record.model_sha256)
             if version is None:
@@ -79,8 +79,8 @@ class Executor(stock.Executor):
             value=str(rollback.from_version),
             bound=None,
             reason=(
-                f"this model was in serving as version {rollback.from_version} until it was rolled back at "
-                f"{rollback.time}; serving.allow_rolled_back: true pushes it all the same"
+                f"this model was version {rollback.from_version} until it was rolled back at {rollback.time}; "
+                "serving.allow_rolled_back=true pushes it again"
             ),
         )
         logging.warning("Not pushed: %s", check.reason)
@@ -88,8 +88,8 @@ class Executor(stock.Executor):
         self._MarkNotPushed(pushed)
 
 
-def _check_still_compared(serving_dir: str, input_dict: dict[str, list[types.Artifact]], candidate: str) -> None:
-    """Raises where somebody else has pushed since the gates compared the candidate with what was in serving then."""
+def _check_baseline_in_serving(serving_dir: str, input_dict: dict[str, list[types.Artifact]], candidate: str) -> None:
+    """Raises UserError if another model was pushed since the gates compared the candidate with the one in serving."""
     served = model_files.served_versions(serving_dir)
     if not served or not input_dict.get(BASELINE):
         return
@@ -97,6 +97,6 @@ def _check_still_compared(serving_dir: str, input_dict: dict[str, list[types.Art
     compared = path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict[BASELINE]))
     if model_files.model_sha256(newest) not in (candidate, model_files.model_sha256(compared)):
         raise UserError(
-            f"serving.dir = {serving_dir!r}: version {os.path.basename(newest)} was put in serving while this run's "
-            "gates compared with the model before it; the same command compares with that one"
+            f"serving.dir = {serving_dir!r}: version {os.path.basename(newest)} was pushed after this run's gates "
+            "compared the candidate with an earlier model; run again to compare with the new one"
         )

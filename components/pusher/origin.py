@@ -1,4 +1,4 @@
-"""Gathers what a model was made of from the artifacts that the Pusher is given."""
+"""Collects the origin of a model from the Pusher's input artifacts."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]
 
     Args:
       input_dict: of the executor; any input may be missing.
-      run_id: the pipeline run.
+      run_id: of the pipeline run.
     """
     uris = {name: artifact_utils.get_single_uri(artifacts) for name, artifacts in input_dict.items() if artifacts}
     return Origin(
@@ -44,7 +44,7 @@ def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]
 
 
 def copy_profile(input_dict: Mapping[str, list[types.Artifact]], model_path: str) -> None:
-    """Puts the profile of the data beside the model, where DataGate wrote one; the next run's data is held to it."""
+    """Copies DataGate's profile of the data, if any, into the model's folder, for the next run to compare with."""
     if not input_dict.get(DATA_VERDICT):
         return
     profile = os.path.join(artifact_utils.get_single_uri(input_dict[DATA_VERDICT]), PROFILE_FILE)

@@ -1,4 +1,4 @@
-"""What the Pusher's execution properties say."""
+"""Reads the Pusher's execution properties."""
 
 from typing import Any, Mapping
 
@@ -8,14 +8,14 @@ from tfx.utils import json_utils, proto_utils
 
 from artifacts import model_files
 
-# Keys of `custom_config`; the last is the driver's own.
+# Keys of `custom_config`; the driver adds the last one.
 KEEP = "keep"
 ALLOW_ROLLED_BACK = "allow_rolled_back"
 PUSH_ID = "push_id"
 
 
 def custom_config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the `custom_config` property; absent stands for an empty one."""
+    """Reads the `custom_config` property; a missing one is empty."""
     return json_utils.loads(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY) or "null") or {}
 
 
@@ -23,7 +23,7 @@ def base_directory(exec_properties: Mapping[str, Any]) -> str:
     """Reads the serving folder from the `push_destination` property.
 
     Raises:
-      UserError: it is no folder on a file system.
+      UserError: it is not a folder on a file system.
     """
     destination = pusher_pb2.PushDestination()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)

@@ -1,15 +1,14 @@
-"""How a serving folder changes: one writer at a time, and every change a reader sees is one rename.
+"""Changes a serving folder: one writer at a time, and every change that a reader can see is one rename.
 
 <serving.dir>/
-  .push.lock            held by whoever changes the folder
-  .push.state.json      a `State`: what has to outlive the versions
-  .push-*/              a model on its way in or out; no model server looks at a name that is no number
+  .push.lock            locked by the writer
+  .push.state.json      a `State`: what must be known of removed versions
+  .push-*/              a model being added or removed; model servers ignore names that are not numbers
   1763827200/           a version: the SavedModel, and what a push adds (`model_files`)
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import tempfile
 import time
 from typing import Iterator, Mapping, Optional, Sequence
 
+import filelock
 import pydantic
 import tensorflow as tf
 
@@ -32,18 +32,18 @@ _HIDDEN = ".push-"
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a serving folder remembers of versions that may be gone.
+    """What must be known of versions that may have been removed.
 
     Attributes:
-      highest_version: the largest number ever given; 0 before the first.
-      rolled_back: digest of a model that a run does not push again -> the rollback that took it out of serving.
+      highest_version: the largest number ever used; 0 before the first.
+      rolled_back: digest of a model that a run must not push again -> the rollback from it.
     """
 
     highest_version: int = 0
     rolled_back: Mapping[str, Rollback] = dataclasses.field(default_factory=dict)
 
     def after(self, version: int, record: PushRecord) -> "State":
-        """Returns the state with one more version: whoever publishes a model means it to serve again."""
+        """Returns the state after a version was published, whose model is then no longer rolled back."""
         rolled_back = dict(self.rolled_back)
         if record.rollback is not None:
             rolled_back[record.rollback.from_sha256] = record.rollback
@@ -53,7 +53,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A version in serving; `record` is None for one that someone put there by hand."""
+    """A version in serving; `record` is None if it was copied there by hand."""
 
     number: int
     path: str
@@ -61,7 +61,7 @@ class Version:
 
     @property
     def model_sha256(self) -> str:
-        """Digest of the model as it was pushed; of a version without a record, as it is."""
+        """Digest of the model as it was pushed; as it is now, if there is no record."""
         return self.record.model_sha256 if self.record else model_files.model_sha256(self.path)
 
 
@@ -76,7 +76,7 @@ def versions(serving_dir: str) -> list[Version]:
 
 
 def read_state(serving_dir: str) -> State:
-    """Reads what the folder remembers; nothing where no push has been yet.
+    """Reads the folder's state; an empty one before the first push.
 
     Raises:
       UserError: the file is damaged.
@@ -89,72 +89,72 @@ def read_state(serving_dir: str) -> State:
         return State()
     except ValueError as error:
         raise UserError(
-            f"{path}: can't be read as the list of models that were rolled back; remove it, "
-            "and roll back again where a model that you took out of serving would come back"
+            f"{path}: damaged; remove it, then repeat the last rollback, or its model may be pushed again"
         ) from error
 
 
 def next_version(taken: Sequence[int], now_s: int) -> int:
-    """Returns the version after those that are or ever were: the time in seconds since 1970, or more if need be.
+    """Returns the next version: the time in seconds since 1970, or one after the largest version ever used.
 
     Raises:
-      UserError: there is none that a model server would read.
+      UserError: the number is too large for a model server.
     """
     version = max([now_s, *(number + 1 for number in taken)])
     if version > model_files.LARGEST_VERSION:
-        raise UserError(f"serving.dir: no version comes after {version - 1}; remove the one with that number")
+        raise UserError(f"serving.dir: version {version - 1} is the largest possible; remove it")
     return version
 
 
 @contextlib.contextmanager
 def exclusive(serving_dir: str) -> Iterator[str]:
-    """Locks a serving folder and gives a hidden folder in it to prepare a version in.
+    """Locks a serving folder and creates a hidden folder in it to prepare a version in.
 
-    The lock makes whatever hidden folder is there on entry the rest of a push that was killed.
+    The kernel releases the lock when its process ends, even by `kill -9`, so any hidden folder found with the lock held
+    is left from a push that was killed.
 
     Raises:
-      UserError: the folder can't be written, be it on entry or in the body.
+      UserError: the folder can't be written, on entry or in the body.
     """
     try:
         os.makedirs(serving_dir, exist_ok=True)
-        with open(os.path.join(serving_dir, _LOCK_FILE), "a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Without a fallback: a lock that is only a file would outlive a killed process.
+        with filelock.FileLock(os.path.join(serving_dir, _LOCK_FILE), fallback_to_soft=False):
             _remove_hidden(serving_dir)
             try:
                 yield tempfile.mkdtemp(prefix=_HIDDEN, dir=serving_dir)
             finally:
                 _remove_hidden(serving_dir)
     except (OSError, tf.errors.OpError) as error:
-        raise UserError(f"serving.dir = {serving_dir!r}: should be a folder that can be written: {error}") from error
+        raise UserError(f"serving.dir = {serving_dir!r}: should be a writable folder: {error}") from error
 
 
 def publish(staged: str, serving_dir: str, record: PushRecord) -> str:
-    """Turns a prepared model into the newest version.
+    """Makes a prepared model the newest version.
 
-    The state is written first: killed between the two, a number is left out, and a model that is being rolled
-    back stays where it is until the rollback is asked for again.
+    The state is written first: if the process is killed between the two, a version number is skipped, and a rollback
+    has not taken place.
 
     Args:
-      staged: the model, in a folder of `exclusive`'s.
+      staged: the model, in the hidden folder of `exclusive`.
       serving_dir: the serving folder.
       record: of this push.
 
     Returns:
-      The version, the name of its folder.
+      The version, which is the name of its folder.
 
     Raises:
-      UserError: the files are not those of the record.
+      UserError: the copied files differ from the model's.
     """
     digest = model_files.model_sha256(staged)
     if digest != record.model_sha256:
         raise UserError(
-            f"serving.dir = {serving_dir!r}: nothing was pushed: the copy's files have the digest {digest}, "
-            f"the model's had {record.model_sha256}; was it changed meanwhile, or is the disk faulty?"
+            f"serving.dir = {serving_dir!r}: nothing was pushed: the copy's digest {digest} differs from the model's "
+            f"{record.model_sha256}; the model was changed during the push, or the disk is faulty"
         )
     push_record.write(staged, record)
     _flush(staged)
     state = read_state(serving_dir)
-    # A file with such a name is in a version's way, too.
+    # Includes files, which would be in the way too.
     taken = [int(name) for name in os.listdir(serving_dir) if model_files.is_version(name)]
     version = next_version([*taken, state.highest_version], int(time.time()))
     _write_state(serving_dir, state.after(version, record), os.path.dirname(staged))
@@ -172,12 +172,12 @@ def newest_if(serving_dir: str, digest: str) -> Optional[str]:
 
 
 def retire(serving_dir: str, keep: Optional[int], hidden: str) -> None:
-    """Removes all but the newest versions; one that no push of ours made always stays, a link too.
+    """Removes all but the newest versions; versions without a record, and links, always stay.
 
     Args:
       serving_dir: the serving folder.
-      keep: how many stay; None keeps all.
-      hidden: `exclusive`'s folder: a version goes there in one step, and away with it.
+      keep: number of versions to keep; None keeps all.
+      hidden: the hidden folder of `exclusive`: a version is moved there in one step, and removed with it.
     """
     for version in versions(serving_dir)[:-keep] if keep else ():
         if version.record is not None and not os.path.islink(version.path):
@@ -185,7 +185,7 @@ def retire(serving_dir: str, keep: Optional[int], hidden: str) -> None:
 
 
 def _write_state(serving_dir: str, state: State, hidden: str) -> None:
-    """Replaces the state in one step, on disk before the version that it speaks of is."""
+    """Replaces the state in one step, through the hidden folder and flushed to disk before the version is."""
     new = os.path.join(hidden, _STATE_FILE)
     with open(new, "w", encoding="utf-8") as stream:
         json.dump(dataclasses.asdict(state), stream, indent=2)
@@ -202,7 +202,7 @@ def _remove_hidden(serving_dir: str) -> None:
 
 
 def _flush(folder: str) -> None:
-    """Makes the disk hold the tree, so that no version is torn by a power cut after the rename."""
+    """Flushes a tree to disk, so that a version is complete even if the power fails after the rename."""
     for parent, _, names in os.walk(folder):
         for name in names:
             _flush_entry(os.path.join(parent, name))

@@ -1,4 +1,4 @@
-"""What a pushed version says of itself: `assets.extra/push.json` in its folder, one JSON object, a `PushRecord`."""
+"""The record of a push: `assets.extra/push.json` in a version's folder, a `PushRecord` as JSON."""
 
 import dataclasses
 import datetime
@@ -13,22 +13,22 @@ from core.checks import Check
 
 
 def now() -> str:
-    """Returns the time in seconds, ISO 8601, UTC."""
+    """Returns the current time in ISO 8601, UTC, to the second."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a model was made of, and what the gates found; a part is absent where the pipeline has no such input.
+    """Where a model comes from, and the results of its gates; a field is None if the pipeline has no such input.
 
     Attributes:
-      run_id: the pipeline run that pushed it, as the orchestrator calls it.
-      data_fingerprint: SHA-256 over the content of the files that were ingested.
+      run_id: the orchestrator's id of the pipeline run that pushed it.
+      data_fingerprint: SHA-256 over the content of the ingested files.
       encoder: `source`, `handle`, `preprocess_handle`, and `sha256` of its two SavedModels.
-      training: `TrainingFigures`, of the history only the epoch whose weights were kept.
-      metrics: `candidate` -> its metrics; `baseline` -> those of the model that was in serving, null without one.
-      checks: every check of every gate, those that only warn included.
-      versions: of Python and of the packages that the push ran on.
+      training: `TrainingFigures`; of the history only the best epoch.
+      metrics: `candidate` -> its metrics; `baseline` -> those of the model in serving before, null without one.
+      checks: every check of every gate, including those that only warn.
+      versions: of Python and the packages.
     """
 
     run_id: Optional[str] = None
@@ -45,9 +45,9 @@ class Rollback:
     """One return to an earlier version.
 
     Attributes:
-      from_version: the newest version before it.
-      from_sha256: digest of that version's model, which a run does not push again.
-      to_version: whose model is in serving again, under a new number.
+      from_version: the newest version before the rollback.
+      from_sha256: digest of that version's model, which a run must not push again.
+      to_version: the version whose model is in serving again, under a new number.
       time: ISO 8601, UTC.
     """
 
@@ -59,14 +59,14 @@ class Rollback:
 
 @dataclasses.dataclass(frozen=True)
 class PushRecord:
-    """How a version came into the serving folder. The profile of its data lies beside it.
+    """How a version came into the serving folder. The profile of its data is in the same folder.
 
     Attributes:
-      push_id: 32 hexadecimal digits, the push's own.
+      push_id: 32 hexadecimal digits, unique to the push.
       model_sha256: `model_files.model_sha256` of the model.
       time: when it was pushed, ISO 8601, UTC.
-      origin: of the model; of one that was rolled back to, what its first push said.
-      rollback: what was undone, where the version is an earlier one's copy.
+      origin: of the model; after a rollback, from the record of its first push.
+      rollback: set if the version is a copy of an earlier one.
     """
 
     push_id: str
@@ -85,10 +85,10 @@ def write(version_path: str, record: PushRecord) -> None:
 
 
 def read(version_path: str) -> Optional[PushRecord]:
-    """Reads a version's record; None where it has none, as a version that someone put there by hand."""
+    """Reads a version's record; None if there is none, as in a version that was copied there by hand."""
     try:
         with open(os.path.join(version_path, PUSH_RECORD), "rb") as stream:
-            # Keys that another release wrote are passed over.
+            # Keys of other releases are ignored.
             return pydantic.TypeAdapter(PushRecord).validate_json(stream.read())
     except (OSError, ValueError):
         return None

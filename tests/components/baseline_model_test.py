@@ -1,4 +1,4 @@
-"""BaselineModel: which model is chosen, what the artifact holds, and that the cache is honest."""
+"""BaselineModel: the choice of the model, the artifact, and the cache."""
 
 import os
 import shutil
@@ -82,7 +82,7 @@ def test_broken_version_is_named(models, tmp_path):
     folder = serve(models[0], tmp_path, "7")
     (folder / "saved_model.pb").unlink()
     for attempt in (fingerprint, lambda *a: run_executor(*a, tmp_path)):
-        with pytest.raises(UserError, match=f"{folder} lacks saved_model.pb"):
+        with pytest.raises(UserError, match=f"saved_model.pb is missing in the newest version {folder}"):
             attempt(models[1], tmp_path)
 
 

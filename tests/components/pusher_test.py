@@ -1,13 +1,17 @@
 """Pusher: what a reader of the serving folder sees, what stays in it, and that the cache is honest."""
 
 import dataclasses
+import errno
+import fcntl
 import json
 import os
 import pathlib
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 
 import hypothesis
@@ -114,7 +118,7 @@ def inputs_to_trace(folder):
     }
 
 
-def test_pushed_model_says_what_it_was_made_of(tmp_path):
+def test_record_has_the_origin_of_the_model(tmp_path):
     push(make_model(tmp_path / "model"), tmp_path / "serving", inputs=inputs_to_trace(tmp_path), run_id="run-7")
     (version,) = publication.versions(str(tmp_path / "serving"))
     origin = version.record.origin
@@ -133,7 +137,7 @@ def test_pushed_model_says_what_it_was_made_of(tmp_path):
     assert json.loads(pathlib.Path(version.path, model_files.DATA_PROFILE).read_text()) == {"rows": 3}
 
 
-def test_inputs_of_an_older_run_are_simply_absent(tmp_path):
+def test_inputs_missing_in_an_older_run_are_null(tmp_path):
     inputs = inputs_to_trace(tmp_path)
     for name in ("verdict/profile.json", "verdict/checks.json", "model_blessing/metrics.json"):
         (tmp_path / name).unlink()
@@ -175,20 +179,20 @@ def test_versions_only_grow(taken, now_s):
 
 def test_version_past_what_a_server_reads_is_refused():
     assert publication.next_version([2**63 - 2], 0) == 2**63 - 1
-    with pytest.raises(UserError, match=f"no version comes after {2**63 - 1}"):
+    with pytest.raises(UserError, match=f"version {2**63 - 1} is the largest possible"):
         publication.next_version([2**63 - 1], 0)
 
 
-def test_version_from_the_future_is_passed(tmp_path):
+def test_version_is_larger_than_one_from_the_future(tmp_path):
     future = int(time.time()) + 10_000
     (tmp_path / "serving" / str(future)).mkdir(parents=True)
     (tmp_path / "serving" / str(future + 1)).write_text("a file is in the way, too")
     (tmp_path / "serving" / str(10**30)).mkdir()
     push(make_model(tmp_path / "model"), tmp_path / "serving")
-    assert versions(tmp_path / "serving") == [future, future + 2], "10**30 is no version to a model server"
+    assert versions(tmp_path / "serving") == [future, future + 2], "a model server ignores 10**30"
 
 
-def test_number_of_a_version_that_is_gone_is_not_given_again(tmp_path, monkeypatch):
+def test_number_of_a_removed_version_is_not_used_again(tmp_path, monkeypatch):
     now = int(time.time())
     monkeypatch.setattr(time, "time", lambda: now + 1000.0)
     push(make_model(tmp_path / "a", "a"), tmp_path / "serving")
@@ -198,7 +202,7 @@ def test_number_of_a_version_that_is_gone_is_not_given_again(tmp_path, monkeypat
     assert versions(tmp_path / "serving") == [now + 1001]
 
 
-def test_damaged_state_is_named(tmp_path):
+def test_damaged_state_is_an_error(tmp_path):
     push(make_model(tmp_path / "a", "a"), tmp_path / "serving")
     state = tmp_path / "serving" / ".push.state.json"
     state.write_bytes(state.read_bytes()[:20])
@@ -209,19 +213,19 @@ def test_damaged_state_is_named(tmp_path):
     assert len(versions(tmp_path / "serving")) == 2
 
 
-def test_only_the_last_pushed_versions_stay(tmp_path):
+def test_only_the_newest_pushed_versions_are_kept(tmp_path):
     by_hand = tmp_path / "serving" / "2024"
     by_hand.mkdir(parents=True)
     models = [make_model(tmp_path / str(i), str(i)) for i in range(4)]
     for model in models:
         push(model, tmp_path / "serving", keep=2)
     first, *kept = versions(tmp_path / "serving")
-    assert first == 2024, "a folder that no push made is nobody's to remove"
+    assert first == 2024, "a folder without a record is never removed"
     served = [model_files.model_sha256(str(tmp_path / "serving" / str(v))) for v in kept]
     assert served == [digest_of(model) for model in models[-2:]]
 
 
-def test_link_to_a_version_is_nobodys_to_remove(tmp_path):
+def test_link_to_a_version_is_never_removed(tmp_path):
     serving_dir = tmp_path / "serving"
     push(make_model(tmp_path / "0", "0"), serving_dir)
     (first,) = versions(serving_dir)
@@ -249,7 +253,7 @@ def test_copy_that_is_not_the_candidate_is_not_published(tmp_path, monkeypatch):
     assert versions(tmp_path / "serving") == []
 
 
-def test_rest_of_a_killed_push_is_removed(tmp_path):
+def test_remains_of_a_killed_push_are_removed(tmp_path):
     (tmp_path / "serving" / ".push-killed" / "1").mkdir(parents=True)
     (tmp_path / "serving" / ".push-killed" / "1" / "saved_model.pb").write_text("half")
     push(make_model(tmp_path / "model"), tmp_path / "serving")
@@ -257,7 +261,7 @@ def test_rest_of_a_killed_push_is_removed(tmp_path):
     assert not (tmp_path / "serving" / ".push-killed").exists()
 
 
-def test_run_killed_after_its_push_adds_no_second_version(tmp_path):
+def test_run_killed_after_its_push_does_not_add_a_second_version(tmp_path):
     model = make_model(tmp_path / "model")
     first = push(model, tmp_path / "serving", push_id="a")
     again = push(model, tmp_path / "serving", push_id="a")
@@ -266,12 +270,12 @@ def test_run_killed_after_its_push_adds_no_second_version(tmp_path):
     assert again.get_int_custom_property("pushed") == 1
 
 
-def test_push_is_refused_where_another_model_came_into_serving_since_the_gates_compared(tmp_path):
+def test_push_fails_if_another_model_was_pushed_since_the_comparison(tmp_path):
     candidate, compared, other = (make_model(tmp_path / name, name) for name in ("candidate", "compared", "other"))
     push(compared, tmp_path / "serving")
     push(other, tmp_path / "serving")
     before = versions(tmp_path / "serving")
-    with pytest.raises(UserError, match=f"version {before[-1]} was put in serving while this run's gates compared"):
+    with pytest.raises(UserError, match=f"version {before[-1]} was pushed after this run's gates compared"):
         push(candidate, tmp_path / "serving", inputs={"baseline": [compared]})
     assert versions(tmp_path / "serving") == before
     push(candidate, tmp_path / "serving", inputs={"baseline": [other]})
@@ -279,14 +283,14 @@ def test_push_is_refused_where_another_model_came_into_serving_since_the_gates_c
 
 
 @pytest.mark.parametrize("compared", ["candidate", "other"])
-def test_push_goes_on_where_nothing_or_the_candidate_itself_is_in_serving(tmp_path, compared):
+def test_push_succeeds_if_nothing_or_the_candidate_is_in_serving(tmp_path, compared):
     models = {name: make_model(tmp_path / name, name) for name in ("candidate", "other")}
     for _ in range(2):
         push(models["candidate"], tmp_path / "serving", inputs={"baseline": [models[compared]]})
     assert len(versions(tmp_path / "serving")) == 1
 
 
-def test_driver_repeats_the_id_of_what_is_served_and_no_other(tmp_path):
+def test_driver_repeats_the_push_id_of_the_served_model_only(tmp_path):
     model, other = make_model(tmp_path / "a", "a"), make_model(tmp_path / "b", "b")
     config = drive(model, tmp_path / "serving", keep=2)
     assert config["keep"] == 2
@@ -302,7 +306,7 @@ def test_driver_repeats_the_id_of_what_is_served_and_no_other(tmp_path):
 
 @pytest.fixture
 def model_and_read_only_folder():
-    """Permissions say nothing to root, so a test that runs as root goes on as nobody."""
+    """Root ignores permissions, so a test that runs as root continues as nobody."""
     with tempfile.TemporaryDirectory() as root:
         model = make_model(os.path.join(root, "model"))
         serving_dir = os.path.join(root, "serving")
@@ -323,7 +327,7 @@ def test_read_only_destination(model_and_read_only_folder):
 
 
 @pytest.mark.parametrize("location", ["gs://bucket/serving", os.path.join(__file__, "serving")])
-def test_destination_that_is_no_folder(tmp_path, location):
+def test_destination_that_is_not_a_folder(tmp_path, location):
     with pytest.raises(UserError, match="serving.dir"):
         push(make_model(tmp_path / "model"), location)
 
@@ -337,10 +341,45 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_rest_of_a_killed_push_takes_no_room_from_the_next_one(tmp_path):
+def test_remains_of_a_killed_push_are_removed_before_the_next_one(tmp_path):
     (tmp_path / ".push-killed").mkdir()
     with publication.exclusive(str(tmp_path)) as hidden:
         assert sorted(os.listdir(tmp_path)) == sorted([".push.lock", os.path.basename(hidden)])
+
+
+@pytest.mark.parametrize("end", ["release", "kill"])
+def test_second_writer_waits_until_the_first_one_ends(tmp_path, end):
+    code = (
+        "import sys\nfrom components.pusher import publication\n"
+        "with publication.exclusive(sys.argv[1]):\n    print('locked', flush=True)\n    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    acquired = threading.Event()
+
+    def write():
+        with publication.exclusive(str(tmp_path)):
+            acquired.set()
+
+    try:
+        assert holder.stdout.readline() == b"locked\n"
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert not acquired.wait(0.5)
+    finally:
+        holder.kill() if end == "kill" else holder.stdin.close()
+        holder.wait()
+    writer.join(30.0)
+    assert acquired.is_set() and os.listdir(tmp_path) == [".push.lock"]
+
+
+def test_file_system_without_locks_is_an_error(tmp_path, monkeypatch):
+    def no_flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    with pytest.raises(UserError, match="serving.dir.*Function not implemented"):
+        push(make_model(tmp_path / "model"), tmp_path / "serving")
 
 
 def test_failed_copy_leaves_nothing(tmp_path, request):
@@ -360,12 +399,12 @@ def small_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mounted)], capture_output=True, text=True
     )
     if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        pytest.skip(f"can't mount a file system: {done.stderr.strip()}")
     yield mounted
     subprocess.run(["umount", str(mounted)], check=True)
 
 
-def test_full_disk_and_a_push_after_it_was_mended(small_disk, tmp_path):
+def test_full_disk_and_a_push_after_it_was_freed(small_disk, tmp_path):
     push(make_model(tmp_path / "small", "weights"), small_disk / "serving")
     before = versions(small_disk / "serving")
     big = make_model(tmp_path / "big", "weights" * 20_000)
@@ -410,7 +449,7 @@ def test_cache_follows_the_serving_folder(tmp_path):
     assert (executions, len(first)) == (1, 1)
     origin = publication.versions(str(serving_dir))[0].record.origin
     assert origin.run_id and origin.encoder and origin.data_fingerprint and len(origin.checks) == 3
-    assert run() == (1, first), "nothing changed: from the cache"
+    assert run() == (1, first), "nothing changed: cached"
     shutil.rmtree(serving_dir)
     executions, second = run()
     assert (executions, len(second)) == (2, 1), "a deleted serving folder gets its model again"

@@ -1,4 +1,4 @@
-"""Rollback: where it goes, what it leaves, and that a run does not undo it."""
+"""Rollback: the choice of the version, its files and record, and that a run does not undo it."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ def inode(serving_dir, version, file="saved_model.pb"):
     return os.stat(serving_dir / str(version) / file).st_ino
 
 
-def test_the_earlier_model_is_the_newest_version_again_and_says_what_it_undid(serving_dir):
+def test_rollback_publishes_the_earlier_model_with_a_record(serving_dir):
     version = rollback.roll_back(str(serving_dir))
     assert versions(serving_dir) == [101, 102, 103, 104] and version.number == 104
     assert content(serving_dir, 104) == "b"
@@ -60,12 +60,12 @@ def test_the_profile_of_its_data_comes_back_with_a_model(serving_dir):
 
 
 def test_without_links_the_files_are_copied(serving_dir, monkeypatch):
-    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("links are not supported")))
     rollback.roll_back(str(serving_dir))
     assert content(serving_dir, 104) == "b" and inode(serving_dir, 104) != inode(serving_dir, 102)
 
 
-def test_a_link_inside_a_version_becomes_a_file_of_its_own(serving_dir, tmp_path):
+def test_a_link_inside_a_version_is_copied(serving_dir, tmp_path):
     pb = serving_dir / "102" / "saved_model.pb"
     pb.rename(tmp_path / "elsewhere")
     pb.symlink_to(tmp_path / "elsewhere")
@@ -75,14 +75,14 @@ def test_a_link_inside_a_version_becomes_a_file_of_its_own(serving_dir, tmp_path
     assert inode(serving_dir, 104) != os.stat(tmp_path / "elsewhere").st_ino
 
 
-def test_rollback_after_rollback_walks_back_and_never_to_and_fro(serving_dir):
+def test_repeated_rollbacks_go_further_back(serving_dir):
     assert [content(serving_dir, rollback.roll_back(str(serving_dir)).number) for _ in range(2)] == ["b", "a"]
-    with pytest.raises(UserError, match="each earlier version is .* rolled back.*101, 102, 103, 104"):
+    with pytest.raises(UserError, match="every earlier version .* was rolled back.*101, 102, 103, 104"):
         rollback.roll_back(str(serving_dir))
     assert versions(serving_dir) == [101, 102, 103, 104, 105]
 
 
-def test_a_named_version_is_taken_even_if_it_was_rolled_back(serving_dir):
+def test_a_version_that_was_rolled_back_can_be_chosen_by_number(serving_dir):
     rollback.roll_back(str(serving_dir))
     rollback.roll_back(str(serving_dir), to=103)
     assert content(serving_dir, 105) == "c"
@@ -115,19 +115,19 @@ def test_choice(models, rolled_back, to, chosen):
     [
         ("a", None, "version 1 is the only one"),
         ("a", 1, "version 1 is the only one"),
-        ("aa", None, "--to takes one all the same; earlier versions: 1"),
-        ("abc", 3, "--to 3: it is in serving; earlier versions: 1, 2"),
+        ("aa", None, "choose one with --to; earlier versions: 1"),
+        ("abc", 3, "--to 3: already in serving; earlier versions: 1, 2"),
         ("abc", 9, "--to 9: no such version; earlier versions: 1, 2"),
     ],
 )
-def test_choice_there_is_none(models, to, words):
+def test_choice_without_candidates(models, to, words):
     listed = [sample(number, model) for number, model in enumerate(models, start=1)]
     with pytest.raises(UserError, match=words):
         rollback.choose(listed, set(), to)
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_folder_without_versions_is_an_error_and_stays_as_it_is(tmp_path, made):
+def test_folder_without_versions_is_an_error_and_is_not_changed(tmp_path, made):
     if made:
         (tmp_path / "serving").mkdir()
     with pytest.raises(UserError, match="no model was pushed there yet"):
@@ -135,24 +135,24 @@ def test_folder_without_versions_is_an_error_and_stays_as_it_is(tmp_path, made):
     assert list(tmp_path.glob("serving/.*")) == [] and (tmp_path / "serving").exists() == made
 
 
-def test_damaged_version_is_refused(serving_dir):
+def test_damaged_version_is_an_error(serving_dir):
     (serving_dir / "102" / "variables" / "variables.index").write_text("damaged")
-    with pytest.raises(UserError, match=f"{serving_dir}/102: its files are no longer those that were pushed"):
+    with pytest.raises(UserError, match=f"{serving_dir}/102: the files have changed since the push"):
         rollback.roll_back(str(serving_dir))
     (serving_dir / "102" / "saved_model.pb").unlink()
-    with pytest.raises(UserError, match=f"{serving_dir}/102 holds no SavedModel"):
+    with pytest.raises(UserError, match=f"{serving_dir}/102: no SavedModel there"):
         rollback.roll_back(str(serving_dir))
     assert versions(serving_dir) == [101, 102, 103]
     assert content(serving_dir, rollback.roll_back(str(serving_dir), to=101).number) == "a"
 
 
-def test_damaged_newest_version_is_what_a_rollback_is_for(serving_dir, tmp_path):
+def test_damaged_newest_version_can_be_rolled_back(serving_dir, tmp_path):
     (serving_dir / "103" / "saved_model.pb").unlink()
     assert content(serving_dir, rollback.roll_back(str(serving_dir)).number) == "b"
     assert digest_of(make_model(tmp_path / "again", "c")) in publication.read_state(str(serving_dir)).rolled_back
 
 
-def test_version_put_there_by_hand_can_be_returned_to(serving_dir):
+def test_version_without_a_record_can_be_chosen(serving_dir):
     shutil.rmtree(serving_dir / "102" / "assets.extra")
     version = rollback.roll_back(str(serving_dir))
     assert content(serving_dir, version.number) == "b" and version.record.origin is None
@@ -169,7 +169,7 @@ def refused_push(model, serving_dir, folder, **config):
     return pushed, checks.read_checks(pushed.uri)
 
 
-def test_a_run_does_not_push_the_bad_model_again_but_another_one(serving_dir, tmp_path):
+def test_a_run_does_not_push_the_rolled_back_model_but_another_one(serving_dir, tmp_path):
     rollback.roll_back(str(serving_dir))
     again = make_model(tmp_path / "again", "c")
     pushed, (check,) = refused_push(again, serving_dir, tmp_path / "pushed")
@@ -181,7 +181,7 @@ def test_a_run_does_not_push_the_bad_model_again_but_another_one(serving_dir, tm
     assert content(serving_dir, 105) == "d"
 
 
-def test_retired_and_still_refused(serving_dir, tmp_path):
+def test_rolled_back_model_is_not_pushed_even_if_its_version_was_removed(serving_dir, tmp_path):
     rollback.roll_back(str(serving_dir))
     push(make_model(tmp_path / "d", "d"), serving_dir, keep=1)
     assert versions(serving_dir) == [105]
@@ -189,7 +189,7 @@ def test_retired_and_still_refused(serving_dir, tmp_path):
     assert pushed.get_int_custom_property("pushed") == 0
 
 
-def test_allowed_once_it_is_a_model_like_any_other(serving_dir, tmp_path):
+def test_model_allowed_once_is_like_any_other(serving_dir, tmp_path):
     rollback.roll_back(str(serving_dir))
     pushed = push(make_model(tmp_path / "again", "c"), serving_dir, allow_rolled_back=True)
     assert pushed.get_string_custom_property("pushed_version") == "105"
@@ -198,7 +198,7 @@ def test_allowed_once_it_is_a_model_like_any_other(serving_dir, tmp_path):
     assert [content(serving_dir, v) for v in versions(serving_dir)] == list("abcbcdc")
 
 
-def test_the_next_run_is_compared_with_the_model_that_came_back(serving_dir, tmp_path):
+def test_the_next_run_is_compared_with_the_restored_model(serving_dir, tmp_path):
     rollback.roll_back(str(serving_dir))
     candidate = make_model(tmp_path / "again", "c")
     baseline = baseline_model.choose_baseline(os.path.join(candidate.uri, "Format-Serving"), str(serving_dir))
@@ -206,7 +206,7 @@ def test_the_next_run_is_compared_with_the_model_that_came_back(serving_dir, tmp
     assert baseline.fingerprint == record.read(str(serving_dir / "102")).model_sha256
 
 
-def test_rollback_that_fails_changes_nothing_a_reader_sees(serving_dir, monkeypatch):
+def test_failed_rollback_changes_nothing_that_a_reader_sees(serving_dir, monkeypatch):
     calls = itertools.count()
     rename = os.rename
     monkeypatch.setattr(
@@ -217,4 +217,4 @@ def test_rollback_that_fails_changes_nothing_a_reader_sees(serving_dir, monkeypa
     assert versions(serving_dir) == [101, 102, 103]
     assert sorted(os.listdir(serving_dir)) == [".push.lock", ".push.state.json", "101", "102", "103"]
     version = rollback.roll_back(str(serving_dir))
-    assert (version.number, content(serving_dir, version.number)) == (105, "b"), "a number may be left out"
+    assert (version.number, content(serving_dir, version.number)) == (105, "b"), "a number may be skipped"
