@@ -1,20 +1,20 @@
-# What a person calls; each target sets up what it needs (scripts/setup.sh: seconds once installed).
+# Each target sets up what it needs (scripts/setup.sh: seconds once installed).
 # ARGS is passed on: make run ARGS="--set trainer.epochs=2", make test ARGS="tests/schema -x".
 
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock image clean
+.PHONY: help run test test-fast test-slow lint format bench lock image clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
-	@echo 'make test    run the tests'
-	@echo 'make lint    check the style'
+	@echo 'make test    run the tests; test-fast: those without TensorFlow, half a minute; test-slow: the drills, hours'
+	@echo 'make lint    check style, types and the direction of the imports; make format rewrites the style'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into the requirements files; ARGS=--upgrade takes newer versions'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
 	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
-	@echo 'ARGS="..." is passed on to what run, test, lint and image start'
+	@echo 'ARGS="..." is passed on to what run, test and image start'
 
 run:
 	@sh scripts/setup.sh
@@ -22,11 +22,29 @@ run:
 
 test:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report= $(ARGS)
+	@echo "coverage: $$(.venv/bin/python -m coverage report --format=total) %"
+
+test-fast:
+	@sh scripts/setup.sh dev
+	.venv/bin/python -m pytest --fast $(ARGS)
+
+# One at a time: most drills are whole runs, which use all cores.
+test-slow:
+	@sh scripts/setup.sh dev
+	.venv/bin/python -m pytest -m slow $(ARGS)
 
 lint:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m ruff check $(ARGS) .
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format:
+	@sh scripts/setup.sh dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
 
 BENCH = .venv/bin/python -m benchmarks
 

@@ -1,18 +1,46 @@
-"""Set before any test imports TensorFlow: TFX, TFMA and Hub want Keras 2."""
+"""TensorFlow set up as the product uses it, and `--fast`: the tests that need neither it nor another process."""
 
 import os
 import signal
+import sys
+
+import pytest
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf  # noqa: E402
-
-# A shell lets what it starts in the background ignore Ctrl-C, and what that starts in turn: tests start programs to
-# interrupt them.
+# A shell makes its background jobs ignore Ctrl-C, and their children inherit that: tests start programs to interrupt
+# them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Two replicas on any machine, for what is trained on several; said before TensorFlow makes its devices.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+# Seconds to import. TFX imports both.
+_HEAVY = ("tensorflow", "tfx", "apache_beam")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fast", action="store_true", help="skip what imports TensorFlow, TFX or Beam, or starts a program"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("fast"):
+        sys.addaudithook(_skip_slow)
+    else:
+        _make_two_replicas()
+
+
+def _skip_slow(event, arguments):
+    """Skips the test, or at collection its module, at the import or the start itself: no list of tests to maintain."""
+    if event == "import" and arguments[0].partition(".")[0] in _HEAVY:
+        pytest.skip(f"imports {arguments[0]}", allow_module_level=True)
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        pytest.skip("starts a program", allow_module_level=True)
+
+
+def _make_two_replicas():
+    """Gives tests of distributed training two devices on any machine; only possible before TensorFlow makes its own."""
+    import tensorflow as tf
+
+    devices = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
