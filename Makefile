@@ -1,15 +1,15 @@
-# What a person calls; each target sets up what it needs (scripts/setup.sh: seconds once installed).
+# Each target sets up what it needs (scripts/setup.sh: seconds once installed).
 # ARGS is passed on: make run ARGS="--set trainer.epochs=2", make test ARGS="tests/schema -x".
 
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-slow lint bench lock wheel debian13 image clean
+.PHONY: help run test test-fast test-slow lint format bench lock wheel debian13 image clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
-	@echo 'make test    run the tests; test-fast: only those without TensorFlow (30 s); test-slow: faults and fuzzing (hours)'
-	@echo 'make lint    check style, types and the direction of imports'
+	@echo 'make test    run the tests; test-fast: those without TensorFlow, half a minute; test-slow: the drills, hours'
+	@echo 'make lint    check style, types and the direction of the imports; make format rewrites the style'
 	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
 	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
 	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
@@ -22,29 +22,32 @@ run:
 	@sh scripts/setup.sh
 	.venv/bin/python local_runner.py run $(ARGS)
 
-PYTEST = .venv/bin/python -m pytest --numprocesses=2
-
 test:
 	@sh scripts/setup.sh dev
 	@mkdir -p build
-	$(PYTEST) --dist=loadfile --cov --cov-report= $(ARGS)
-	@.venv/bin/python -m coverage report | sed -n '$$ s/^TOTAL/covered by the tests:/p'
+	.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report= $(ARGS)
+	@echo "coverage: $$(.venv/bin/python -m coverage report --format=total) %"
 
 test-fast:
 	@sh scripts/setup.sh dev
-	$(PYTEST) --fast -m 'not slow and not e2e' $(ARGS)
+	.venv/bin/python -m pytest --fast $(ARGS)
 
-# One after another: each measures or kills whole runs.
+# One at a time: most drills are whole runs, which use all cores.
 test-slow:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m pytest -m slow -v $(ARGS)
+	.venv/bin/python -m pytest -m slow $(ARGS)
 
 lint:
 	@sh scripts/setup.sh dev
-	.venv/bin/python -m ruff check .
-	.venv/bin/python -m ruff format --check .
-	.venv/bin/python -m mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+format:
+	@sh scripts/setup.sh dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
 
 BENCH = .venv/bin/python -m benchmarks
 
