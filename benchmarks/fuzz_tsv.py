@@ -34,6 +34,7 @@ import rich.table  # noqa: E402
 from artifacts.examples import read_rejected
 from components.tsv_example_gen import parse  # noqa: E402
 from core.config import DataConfig  # noqa: E402
+from schema import rejections  # noqa: E402
 from schema.task import make_task  # noqa: E402
 
 TASK = make_task(("document",), {"0": "negative", "1": "positive"})
@@ -212,7 +213,7 @@ def _compare(lines: Mapping[int, bytes], uri: str) -> collections.Counter:
     for row in rejected:
         kept = base64.b64decode(row["bytes"])
         line = lines.get(row["offset"], b"")
-        counts[CHANGED] += kept != (line[: reader.KEPT_BYTES] if row["reason"] == parse.LINE_TOO_LONG else line)
+        counts[CHANGED] += kept != (line[: reader.KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else line)
     return counts
 
 

@@ -7,16 +7,7 @@ from typing import Optional, Sequence, Union
 from core import escape
 from core.config import DataConfig
 from core.errors import UserError
-from schema.rejections import (
-    BAD_LABEL,
-    BAD_QUOTING,
-    BLANK_LINE,
-    CONTROL_CHARACTER,
-    EMPTY_TEXT,
-    LINE_TOO_LONG,
-    UNDECODABLE,
-    WRONG_COLUMN_COUNT,
-)
+from schema import rejections
 from schema.task import Task
 
 
@@ -117,7 +108,7 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
         return texts
     label = task.parse_label(fields[layout.label])
     if label is None:
-        return Rejection(BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
+        return Rejection(rejections.BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
 
 
@@ -130,9 +121,9 @@ def pick_texts(fields: Sequence[str], width: int, indices: Sequence[int]) -> Uni
       indices: of the text columns.
     """
     if len(fields) != width:
-        return Rejection(WRONG_COLUMN_COUNT, f"{len(fields)} columns, expected {width}")
+        return Rejection(rejections.WRONG_COLUMN_COUNT, f"{len(fields)} columns, expected {width}")
     texts = tuple([fields[index] for index in indices])
-    return texts if all([text.strip() for text in texts]) else Rejection(EMPTY_TEXT, "")
+    return texts if all([text.strip() for text in texts]) else Rejection(rejections.EMPTY_TEXT, "")
 
 
 def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], Rejection]:
@@ -148,26 +139,26 @@ def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], R
     """
     line = line.removesuffix(b"\r")
     if not line:
-        return Rejection(BLANK_LINE, "")
+        return Rejection(rejections.BLANK_LINE, "")
     try:
         text = line.decode(encoding)
         # Codecs such as utf-7 can produce lone surrogates, which an example can't hold.
         text.encode("utf-8")
     except UnicodeError as error:
-        return Rejection(UNDECODABLE, str(error))
+        return Rejection(rejections.UNDECODABLE, str(error))
     # In the text, not in the bytes: utf-7 and the like encode NUL without a zero byte.
     if "\0" in text:
-        return Rejection(CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
+        return Rejection(rejections.CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
     return text.split("\t") if quoting == "none" else _unquoted_fields(text)
 
 
 def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
     if len(text) > csv.field_size_limit():
-        return Rejection(LINE_TOO_LONG, f"{len(text)} characters; csv reads up to {csv.field_size_limit()}")
+        return Rejection(rejections.LINE_TOO_LONG, f"{len(text)} characters; csv reads up to {csv.field_size_limit()}")
     try:
         return next(csv.reader((text,), _MinimalQuoting))
     except csv.Error as error:
-        return Rejection(CONTROL_CHARACTER if "\r" in text else BAD_QUOTING, str(error))
+        return Rejection(rejections.CONTROL_CHARACTER if "\r" in text else rejections.BAD_QUOTING, str(error))
 
 
 def readable(line: bytes, encoding: str) -> str:
