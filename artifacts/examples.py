@@ -14,14 +14,22 @@ import dataclasses
 import itertools
 import json
 import os
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from core.files import atomic_write
+from schema import features
 
 INGEST_FILE = "ingest.json"
 REJECTED_FOLDER = "rejected"
+
+_FEATURES = {
+    features.ID: tf.io.FixedLenFeature([], tf.string),
+    features.DOCUMENT: tf.io.FixedLenFeature([], tf.string),
+    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+}
 # In DataGate's verdict: the profile of the examples.
 PROFILE_FILE = "profile.json"
 
@@ -56,6 +64,26 @@ def read_ingest(folder: str) -> Ingest:
     """Reads the `ingest.json` of an Examples artifact's folder."""
     with tf.io.gfile.GFile(os.path.join(folder, INGEST_FILE)) as stream:
         return Ingest(**json.loads(stream.read()))
+
+
+def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[bytes], list[bytes], np.ndarray]]:
+    """Reads the shards of a split.
+
+    Args:
+      patterns: file patterns of the shards.
+      chunk_rows: number of rows to yield at once.
+
+    Yields:
+      Ids, UTF-8 texts and labels int64[rows] of consecutive rows, in the order of the shards.
+    """
+    files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
+    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(chunk_rows)
+    for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, _FEATURES)):
+        yield (
+            batch[features.ID].numpy().tolist(),
+            batch[features.DOCUMENT].numpy().tolist(),
+            batch[features.LABEL].numpy(),
+        )
 
 
 def read_rejected(folder: str, count: int) -> list[dict[str, Any]]:

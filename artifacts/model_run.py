@@ -1,18 +1,18 @@
-"""What training leaves beside the model, in the `model_run` artifact: the one owner of its files.
+"""The files of the `model_run` artifact, which the Trainer writes beside the model.
 
-| name            | what                                                                      |
+| name            | content                                                                   |
 |-----------------|---------------------------------------------------------------------------|
 | `training.json` | `TrainingFigures`                                                         |
-| `golden.json`   | `GoldenAnswers`: what the model said of some dev rows before it was saved |
+| `golden.json`   | `GoldenAnswers`: predictions for some dev rows before the model was saved |
 | `history.png`   | loss and accuracy over the epochs                                         |
 | `model.png`     | the model's layers                                                        |
-| `logs/`         | TensorBoard's                                                             |
+| `logs/`         | TensorBoard logs                                                          |
 """
 
 import dataclasses
 import json
 import os
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 TRAINING_FILE = "training.json"
 GOLDEN_FILE = "golden.json"
@@ -26,14 +26,14 @@ class TrainingFigures:
     """How training went.
 
     Attributes:
-      examples_per_s: training examples a second; evaluation, checkpoints and the steps that trace are left out.
-      padding_share: padding among the tokens computed in training, 0 to 1.
+      examples_per_s: training examples per second, without evaluation, checkpoints and steps that trace the graph.
+      padding_share: share of padding among the tokens computed in training, 0 to 1.
       seconds: wall time from reading the examples to the exported model.
       best_epoch: the epoch (from 1) whose weights were kept.
-      history: one mapping an epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
-      precision: type of the matrix products in training.
-      replicas: devices that trained together, on all workers.
-      encoder: `native`, or `SavedModel` for one that could not be rebuilt.
+      history: one mapping per epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
+      precision: data type of the matrix products in training.
+      replicas: number of devices that trained together, on all workers.
+      encoder: `native`, or `SavedModel` for an encoder that could not be rebuilt.
     """
 
     examples_per_s: float
@@ -48,16 +48,20 @@ class TrainingFigures:
 
 @dataclasses.dataclass(frozen=True)
 class GoldenAnswers:
-    """Texts, and for each served output the answers of the model in the training process."""
+    """Texts, and the training process's value of each served output for them."""
 
     text: Sequence[str]
     outputs: Mapping[str, Sequence[float]]
 
 
-def write_json(folder: str, name: str, content: "TrainingFigures | GoldenAnswers") -> None:
-    """Writes one of the JSON files."""
-    with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
-        json.dump(dataclasses.asdict(content), stream, ensure_ascii=False, indent=2)
+def write_training(folder: str, figures: TrainingFigures) -> None:
+    """Writes `training.json`."""
+    _write_json(os.path.join(folder, TRAINING_FILE), dataclasses.asdict(figures))
+
+
+def write_golden(folder: str, answers: GoldenAnswers) -> None:
+    """Writes `golden.json`."""
+    _write_json(os.path.join(folder, GOLDEN_FILE), dataclasses.asdict(answers))
 
 
 def read_training(folder: str) -> TrainingFigures:
@@ -70,3 +74,8 @@ def read_golden(folder: str) -> GoldenAnswers:
     """Reads `golden.json`."""
     with open(os.path.join(folder, GOLDEN_FILE), encoding="utf-8") as stream:
         return GoldenAnswers(**json.load(stream))
+
+
+def _write_json(file: str, content: Mapping[str, Any]) -> None:
+    with open(file, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, ensure_ascii=False, indent=2)

@@ -1,1 +1,1 @@
-"""What runs inside the stock Trainer: batches, model, training, export."""
+"""The code that runs in TFX's Trainer: batches, model, training loop, export."""

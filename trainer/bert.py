@@ -1,8 +1,8 @@
-"""BERT's pooled output (Devlin et al. 2019), computed from a Hub encoder's own weights.
+"""BERT's pooled output (Devlin et al. 2019), computed with the weights of an encoder from TF Hub.
 
-The network is the one that tf-models exports to TF Hub, with only what a classifier on top of it needs: of the
-last layer the first token alone goes on. Query, key and value are one matrix product, and products run over all
-tokens of the batch as one matrix, which on narrow encoders is what a CPU's and a GPU's matrix units want.
+The network is the one that tf-models exports to TF Hub, reduced to what a classifier needs: the last layer computes the
+first token only. Query, key and value are one matrix product, and products run over all tokens of the batch as one
+matrix, which makes better use of the matrix units of CPUs and GPUs for narrow encoders.
 """
 
 import dataclasses
@@ -14,23 +14,23 @@ import tensorflow as tf
 
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
-# BERT's own: dropout of hidden states and attention, and what keeps the normalisation from dividing by 0.
+# BERT's values: dropout of hidden states and attention, and the normalisation's protection from division by 0.
 DROPOUT = 0.1
 EPSILON = 1e-12
 
-# Added to the attention to padding, whose share then rounds to 0 in every precision.
+# Added to the attention scores of padding, whose share then rounds to 0 in every precision.
 _NO_ATTENTION = -1e9
 
-# Dropouts a step and replica; more would run into the next step's random numbers.
+# Maximum number of dropouts per step and replica; more would reuse the next step's random numbers.
 _SALTS = 1 << 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """A BERT's sizes, as its weights' names and shapes show them.
+    """A BERT's sizes.
 
     Attributes:
-      names: tf-models' names of all its weights.
+      names: names of all its weights in tf-models.
     """
 
     names: tuple[str, ...]
@@ -40,9 +40,9 @@ class Sizes:
     heads: int
 
 
-def sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
-    """Reads a BERT's sizes off its weights' names and shapes; None where a weight lacks or has another shape."""
-    layers = len({found[1] for name in shapes if (found := re.match(r"transformer/layer_(\d+)/", name))})
+def infer_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
+    """Infers a BERT's sizes from its weights' names and shapes; None if a weight is missing or has another shape."""
+    layers = len({match[1] for name in shapes if (match := re.match(r"transformer/layer_(\d+)/", name))})
     try:
         vocabulary, hidden = shapes["word_embeddings/embeddings:0"]
         positions, _ = shapes["position_embedding/embeddings:0"]
@@ -63,7 +63,7 @@ def sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
 
 
 def _expected_shapes(layers: int, hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all weights but the embedding tables."""
+    """Returns the shapes of all weights except the embedding tables."""
     by_head = (heads, hidden // heads)
     expected = {**_dense("pooler_transform", (hidden, hidden)), **_norm("embeddings/layer_norm", hidden)}
     for layer in (f"transformer/layer_{i}" for i in range(layers)):
@@ -92,37 +92,37 @@ def _norm(name: str, hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 class Dropout:
-    """Dropout whose random numbers follow from a seed alone, so that a step can be repeated.
+    """Dropout whose random numbers depend only on a seed, so that a step can be repeated.
 
-    Each call takes the next random numbers; make a new one for each step.
+    Each call uses new random numbers; every step needs a new instance.
     """
 
     def __init__(self, seed: Optional[tf.Tensor], rate: float):
-        """Drops with a probability.
+        """Sets the seed and the rate.
 
         Args:
-          seed: int64[2], the run (and replica) and the step; None drops nothing.
-          rate: 0 to below 1.
+          seed: int64[2], the run (and replica) and the step; None for no dropout.
+          rate: probability of dropping an entry, 0 to below 1.
         """
         self._seed = seed
         self._rate = rate
         self._calls = 0
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Drops entries of a tensor and scales the others up."""
+        """Drops entries of a tensor and scales up the others."""
         if self._seed is None or not self._rate:
             return x
         seed = self._seed * [1, _SALTS] + [0, self._calls]
         self._calls += 1
-        # A named algorithm gives the same numbers on every device.
+        # A fixed algorithm gives the same numbers on every device.
         return tf.nn.experimental.stateless_dropout(x, self._rate, seed=seed, rng_alg="philox")
 
 
 @tf.custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """GELU as BERT has it, by tanh (Hendrycks & Gimpel 2016).
+    """Computes BERT's GELU, the tanh approximation (Hendrycks & Gimpel 2016).
 
-    TensorFlow's own has the same values; its derived gradient takes powers and goes over the tensors more often.
+    TensorFlow's has the same values, but its derived gradient computes powers and reads the tensors more often.
     """
     scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
     square = x * x
@@ -141,7 +141,7 @@ def normalise(
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """Normalises each token's vector (Ba et al. 2016): float32[..., hidden], gamma and beta float32[hidden].
 
-    The gradient is written out because the one that TensorFlow derives goes over the tensors more often.
+    The gradient is explicit because the one that TensorFlow derives reads the tensors more often.
     """
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
@@ -158,27 +158,27 @@ def normalise(
 
 
 class Bert(tf.Module):
-    """Pooled output of a batch of tokens."""
+    """A BERT that computes the pooled output of a batch of tokens."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes):
-        """Takes the weights as they are; training changes them.
+    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes):
+        """Uses these weights without copying them; training changes them.
 
         Args:
-          weights: by tf-models' names; others than a BERT's are left out.
-          found: the sizes of these weights.
+          weights: by their names in tf-models; those that BERT does not need are ignored.
+          sizes: the sizes of these weights.
         """
         super().__init__("encoder")
-        # A list, since a variable's name is no attribute's.
-        self._variables = [weights[name] for name in found.names]
-        self._sizes = found
+        # A list, since the names of variables are not valid attribute names.
+        self._variables = [weights[name] for name in sizes.names]
+        self._sizes = sizes
 
     @property
     def weights(self) -> list[tf.Variable]:
-        """What is trained."""
+        """The trainable variables."""
         return self._variables
 
     def copy(self) -> "Bert":
-        """Returns the same network on new variables, which a strategy whose scope this is called in may mirror."""
+        """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""
         pairs = zip(self._sizes.names, self._variables, strict=True)
         copies = {name: tf.Variable(weight.read_value(), name=name.removesuffix(":0")) for name, weight in pairs}
         return Bert(copies, self._sizes)
@@ -191,7 +191,8 @@ class Bert(tf.Module):
         Args:
           inputs: int32[batch, seq] by input name.
           seed: as in `Dropout`.
-          dtype: of the matrix products and what lies between them; normalisation and softmax are float32.
+          dtype: data type of the matrix products and of the operations between them, except that normalisation and
+            softmax are float32.
 
         Returns:
           float32[batch, hidden].
@@ -201,81 +202,81 @@ class Bert(tf.Module):
 
 
 class _Forward:
-    """One pass; holds what the steps of it share."""
+    """One forward pass."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], found: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
+    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
         self._weights = weights
-        self._hidden, self._heads, self._layers = found.hidden, found.heads, found.layers
+        self._hidden, self._heads, self._layers = sizes.hidden, sizes.heads, sizes.layers
         self._dropout = Dropout(seed, DROPOUT)
         self._dtype = dtype
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         x = self._embeddings(inputs[WORD_IDS], inputs[TYPE_IDS])
         padding = 1.0 - tf.cast(inputs[MASK], tf.float32)
-        # [batch, heads, from, to]: padding gets no attention from any token.
+        # [batch, heads, from, to]: no token attends to padding.
         bias = (padding * _NO_ATTENTION)[:, None, None, :]
         for i in range(self._layers):
             x = self._layer(f"transformer/layer_{i}", x, bias, last=i + 1 == self._layers)
-        return tf.cast(tf.tanh(self._product(x, "pooler_transform")), tf.float32)
+        return tf.cast(tf.tanh(self._multiply(x, "pooler_transform")), tf.float32)
 
     def _embeddings(self, word_ids: tf.Tensor, type_ids: tf.Tensor) -> tf.Tensor:
         """int32[batch, seq] -> [batch, seq, hidden]."""
         types = self._weights["type_embeddings/embeddings:0"]
         x = tf.gather(self._weights["word_embeddings/embeddings:0"], word_ids)
         x += self._weights["position_embedding/embeddings:0"][: tf.shape(word_ids)[1]]
-        # As a product, whose gradient is a small dense matrix.
+        # A matrix product, because its gradient is a small dense matrix.
         x += tf.matmul(tf.one_hot(type_ids, types.shape[0]), types)
-        return self._dropout(self._normalised(x, "embeddings/layer_norm"))
+        return self._dropout(self._normalise(x, "embeddings/layer_norm"))
 
     def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
-        """[batch, seq, hidden] -> the same; [batch, hidden] of the first token in the last layer."""
+        """[batch, seq, hidden] -> [batch, seq, hidden], or [batch, hidden] of the first token in the last layer."""
         source = x[:, 0] if last else x
-        taken = self._attention(f"{name}/self_attention", x, bias, last)
-        attended = self._product(taken, f"{name}/self_attention/attention_output")
-        x = self._normalised(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
-        inner = gelu(self._product(x, f"{name}/intermediate"))
-        return self._normalised(x + self._dropout(self._product(inner, f"{name}/output")), f"{name}/output_layer_norm")
+        attention = self._attention(f"{name}/self_attention", x, bias, last)
+        attended = self._multiply(attention, f"{name}/self_attention/attention_output")
+        x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
+        inner = gelu(self._multiply(x, f"{name}/intermediate"))
+        return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
 
     def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
-        """[batch, seq, hidden] -> what the heads take from the values, of the first token alone in the last layer."""
+        """[batch, seq, hidden] -> the heads' outputs in the same shape, or [batch, hidden] of the first token."""
         shape = tf.shape(x)
         if last:
-            query = self._by_head(self._projected(x[:, :1], name, ("query",)), shape[0], 1, 1)[0]
+            query = self._split_heads(self._project(x[:, :1], name, ("query",)), shape[0], 1, 1)[0]
             key, value = tf.unstack(
-                self._by_head(self._projected(x, name, ("key", "value")), shape[0], shape[1], 2), num=2
+                self._split_heads(self._project(x, name, ("key", "value")), shape[0], shape[1], 2), num=2
             )
         else:
-            projected = self._projected(x, name, ("query", "key", "value"))
-            query, key, value = tf.unstack(self._by_head(projected, shape[0], shape[1], 3), num=3)
+            projected = self._project(x, name, ("query", "key", "value"))
+            query, key, value = tf.unstack(self._split_heads(projected, shape[0], shape[1], 3), num=3)
         scores = tf.matmul(query * (self._hidden // self._heads) ** -0.5, key, transpose_b=True)
         shares = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + bias), self._dtype)
-        taken = tf.transpose(tf.matmul(self._dropout(shares), value), [0, 2, 1, 3])
-        return tf.reshape(taken, [shape[0], self._hidden] if last else shape)
+        outputs = tf.transpose(tf.matmul(self._dropout(shares), value), [0, 2, 1, 3])
+        return tf.reshape(outputs, [shape[0], self._hidden] if last else shape)
 
-    def _projected(self, x: tf.Tensor, name: str, parts: tuple[str, ...]) -> tf.Tensor:
+    def _project(self, x: tf.Tensor, name: str, parts: tuple[str, ...]) -> tf.Tensor:
         """Projects to query, key or value, side by side: [..., hidden] -> [tokens, len(parts) * hidden]."""
         kernels = [tf.reshape(self._weights[f"{name}/{part}/kernel:0"], [self._hidden, -1]) for part in parts]
         biases = [tf.reshape(self._weights[f"{name}/{part}/bias:0"], [-1]) for part in parts]
         return self._affine(tf.reshape(x, [-1, self._hidden]), tf.concat(kernels, 1), tf.concat(biases, 0))
 
-    def _by_head(self, projected: tf.Tensor, batch: tf.Tensor, seq: "tf.Tensor | int", parts: int) -> tf.Tensor:
+    def _split_heads(self, projected: tf.Tensor, batch: tf.Tensor, seq: "tf.Tensor | int", parts: int) -> tf.Tensor:
         """[tokens, parts * hidden] -> [parts, batch, heads, seq, hidden / heads]."""
         shape = [batch, seq, parts, self._heads, self._hidden // self._heads]
         return tf.transpose(tf.reshape(projected, shape), [2, 0, 3, 1, 4])
 
-    def _product(self, x: tf.Tensor, name: str) -> tf.Tensor:
+    def _multiply(self, x: tf.Tensor, name: str) -> tf.Tensor:
         """Multiplies [..., width] by a kernel, over all tokens as one matrix, and adds the bias."""
         bias = self._weights[f"{name}/bias:0"]
         kernel = tf.reshape(self._weights[f"{name}/kernel:0"], [-1, bias.shape[0]])
-        made = self._affine(tf.reshape(x, [-1, kernel.shape[0]]), kernel, bias)
-        return tf.reshape(made, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], 0))
+        product = self._affine(tf.reshape(x, [-1, kernel.shape[0]]), kernel, bias)
+        return tf.reshape(product, tf.concat([tf.shape(x)[:-1], [bias.shape[0]]], 0))
 
     def _affine(self, x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         product = tf.matmul(tf.cast(x, self._dtype), tf.cast(kernel, self._dtype))
         return tf.nn.bias_add(product, tf.cast(bias, self._dtype))
 
-    def _normalised(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        """Normalises in float32: [..., hidden] -> the same in the products' type."""
+    def _normalise(self, x: tf.Tensor, name: str) -> tf.Tensor:
+        """Normalises [..., hidden] in float32; returns it in the data type of the products."""
         gamma, beta = (self._weights[f"{name}/{part}:0"] for part in ("gamma", "beta"))
         return tf.cast(
             normalise(tf.cast(x, tf.float32), tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)), self._dtype

@@ -1,4 +1,4 @@
-"""On what a training runs: one device, several GPUs, several workers."""
+"""The devices of a training: one device, several GPUs, or several workers."""
 
 import json
 import os
@@ -8,14 +8,14 @@ import tensorflow as tf
 
 
 def choose_strategy(gpus: Sequence[tf.config.PhysicalDevice]) -> tf.distribute.Strategy:
-    """Chooses the strategy from what is there; call it before TensorFlow does anything else.
+    """Chooses the strategy for the available devices; has to be called before any other TensorFlow operation.
 
     Args:
-      gpus: those that may be used.
+      gpus: the GPUs that may be used.
 
     Returns:
-      MultiWorkerMirroredStrategy where `TF_CONFIG` names several workers, MirroredStrategy on several GPUs, else
-      the default one.
+      MultiWorkerMirroredStrategy if `TF_CONFIG` names several workers, MirroredStrategy for several GPUs, else the
+      default one.
     """
     if len(json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", ())) > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -24,22 +24,22 @@ def choose_strategy(gpus: Sequence[tf.config.PhysicalDevice]) -> tf.distribute.S
     return tf.distribute.get_strategy()
 
 
-def workers(strategy: tf.distribute.Strategy) -> int:
-    """Returns how many processes train together."""
+def worker_count(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of processes that train together."""
     return len(strategy.cluster_resolver.cluster_spec().as_dict()["worker"]) if _is_cluster(strategy) else 1
 
 
-def worker(strategy: tf.distribute.Strategy) -> int:
-    """Returns this process's number; worker 0 is the one that writes."""
+def worker_index(strategy: tf.distribute.Strategy) -> int:
+    """Returns this process's index; worker 0 is the one that writes."""
     return strategy.cluster_resolver.task_id if _is_cluster(strategy) else 0
 
 
-def agreed(strategy: tf.distribute.Strategy, value: int) -> bool:
-    """Waits for all workers and says whether they hold the same number.
+def all_equal(strategy: tf.distribute.Strategy, value: int) -> bool:
+    """Waits for all workers, and returns whether they passed the same number.
 
     Args:
-      strategy: what they train with.
-      value: this worker's.
+      strategy: the training's strategy.
+      value: this worker's number.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -54,8 +54,8 @@ def agreed(strategy: tf.distribute.Strategy, value: int) -> bool:
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Waits until every worker has come here."""
-    agreed(strategy, 0)
+    """Waits until every worker has called this."""
+    all_equal(strategy, 0)
 
 
 def _is_cluster(strategy: tf.distribute.Strategy) -> bool:

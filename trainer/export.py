@@ -1,4 +1,4 @@
-"""The exported model: text in, prediction out, with the encoder's own tokenisation inside.
+"""The exported model, from text to prediction, with the encoder's own tokenisation inside.
 
 | signature          | input                                    | output                        |
 |--------------------|------------------------------------------|-------------------------------|
@@ -28,21 +28,21 @@ class ServedClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def predict_text(self, text: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Scores texts string[batch]; bytes that are not UTF-8 count as U+FFFD."""
+        """Predicts from texts string[batch]; invalid UTF-8 is read as U+FFFD."""
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
         tokens = self._preprocess.tokenize(text)
         packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
-        return self._task.served_outputs(self._classifier(_trimmed(packed)))
+        return self._task.served_outputs(self._classifier(_trim(packed)))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def predict_examples(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Scores serialised `tf.Example`s string[batch]."""
+        """Predicts from serialised `tf.Example`s string[batch]."""
         spec = {features.DOCUMENT: tf.io.FixedLenFeature([], tf.string)}
         return self.predict_text(tf.io.parse_example(examples, spec)[features.DOCUMENT])
 
 
-def _trimmed(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Cuts int32[batch, max_length] inputs to the batch's longest row; an empty batch keeps one column."""
+def _trim(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Trims int32[batch, max_length] inputs to the batch's longest row; an empty batch keeps one column."""
     longest = tf.maximum(tf.reduce_max(tf.reduce_sum(packed[MASK], axis=1)), 1)
     return {name: tensor[:, :longest] for name, tensor in packed.items()}
 

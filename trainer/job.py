@@ -1,4 +1,4 @@
-"""What a training gets."""
+"""A training job and its data."""
 
 import dataclasses
 from typing import Any, Mapping, Sequence
@@ -7,24 +7,24 @@ from core.config import TrainerConfig
 from schema.task import Task, task_from_json
 from trainer import reviews
 
-# Arguments of a `Job` that are paths to read, and folders that worker 0 writes.
+# Fields of a `TrainingJob` that are paths to read, and folders that worker 0 writes.
 INPUTS = ("train_files", "eval_files", "base_model")
 OUTPUTS = ("serving_model_dir", "model_run_dir")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """A training as worker processes get it; JSON values only.
+class TrainingJob:
+    """The arguments of a training, JSON values that can be sent to worker processes.
 
     Attributes:
-      train_files: patterns of the train split's files.
-      eval_files: the dev split's.
+      train_files: file patterns of the train split.
+      eval_files: file patterns of the dev split.
       base_model: the encoder's folder.
-      serving_model_dir: where the exported model goes.
-      model_run_dir: where `artifacts.model_run`'s files go.
-      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model's card), `checkpoints` (a folder
-        that outlives this execution and that all workers share), `tfjob` where the workers are a cluster's pods, and
-        `run` where others may train the same at the same time: whose checkpoints it goes on from.
+      serving_model_dir: folder to export the model to.
+      model_run_dir: folder for the files of `artifacts.model_run`.
+      custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model card), `checkpoints` (a folder that
+        outlives this execution and that all workers share), `tfjob` (TFJobConfig) if the workers are pods of a cluster,
+        and `run`, an id that keeps apart the checkpoints of identical trainings that run at the same time.
     """
 
     train_files: Sequence[str]
@@ -36,18 +36,18 @@ class Job:
 
     @property
     def config(self) -> TrainerConfig:
-        """How to train."""
+        """The section `trainer` of the configuration."""
         return TrainerConfig.model_validate(self.custom_config["trainer"])
 
     @property
     def task(self) -> Task:
-        """What is predicted."""
+        """The task."""
         return task_from_json(self.custom_config["task"])
 
 
 @dataclasses.dataclass(frozen=True)
 class Reviews:
-    """Both splits, and the encoder's own tokenisation."""
+    """Both splits, and the encoder's preprocess model."""
 
     preprocess: Any
     train: reviews.Split

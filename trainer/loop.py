@@ -1,7 +1,7 @@
 """The training loop: steps, epochs, the best epoch's weights, checkpoints.
 
-Everything that decides the next step is a function of the step's number and the seed: the rows of its batch, its
-dropout, its learning rate. So a training that goes on from a checkpoint does what it would have done anyway.
+The rows of a step's batch, its dropout and its learning rate are functions of the step's number and the seed. So a
+training that continues from a checkpoint computes the same as one that was never interrupted.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from schema.task import Task
 from trainer import batches, distribution, model
 from trainer.checkpoints import Checkpoints
 
-# Rows a batch where nothing is learned: more is no faster on two cores and costs memory.
+# Rows per batch without gradients: more is not faster on two cores and costs memory.
 EVALUATION_BATCH = 128
 
-# BERT's own (Devlin et al. 2019, optimization.py).
+# BERT's value (Devlin et al. 2019, optimization.py).
 MAX_GRADIENT_NORM = 1.0
 
 _REPORT_INTERVAL_S = 1.0
@@ -30,12 +30,12 @@ _REPORT_INTERVAL_S = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Rows that a model is trained or evaluated on.
+    """Rows for training or evaluation.
 
     Attributes:
       inputs: from `batches.token_inputs` or `batches.feature_inputs`.
       labels: int64[n], class of each row.
-      lengths: int64[n], tokens of each row.
+      lengths: int64[n], number of tokens of each row.
     """
 
     inputs: tuple[batches.InputsOf, Any]
@@ -44,15 +44,15 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """What a training came to.
+class Result:
+    """The result of a training.
 
     Attributes:
-      history: one mapping an epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
-      best_epoch: the epoch (from 1) whose weights are the best on dev.
-      best_step: steps after which they were saved.
-      seconds: spent on training steps, in all attempts.
-      examples_per_s: training examples a second, the steps that trace the graph left out.
+      history: one mapping per epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
+      best_epoch: the epoch (from 1) with the best weights on dev.
+      best_step: the step after which these weights were saved.
+      seconds: time spent on training steps, in all attempts.
+      examples_per_s: training examples per second, without the steps that trace the graph.
     """
 
     history: Sequence[dict[str, float]]
@@ -63,17 +63,17 @@ class Trained:
 
 
 @dataclasses.dataclass
-class _Progress:
-    """Where a training is: what a checkpoint holds besides variables.
+class _State:
+    """What a checkpoint contains besides variables.
 
     Attributes:
-      step: steps done.
-      totals: sums over the rows of this epoch so far: loss, score, rows.
-      history: as in `Trained`.
-      best_step: as in `Trained`; None before the first epoch's end.
-      seconds: as in `Trained`.
-      timed_rows: rows of the steps behind `timed_seconds`.
-      timed_seconds: seconds of the steps that did not trace.
+      step: number of steps done.
+      totals: sums over the rows of the current epoch: loss, score, rows.
+      history: as in `Result`.
+      best_step: as in `Result`; None before the end of the first epoch.
+      seconds: as in `Result`.
+      timed_rows: number of rows trained in `timed_seconds`.
+      timed_seconds: time spent on the steps that did not trace the graph.
     """
 
     step: int = 0
@@ -84,67 +84,72 @@ class _Progress:
     timed_rows: float = 0.0
     timed_seconds: float = 0.0
 
+    @property
+    def examples_per_s(self) -> float:
+        """Training examples per second."""
+        return self.timed_rows / self.timed_seconds if self.timed_seconds else 0.0
+
 
 class Steps:
-    """The compiled steps of a model: one of training, one of evaluation."""
+    """A model's compiled steps: one for training, one for evaluation."""
 
     def __init__(
         self,
         strategy: tf.distribute.Strategy,
         task: Task,
-        trained: "model.Classifier | model.Head",
+        trained_model: "model.Classifier | model.Head",
         optimizer: tf_keras.optimizers.Optimizer,
         seed: int,
         dtype: tf.DType,
         xla: bool,
     ):
-        """Holds what a step needs; nothing is traced yet.
+        """Prepares the steps; nothing is traced yet.
 
         Args:
-          strategy: in whose scope the model and the optimizer were made.
-          task: loss and metric.
-          trained: the model.
+          strategy: the strategy in whose scope the model and the optimizer were created.
+          task: the task, which defines loss and metric.
+          trained_model: the model to train.
           optimizer: from `model.build_optimizer`, or its loss-scaling wrapper.
-          seed: of the dropout.
-          dtype: of the matrix products in training; evaluation is in float32, as the model is served.
-          xla: whether XLA compiles the passes through the model.
+          seed: seed of the dropout.
+          dtype: data type of the matrix products in training; evaluation is in float32, like serving.
+          xla: whether XLA compiles the forward and backward passes.
         """
         self._strategy = strategy
         self._task = task
-        self._model = trained
+        self._model = trained_model
         self._optimizer = optimizer
         self._seed = seed
         self._dtype = dtype
-        # Rows and widths change from batch to batch, and the iterators say so: one trace for all of them. XLA
-        # compiles each shape that it meets.
+        # The iterators' signatures leave rows and widths open, so there is one trace for all batches. XLA compiles once
+        # per shape.
         self._gradients = tf.function(self._gradients_of, jit_compile=xla, autograph=False)
         self._sums = tf.function(self._sums_of, jit_compile=xla, autograph=False)
         self.train = tf.function(self._train, autograph=False)
         self.evaluate = tf.function(self._evaluate, autograph=False)
 
     def _train(self, iterator: Iterator[Any], step: tf.Tensor) -> tf.Tensor:
-        """Does one step on the next global batch; returns the sums of `_sums_of` over it."""
+        """Trains on the next global batch; returns its sums as `_sums_of` does."""
         sums = self._strategy.run(self._replica_step, args=(next(iterator), step))
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     def _evaluate(self, iterator: Iterator[Any]) -> tf.Tensor:
-        """Returns the sums of `_sums_of` over the next global batch."""
+        """Returns the next global batch's sums as `_sums_of` does."""
         sums = self._strategy.run(lambda batch: self._sums(*batch[:3]), args=(next(iterator),))
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     def _replica_step(self, batch: Any, step: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        # 2 ** 20: more replicas than there will be, so that no two runs' numbers meet.
+        # 2 ** 20 exceeds any number of replicas, so that no two runs share random numbers.
         seed = tf.stack([self._seed * 2**20 + replica, step])
         gradients, sums = self._gradients(*batch, seed)
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
             gradients = self._optimizer.get_unscaled_gradients(gradients)
-        # The embedding table's gradient comes as the rows that were met. AdamW moves all rows anyway, and has one fused
-        # operation for a dense gradient where it has several over the whole table for a sparse one.
+        # The embedding table's gradient is sparse. AdamW updates all rows anyway, with one fused operation for a dense
+        # gradient but several over the whole table for a sparse one.
         gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        # Of the whole batch's gradient, whatever the replicas: tf-models' optimizer would clip each one's share.
+        # Clips the whole batch's gradient, whereas tf-models' optimizer would clip that of each replica.
         gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
         pairs = zip(gradients, self._model.weights, strict=True)
         self._optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
@@ -156,7 +161,7 @@ class Steps:
         with tf.GradientTape() as tape:
             logits = self._model(inputs, seed, self._dtype)
             losses = self._task.example_losses(labels, logits) * weights
-            # Summed over the replicas this is the mean over the global batch.
+            # Summed over the replicas, this is the mean over the global batch.
             loss = tf.reduce_sum(losses) / rows
             if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
                 loss = self._optimizer.get_scaled_loss(loss)
@@ -164,7 +169,7 @@ class Steps:
         return tape.gradient(loss, self._model.weights), self._totals(losses, scores, weights)
 
     def _sums_of(self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """Sums over rows with weight: float32[3], loss, score, rows."""
+        """Returns the sums over weighted rows, float32[3]: loss, score, rows."""
         logits = self._model(inputs)
         losses, scores = self._task.example_losses(labels, logits), self._task.example_scores(labels, logits)
         return self._totals(losses * weights, scores * weights, weights)
@@ -175,7 +180,7 @@ class Steps:
 
 
 class Loop:
-    """Trains a model for all epochs, from a checkpoint where there is one."""
+    """Trains a model for all epochs, starting from a checkpoint if there is one."""
 
     def __init__(
         self,
@@ -192,13 +197,13 @@ class Loop:
 
         Args:
           config: epochs, batch size, seed and the time between checkpoints.
-          task: names the metric.
-          steps: the model's.
-          strategy: what the steps run on.
-          checkpoints: of this training.
-          train: rows to learn from.
-          dev: rows that pick the best epoch.
-          widths: to which batches are padded, ascending; none pads to the longest row.
+          task: the task, which names the metric.
+          steps: the model's steps.
+          strategy: the strategy of the steps.
+          checkpoints: the training's checkpoints.
+          train: rows to train on.
+          dev: rows for choosing the best epoch.
+          widths: ascending widths to which batches are padded; if empty, each is padded to its longest row.
         """
         self._config = config
         self._metric = task.training_metric
@@ -208,35 +213,35 @@ class Loop:
         self._train, self._dev = train, dev
         self._widths = widths
         self._steps_per_epoch = -(-len(train.labels) // config.batch_size)
-        self._state = _Progress()
-        # Sums that the device may still be working on; to read them is to wait for it.
+        self._state = _State()
+        # Sums that the device may still be computing; reading them waits for it.
         self._pending: list[tf.Tensor] = []
         self._mark = self._saved = 0.0
         self._traced = False
         self._first_step = 0
 
-    def run(self) -> Trained:
+    def run(self) -> Result:
         """Trains to the end of the last epoch.
 
         Raises:
-          RuntimeError: the workers found different checkpoints, so their folder is not one and the same.
+          RuntimeError: the workers found different checkpoints, so they do not share one folder.
         """
         restored = self._checkpoints.restore()
         if restored is not None:
-            self._state = _Progress(**restored)
+            self._state = _State(**restored)
         state = self._state
         self._first_step = state.step
-        if not distribution.agreed(self._strategy, state.step):
-            raise RuntimeError("the workers found different checkpoints: their folder has to be one that all share")
+        if not distribution.all_equal(self._strategy, state.step):
+            raise RuntimeError("the workers found different checkpoints; all should share one folder")
         dev_batches = batches.sorted_batches(self._dev.lengths, EVALUATION_BATCH)
         dev = self._iterator(self._dev, EVALUATION_BATCH, lambda: itertools.cycle(dev_batches))
         train = self._iterator(self._train, self._config.batch_size, self._train_batches)
         while len(state.history) < self._config.epochs:
             self._train_epoch(train)
             self._end_epoch([self._steps.evaluate(dev) for _ in dev_batches])
-        rate = state.timed_rows / state.timed_seconds if state.timed_seconds else 0.0
+        assert state.best_step is not None  # There is at least one epoch.
         best_epoch = state.best_step // self._steps_per_epoch
-        return Trained(state.history, best_epoch, state.best_step, state.seconds, rate)
+        return Result(state.history, best_epoch, state.best_step, state.seconds, state.examples_per_s)
 
     def _train_batches(self) -> Iterator[np.ndarray]:
         config, first_step = self._config, self._first_step
@@ -255,7 +260,7 @@ class Loop:
         return iter(self._strategy.distribute_datasets_from_function(worker_dataset))
 
     def _train_epoch(self, iterator: Any) -> None:
-        """Trains from where the epoch stands to its end."""
+        """Trains to the end of the current epoch."""
         state = self._state
         end = (len(state.history) + 1) * self._steps_per_epoch
         self._mark = self._saved = time.monotonic()
@@ -264,15 +269,15 @@ class Loop:
             state.step += 1
             now = time.monotonic()
             if not self._traced or state.step == end or now - self._mark >= _REPORT_INTERVAL_S:
-                self._report(self._collect())
+                self._report_step(self._collect())
             if state.step < end and now - self._saved >= self._config.checkpoint_seconds:
                 self._collect()
                 self._save()
 
     def _collect(self) -> float:
-        """Waits for the device, adds up what it made since the last call; returns the rows a second since then."""
+        """Waits for the device and adds its sums to the totals; returns the rows per second since the last call."""
         state = self._state
-        sums = _summed(self._pending)
+        sums = _add_up(self._pending)
         self._pending.clear()
         state.totals = [before + new for before, new in zip(state.totals, sums, strict=True)]
         seconds, self._mark = time.monotonic() - self._mark, time.monotonic()
@@ -284,10 +289,10 @@ class Loop:
         return sums[2] / seconds
 
     def _end_epoch(self, dev_sums: Sequence[tf.Tensor]) -> None:
-        """Adds the epoch to the history, keeps its weights if they are the best, writes a checkpoint."""
+        """Adds the epoch to the history, saves its weights if they are the best, and writes a checkpoint."""
         state, metric = self._state, self._metric
-        totals = {"": state.totals, "dev_": _summed(dev_sums)}
-        row = {"epoch": len(state.history) + 1}
+        totals = {"": state.totals, "dev_": _add_up(dev_sums)}
+        row: dict[str, float] = {"epoch": len(state.history) + 1}
         for prefix, (loss, score, rows) in totals.items():
             row |= {f"{prefix}loss": loss / rows, f"{prefix}{metric}": score / rows}
         if state.best_step is None or row[f"dev_{metric}"] > max(past[f"dev_{metric}"] for past in state.history):
@@ -296,25 +301,24 @@ class Loop:
         state.history.append(row)
         state.totals = [0.0, 0.0, 0.0]
         self._save()
-        rate = state.timed_rows / state.timed_seconds if state.timed_seconds else 0.0
         figures = {name: value for name, value in row.items() if name != "epoch"}
-        self._tell(len(state.history), **figures, examples_per_s=rate)
+        self._report_progress(len(state.history), **figures, examples_per_s=state.examples_per_s)
 
     def _save(self) -> None:
         self._checkpoints.save(self._state.step, dataclasses.asdict(self._state))
-        # Writing is no training.
+        # The time for writing does not count as training.
         self._mark = self._saved = time.monotonic()
 
-    def _report(self, examples_per_s: float) -> None:
+    def _report_step(self, examples_per_s: float) -> None:
         loss, score, rows = self._state.totals
         figures = {"loss": loss / rows, self._metric: score / rows, "examples_per_s": examples_per_s}
-        self._tell(len(self._state.history) + 1, **figures)
+        self._report_progress(len(self._state.history) + 1, **figures)
 
-    def _tell(self, epoch: int, **figures: float) -> None:
+    def _report_progress(self, epoch: int, **figures: float) -> None:
         total = self._config.epochs * self._steps_per_epoch
         progress.report(f"epoch {epoch}/{self._config.epochs}", self._state.step, total, **figures)
 
 
-def _summed(sums: Sequence[tf.Tensor]) -> list[float]:
-    """Adds up sums of `Steps` in float64; none are zeros."""
+def _add_up(sums: Sequence[tf.Tensor]) -> list[float]:
+    """Adds up sums of `Steps` in float64; the result is zeros if there are none."""
     return np.sum([np.zeros(3), *(each.numpy() for each in sums)], axis=0).tolist()

@@ -14,9 +14,9 @@ from trainer import bert, native
 
 
 class Encoder(Protocol):
-    """What makes a pooled output float32[batch, hidden] of int32[batch, seq] inputs by name.
+    """Computes a pooled output float32[batch, hidden] from int32[batch, seq] inputs by name.
 
-    `seed` is as in `bert.Dropout`: None computes without dropout.
+    `seed` is as in `bert.Dropout`: None for no dropout.
     """
 
     name: str
@@ -25,11 +25,11 @@ class Encoder(Protocol):
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Computes the pooled output; `dtype` is that of the matrix products."""
+        """Computes the pooled output; `dtype` is the data type of the matrix products."""
 
 
 class SavedEncoder(tf.Module):
-    """An encoder as the SavedModel that it is: float32, and its dropout does not follow the seed."""
+    """An encoder used as a SavedModel: in float32, with a dropout that does not depend on the seed."""
 
     def __init__(self, folder: str):
         super().__init__("encoder")
@@ -48,18 +48,18 @@ class SavedEncoder(tf.Module):
 def load_encoder(folder: str, strategy: Optional[tf.distribute.Strategy] = None) -> Encoder:
     """Loads an encoder of TF Hub's common text API.
 
-    A BERT becomes a network of this process (`native.rebuild_bert`); anything else stays the SavedModel that it is.
+    A BERT is rebuilt (`native.rebuild_bert`); any other encoder is used as a SavedModel.
 
     Args:
       folder: the SavedModel's folder.
-      strategy: what will train it; call this outside its scope. Default: one device.
+      strategy: the training's strategy, whose scope must not be active. Default: one device.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    # A SavedModel that was loaded in a scope can't be asked outside of a step, and rebuilding asks it.
+    # A SavedModel that is loaded in a scope can't be called outside of a step, which rebuilding does.
     network = native.rebuild_bert(tf.saved_model.load(folder))
     with strategy.scope():
         if network is None:
-            logging.warning("%s is no BERT that can be rebuilt: it is trained as the float32 SavedModel it is", folder)
+            logging.warning("%s: not a BERT that can be rebuilt; trained as a SavedModel in float32", folder)
             return SavedEncoder(folder)
         return network.copy() if strategy.num_replicas_in_sync > 1 else network
 
@@ -69,7 +69,7 @@ class Head(tf.Module):
 
     def __init__(self, task: Task, hidden: int, dropout: float, seed: int):
         super().__init__("head")
-        # BERT's own initialiser for new layers (Devlin et al. 2019, run_classifier.py).
+        # BERT's initialiser for new layers (Devlin et al. 2019, run_classifier.py).
         initial = tf.random.stateless_truncated_normal([hidden, task.head_units], [seed, 0], stddev=0.02, alg="philox")
         self.kernel = tf.Variable(initial, name="logits/kernel")
         self.bias = tf.Variable(tf.zeros([task.head_units]), name="logits/bias")
@@ -77,12 +77,12 @@ class Head(tf.Module):
 
     @property
     def weights(self) -> list[tf.Variable]:
-        """What is trained."""
+        """The trainable variables."""
         return [self.kernel, self.bias]
 
     def __call__(self, pooled: tf.Tensor, seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Computes the logits, always in float32."""
-        # The run's numbers apart from the encoder's, which have the seed itself.
+        # Random numbers other than the encoder's, which uses the seed itself.
         dropout = bert.Dropout(None if seed is None else ~seed, self._dropout)
         return tf.matmul(dropout(pooled), self.kernel) + self.bias
 
@@ -97,7 +97,7 @@ class Classifier(tf.Module):
 
     @property
     def weights(self) -> list[tf.Variable]:
-        """What is trained."""
+        """The trainable variables."""
         return [*self.encoder.weights, *self.head.weights]
 
     def __call__(
@@ -108,18 +108,18 @@ class Classifier(tf.Module):
 
 
 class WarmUpDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up to the peak, then what is left of a linear decay from the peak at step 0 to 0 at the last step.
+    """Linear warm-up to the peak, then the rest of a linear decay from the peak at step 0 to 0 at the last step.
 
-    The values are those of tf-models' schedule, computed without a branch: on a GPU its condition would be asked
-    back from the device in every step.
+    The values are those of tf-models' schedule, computed without a branch, whose condition a GPU would have to send
+    to the host in every step.
     """
 
     def __init__(self, peak: float, steps: int, warmup_steps: int):
-        """Takes the peak, all steps of the training, and how many of them warm up."""
+        """Sets the peak, the number of all steps, and the number of warm-up steps."""
         self._peak, self._steps, self._warmup_steps = peak, steps, warmup_steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the learning rate float32[] of a step, counted from 0."""
+        """Returns the learning rate float32[] of a step, from 0."""
         step = tf.cast(step, tf.float32)
         warming = step / max(self._warmup_steps, 1)
         decaying = tf.maximum(1.0 - step / max(self._steps, 1), 0.0)
@@ -134,10 +134,10 @@ def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) ->
 
     Args:
       learning_rate: the peak, reached after `warmup_fraction * steps`.
-      steps: all steps of the training.
+      steps: number of steps of the training.
       warmup_fraction: 0 to 1.
     """
-    # BERT's own constants (Devlin et al. 2019, optimization.py).
+    # BERT's constants (Devlin et al. 2019, optimization.py).
     return optimization.AdamWeightDecay(
         learning_rate=WarmUpDecay(learning_rate, steps, round(warmup_fraction * steps)),
         weight_decay_rate=0.01,

@@ -1,8 +1,8 @@
-"""A Hub BERT as a network of our own process.
+"""Rebuilds a BERT from TF Hub as a `trainer.bert.Bert`.
 
-A SavedModel from TF Hub is a closed graph: its dropout can't be seeded, its precision can't be chosen, and it
-computes outputs that a classifier throws away. Where its weights are those of a BERT as tf-models names them,
-`trainer.bert` computes with them instead; that it computes the same is checked, not assumed.
+A SavedModel is a closed graph: its dropout can't be seeded, its precision can't be chosen, and it computes outputs that
+a classifier does not need. If its weights are those of a BERT from tf-models, `trainer.bert` computes with them
+instead, after a check that both compute the same.
 """
 
 import logging
@@ -19,27 +19,27 @@ MAX_DIFFERENCE = 1e-5
 
 
 def rebuild_bert(loaded: Any) -> Optional[bert.Bert]:
-    """Takes over a loaded encoder's weights.
+    """Rebuilds a loaded encoder on its own weights.
 
     Args:
-      loaded: an encoder of TF Hub's common text API, as `tf.saved_model.load` gives it.
+      loaded: an encoder of TF Hub's common text API, from `tf.saved_model.load`.
 
     Returns:
-      The network on the same variables; None where the encoder is not a BERT, or the pooled outputs differ by
-      more than 1e-5.
+      The network on the same variables; None if the encoder is not a BERT, or the pooled outputs differ by more than
+      `MAX_DIFFERENCE`.
     """
     weights = {variable.name: variable for variable in getattr(loaded, "variables", ())}
-    found = bert.sizes({name: tuple(variable.shape) for name, variable in weights.items()})
-    if found is None:
+    sizes = bert.infer_sizes({name: tuple(variable.shape) for name, variable in weights.items()})
+    if sizes is None:
         return None
-    network = bert.Bert(weights, found)
-    difference = _largest_difference(loaded, network, found.vocabulary)
-    logging.info("the rebuilt encoder differs by %g", difference)
+    network = bert.Bert(weights, sizes)
+    difference = _largest_difference(loaded, network, sizes.vocabulary)
+    logging.info("outputs of the rebuilt encoder differ by at most %g", difference)
     return network if difference <= MAX_DIFFERENCE else None
 
 
 def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int) -> float:
-    """Compares both on random tokens, some of them padding."""
+    """Returns the largest difference of the pooled outputs for random tokens and padding."""
     generator = np.random.default_rng(0)
     mask = (np.arange(16) < np.array([16, 9, 3])[:, None]).astype(np.int32)
     inputs = {
@@ -47,5 +47,5 @@ def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int) -> flo
         MASK: tf.constant(mask),
         TYPE_IDS: tf.zeros_like(mask),
     }
-    theirs = loaded(inputs, training=False)["pooled_output"]
-    return float(tf.reduce_max(tf.abs(theirs - network(inputs))))
+    expected = loaded(inputs, training=False)["pooled_output"]
+    return float(tf.reduce_max(tf.abs(expected - network(inputs))))

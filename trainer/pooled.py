@@ -1,4 +1,4 @@
-"""Pooled outputs of a frozen encoder: computed once, kept beside the checkpoints."""
+"""Pooled outputs of a frozen encoder, computed once and stored beside the checkpoints."""
 
 import os
 
@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from core import progress
+from core.files import atomic_write
 from trainer import batches, distribution
 from trainer.loop import EVALUATION_BATCH
 from trainer.model import Encoder
@@ -15,26 +16,27 @@ from trainer.tokens import Tokens
 def pooled_outputs(
     encoder: Encoder, tokens: Tokens, folder: str, name: str, strategy: tf.distribute.Strategy
 ) -> np.ndarray:
-    """Computes the pooled output of every row, or reads what an earlier attempt computed.
+    """Computes the pooled output of every row, or reads the result of an earlier attempt.
 
-    Each worker computes a part of the rows; all of them find all parts in the folder.
+    Each worker computes some of the rows and writes them to the folder, from which all workers read.
 
     Args:
       encoder: the frozen encoder.
-      tokens: of n rows.
-      folder: a folder of this encoder's and these rows' own, which all workers share.
-      name: the split's.
-      strategy: what the workers train with.
+      tokens: tokens of n rows.
+      folder: a folder for this encoder and these rows only, which all workers share.
+      name: name of the split.
+      strategy: the training's strategy.
 
     Returns:
       float32[n, hidden].
     """
-    workers, worker = distribution.workers(strategy), distribution.worker(strategy)
+    workers, worker = distribution.worker_count(strategy), distribution.worker_index(strategy)
     files = [os.path.join(folder, f"pooled-{name}-{i}-of-{workers}.npy") for i in range(workers)]
     tf.io.gfile.makedirs(folder)
     if not tf.io.gfile.exists(files[worker]):
-        part = tokens.ordered(np.arange(worker, len(tokens.lengths), workers))
-        _write(files[worker], _computed(encoder, part, name))
+        rows = tokens.ordered(np.arange(worker, len(tokens.lengths), workers))
+        with atomic_write(files[worker], "wb") as stream:
+            np.save(stream, _compute(encoder, rows, name))
     distribution.wait_for_all(strategy)
     pooled = [_read(file) for file in files]
     if workers == 1:
@@ -45,7 +47,7 @@ def pooled_outputs(
     return merged
 
 
-def _computed(encoder: Encoder, tokens: Tokens, name: str) -> np.ndarray:
+def _compute(encoder: Encoder, tokens: Tokens, name: str) -> np.ndarray:
     signature = {key: tf.TensorSpec([None, None], tf.int32) for key in tokens.padded(np.arange(0))}
     call = tf.function(lambda inputs: encoder(inputs), input_signature=[signature], autograph=False)
     order = batches.sorted_batches(tokens.lengths, EVALUATION_BATCH)
@@ -57,13 +59,6 @@ def _computed(encoder: Encoder, tokens: Tokens, name: str) -> np.ndarray:
         pooled[rows] = outputs
         progress.report(f"encoding {name}", done, len(order))
     return pooled
-
-
-def _write(file: str, pooled: np.ndarray) -> None:
-    # Renamed when whole: what is there under the name is complete.
-    with tf.io.gfile.GFile(file + ".tmp", "wb") as stream:
-        np.save(stream, pooled)
-    tf.io.gfile.rename(file + ".tmp", file, overwrite=True)
 
 
 def _read(file: str) -> np.ndarray:

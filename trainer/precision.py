@@ -1,4 +1,4 @@
-"""In which precision to multiply matrices: what the configuration says, or what this device does faster."""
+"""The precision of matrix products: the configured one, or the fastest on this device."""
 
 import logging
 import time
@@ -6,26 +6,26 @@ from typing import Sequence
 
 import tensorflow as tf
 
-# bfloat16 has to be that much faster in products alone to pay for the casts around them.
+# How much faster bfloat16 products have to be to make up for the casts around them.
 WORTHWHILE_SPEEDUP = 1.5
 
-# From this compute capability on a GPU multiplies bfloat16 in its tensor cores (Ampere), or float16 (Volta).
+# Compute capabilities from which tensor cores multiply bfloat16 (Ampere) and float16 (Volta).
 _BFLOAT16_CAPABILITY = (8, 0)
 _FLOAT16_CAPABILITY = (7, 0)
 
 # A batch of 32 reviews of 20 tokens through BERT-base's inner layer.
 _SHAPE = (640, 768, 3072)
 _ROUNDS = 5
-_PRODUCTS_A_ROUND = 5
+_PRODUCTS_PER_ROUND = 5
 
 
 def choose(precision: str, gpus: Sequence[tf.config.PhysicalDevice]) -> tf.DType:
-    """Returns the type to multiply in: float32, bfloat16 or float16.
+    """Returns the data type for matrix products: float32, bfloat16 or float16.
 
     Args:
-      precision: `trainer.precision`; `auto` decides by the GPUs' capability or, without one, by a measurement of
-        about a second.
-      gpus: those that will be used.
+      precision: `trainer.precision`; `auto` chooses by the GPUs' compute capability or, without a GPU, by a
+        measurement of about a second.
+      gpus: the GPUs that will be used.
     """
     if precision != "auto":
         return tf.as_dtype(precision)
@@ -34,26 +34,26 @@ def choose(precision: str, gpus: Sequence[tf.config.PhysicalDevice]) -> tf.DType
         return for_capability(capability)
     rates = {dtype: matmul_rate(dtype, _SHAPE) for dtype in (tf.float32, tf.bfloat16)}
     speedup = rates[tf.bfloat16] / rates[tf.float32]
-    logging.info("bfloat16 products are %.2f times as fast as float32's here", speedup)
+    logging.info("bfloat16 products are %.2f times as fast as float32 products on this device", speedup)
     return tf.bfloat16 if speedup >= WORTHWHILE_SPEEDUP else tf.float32
 
 
 def for_capability(capability: tuple[int, int]) -> tf.DType:
-    """Returns the type that a GPU of a compute capability multiplies fastest in without loss of accuracy."""
+    """Returns the fastest data type without loss of accuracy for a GPU's compute capability."""
     if capability >= _BFLOAT16_CAPABILITY:
         return tf.bfloat16
     return tf.float16 if capability >= _FLOAT16_CAPABILITY else tf.float32
 
 
 def matmul_rate(dtype: tf.DType, shape: tuple[int, int, int]) -> float:
-    """Measures products of two matrices: the best of some rounds, since others work on the machine too.
+    """Measures the speed of matrix products: the best of several rounds, since the machine may be shared.
 
     Args:
-      dtype: the matrices'.
+      dtype: data type of the matrices.
       shape: rows, inner size and columns.
 
     Returns:
-      Floating-point operations a second.
+      Floating-point operations per second.
     """
     rows, inner, columns = shape
     left, right = tf.ones([rows, inner], dtype), tf.ones([inner, columns], dtype)
@@ -62,9 +62,9 @@ def matmul_rate(dtype: tf.DType, shape: tuple[int, int, int]) -> float:
     seconds = []
     for _ in range(_ROUNDS):
         start = time.perf_counter()
-        for _ in range(_PRODUCTS_A_ROUND):
-            made = product(left, right)
-        # The last product is only done once it is read.
-        made.numpy()
+        for _ in range(_PRODUCTS_PER_ROUND):
+            result = product(left, right)
+        # Waits for the last product.
+        result.numpy()
         seconds.append(time.perf_counter() - start)
-    return 2.0 * rows * inner * columns * _PRODUCTS_A_ROUND / min(seconds)
+    return 2.0 * rows * inner * columns * _PRODUCTS_PER_ROUND / min(seconds)

@@ -1,36 +1,29 @@
-"""A split of reviews, tokenised as it is read, in an order that does not depend on shards."""
+"""Reads and tokenises a split of reviews, in an order that does not depend on its shards."""
 
 import dataclasses
 import hashlib
 import heapq
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import numpy as np
-import tensorflow as tf
 
+from artifacts import examples
 from core import progress
-from schema import features
 from trainer import tokens
 
-# Dev rows whose answers ServingValidator holds the served model against.
+# Number of dev rows for which ServingValidator compares the served model with the training process.
 GOLDEN_ROWS = 64
-
-_FEATURES = {
-    features.ID: tf.io.FixedLenFeature([], tf.string),
-    features.DOCUMENT: tf.io.FixedLenFeature([], tf.string),
-    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A split ready for batches; the texts themselves are not kept.
+    """A tokenised split, without its texts.
 
     Attributes:
       tokens: tokens of its n rows.
       labels: int64[n], class of each row.
-      first_texts: UTF-8 texts of the first rows, `GOLDEN_ROWS` at most.
-      digest: of all ids, texts and labels.
+      first_texts: UTF-8 texts of the first rows, at most `GOLDEN_ROWS`.
+      digest: SHA-256 of all ids, texts and labels.
     """
 
     tokens: tokens.Tokens
@@ -40,20 +33,20 @@ class Split:
 
 
 def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: str) -> Split:
-    """Reads and tokenises gzipped TFRecord shards of examples, a chunk at a time.
+    """Reads and tokenises a split in chunks.
 
-    The rows are put in the order of a hash of id and text: shards may come in any number and order.
+    The rows are sorted by a hash of id and text, since the number and order of the shards may vary.
 
     Args:
-      patterns: file patterns of one split.
+      patterns: file patterns of the split's shards.
       preprocess: a loaded preprocess model of TF Hub's common text API.
-      max_length: longest row in tokens.
-      name: what a person calls the split.
+      max_length: maximum number of tokens of a row.
+      name: name of the split, for the progress.
     """
     writer = tokens.TokenWriter(preprocess, max_length)
     keys, labels = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     first: list[tuple[int, int, bytes]] = []
-    for ids, texts, chunk_labels in _read_chunks(patterns):
+    for ids, texts, chunk_labels in examples.read_rows(patterns, tokens.CHUNK_ROWS):
         writer.add(texts)
         chunk_keys = [_key(row_id, text) for row_id, text in zip(ids, texts, strict=True)]
         keys.append(np.array(chunk_keys, np.uint64))
@@ -62,29 +55,13 @@ def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: 
         first = heapq.nsmallest(GOLDEN_ROWS, [*first, *rows])
         progress.report(f"tokenising {name}", sum(map(len, labels)), 0)
     all_keys, all_labels = np.concatenate(keys), np.concatenate(labels)
-    # By key, then by label: rows that agree in both are the same.
+    # By key, then by label: rows that are equal in both are duplicates.
     order = np.lexsort((all_labels, all_keys))
     digest = hashlib.sha256(all_keys[order].tobytes() + all_labels[order].tobytes()).hexdigest()
     return Split(writer.tokens().ordered(order), all_labels[order], [text for *_, text in first], digest)
 
 
-def read_texts(patterns: Sequence[str]) -> list[bytes]:
-    """Reads the texts alone, all into memory, in the shards' order."""
-    return [text for _, texts, _ in _read_chunks(patterns) for text in texts]
-
-
-def _read_chunks(patterns: Sequence[str]) -> Iterator[tuple[list[bytes], list[bytes], np.ndarray]]:
-    files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(tokens.CHUNK_ROWS)
-    for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, _FEATURES)):
-        yield (
-            batch[features.ID].numpy().tolist(),
-            batch[features.DOCUMENT].numpy().tolist(),
-            batch[features.LABEL].numpy(),
-        )
-
-
 def _key(row_id: bytes, text: bytes) -> int:
-    # The length keeps ("a", "bc") and ("ab", "c") apart.
+    # The length distinguishes ("a", "bc") from ("ab", "c").
     content = len(row_id).to_bytes(8, "big") + row_id + text
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")

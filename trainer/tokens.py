@@ -1,8 +1,8 @@
-"""Tokens of reviews: made once, kept in flat arrays.
+"""Tokens of reviews, computed once and stored in flat arrays.
 
-Data contract. A review's tokens are what the encoder's own preprocess model makes, padding stripped:
-`input_word_ids` with [CLS] and [SEP], and `input_type_ids`. They lie one behind the other in flat arrays.
-Padded rows are filled with 0; `input_mask` is 1 on tokens, 0 on padding.
+Data contract. A review's tokens are the output of the encoder's preprocess model without padding: `input_word_ids` with
+[CLS] and [SEP], and `input_type_ids`. The rows are concatenated in flat arrays. Padded rows are filled with 0;
+`input_mask` is 1 for tokens and 0 for padding.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ WORD_IDS = "input_word_ids"
 TYPE_IDS = "input_type_ids"
 MASK = "input_mask"
 
-# Stands for a row that only fills a batch up: no tokens, no weight.
+# Row number of a filler row in a batch: no tokens, weight 0.
 FILLER = -1
 
-# Rows tokenised at once: large enough to keep the op busy, small enough that the padded block is a few MiB.
+# Rows tokenised at once: enough to keep the op busy, with a padded block of only a few MiB.
 CHUNK_ROWS = 4096
 
 
@@ -32,8 +32,8 @@ class Tokens:
     Attributes:
       word_ids: int32[total], ids in the encoder's vocabulary.
       type_ids: uint8[total], segment of each token.
-      starts: int64[n], where row i's tokens begin.
-      lengths: int64[n], how many there are, [CLS] and [SEP] included.
+      starts: int64[n], index of row i's first token.
+      lengths: int64[n], number of row i's tokens, including [CLS] and [SEP].
     """
 
     word_ids: np.ndarray
@@ -45,8 +45,8 @@ class Tokens:
         """Returns the encoder's inputs for some rows.
 
         Args:
-          rows: int[batch], row numbers; `FILLER` is a row without a token.
-          width: columns; default: the longest row's.
+          rows: int[batch], row numbers; `FILLER` is a row without tokens.
+          width: number of columns; default: the longest row's length.
 
         Returns:
           int32[batch, width] by input name.
@@ -62,15 +62,15 @@ class Tokens:
         return padded
 
     def ordered(self, order: np.ndarray) -> "Tokens":
-        """Returns the same rows in another order; the tokens stay where they are."""
+        """Returns rows in the given order; the arrays of tokens are shared, not copied."""
         return dataclasses.replace(self, starts=self.starts[order], lengths=self.lengths[order])
 
 
 class TokenWriter:
-    """Tokenises reviews chunk by chunk into files without a name, which `tokens` maps into memory.
+    """Tokenises reviews in chunks into unnamed temporary files, which `tokens` maps into memory.
 
-    The system keeps the files' pages in memory while there is room and reads them again where there is none, so
-    that neither a size nor a place has to be chosen. They vanish with the process.
+    The system keeps the files' pages in memory while there is room, so no limit has to be configured. The files are
+    deleted when the process ends.
     """
 
     def __init__(self, preprocess: Any, max_length: int):
@@ -78,7 +78,7 @@ class TokenWriter:
 
         Args:
           preprocess: a loaded preprocess model of TF Hub's common text API.
-          max_length: longest row in tokens; what lies past it is cut.
+          max_length: maximum number of tokens of a row; longer rows are truncated.
         """
         self._preprocess = preprocess
         self._max_length = max_length
@@ -87,7 +87,7 @@ class TokenWriter:
         self._lengths: list[np.ndarray] = []
 
     def add(self, texts: Sequence[bytes]) -> None:
-        """Appends the tokens of UTF-8 reviews; `CHUNK_ROWS` at once is a good number."""
+        """Appends the tokens of UTF-8 reviews; pass about `CHUNK_ROWS` at once."""
         tokens = self._preprocess.tokenize(tf.constant(texts, tf.string))
         packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
         mask = packed[MASK].numpy().astype(bool)
@@ -96,14 +96,14 @@ class TokenWriter:
         self._lengths.append(mask.sum(axis=1))
 
     def tokens(self) -> Tokens:
-        """Returns the tokens of all rows, in the order in which they were added."""
+        """Returns the tokens of all rows in the order in which they were added."""
         lengths = np.concatenate([np.zeros(0, np.int64), *self._lengths])
         starts = np.cumsum(lengths) - lengths
-        return Tokens(_mapped(self._word_ids, np.int32), _mapped(self._type_ids, np.uint8), starts, lengths)
+        return Tokens(_map_file(self._word_ids, np.int32), _map_file(self._type_ids, np.uint8), starts, lengths)
 
 
 def tokenise(preprocess: Any, texts: Sequence[bytes], max_length: int) -> Tokens:
-    """Tokenises reviews that are in memory, in their order; the arguments are `TokenWriter`'s."""
+    """Tokenises reviews that are in memory; the arguments are those of `TokenWriter`."""
     writer = TokenWriter(preprocess, max_length)
     for start in range(0, len(texts), CHUNK_ROWS):
         writer.add(texts[start : start + CHUNK_ROWS])
@@ -111,7 +111,7 @@ def tokenise(preprocess: Any, texts: Sequence[bytes], max_length: int) -> Tokens
     return writer.tokens()
 
 
-def _mapped(stream: BinaryIO, dtype: type) -> np.ndarray:
+def _map_file(stream: BinaryIO, dtype: type) -> np.ndarray:
     stream.flush()
-    # An empty file can't be mapped.
+    # An empty file can't be mapped into memory.
     return np.memmap(stream, dtype, "r") if stream.tell() else np.zeros(0, dtype)

@@ -17,7 +17,7 @@ from trainer import run
 
 TASK = {"text_columns": ["document"], "labels": {"0": "부정", "1": "긍정"}}
 
-_SCRIPT = "import json, sys; from trainer import run; run.run_fn(run.Job(**json.load(open(sys.argv[1]))))"
+_SCRIPT = "import json, sys; from trainer import run; run.run_fn(run.TrainingJob(**json.load(open(sys.argv[1]))))"
 
 
 def write_examples(folder: str, train: Rows, dev: Rows) -> None:
@@ -57,7 +57,7 @@ class Training:
     def start(self, output: Union[int, IO[Any]] = subprocess.DEVNULL) -> subprocess.Popen:
         """Starts an attempt; what it says goes to `output`."""
         os.makedirs(self.folder, exist_ok=True)
-        job = run.Job(
+        job = run.TrainingJob(
             [os.path.join(self.examples, f"{features.TRAIN_SPLIT}.gz")],
             [os.path.join(self.examples, f"{features.DEV_SPLIT}.gz")],
             self.encoder,

@@ -8,10 +8,11 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from artifacts import encoder as encoder_artifact
+from artifacts import examples
 from components.encoder_pretrainer import pretrain
 from core.config import PretrainConfig
 from schema import features
-from trainer import reviews
+from trainer import tokens
 
 EXAMPLES = "examples"
 CONFIG = "config"
@@ -39,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
         """
         config = PretrainConfig.model_validate_json(exec_properties[CONFIG])
         split = artifact_utils.get_split_uri(input_dict[EXAMPLES], features.TRAIN_SPLIT)
-        texts = reviews.read_texts([os.path.join(split, "*")])
+        rows = examples.read_rows([os.path.join(split, "*")], tokens.CHUNK_ROWS)
+        texts = [text for _, chunk, _ in rows for text in chunk]
         with encoder_artifact.stage(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             pretrain.make_encoder(texts, config, folder)
             handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"

@@ -95,7 +95,7 @@ def inputs_to_trace(folder):
     trained = artifact(standard_artifacts.ModelRun, folder / "model_run")
     history = [{"epoch": 1, "dev_accuracy": 0.8}, {"epoch": 2, "dev_accuracy": 0.7}]
     figures = model_run.TrainingFigures(100.0, 0.03, 60.0, 1, history, "float32", 1, "native")
-    model_run.write_json(trained.uri, model_run.TRAINING_FILE, figures)
+    model_run.write_training(trained.uri, figures)
     metrics = {"candidate": {"accuracy": 0.9}, "baseline": None}
     model_blessing = artifact(
         standard_artifacts.ModelBlessing, folder / "model_blessing", checks=as_json(check("model")), metrics=metrics

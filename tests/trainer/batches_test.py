@@ -1,4 +1,4 @@
-"""Batches: every row once, like lengths together, padding where the mask says so."""
+"""Batches: every row once, similar lengths together, padding as in the mask."""
 
 import itertools
 
@@ -15,7 +15,7 @@ LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=300).map(np.array)
 
 
 @given(LENGTHS, st.integers(1, 50), st.integers(0, 5), st.integers(0, 5))
-def test_an_epoch_holds_every_row_once_in_full_batches(lengths, batch_size, seed, epoch):
+def test_an_epoch_contains_every_row_once_in_full_batches(lengths, batch_size, seed, epoch):
     epoch_batches = batches.epoch_batches(lengths, batch_size, seed, epoch)
     assert sorted(np.concatenate(epoch_batches)) == list(range(len(lengths)))
     assert sum(len(rows) < batch_size for rows in epoch_batches) <= 1
@@ -23,7 +23,7 @@ def test_an_epoch_holds_every_row_once_in_full_batches(lengths, batch_size, seed
 
 
 @given(LENGTHS, st.integers(1, 50))
-def test_sorted_batches_hold_every_row_once_and_pad_no_more_than_any_epoch(lengths, batch_size):
+def test_sorted_batches_contain_every_row_once_with_the_least_padding(lengths, batch_size):
     evaluation = batches.sorted_batches(lengths, batch_size)
     assert sorted(np.concatenate(evaluation)) == list(range(len(lengths)))
     assert [lengths[rows].min() for rows in evaluation[1:]] >= [lengths[rows].max() for rows in evaluation[:-1]]
@@ -37,7 +37,7 @@ def test_the_docstrings_example(monkeypatch):
         assert sorted(found) == [(2, 3), (8, 9)]
 
 
-def test_order_depends_on_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     lengths = np.random.default_rng(0).integers(2, 60, 500)
 
     def order(seed, epoch):
@@ -47,18 +47,18 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert order(0, 0) != order(0, 1) != order(1, 1)
 
 
-def test_padding_share_counts_what_the_longest_row_adds():
+def test_padding_share_counts_padding_to_the_longest_row():
     assert batches.padding_share(np.array([2, 4, 4]), [np.array([0, 1]), np.array([2])]) == pytest.approx(2 / 12)
 
 
-def test_reviews_like_nsmcs_leave_under_six_percent_of_padding():
+def test_reviews_like_nsmcs_have_less_than_six_percent_of_padding():
     # Log-normal with NSMC's mean of 20 tokens and a 99th percentile near 77.
     lengths = np.clip(np.random.default_rng(0).lognormal(2.8, 0.65, 14000).astype(int), 3, 128)
     assert batches.padding_share(lengths, batches.epoch_batches(lengths, 32, 0, 0)) < 0.06
 
 
 @given(LENGTHS, st.integers(1, 20), st.integers(0, 3), st.data())
-def test_endless_batches_go_on_from_any_step(lengths, batch_size, seed, data):
+def test_endless_batches_continue_from_any_step(lengths, batch_size, seed, data):
     steps = -(-len(lengths) // batch_size)
     first = data.draw(st.integers(0, 3 * steps))
     whole = [rows for epoch in range(5) for rows in batches.epoch_batches(lengths, batch_size, seed, epoch)]
@@ -68,7 +68,7 @@ def test_endless_batches_go_on_from_any_step(lengths, batch_size, seed, data):
 
 
 @given(LENGTHS, st.integers(1, 20), st.floats(0, 1))
-def test_chosen_widths_hold_every_batch_and_reach_the_share_or_the_most(lengths, batch_size, share):
+def test_chosen_widths_fit_every_batch_and_reach_the_share_or_the_maximum_number(lengths, batch_size, share):
     plan = batches.epoch_batches(lengths, batch_size, 0, 0)
     widths = batches.choose_widths(lengths, plan, share)
     assert widths == sorted(set(widths)) and widths[-1] == lengths.max()
@@ -101,7 +101,7 @@ def test_the_docstrings_widths():
     assert batches.choose_widths(lengths, plan, 1.0) == [4, 5, 20]
 
 
-def test_reviews_like_nsmcs_reach_85_percent_with_a_few_widths():
+def test_reviews_like_nsmcs_need_few_widths_for_85_percent():
     lengths = np.clip(np.random.default_rng(0).lognormal(2.8, 0.65, 14000).astype(int), 3, 128)
     plan = batches.epoch_batches(lengths, 32, 0, 0)
     widths = batches.choose_widths(lengths, plan, batches.LEAST_REAL_SHARE)
@@ -111,7 +111,7 @@ def test_reviews_like_nsmcs_reach_85_percent_with_a_few_widths():
 
 
 def _elements(workers, local_replicas, count, rows, **arguments):
-    """The elements of each worker's dataset for one global batch, `rows`, given again and again."""
+    """Returns the elements of each worker's dataset for one global batch, `rows`, repeated."""
     lengths = np.array([2, 3, 4])
     ids = np.arange(1, 10, dtype=np.int32)
     tokens = Tokens(ids, np.zeros(9, np.uint8), np.array([0, 2, 5]), lengths)
@@ -147,7 +147,7 @@ def test_replicas_share_a_batch_without_loss_or_repetition(workers, local_replic
     assert all(rows == 3 and len(labels) >= 1 for _, labels, _, rows in elements)
 
 
-def test_static_shapes_fill_up_rows_and_columns():
+def test_static_shapes_add_filler_rows_and_padding():
     elements = _elements(1, 2, 2, np.array([0, 1, 2]), widths=[3, 5], replica_rows=3)[0]
     assert {inputs[WORD_IDS].shape for inputs, *_ in elements} == {(3, 5)}
     assert [weights.tolist() for _, _, weights, _ in elements] == [[1, 1, 0], [1, 0, 0]]

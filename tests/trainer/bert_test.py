@@ -1,4 +1,4 @@
-"""BERT's forward pass: what it must not depend on, and what it may."""
+"""BERT's forward pass and gradients."""
 
 import numpy as np
 import pytest
@@ -25,9 +25,9 @@ def _network(tmp_path_factory):
     return native.rebuild_bert(tf.saved_model.load(folder + "/encoder"))
 
 
-def test_sizes_are_read_off_the_weights(network):
+def test_sizes_are_inferred_from_the_weights(network):
     shapes = {name: tuple(weight.shape) for name, weight in zip(network._sizes.names, network.weights, strict=True)}
-    found = bert.sizes(shapes)
+    found = bert.infer_sizes(shapes)
     assert (found.vocabulary, found.hidden, found.layers, found.heads) == (
         shapes["word_embeddings/embeddings:0"][0],
         encoders.CONFIG.hidden,
@@ -35,21 +35,21 @@ def test_sizes_are_read_off_the_weights(network):
         encoders.CONFIG.heads,
     )
     for name in shapes:
-        assert bert.sizes({other: shape for other, shape in shapes.items() if other != name}) is None, name
-        assert bert.sizes({**shapes, name: (*shapes[name], 1)}) is None, name
+        assert bert.infer_sizes({other: shape for other, shape in shapes.items() if other != name}) is None, name
+        assert bert.infer_sizes({**shapes, name: (*shapes[name], 1)}) is None, name
 
 
-def test_padding_and_neighbours_change_nothing(network):
+def test_padding_and_other_rows_change_nothing(network):
     together = network(inputs_of(IDS)).numpy()
     alone = [network(inputs_of(row[row > 0][None])).numpy()[0] for row in IDS]
     wider = network(inputs_of(np.pad(IDS, ((0, 2), (0, 4))))).numpy()
     np.testing.assert_allclose(together, alone, atol=1e-6)
     np.testing.assert_allclose(together, wider[:2], atol=1e-6)
-    # A row that only fills a batch up.
+    # Filler rows.
     assert np.isfinite(wider).all()
 
 
-def test_dropout_follows_the_seed_alone(network):
+def test_dropout_depends_only_on_the_seed(network):
     def draw(*seed):
         return network(inputs_of(IDS), tf.constant(seed, tf.int64)).numpy()
 
@@ -58,7 +58,7 @@ def test_dropout_follows_the_seed_alone(network):
     assert not np.allclose(draw(1, 2), network(inputs_of(IDS)))
 
 
-def test_dropouts_of_one_step_and_of_the_next_have_numbers_of_their_own():
+def test_no_two_dropouts_share_random_numbers():
     ones = tf.ones([1000])
     first, second = (bert.Dropout(tf.constant([0, step], tf.int64), 0.5) for step in (0, 1))
     drawn = [dropout(ones).numpy() for dropout in (first, first, second, second)]
@@ -68,7 +68,7 @@ def test_dropouts_of_one_step_and_of_the_next_have_numbers_of_their_own():
 
 
 @pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
-def test_lower_precision_is_near_and_hands_on_float32(network, dtype):
+def test_lower_precision_is_close_and_returns_float32(network, dtype):
     output = network(inputs_of(IDS), dtype=dtype)
     assert output.dtype == tf.float32
     np.testing.assert_allclose(output, network(inputs_of(IDS)), atol=0.05)
@@ -99,14 +99,14 @@ def _gradients(function, *arguments):
     return [output, *tape.gradient(loss, arguments)]
 
 
-def test_gelu_is_tensorflows_and_so_is_its_gradient():
+def test_gelu_and_its_gradient_equal_tensorflows():
     x = np.linspace(-6, 6, 101).astype(np.float32)
     ours, theirs = _gradients(bert.gelu, x), _gradients(lambda x: tf.nn.gelu(x, approximate=True), x)
     for one, two in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
-def test_normalisation_is_tensorflows_and_so_are_its_gradients():
+def test_normalisation_and_its_gradients_equal_tensorflows():
     def reference(x, gamma, beta):
         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
         return tf.nn.batch_normalization(x, mean, variance, beta, gamma, bert.EPSILON)
@@ -118,7 +118,7 @@ def test_normalisation_is_tensorflows_and_so_are_its_gradients():
             np.testing.assert_allclose(one, two, atol=1e-5)
 
 
-def test_a_copy_is_trained_apart(network):
+def test_a_copy_is_independent(network):
     copy = network.copy()
     np.testing.assert_array_equal(copy(inputs_of(IDS)), network(inputs_of(IDS)))
     assert [weight.name for weight in copy.weights] == [weight.name for weight in network.weights]

@@ -1,4 +1,4 @@
-"""Checkpoints: the newest whole one counts, torn ones do not, old ones go."""
+"""Checkpoints: the newest complete one is used, incomplete ones are not, old ones are removed."""
 
 import os
 import time
@@ -25,11 +25,11 @@ def _write(folder, *steps):
         store.save(step, {"best_step": step, "step": step})
 
 
-def test_nothing_there_restores_nothing(tmp_path):
+def test_an_empty_folder_restores_nothing(tmp_path):
     assert _open(tmp_path / "new")[0].restore() is None
 
 
-def test_the_newest_state_comes_back_with_its_progress(tmp_path):
+def test_the_newest_state_is_restored_with_its_progress(tmp_path):
     _write(tmp_path, 9, 10)
     store, weights = _open(tmp_path)
     assert store.restore() == {"best_step": 10, "step": 10}
@@ -51,7 +51,7 @@ def _flip(path):
 @pytest.mark.parametrize("harm", [_cut, _flip, os.remove], ids=["cut", "flipped bit", "removed"])
 @pytest.mark.parametrize("kind", ["state", "best"])
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, harm, kind, suffix):
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, harm, kind, suffix):
     _write(tmp_path, 9, 10)
     harm(str(tmp_path / f"{kind}-10{suffix}"))
     store, weights = _open(tmp_path)
@@ -60,7 +60,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, harm, kind, su
     store.restore_best(9, weights)
 
 
-def test_nothing_whole_restores_nothing(tmp_path):
+def test_only_damaged_checkpoints_restore_nothing(tmp_path):
     _write(tmp_path, 9, 10)
     for step in (9, 10):
         _cut(str(tmp_path / f"state-{step}.data-00000-of-00001"))
@@ -69,7 +69,7 @@ def test_nothing_whole_restores_nothing(tmp_path):
     assert not any(weight.numpy().any() for weight in weights)
 
 
-def test_a_state_whose_best_weights_are_gone_is_not_half_taken(tmp_path):
+def test_a_state_without_its_best_weights_is_not_restored_partly(tmp_path):
     _write(tmp_path, 10)
     os.remove(tmp_path / "best-10.index")
     store, weights = _open(tmp_path)
@@ -77,13 +77,13 @@ def test_a_state_whose_best_weights_are_gone_is_not_half_taken(tmp_path):
     assert not any(weight.numpy().any() for weight in weights)
 
 
-def test_only_two_states_and_the_best_they_name_are_kept(tmp_path):
+def test_only_two_states_and_their_best_weights_are_kept(tmp_path):
     _write(tmp_path, 1, 2, 3, 10)
     found = {file for file in os.listdir(tmp_path) if file.endswith(".index")}
     assert found == {"state-3.index", "state-10.index", "best-3.index", "best-10.index"}
 
 
-def test_the_best_stays_however_many_states_follow(tmp_path):
+def test_the_best_is_kept_for_any_number_of_later_states(tmp_path):
     store, weights = _open(tmp_path, 7.0)
     store.save_best(1)
     for step in range(1, 6):
@@ -93,7 +93,7 @@ def test_the_best_stays_however_many_states_follow(tmp_path):
     np.testing.assert_array_equal(weights[0], np.full(1000, 7.0))
 
 
-def test_what_a_killed_writer_left_is_removed(tmp_path):
+def test_files_of_a_killed_writer_are_removed(tmp_path):
     os.makedirs(tmp_path / "state-5_temp" / "part")
     _open(tmp_path)
     assert os.listdir(tmp_path) == []
@@ -110,13 +110,13 @@ def test_one_worker_writes_and_the_others_read(tmp_path):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_other_shapes_are_no_checkpoint_of_this_training(tmp_path):
+def test_a_checkpoint_with_other_shapes_is_not_restored(tmp_path):
     _write(tmp_path, 4)
     weights = [tf.Variable(tf.zeros([3])), tf.Variable(0.0)]
     assert Checkpoints(str(tmp_path), {"weights": weights}, weights, True).restore() is None
 
 
-def test_a_key_changes_with_each_part_and_not_with_the_order_of_names():
+def test_a_key_depends_on_each_part_but_not_on_the_order_of_names():
     key = checkpoints.training_key({"a": 1, "b": 2}, ["x"])
     assert key == checkpoints.training_key({"b": 2, "a": 1}, ["x"])
     assert len({key, checkpoints.training_key({"a": 1, "b": 3}, ["x"]), checkpoints.training_key({"a": 1}, ["x"])}) == 3

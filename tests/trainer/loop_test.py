@@ -1,4 +1,4 @@
-"""The training loop on a head alone, whose inputs are features: fast, and all of the loop is in it."""
+"""The training loop, with only a head on given features, which is fast."""
 
 import os
 
@@ -19,11 +19,11 @@ LABELS = (FEATURES[:, 0] > 0).astype(np.int64)
 
 
 class Killed(Exception):
-    """Stands for the end of a process at a step."""
+    """Simulates a process that is killed at a step."""
 
 
 class Run:
-    """A training of a head on `FEATURES`; several with one folder are attempts at the same."""
+    """A training of a head on `FEATURES`; several with one folder are attempts at the same training."""
 
     def __init__(self, folder, dev_labels=LABELS, strategy=None, xla=False, dtype=tf.float32, widths=(), **config):
         self.strategy = strategy or tf.distribute.get_strategy()
@@ -43,57 +43,57 @@ class Run:
         self.loop = loop.Loop(settings, TASK, self.steps, self.strategy, self.checkpoints, *data, widths)
 
     def train(self):
-        """Trains to the end; returns (result, weights at the end)."""
+        """Trains to the end; returns (result, final weights)."""
         result = self.loop.run()
         return result, [weight.numpy() for weight in self.head.weights]
 
     def train_until(self, step):
-        """Trains until the process "ends" before a step."""
+        """Trains until the process "is killed" before a step."""
         train = self.steps.train
 
-        def dies(iterator, number):
+        def killed(iterator, number):
             if int(number) == step:
                 raise Killed
             return train(iterator, number)
 
-        self.steps.train = dies
+        self.steps.train = killed
         with pytest.raises(Killed):
             self.loop.run()
 
 
-@pytest.fixture(scope="module", name="whole")
-def _whole(tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("whole")).train()
+@pytest.fixture(scope="module", name="uninterrupted")
+def _uninterrupted(tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("uninterrupted")).train()
 
 
-def test_three_epochs_learn(whole):
-    result, _ = whole
+def test_three_epochs_learn(uninterrupted):
+    result, _ = uninterrupted
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     assert result.history[2]["loss"] < result.history[0]["loss"]
     assert set(result.history[0]) == {"epoch", "loss", "accuracy", "dev_loss", "dev_accuracy"}
     assert result.examples_per_s > 0
 
 
-def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(whole, tmp_path):
+def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(uninterrupted, tmp_path):
     again, other = Run(tmp_path / "again").train(), Run(tmp_path / "other", seed=1).train()
-    assert again[0].history == whole[0].history
-    for one, two, three in zip(again[1], whole[1], other[1], strict=True):
+    assert again[0].history == uninterrupted[0].history
+    for one, two, three in zip(again[1], uninterrupted[1], other[1], strict=True):
         np.testing.assert_array_equal(one, two)
         assert (one != three).any()
 
 
-@pytest.mark.parametrize("seconds", [1e-9, 1e9], ids=["a checkpoint a step", "a checkpoint an epoch"])
+@pytest.mark.parametrize("seconds", [1e-9, 1e9], ids=["checkpoint every step", "checkpoint every epoch"])
 @pytest.mark.parametrize("step", [0, 1, 8, 9, 10, 17, 26])
-def test_a_training_that_died_ends_bit_for_bit_where_it_would_have(whole, tmp_path, step, seconds):
+def test_a_killed_training_gives_the_same_bits_as_an_uninterrupted_one(uninterrupted, tmp_path, step, seconds):
     Run(tmp_path, checkpoint_seconds=seconds).train_until(step)
     result, weights = Run(tmp_path, checkpoint_seconds=seconds).train()
-    assert result.history == whole[0].history
-    assert (result.best_epoch, result.best_step) == (whole[0].best_epoch, whole[0].best_step)
-    for one, two in zip(weights, whole[1], strict=True):
+    assert result.history == uninterrupted[0].history
+    assert (result.best_epoch, result.best_step) == (uninterrupted[0].best_epoch, uninterrupted[0].best_step)
+    for one, two in zip(weights, uninterrupted[1], strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def test_it_goes_on_from_the_last_step_and_not_from_the_start(tmp_path):
+def test_it_continues_from_the_last_step(tmp_path):
     Run(tmp_path, checkpoint_seconds=1e-9).train_until(20)
     run = Run(tmp_path)
     seen = []
@@ -103,8 +103,8 @@ def test_it_goes_on_from_the_last_step_and_not_from_the_start(tmp_path):
     assert seen == list(range(20, 27))
 
 
-def test_the_weights_of_the_best_epoch_are_kept_not_the_lasts(tmp_path):
-    # On dev the labels are swapped: the more is learned, the worse.
+def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
+    # With swapped labels, dev accuracy falls as training progresses.
     run = Run(tmp_path, dev_labels=1 - LABELS, epochs=6, learning_rate=0.3, dropout=0.0)
     result, _ = run.train()
     accuracy = [row["dev_accuracy"] for row in result.history]
@@ -114,20 +114,20 @@ def test_the_weights_of_the_best_epoch_are_kept_not_the_lasts(tmp_path):
     assert result.best_epoch == 1 + int(np.argmax(accuracy))
 
 
-def test_one_state_and_the_one_before_are_kept_on_disk(tmp_path):
+def test_the_newest_two_states_are_kept(tmp_path):
     Run(tmp_path, checkpoint_seconds=1e-9).train()
     states = sorted(file for file in os.listdir(tmp_path) if file.startswith("state") and file.endswith(".index"))
     assert states == ["state-26.index", "state-27.index"]
     assert len([file for file in os.listdir(tmp_path) if file.startswith("best") and file.endswith(".index")]) <= 2
 
 
-# Without dropout, whose numbers depend on how rows lie in a batch.
+# Without dropout, whose random numbers depend on the position of rows in a batch.
 @pytest.fixture(scope="module", name="plain")
 def _plain(tmp_path_factory):
     return Run(tmp_path_factory.mktemp("plain"), dropout=0.0).train()
 
 
-def test_two_replicas_learn_what_one_does(plain, tmp_path):
+def test_two_replicas_learn_the_same_as_one(plain, tmp_path):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     assert strategy.num_replicas_in_sync == 2
     result, _ = Run(tmp_path, dropout=0.0, strategy=strategy).train()
@@ -135,7 +135,7 @@ def test_two_replicas_learn_what_one_does(plain, tmp_path):
         assert row == pytest.approx(other, rel=1e-4)
 
 
-def test_xla_and_filled_up_rows_change_nothing_but_the_last_digits(plain, tmp_path):
+def test_xla_and_filler_rows_change_only_the_last_digits(plain, tmp_path):
     result, weights = Run(tmp_path, dropout=0.0, xla=True, widths=[12]).train()
     for row, other in zip(result.history, plain[0].history, strict=True):
         assert row == pytest.approx(other, rel=1e-4)
@@ -143,29 +143,29 @@ def test_xla_and_filled_up_rows_change_nothing_but_the_last_digits(plain, tmp_pa
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
-def test_a_scaled_loss_learns_the_same_in_float16(whole, tmp_path):
+def test_a_scaled_loss_learns_the_same_in_float16(uninterrupted, tmp_path):
     result, _ = Run(tmp_path, dtype=tf.float16).train()
-    assert result.history[-1]["loss"] == pytest.approx(whole[0].history[-1]["loss"], rel=0.02)
+    assert result.history[-1]["loss"] == pytest.approx(uninterrupted[0].history[-1]["loss"], rel=0.02)
 
 
 def _op_types(function):
-    """Types of all ops of a traced function and of the functions that it calls."""
+    """Returns the types of all ops of a traced function and of the functions that it calls."""
     definition = function.graph.as_graph_def(add_shapes=False)
     nodes = [*definition.node, *(node for called in definition.library.function for node in called.node_def)]
     return {node.op for node in nodes}
 
 
-def test_nothing_in_a_step_asks_the_host(tmp_path):
+def test_a_step_needs_no_host(tmp_path):
     run = Run(tmp_path)
     iterator = run.loop._iterator(run.loop._train, 8, run.loop._train_batches)
     found = _op_types(run.steps.train.get_concrete_function(iterator, tf.constant(0, tf.int64)))
     assert {"MatMul", "ResourceApplyAdam", "IteratorGetNext"} <= found
-    # Python, and branches and loops, whose conditions a device hands back to the host.
+    # Python ops, and branches and loops, whose conditions are evaluated on the host.
     assert not {op for op in found if "Py" in op or op.removeprefix("Stateless") in ("If", "While", "Case", "Switch")}
 
 
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.1, 0.5, 1.0])
-def test_the_learning_rate_is_tf_models(warmup_fraction):
+def test_the_learning_rate_equals_that_of_tf_models(warmup_fraction):
     ours = model.build_optimizer(3e-5, 40, warmup_fraction).learning_rate
     theirs = optimization.create_optimizer(3e-5, 40, round(warmup_fraction * 40)).learning_rate
     for step in range(42):

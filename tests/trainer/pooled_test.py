@@ -1,4 +1,4 @@
-"""Pooled outputs: computed once, whole or not at all, in the rows' order."""
+"""Pooled outputs: computed once, written completely or not at all, in the order of the rows."""
 
 import os
 
@@ -31,14 +31,14 @@ class Counted:
         return self.encoder(inputs)
 
 
-def test_they_are_the_encoders_in_the_order_of_the_rows(made, tmp_path):
+def test_they_are_the_encoders_outputs_in_the_order_of_the_rows(made, tmp_path):
     encoder, rows = made
     found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
     alone = [encoder(rows.padded(np.array([row]))).numpy()[0] for row in range(len(rows.lengths))]
     np.testing.assert_allclose(found, alone, atol=1e-6)
 
 
-def test_a_second_attempt_reads_what_the_first_computed(made, tmp_path):
+def test_a_second_attempt_reads_the_outputs_of_the_first(made, tmp_path):
     encoder, rows = Counted(made[0]), made[1]
     strategy = tf.distribute.get_strategy()
     first = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", strategy)
@@ -47,9 +47,10 @@ def test_a_second_attempt_reads_what_the_first_computed(made, tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
-def test_what_a_killed_attempt_left_half_written_is_not_read(made, tmp_path):
-    (tmp_path / "pooled-train-0-of-1.npy.tmp").write_bytes(b"\x93NUMPY")
+def test_an_incomplete_file_of_a_killed_attempt_is_not_read(made, tmp_path):
+    (tmp_path / "pooled-train-0-of-1.npy.1.tmp").write_bytes(b"\x93NUMPY")
     encoder, rows = Counted(made[0]), made[1]
     found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
     assert encoder.traced == 1 and found.shape == (len(rows.lengths), encoders.CONFIG.hidden)
-    assert os.listdir(tmp_path) == ["pooled-train-0-of-1.npy"]
+    # The incomplete file is removed with the folder, at the end of the training.
+    assert sorted(os.listdir(tmp_path)) == ["pooled-train-0-of-1.npy", "pooled-train-0-of-1.npy.1.tmp"]

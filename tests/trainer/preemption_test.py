@@ -1,4 +1,4 @@
-"""Trainings killed for real, alone and in pairs: the same command again ends as if nothing had been."""
+"""Trainings that are killed, with one worker and with two: running the same command again gives the same result."""
 
 import dataclasses
 import json
@@ -17,10 +17,9 @@ from tests.trainer import tiny_training
 
 SCRIPT = """
 import json, sys
-from launchers import local_processes
 from trainer import run
 job = json.load(open(sys.argv[1]))
-run.run_fn(run.Job(**job))
+run.run_fn(run.TrainingJob(**job))
 """
 
 
@@ -30,7 +29,7 @@ def _inputs(tmp_path_factory):
 
 
 class Training:
-    """One training and its attempts, each a process of its own."""
+    """One training and its attempts, each in a new process."""
 
     def __init__(self, folder, inputs, workers):
         self.folder = folder
@@ -60,12 +59,12 @@ class Training:
         return model_run.read_training(str(self.folder / "run")), model_run.read_golden(str(self.folder / "run"))
 
 
-@pytest.fixture(scope="module", name="whole")
-def _whole(tmp_path_factory, inputs):
-    return Training(tmp_path_factory.mktemp("whole"), inputs, workers=1).finish()
+@pytest.fixture(scope="module", name="uninterrupted")
+def _uninterrupted(tmp_path_factory, inputs):
+    return Training(tmp_path_factory.mktemp("uninterrupted"), inputs, workers=1).finish()
 
 
-def test_a_training_killed_twice_ends_bit_for_bit_as_one_that_was_not(tmp_path, inputs, whole):
+def test_a_training_killed_twice_gives_the_same_bits_as_an_uninterrupted_one(tmp_path, inputs, uninterrupted):
     training = Training(tmp_path, inputs, workers=1)
     for step in (20, 70):
         process = training.start()
@@ -75,8 +74,8 @@ def test_a_training_killed_twice_ends_bit_for_bit_as_one_that_was_not(tmp_path, 
     before = training.states()[-1]
     assert before >= 70
     figures, golden = training.finish()
-    assert figures.history == whole[0].history
-    assert golden == whole[1]
+    assert figures.history == uninterrupted[0].history
+    assert golden == uninterrupted[1]
     assert os.listdir(training.checkpoints) == []
 
 
@@ -88,10 +87,10 @@ def _worker_process(parent, index):
             with open(f"/proc/{pid}/environ", "rb") as stream:
                 if f'"index": {index}'.encode() in stream.read():
                     return pid
-    raise AssertionError(f"worker {index} of {parent} is not there")
+    raise AssertionError(f"worker {index} of {parent} was not found")
 
 
-def test_two_workers_of_which_one_is_killed_end_as_one_process_does(tmp_path, inputs, whole):
+def test_two_workers_of_which_one_is_killed_agree_with_one_process(tmp_path, inputs, uninterrupted):
     training = Training(tmp_path, inputs, workers=2)
     process = training.start()
     training.wait_for_step(40, process)
@@ -100,7 +99,7 @@ def test_two_workers_of_which_one_is_killed_end_as_one_process_does(tmp_path, in
     assert "WorkerFailed: worker 1 of 2: killed by signal 9 (SIGKILL)" in (tmp_path / "log").read_text()
     assert training.states()[-1] >= 40
     figures, golden = training.finish()
-    # Dropout draws other numbers on two replicas: alike, not equal.
-    assert figures.history[-1]["loss"] == pytest.approx(whole[0].history[-1]["loss"], abs=0.1)
-    assert figures.history[-1]["dev_accuracy"] == pytest.approx(whole[0].history[-1]["dev_accuracy"], abs=0.05)
+    # Two replicas have different random numbers for dropout.
+    assert figures.history[-1]["loss"] == pytest.approx(uninterrupted[0].history[-1]["loss"], abs=0.1)
+    assert figures.history[-1]["dev_accuracy"] == pytest.approx(uninterrupted[0].history[-1]["dev_accuracy"], abs=0.05)
     assert np.isfinite(golden.outputs["logit"]).all()

@@ -1,4 +1,4 @@
-"""Training through the stock Trainer's executor on a tiny real encoder, and the model that it exports."""
+"""Training with TFX's Trainer on a tiny real encoder, and the exported model."""
 
 import json
 import os
@@ -15,9 +15,10 @@ from tfx.utils import path_utils, proto_utils
 from artifacts import model_card, model_run
 from core.config import TrainerConfig
 from core.errors import UserError
+from launchers.base import import_path
 from schema import features
 from tests import encoders
-from trainer import reviews
+from trainer import reviews, run
 from trainer.bert import Bert
 from trainer.model import SavedEncoder, load_encoder
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
@@ -50,27 +51,27 @@ ROWS = [(str(i), (GOOD if i % 2 else BAD).format(i), i % 2) for i in range(40)]
 
 
 def train(folder, rows=ROWS, shards=1, **config):
-    """Runs the stock executor; returns (model folder, model run folder)."""
+    """Runs the Trainer's executor; returns (model folder, model run folder)."""
     os.makedirs(folder)
-    model, run = standard_artifacts.Model(), standard_artifacts.ModelRun()
-    model.uri, run.uri = os.path.join(folder, "model"), os.path.join(folder, "run")
+    model, training_run = standard_artifacts.Model(), standard_artifacts.ModelRun()
+    model.uri, training_run.uri = os.path.join(folder, "model"), os.path.join(folder, "run")
     settings = TrainerConfig(**{"epochs": 6, "batch_size": 4, "learning_rate": 0.02, "max_length": 16, **config})
     executor.GenericExecutor().Do(
         {
             "examples": [write_examples(os.path.join(folder, "examples"), rows, shards)],
             "base_model": [encoders.save_artifact(os.path.join(folder, "encoder"))],
         },
-        {"model": [model], "model_run": [run]},
+        {"model": [model], "model_run": [training_run]},
         {
             "train_args": proto_utils.proto_to_json(trainer_pb2.TrainArgs(splits=["train"])),
             "eval_args": proto_utils.proto_to_json(trainer_pb2.EvalArgs(splits=["dev"])),
-            "run_fn": "trainer.run.run_fn",
+            "run_fn": import_path(run.run_fn),
             "custom_config": json.dumps(
                 {"trainer": settings.model_dump(), "task": TASK, "data": DATA, "checkpoints": f"{folder}/checkpoints"}
             ),
         },
     )
-    return path_utils.serving_model_dir(model.uri), run.uri
+    return path_utils.serving_model_dir(model.uri), training_run.uri
 
 
 @pytest.fixture(scope="module", name="trained")
@@ -83,7 +84,7 @@ def _served(trained):
     return tf.saved_model.load(trained[0])
 
 
-def test_six_epochs_tell_the_good_from_the_bad(trained):
+def test_six_epochs_learn_to_classify(trained):
     history = model_run.read_training(trained[1]).history
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
     assert set(history[0]) == {"epoch", "loss", "accuracy", "dev_loss", "dev_accuracy"}
@@ -91,7 +92,7 @@ def test_six_epochs_tell_the_good_from_the_bad(trained):
     assert max(row["dev_accuracy"] for row in history) > 0.9
 
 
-def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(trained):
+def test_the_best_epoch_on_dev_is_exported(trained):
     training, golden = model_run.read_training(trained[1]), model_run.read_golden(trained[1])
     best = training.history[training.best_epoch - 1]["dev_accuracy"]
     assert best == max(row["dev_accuracy"] for row in training.history)
@@ -99,7 +100,7 @@ def test_the_kept_epoch_is_the_best_on_dev_and_its_weights_are_what_is_exported(
     assert np.mean(right) == pytest.approx(best)
 
 
-def test_the_exported_model_answers_as_the_training_process_did(trained, served):
+def test_the_exported_model_agrees_with_the_training_process(trained, served):
     golden = model_run.read_golden(trained[1])
     outputs = served.signatures["serving_default"](text=tf.constant(golden.text))
     assert {name: (t.dtype.name, t.shape.rank) for name, t in outputs.items()} == {
@@ -111,7 +112,7 @@ def test_the_exported_model_answers_as_the_training_process_did(trained, served)
         np.testing.assert_allclose(value, golden.outputs[name], atol=1e-5)
 
 
-def test_both_signatures_say_the_same(served):
+def test_both_signatures_agree(served):
     example = tf.train.Example()
     example.features.feature[features.DOCUMENT].bytes_list.value.append("재미있는".encode())
     by_example = served.signatures["serving_examples"](examples=tf.constant([example.SerializeToString()]))
@@ -122,13 +123,13 @@ def test_both_signatures_say_the_same(served):
 @pytest.mark.parametrize(
     "texts", [[], [""], [b"\xff\xfe"], ["a\0b"], ["가" * 100_000], ["😀"], ["좋다", "x" * 500, ""]]
 )
-def test_any_bytes_get_finite_numbers(served, texts):
+def test_predictions_are_finite_for_any_bytes(served, texts):
     outputs = served.signatures["serving_default"](text=tf.constant(texts, tf.string))
     assert outputs["probability"].shape == [len(texts)]
     assert np.isfinite(outputs["logit"].numpy()).all()
 
 
-def test_the_run_holds_logs_and_pictures_and_the_model_its_card(trained):
+def test_logs_pictures_and_the_model_card_are_written(trained):
     for name in (model_run.HISTORY_PICTURE, model_run.MODEL_PICTURE):
         with open(os.path.join(trained[1], name), "rb") as stream:
             assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
@@ -178,7 +179,7 @@ def test_reviews_are_read_in_an_order_that_shards_do_not_change(tmp_path):
     assert reviews.read_split([os.path.join(other, "Split-train", "*")], preprocess, 16, "train").digest != first.digest
 
 
-def test_a_rebuilt_encoder_computes_what_the_hubs_does(tmp_path):
+def test_a_rebuilt_encoder_computes_the_same_as_the_saved_model(tmp_path):
     folder = os.path.join(encoders.save(str(tmp_path / "encoder")), "encoder")
     rebuilt, loaded = load_encoder(folder), tf.saved_model.load(folder)
     ids = np.array([[2, 7, 9, 3, 0], [2, 5, 3, 0, 0]], np.int32)
@@ -190,7 +191,7 @@ def test_a_rebuilt_encoder_computes_what_the_hubs_does(tmp_path):
     assert {weight.name for weight in rebuilt.weights} == names
 
 
-def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path):
+def test_an_encoder_other_than_bert_is_trained_as_a_saved_model(tmp_path):
     table = tf.Variable(np.eye(10, 4, dtype=np.float32), name="table")
     inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
 
@@ -209,7 +210,7 @@ def test_an_encoder_that_is_no_bert_is_trained_as_the_saved_model_it_is(tmp_path
     assert isinstance(encoder, SavedEncoder) and len(encoder.weights) == 1
 
 
-def test_an_encoder_that_is_not_as_it_was_made_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
+def test_a_damaged_encoder_is_rejected_before_it_is_loaded(tmp_path, monkeypatch):
     save = encoders.save_artifact
 
     def save_damaged(uri):

@@ -1,4 +1,4 @@
-"""A training that lasts long enough to be killed in the middle of it."""
+"""A training that takes long enough to be killed."""
 
 import pathlib
 from typing import Any, Union
@@ -8,15 +8,15 @@ import tensorflow as tf
 from core.config import TrainerConfig
 from schema import features
 from tests import encoders
-from trainer.job import Job
+from trainer.job import TrainingJob
 
 TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
-# 15 steps an epoch, and a checkpoint after every one.
+# 15 steps per epoch, with a checkpoint after each.
 _SETTINGS = {"epochs": 12, "batch_size": 4, "learning_rate": 0.01, "max_length": 16, "checkpoint_seconds": 1e-9}
 
 
 def write_inputs(folder: pathlib.Path) -> pathlib.Path:
-    """Writes files of both splits, and the encoder's folder."""
+    """Writes the files of both splits and an encoder."""
     rows = [((("정말 재미있는 영화 {}", "시간이 아까웠다 {}")[i % 2]).format(i), 1 - i % 2) for i in range(60)]
     for split in ("train", "dev"):
         with tf.io.TFRecordWriter(str(folder / f"{split}.gz"), "GZIP") as writer:
@@ -36,10 +36,10 @@ def job(
     run_folder: Union[str, pathlib.Path],
     checkpoints: Union[str, pathlib.Path],
     **settings: Any,
-) -> Job:
-    """Makes a training of these inputs."""
+) -> TrainingJob:
+    """Returns a training on these inputs."""
     config = TrainerConfig(**{**_SETTINGS, "precision": "float32", "device": "cpu", **settings})
-    return Job(
+    return TrainingJob(
         [str(inputs / "train.gz")],
         [str(inputs / "dev.gz")],
         str(inputs / "encoder"),

@@ -1,4 +1,4 @@
-"""Tokens: made once, padded on demand, the same whatever the shards."""
+"""Tokens: computed once, padded on demand."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def make(lengths):
 
 @settings(max_examples=50)
 @given(LENGTHS, st.integers(0, 5), st.data())
-def test_padded_rows_are_the_tokens_then_zeros(lengths, extra, data):
+def test_padded_rows_are_tokens_and_then_zeros(lengths, extra, data):
     made = make(lengths)
     rows = np.array(data.draw(st.lists(st.integers(FILLER, len(lengths) - 1), min_size=1, max_size=20)))
     longest = max(1, *(0 if row == FILLER else int(lengths[row]) for row in rows))
@@ -39,7 +39,7 @@ def test_padded_rows_are_the_tokens_then_zeros(lengths, extra, data):
 
 
 @given(LENGTHS, st.randoms(use_true_random=False))
-def test_another_order_moves_rows_not_tokens(lengths, random):
+def test_reordering_shares_the_tokens(lengths, random):
     order = np.array(random.sample(range(len(lengths)), len(lengths)))
     made = make(lengths)
     moved = made.ordered(order)
@@ -53,7 +53,7 @@ def _preprocess(tmp_path_factory):
     return tf.saved_model.load(encoders.save(str(tmp_path_factory.mktemp("encoder") / "e")) + "/preprocess")
 
 
-def test_tokens_are_the_preprocess_models_in_any_number_of_chunks(preprocess, monkeypatch):
+def test_tokens_equal_the_preprocess_models_for_any_number_of_chunks(preprocess, monkeypatch):
     texts = [text.encode() for text in encoders.TEXTS] + [b""]
     monkeypatch.setattr(tokens, "CHUNK_ROWS", 5)
     made = tokens.tokenise(preprocess, texts, 8)
@@ -62,6 +62,6 @@ def test_tokens_are_the_preprocess_models_in_any_number_of_chunks(preprocess, mo
         np.testing.assert_array_equal(array, packed[name])
 
 
-def test_no_texts_are_no_tokens(preprocess):
+def test_no_texts_give_no_tokens(preprocess):
     made = tokens.tokenise(preprocess, [], 8)
     assert made.lengths.shape == (0,) and made.padded(np.arange(0))[WORD_IDS].shape == (0, 1)

@@ -1,4 +1,4 @@
-"""Pictures of a training: its history, and the model."""
+"""The pictures of the `model_run` artifact: the training's history, and the model."""
 
 from typing import Mapping, Sequence
 
@@ -8,12 +8,12 @@ from artifacts.encoder import EncoderCard
 
 
 def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric: str, file: str) -> None:
-    """Draws loss and metric over the epochs, train and dev, the kept epoch marked.
+    """Plots loss and metric over the epochs for train and dev, and marks the kept epoch.
 
     Args:
-      history: one mapping an epoch with `epoch`, `loss`, `dev_loss`, `<metric>`, `dev_<metric>`.
+      history: one mapping per epoch with `epoch`, `loss`, `dev_loss`, `<metric>`, `dev_<metric>`.
       best_epoch: the epoch whose weights were kept.
-      metric: the metric that picks the checkpoint.
+      metric: the metric that selects the best epoch.
       file: the PNG to write.
     """
     figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")
@@ -28,11 +28,11 @@ def draw_history(history: Sequence[Mapping[str, float]], best_epoch: int, metric
 
 
 def draw_model(parameters: Mapping[str, int], card: EncoderCard, file: str) -> None:
-    """Draws the model's parts from text to logits, with their outputs' shapes and their weights.
+    """Draws the model from text to logits, with the output shape and the number of weights of each part.
 
     Args:
-      parameters: `encoder` and `head` -> the elements of its weights.
-      card: the encoder's.
+      parameters: `encoder` and `head` -> its number of weights.
+      card: the encoder's card.
       file: the PNG to write.
     """
     boxes = (
