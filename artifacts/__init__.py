@@ -1,13 +1,13 @@
-"""What components hand each other: one module for each artifact, and the two artifact types that TFX has no name for.
+"""The artifacts that components exchange: a module for each, and the two types that TFX does not have.
 
-Kubeflow resolves a custom type by `<top-level module>.<Class>`, hence their place and names.
+TFX on Kubeflow looks a custom type up as `<top-level module>.<Class>`, so they are defined here.
 """
 
 from tfx.types import artifact
 
 
 class GateVerdict(artifact.Artifact):
-    """Folder with `checks.json`: the list of `core.checks.Check` that a gate made."""
+    """Folder with `checks.json`: the `core.checks.Check`s of a gate."""
 
     TYPE_NAME = "artifacts.GateVerdict"
 

@@ -28,6 +28,7 @@ from tfx.types import value_artifact  # noqa: E402
 from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
 from components.data_gate.quality import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
+from components.run_report.summary import run_folder  # noqa: E402
 from core import escape  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
@@ -55,7 +56,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 2
     # An earlier attempt's note. A task that succeeded must not fail because it can't be removed.
     with contextlib.suppress(OSError):
-        notes.remove(notes.run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), task_id)
+        notes.remove(run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), task_id)
     return 0
 
 
@@ -137,9 +138,9 @@ def _write_output(path: str, content: Mapping[str, Any]) -> None:
 
 def _write_note(run: str, task_id: str, error: Exception) -> None:
     """Writes why the task failed to the shared folder; a failure to do so must not hide the error itself."""
-    folder = notes.run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
+    folder = run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
-    checks = [vars(check) for check in error.checks] if isinstance(error, DataGateStopped) else []
+    checks = error.checks if isinstance(error, DataGateStopped) else []
     with contextlib.suppress(OSError):
         notes.write(folder, notes.Failure(task_id, text, isinstance(error, UserError), checks))
 

@@ -1,4 +1,4 @@
-"""What every gate writes down: its checks, each with the value found, the bound and a sentence."""
+"""The checks of a gate: each with its value, its bound and a sentence that explains the result."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import os
 from typing import Literal, Mapping, Optional, Sequence, Union
 
 CHECKS_FILE = "checks.json"
-# In the model gate's folder: `candidate` -> its metrics, `baseline` -> those of the model in serving, null without one.
+# In ModelGate's folder: `candidate` -> its metrics, `baseline` -> those of the model in serving, null without one.
 METRICS_FILE = "metrics.json"
 
 Metrics = Mapping[str, Optional[Mapping[str, float]]]
@@ -21,12 +21,12 @@ class Check:
 
     Attributes:
       gate: `data`, `model`, `invariance`, `serving` or `push`.
-      check: what was checked, a short name (`accuracy`, `label_balance`).
-      passed: whether the bound holds.
-      value: what was found.
-      bound: what it was held against.
-      reason: a sentence for a person, with the numbers in it.
-      severity: what a missed bound does: `fail` stops the run or the push, `warn` is only told.
+      check: short name of the check (`accuracy`, `label_balance`).
+      passed: whether the check passed.
+      value: the measured value.
+      bound: its limit.
+      reason: a sentence that explains the result, with its numbers.
+      severity: what a failed check does: `fail` stops the run or the push, `warn` is only reported.
     """
 
     gate: str
@@ -39,7 +39,7 @@ class Check:
 
     @property
     def blocks(self) -> bool:
-        """Whether this check alone keeps the model out of serving."""
+        """Whether this check keeps the model out of serving."""
         return not self.passed and self.severity == "fail"
 
 
@@ -50,7 +50,7 @@ def write_checks(folder: str, checks: Sequence[Check]) -> None:
 
 
 def read_checks(folder: str) -> list[Check]:
-    """Reads the `checks.json` of an artifact's folder; an artifact without one made no checks."""
+    """Reads the `checks.json` of an artifact's folder; without the file there are no checks."""
     path = os.path.join(folder, CHECKS_FILE)
     if not os.path.exists(path):
         return []
@@ -65,7 +65,7 @@ def write_metrics(folder: str, metrics: Metrics) -> None:
 
 
 def read_metrics(folder: str) -> Metrics:
-    """Reads the `metrics.json` of an artifact's folder; without one there are none."""
+    """Reads the `metrics.json` of an artifact's folder; without the file there are no metrics."""
     path = os.path.join(folder, METRICS_FILE)
     if not os.path.exists(path):
         return NO_METRICS

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
 import absl.logging
 import rich.console
@@ -16,7 +16,8 @@ import rich.console
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
 from components.model_gate import invariance
-from components.run_report import report, summary
+from components.run_report import gather, report
+from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from core import escape, gpu
 from core.config import Config
 from core.errors import UserError
@@ -70,16 +71,19 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     except Exception as failure:  # Whatever the error, the run gets a summary.
         logging.exception("the run failed")
         error = failure
-    content = _summarise(config, runner.outcomes, error, folder)
-    content.update(started=started.isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 1))
-    write_error = _write_summary(folder, content, runner.outcomes)
-    terminal.show_outcome(console, content)
+    summary = dataclasses.replace(
+        _summarise(config, runner.outcomes, error, folder),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 1),
+    )
+    summary, write_error = _write_report(folder, summary, runner.outcomes)
+    terminal.show_outcome(console, summary)
     if write_error:
         _print(console, write_error)
     if config.data.schema_file is None:
         path = _schema_path(runner.outcomes)
         _print(console, f"the schema was inferred: review {path} and set data.schema_file to it")
-    return content["exit_status"]
+    return summary.exit_status
 
 
 def _print(console: rich.console.Console, message: str) -> None:
@@ -119,27 +123,21 @@ def _copy_by_content(key: str, file: Optional[str], folder: str) -> Optional[str
     return copy
 
 
-def _artifacts(outcomes: Sequence[NodeOutcome]) -> summary.RunArtifacts:
+def _artifacts(outcomes: Sequence[NodeOutcome]) -> gather.RunArtifacts:
     outputs = {outcome.id: outcome.outputs for outcome in outcomes}
     artifacts = {field: outputs.get(node, {}).get(name) for field, (node, name) in _SOURCES.items()}
     encoder = outputs.get("HubEncoder", outputs.get("EncoderPretrainer", {})).get("encoder")
-    return summary.RunArtifacts(encoder=encoder, **artifacts)
+    return gather.RunArtifacts(encoder=encoder, **artifacts)
 
 
-def _summarise(
-    config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], folder: str
-) -> dict[str, Any]:
-    content = {"pipeline": config.name, **summary.summarise(_artifacts(outcomes)), "error": None}
-    if error is not None:
-        content["status"] = "stopped" if isinstance(error, UserError) else "failed"
-        content["error"] = _describe_error(error, outcomes, folder)
-    if isinstance(error, DataGateStopped):
-        content["gates"] = [dataclasses.asdict(check) for check in error.checks]
-    content["exit_status"] = summary.EXIT_STATUS[content["status"]]
-    content["components"] = [
-        {"id": o.id, "status": o.status, "seconds": round(o.seconds, 2), "cached": o.cached} for o in outcomes
-    ]
-    return content
+def _summarise(config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], folder: str) -> Summary:
+    components = [ComponentSummary(o.id, o.status, round(o.seconds, 2), o.cached) for o in outcomes]
+    summary = dataclasses.replace(gather.summarise(config.name, _artifacts(outcomes)), components=components)
+    if error is None:
+        return summary
+    status: Status = "stopped" if isinstance(error, UserError) else "failed"
+    gates = error.checks if isinstance(error, DataGateStopped) else summary.gates
+    return dataclasses.replace(summary, status=status, error=_describe_error(error, outcomes, folder), gates=gates)
 
 
 def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str:
@@ -166,16 +164,12 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
     return False
 
 
-def _write_summary(folder: str, content: dict[str, Any], outcomes: Sequence[NodeOutcome]) -> Optional[str]:
-    """Writes the summary and the report; returns a message if that failed, so that the outcome is still shown."""
-    content["report_path"] = os.path.join(folder, report.REPORT_FILE)
+def _write_report(folder: str, summary: Summary, outcomes: Sequence[NodeOutcome]) -> tuple[Summary, Optional[str]]:
+    """Writes the report; returns a message if that failed, so that the outcome is still shown."""
     try:
-        report.write(folder, content, _artifacts(outcomes).model_run)
-        summary.write(folder, content)
+        return report.write(folder, summary, _artifacts(outcomes).model_run), None
     except OSError as error:
-        content["report_path"] = None
-        return f"{folder}: {summary.SUMMARY_FILE} and {report.REPORT_FILE} were not written: {error.strerror}"
-    return None
+        return summary, f"{folder}: {SUMMARY_FILE} and {REPORT_FILE} were not written: {error.strerror}"
 
 
 def _schema_path(outcomes: Sequence[NodeOutcome]) -> str:

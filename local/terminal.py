@@ -11,7 +11,9 @@ import rich.markup
 import rich.progress
 import rich.table
 
+from components.run_report.summary import SplitRows, Summary
 from core import escape, installation, progress
+from core.checks import Check, Metrics
 from local.outcome import NodeOutcome
 
 
@@ -104,28 +106,29 @@ def _format_figures(figures: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-def show_outcome(console: rich.console.Console, summary: Mapping[str, Any]) -> None:
+def show_outcome(console: rich.console.Console, summary: Summary) -> None:
     """Prints rows, metrics, gates and the verdict of a run."""
     console.print()
-    _show_rows(console, summary["rows"])
-    _show_metrics(console, summary["metrics"])
-    _show_gates(console, summary["gates"])
+    _show_rows(console, summary.rows)
+    _show_metrics(console, summary.metrics)
+    _show_gates(console, summary.gates)
     console.print(_format_verdict(summary), highlight=False, soft_wrap=True)
 
 
-def _show_rows(console: rich.console.Console, rows: Mapping[str, Any]) -> None:
+def _show_rows(console: rich.console.Console, rows: Mapping[str, SplitRows]) -> None:
     for split, counts in rows.items():
-        rejected = ", ".join(f"{count} {reason}" for reason, count in counts["rejected"].items())
-        line = f"{split:<5} {counts['accepted']:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
+        rejected = ", ".join(f"{count} {reason}" for reason, count in counts.rejected.items())
+        line = f"{split:<5} {counts.accepted:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
         console.print(_escape(line), highlight=False)
 
 
-def _show_metrics(console: rich.console.Console, metrics: Mapping[str, Any]) -> None:
-    if not metrics["candidate"]:
+def _show_metrics(console: rich.console.Console, metrics: Metrics) -> None:
+    candidate, baseline = metrics["candidate"], metrics["baseline"]
+    if not candidate:
         return
     table = rich.table.Table("on the test split", "this model", "previously in serving", box=rich.box.SIMPLE_HEAD)
-    for name, value in metrics["candidate"].items():
-        before = _format_metric(metrics["baseline"][name]) if metrics["baseline"] else "none"
+    for name, value in candidate.items():
+        before = _format_metric(baseline[name]) if baseline else "none"
         table.add_row(_escape(name), _format_metric(value), before)
     console.print(table)
 
@@ -135,35 +138,35 @@ def _format_metric(value: float) -> str:
     return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
 
 
-def _show_gates(console: rich.console.Console, checks: Sequence[Mapping[str, Any]]) -> None:
+def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
     """Prints a line per gate, and below it the failed checks; the report lists all checks."""
-    for gate, group in itertools.groupby(checks, key=lambda check: check["gate"]):
+    for gate, group in itertools.groupby(checks, key=lambda check: check.gate):
         of_gate = list(group)
-        failed, warned = _blocking_checks(of_gate), [c for c in of_gate if not c["passed"] and c["severity"] == "warn"]
+        failed, warned = _blocking_checks(of_gate), [c for c in of_gate if not c.passed and not c.blocks]
         verdict = f"[red]✗[/] {gate} gate: {len(failed)} of" if failed else f"[green]✓[/] {gate} gate:"
         warnings = f", {len(warned)} {'warning' if len(warned) == 1 else 'warnings'}" if warned else ""
         count = f"{len(of_gate)} {'check' if len(of_gate) == 1 else 'checks'} {'failed' if failed else 'passed'}"
         console.print(f"{verdict} {count}{warnings}", highlight=False)
         for check in [*failed, *warned]:
             mark = "" if check in failed else "[yellow]warning:[/] "
-            text = f"{_escape(check['check'])}: {_escape(check['reason'])}"
+            text = f"{_escape(check.check)}: {_escape(check.reason)}"
             console.print(f"    {mark}{text}", highlight=False, soft_wrap=True)
 
 
-def _blocking_checks(checks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [check for check in checks if not check["passed"] and check["severity"] == "fail"]
+def _blocking_checks(checks: Sequence[Check]) -> list[Check]:
+    return [check for check in checks if check.blocks]
 
 
-def _format_verdict(summary: Mapping[str, Any]) -> str:
-    failed = _blocking_checks(summary["gates"])
-    report = f"\nreport: {_escape(summary['report_path'])}" if summary["report_path"] else ""
-    if summary["status"] == "pushed":
-        model = _escape(summary["pushed_path"])
+def _format_verdict(summary: Summary) -> str:
+    failed = _blocking_checks(summary.gates)
+    report = f"\nreport: {_escape(summary.report_path)}" if summary.report_path else ""
+    if summary.status == "pushed":
+        model = _escape(summary.pushed_path or "")
         command = f'{installation.command("local_runner.py")} predict --model {model} "이것은 놀라운 영화입니다!"'
         return f"\n[green]pushed[/] to {model}\ntry it: {command}{report}"
-    if summary["status"] == "not_blessed":
-        reasons = "; ".join(check["reason"] for check in failed)
+    if summary.status == "not_blessed":
+        reasons = "; ".join(check.reason for check in failed)
         return f"\n[red]not blessed[/], nothing was pushed: {_escape(reasons)}{report}"
     if failed:
         return f"\n[red]stopped[/] before training: see the failed checks above{report}"
-    return f"\n[red]{summary['status']}[/]: {_escape(summary['error'])}{report}"
+    return f"\n[red]{summary.status}[/]: {_escape(summary.error or '')}{report}"

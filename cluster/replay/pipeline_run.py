@@ -117,7 +117,7 @@ class _PipelineRun:
         }
         self._screen.places(places)
 
-    def _summary(self) -> run_summary.RunSummary:
+    def _summary(self) -> run_summary.Outcome:
         uris = [uri for task in self._record.tasks.values() for uri in task.artifacts.values()]
         paths = [self._containers.store.path(uri) for uri in uris]
         return run_summary.find(paths, self._containers.volumes, self._record.run_id)

@@ -6,16 +6,12 @@ import json
 import os
 from typing import Any, Mapping, Optional, Sequence
 
-NOT_BLESSED_STATUS = 3
-
-# As `components.run_report` names them, whose import takes seconds; a test compares them.
-SUMMARY_FILE = "summary.json"
-REPORT_FILE = "report.html"
+from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE
 
 
 @dataclasses.dataclass(frozen=True)
-class RunSummary:
-    """A run's report.
+class Outcome:
+    """A run's outcome, as its own report has it.
 
     Attributes:
       content: of `summary.json`; empty if there is none.
@@ -28,7 +24,7 @@ class RunSummary:
     @property
     def exit_status(self) -> int:
         """The exit status of a run without failed tasks."""
-        return NOT_BLESSED_STATUS if self.content.get("status") == "not_blessed" else 0
+        return EXIT_STATUS["not_blessed"] if self.content.get("status") == "not_blessed" else 0
 
     @property
     def sentence(self) -> Optional[str]:
@@ -41,7 +37,7 @@ class RunSummary:
         return self.content.get("error")
 
 
-def find(artifacts: Sequence[str], volumes: str, run_id: str) -> RunSummary:
+def find(artifacts: Sequence[str], volumes: str, run_id: str) -> Outcome:
     """Returns the last report of a run.
 
     Args:
@@ -53,9 +49,9 @@ def find(artifacts: Sequence[str], volumes: str, run_id: str) -> RunSummary:
     folders = [*artifacts, *sorted(glob.glob(pattern, recursive=True))]
     summary, page = _last_file(folders, SUMMARY_FILE), _last_file(folders, REPORT_FILE)
     if summary is None:
-        return RunSummary({}, page)
+        return Outcome({}, page)
     with open(summary, encoding="utf-8") as stream:
-        return RunSummary(json.load(stream), page)
+        return Outcome(json.load(stream), page)
 
 
 def _last_file(folders: Sequence[str], name: str) -> Optional[str]:

@@ -1,1 +1,1 @@
-"""Says what a run came to where it did not reach RunReport: a cluster's exit handler."""
+"""RunOutcome: the report of a run on a cluster that ended before RunReport, written by an exit handler."""

@@ -1,4 +1,4 @@
-"""RunOutcome: runs after all other nodes of a cluster's run, whatever became of them."""
+"""The component: an exit handler of a run on a cluster, which runs even if other nodes failed."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -6,21 +6,22 @@ from tfx.types import component_spec
 
 from artifacts import RunSummary
 from components.run_outcome import executor
+from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 
 
 class RunOutcomeSpec(component_spec.ComponentSpec):
     """Parameters and output of RunOutcome.
 
-    An exit handler has no inputs: a failed run lacks what they would be. The run's final status could be one, but
-    backends before 2.14 refuse a pipeline that asks for it; what the tasks leave in `reports_dir` says more.
+    It has no inputs, because a failed run may not have created them. The run's final status could be one, but backends
+    before 2.14 reject such a pipeline, and the notes in `reports_dir` say more.
     """
 
     PARAMETERS = {
-        executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
-        executor.REPORTS_DIR: component_spec.ExecutionParameter(type=str),
+        PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
+        REPORTS_DIR: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = {}
-    OUTPUTS = {"report": component_spec.ChannelParameter(type=RunSummary)}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
+    OUTPUTS = {REPORT: component_spec.ChannelParameter(type=RunSummary)}
 
 
 class RunOutcome(base_component.BaseComponent):
@@ -30,11 +31,11 @@ class RunOutcome(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, pipeline_name: str, reports_dir: str):
-        """See `RunReport`; here `reports_dir` is where the other nodes have left what they had to say.
+        """Initialises the component.
 
         Args:
-          pipeline_name: what the report is headed with.
-          reports_dir: a folder that has a folder for each run.
+          pipeline_name: the heading of the report.
+          reports_dir: folder with a folder for each run, where other nodes wrote notes or RunReport the report.
         """
         report = types.Channel(type=RunSummary)
         super().__init__(RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report))

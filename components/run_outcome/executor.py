@@ -9,14 +9,13 @@ from tfx.dsl.components.base import base_executor
 
 from components import execution
 from components.run_outcome import notes
-from components.run_report import report, summary
-
-PIPELINE_NAME = "pipeline_name"
-REPORTS_DIR = "reports_dir"
+from components.run_report import report
+from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
+from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Status, Summary, run_folder
 
 
 class Executor(base_executor.BaseExecutor):
-    """Hands on RunReport's files, or writes those of a run that did not come so far."""
+    """Copies RunReport's files, or writes those of a run that failed before."""
 
     def Do(
         self,
@@ -25,29 +24,24 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `RunOutcomeSpec`."""
-        folder = notes.run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context))
-        # RunReport is the last node: where it has been, none has failed.
-        if not os.path.isfile(os.path.join(folder, summary.SUMMARY_FILE)):
+        folder = run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context))
+        # RunReport is the last node, so no other node has failed if its summary is there.
+        if not os.path.isfile(os.path.join(folder, SUMMARY_FILE)):
             os.makedirs(folder, exist_ok=True)
-            content = {"pipeline": exec_properties[PIPELINE_NAME], **describe(notes.read(folder))}
-            report.write(folder, content, None)
-            summary.write(folder, content)
-        for name in (summary.SUMMARY_FILE, report.REPORT_FILE):
-            shutil.copyfile(os.path.join(folder, name), os.path.join(output_dict["report"][0].uri, name))
+            report.write(folder, summarise(exec_properties[PIPELINE_NAME], notes.read(folder)), None)
+        for name in (SUMMARY_FILE, REPORT_FILE):
+            shutil.copyfile(os.path.join(folder, name), os.path.join(output_dict[REPORT][0].uri, name))
 
 
-def describe(failure: Optional[notes.Failure]) -> dict[str, Any]:
-    """Makes the summary of a run that did not come to its report.
+def summarise(pipeline: str, failure: Optional[notes.Failure]) -> Summary:
+    """Makes the summary of a failed run.
 
     Args:
-      failure: what the task that failed has left; None where it could leave nothing.
+      pipeline: name of the pipeline.
+      failure: the note of the task that failed; None if it could not write one.
     """
-    content = {**summary.summarise(summary.RunArtifacts()), "status": "failed"}
     if failure is None:
-        content["error"] = "a task was cancelled, or ended before it could say why; Kubeflow's page of the run names it"
-    else:
-        content.update(error=f"{failure.task}: {failure.error}", gates=list(failure.checks))
-        if failure.is_user_error:
-            content["status"] = "stopped"
-    content["exit_status"] = summary.EXIT_STATUS[content["status"]]
-    return content
+        error = "a task was cancelled or killed before it could report why; see the run's page in Kubeflow"
+        return Summary(pipeline, "failed", error=error)
+    status: Status = "stopped" if failure.is_user_error else "failed"
+    return Summary(pipeline, status, gates=failure.checks, error=f"{failure.task}: {failure.error}")

@@ -1,13 +1,16 @@
-"""Why a task of a run failed, kept on a folder that all tasks share: a cluster only passes on that it failed."""
+"""Notes of why tasks failed, in a folder that all tasks of a run share: a cluster does not pass on the reason."""
 
 import contextlib
 import dataclasses
 import glob
 import json
 import os
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
-# One a task: several may fail at the same time.
+from core.checks import Check
+from core.files import atomic_write
+
+# One file per task, because several may fail at the same time.
 _PREFIX = "failure-"
 
 
@@ -17,44 +20,38 @@ class Failure:
 
     Attributes:
       task: its id.
-      error: what was wrong, in words.
-      is_user_error: whether a user must mend it.
-      checks: `core.checks.Check`s as mappings, where a gate stopped the run.
+      error: the message.
+      is_user_error: whether the user can correct it.
+      checks: of the gate that stopped the run, if one did.
     """
 
     task: str
     error: str
     is_user_error: bool
-    checks: Sequence[dict[str, Any]] = ()
-
-
-def run_folder(reports_dir: str, run_id: str) -> str:
-    """Returns the folder of one run."""
-    return os.path.join(reports_dir, run_id)
+    checks: Sequence[Check] = ()
 
 
 def write(folder: str, failure: Failure) -> None:
-    """Writes a failure into a run's folder; a retried task's later one replaces it."""
+    """Writes a failure into a run's folder; replaces that of an earlier attempt."""
     os.makedirs(folder, exist_ok=True)
-    path = _path(folder, failure.task)
-    with open(path + ".new", "w", encoding="utf-8") as stream:
+    with atomic_write(_path(folder, failure.task)) as stream:
         json.dump(dataclasses.asdict(failure), stream, ensure_ascii=False, indent=2)
-    os.replace(path + ".new", path)
 
 
 def remove(folder: str, task: str) -> None:
-    """Removes what an earlier attempt of a task has left: it has succeeded."""
+    """Removes the failure of an earlier attempt, after the task succeeded."""
     with contextlib.suppress(FileNotFoundError):
         os.remove(_path(folder, task))
 
 
 def read(folder: str) -> Optional[Failure]:
-    """Reads a run's first failure; None where no task has left one."""
+    """Reads a run's first failure; None if no task wrote one."""
     files = glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*.json"))
     if not files:
         return None
     with open(min(files, key=os.path.getmtime), encoding="utf-8") as stream:
-        return Failure(**json.load(stream))
+        content = json.load(stream)
+    return Failure(**{**content, "checks": [Check(**check) for check in content["checks"]]})
 
 
 def _path(folder: str, task: str) -> str:

@@ -1,1 +1,1 @@
-"""Writes what a run came to, for people and for programs."""
+"""RunReport: the report of a run, `summary.json` for programs and `report.html` for people."""

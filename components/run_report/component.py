@@ -1,4 +1,4 @@
-"""RunReport: the last node of every run."""
+"""The component: from the artifacts of a run to its report. The last node of the graph."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -9,7 +9,7 @@ from components.run_report import executor
 
 
 class RunReportSpec(component_spec.ComponentSpec):
-    """Inputs, output and parameter of RunReport."""
+    """Inputs, parameters and output of RunReport."""
 
     PARAMETERS = {
         executor.PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
@@ -24,22 +24,22 @@ class RunReportSpec(component_spec.ComponentSpec):
         "serving_blessing": component_spec.ChannelParameter(type=standard_artifacts.InfraBlessing),
         "pushed_model": component_spec.ChannelParameter(type=standard_artifacts.PushedModel),
     }
-    OUTPUTS = {"report": component_spec.ChannelParameter(type=RunSummary)}
+    OUTPUTS = {executor.REPORT: component_spec.ChannelParameter(type=RunSummary)}
 
 
 class RunReport(base_component.BaseComponent):
-    """Gathers a run's artifacts into `summary.json` and `report.html`."""
+    """Writes `summary.json` and `report.html` from a run's artifacts."""
 
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, pipeline_name: str, reports_dir: str = "", **inputs: types.BaseChannel):
-        """Args are named as in `RunReportSpec.INPUTS`.
+        """Initialises the component.
 
         Args:
-          pipeline_name: what the report is headed with.
-          reports_dir: a folder that gets a copy, in a folder named after the run; empty for none.
-          **inputs: one channel for each input of the spec.
+          pipeline_name: the heading of the report.
+          reports_dir: folder for a copy, in a folder named after the run; empty for no copy.
+          **inputs: a channel for each of `RunReportSpec.INPUTS`.
         """
         report = types.Channel(type=RunSummary)
         super().__init__(RunReportSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report, **inputs))

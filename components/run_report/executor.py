@@ -7,15 +7,16 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 
 from components import execution
-from components.run_outcome import notes
-from components.run_report import report, summary
+from components.run_report import gather, report
+from components.run_report.summary import run_folder
 
 PIPELINE_NAME = "pipeline_name"
 REPORTS_DIR = "reports_dir"
+REPORT = "report"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes the summary and the page of the artifacts that it is given."""
+    """Writes the report of a run that reached its end."""
 
     def Do(
         self,
@@ -24,13 +25,11 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `RunReportSpec`."""
-        found = summary.RunArtifacts(**{name: artifacts[0] for name, artifacts in input_dict.items()})
-        content = {"pipeline": exec_properties[PIPELINE_NAME], **summary.summarise(found), "error": None}
-        content["exit_status"] = summary.EXIT_STATUS[content["status"]]
-        folders = [output_dict["report"][0].uri]
+        artifacts = gather.RunArtifacts(**{name: values[0] for name, values in input_dict.items()})
+        summary = gather.summarise(exec_properties[PIPELINE_NAME], artifacts)
+        folders = [output_dict[REPORT][0].uri]
         if exec_properties.get(REPORTS_DIR):
-            folders.append(notes.run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context)))
+            folders.append(run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context)))
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
-            report.write(folder, content, found.model_run)
-            summary.write(folder, content)
+            report.write(folder, summary, artifacts.model_run)

@@ -1,30 +1,41 @@
-"""The page of a run: one self-contained HTML file, pictures inside."""
+"""Writes the report of a run: `summary.json` and `report.html`, a self-contained page with its pictures."""
 
 import base64
+import dataclasses
+import json
 import os
-from typing import Any, Mapping, Optional
+from typing import Optional
 
 import jinja2
 from tfx.types import artifact
 
 from artifacts import model_run
+from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Summary
 from core import escape
+from core.files import atomic_write
 
-REPORT_FILE = "report.html"
 
-
-def write(folder: str, summary: Mapping[str, Any], model_run_artifact: Optional[artifact.Artifact]) -> str:
-    """Writes `report.html`.
+def write(folder: str, summary: Summary, training: Optional[artifact.Artifact]) -> Summary:
+    """Writes the page, then the summary.
 
     Args:
-      folder: where to.
-      summary: the content of `summary.json`.
-      model_run_artifact: the training's artifact, for its pictures; None where nothing was trained.
+      folder: of the files.
+      summary: of the run.
+      training: the Trainer's `ModelRun`, for its pictures; None if there was no training.
 
     Returns:
-      The page's path.
+      The summary with `report_path`.
     """
-    # File names, rejected rows and labels come from the input: none of them is markup, or turns the text around it.
+    summary = dataclasses.replace(summary, report_path=os.path.join(folder, REPORT_FILE))
+    with atomic_write(os.path.join(folder, REPORT_FILE)) as stream:
+        stream.write(_render(summary, training))
+    with atomic_write(os.path.join(folder, SUMMARY_FILE)) as stream:
+        json.dump(summary.to_json(), stream, ensure_ascii=False, indent=2)
+    return summary
+
+
+def _render(summary: Summary, training: Optional[artifact.Artifact]) -> str:
+    # File names, rejected rows and labels come from the input: neither markup nor control characters of them may work.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -32,23 +43,19 @@ def write(folder: str, summary: Mapping[str, Any], model_run_artifact: Optional[
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(summary=summary, pictures=_pictures(model_run_artifact))
-    path = os.path.join(folder, REPORT_FILE)
-    with open(path + ".new", "w", encoding="utf-8") as stream:
-        stream.write(page)
-    os.replace(path + ".new", path)
-    return path
+    template = environment.get_template("report.html.j2")
+    return template.render(summary=summary.to_json(), pictures=_pictures(training))
 
 
-def _pictures(model_run_artifact: Optional[artifact.Artifact]) -> dict[str, str]:
-    """Caption -> data URI of the pictures that training left."""
-    if model_run_artifact is None:
+def _pictures(training: Optional[artifact.Artifact]) -> dict[str, str]:
+    """Returns caption -> data URI of the Trainer's pictures."""
+    if training is None:
         return {}
     captions = {
         "Loss and accuracy over the epochs": model_run.HISTORY_PICTURE,
         "The model": model_run.MODEL_PICTURE,
     }
-    return {caption: _data_uri(os.path.join(model_run_artifact.uri, name)) for caption, name in captions.items()}
+    return {caption: _data_uri(os.path.join(training.uri, name)) for caption, name in captions.items()}
 
 
 def _data_uri(file: str) -> str:

@@ -1,98 +1,115 @@
-"""What a run came to: `summary.json`, made from the run's artifacts, also where the run ended early."""
+"""The summary of a run, the content of `summary.json`. Its import is fast: neither TensorFlow nor TFX."""
 
 import dataclasses
-import json
 import os
-from typing import Any, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence
 
-from tfx.types import artifact
-from tfx.utils import path_utils
-
-from artifacts import encoder as encoder_artifact
-from artifacts import model_run
 from core import checks, versions
 
-SUMMARY_FILE = "summary.json"
+if TYPE_CHECKING:
+    from artifacts.model_run import TrainingFigures
 
-# Exit statuses, by the status of a run.
-EXIT_STATUS = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
+SUMMARY_FILE = "summary.json"
+REPORT_FILE = "report.html"
+
+Status = Literal["pushed", "not_blessed", "stopped", "failed"]
+
+EXIT_STATUS: Mapping[Status, int] = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
 
 
 @dataclasses.dataclass(frozen=True)
-class RunArtifacts:
-    """The artifacts that a summary is made from; None where the run did not come so far."""
+class SplitRows:
+    """Number of accepted rows of a split, and of rejected rows by reason."""
 
-    examples: Optional[artifact.Artifact] = None
-    data_verdict: Optional[artifact.Artifact] = None
-    encoder: Optional[artifact.Artifact] = None
-    model_run: Optional[artifact.Artifact] = None
-    model_blessing: Optional[artifact.Artifact] = None
-    serving_blessing: Optional[artifact.Artifact] = None
-    pushed_model: Optional[artifact.Artifact] = None
+    accepted: int
+    rejected: Mapping[str, int]
 
 
-def summarise(found: RunArtifacts) -> dict[str, Any]:
-    """Reads the artifacts of a run into the parts of a summary that every target knows.
+@dataclasses.dataclass(frozen=True)
+class EncoderSummary:
+    """The encoder of a run.
 
-    Args:
-      found: the artifacts that exist.
-
-    Returns:
-      `rows`, `encoder`, `training`, `metrics`, `gates`, `pushed_path`, `status` and `versions`; a part is
-      None (or empty) where its component did not run.
+    Attributes:
+      source: `hub` or `pretrain`.
+      handle: where it comes from.
+      digest: SHA-256 of the encoder's SavedModel.
+      path: the folder of `preprocess/` and `encoder/`.
+      layers: number of Transformer layers.
+      hidden: width of the outputs.
+      vocabulary: number of word pieces.
     """
-    made = [
-        check
-        for gate in (found.data_verdict, found.model_blessing, found.serving_blessing, found.pushed_model)
-        if gate
-        for check in checks.read_checks(gate.uri)
-    ]
-    pushed_path = _pushed_path(found.pushed_model)
-    return {
-        "status": "pushed" if pushed_path else "not_blessed",
-        "rows": _ingested(found.examples).get("rows", {}),
-        "encoder": _encoder(found.encoder),
-        "training": dataclasses.asdict(model_run.read_training(found.model_run.uri)) if found.model_run else None,
-        "metrics": checks.read_metrics(found.model_blessing.uri) if found.model_blessing else checks.NO_METRICS,
-        "gates": [dataclasses.asdict(check) for check in made],
-        "pushed_path": pushed_path,
-        "versions": versions.installed(),
-    }
+
+    source: str
+    handle: str
+    digest: str
+    path: str
+    layers: int
+    hidden: int
+    vocabulary: int
 
 
-def write(folder: str, summary: Mapping[str, Any]) -> str:
-    """Writes `summary.json` in one move; returns its path."""
-    path = os.path.join(folder, SUMMARY_FILE)
-    with open(path + ".new", "w", encoding="utf-8") as stream:
-        json.dump(summary, stream, ensure_ascii=False, indent=2)
-    os.replace(path + ".new", path)
-    return path
+@dataclasses.dataclass(frozen=True)
+class ComponentSummary:
+    """The execution of one component; `status` is `not_run`, `complete` or `failed`."""
+
+    id: str
+    status: str
+    seconds: float
+    cached: bool
 
 
-def _ingested(examples: Optional[artifact.Artifact]) -> dict[str, Any]:
-    if examples is None:
-        return {}
-    with open(os.path.join(examples.uri, "ingest.json"), encoding="utf-8") as stream:
-        return json.load(stream)
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The summary of a run; a field keeps its default if the run ended before its component.
+
+    Attributes:
+      pipeline: name of the pipeline.
+      status: the outcome.
+      rows: by split.
+      encoder: the encoder that was fine-tuned.
+      training: how training went.
+      metrics: of the candidate and the model in serving before.
+      gates: all checks of all gates.
+      pushed_path: folder of the pushed version.
+      error: why the run failed or was stopped.
+      components: in the order of the graph; only of local runs.
+      started: ISO 8601, UTC; only of local runs.
+      seconds: duration; only of local runs.
+      report_path: `report.html` beside this summary.
+      versions: of Python and the packages.
+    """
+
+    pipeline: str
+    status: Status
+    rows: Mapping[str, SplitRows] = dataclasses.field(default_factory=dict)
+    encoder: Optional[EncoderSummary] = None
+    training: Optional["TrainingFigures"] = None
+    metrics: checks.Metrics = dataclasses.field(default_factory=lambda: checks.NO_METRICS)
+    gates: Sequence[checks.Check] = ()
+    pushed_path: Optional[str] = None
+    error: Optional[str] = None
+    components: Sequence[ComponentSummary] = ()
+    started: Optional[str] = None
+    seconds: Optional[float] = None
+    report_path: Optional[str] = None
+    versions: Mapping[str, str] = dataclasses.field(default_factory=versions.installed)
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of the command that ran the pipeline."""
+        return EXIT_STATUS[self.status]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of `summary.json`."""
+        return {**dataclasses.asdict(self), "exit_status": self.exit_status}
 
 
-def _encoder(encoder: Optional[artifact.Artifact]) -> Optional[dict[str, Any]]:
-    if encoder is None:
-        return None
-    folder = path_utils.serving_model_dir(encoder.uri)
-    card = encoder_artifact.read(folder)
-    return {
-        "source": card.source,
-        "handle": card.handle,
-        "digest": card.sha256["encoder"],
-        "path": folder,
-        "layers": card.layers,
-        "hidden": card.hidden,
-        "vocabulary": card.vocabulary,
-    }
+def run_folder(reports_dir: str, run_id: Optional[str]) -> str:
+    """Returns the folder of one run's reports.
 
-
-def _pushed_path(pushed: Optional[artifact.Artifact]) -> Optional[str]:
-    if pushed is None or not pushed.get_int_custom_property("pushed"):
-        return None
-    return pushed.get_string_custom_property("pushed_destination")
+    Raises:
+      ValueError: `run_id` is None.
+    """
+    if run_id is None:
+        raise ValueError(f"no run id to name a folder in {reports_dir} after")
+    return os.path.join(reports_dir, run_id)

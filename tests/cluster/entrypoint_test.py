@@ -7,6 +7,7 @@ from tfx.types import standard_artifacts
 from artifacts.examples import read_ingest
 from cluster import entrypoint, executor_input, task_protocol
 from components.run_outcome import notes
+from components.run_report.summary import run_folder
 
 ROOT = "minio://mlpipeline/v2/artifacts"
 URI = f"{ROOT}/reviews/run-1/tsv-example-gen/uuid/examples"
@@ -52,9 +53,9 @@ def folder(container):
 
 def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(container):
     given = arguments(container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token="")
-    notes.write(notes.run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
+    notes.write(run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
     assert entrypoint.main(given) == 0
-    assert notes.read(notes.run_folder(str(container / "reports"), "run-1")) is None
+    assert notes.read(run_folder(str(container / "reports"), "run-1")) is None
     rows = read_ingest(str(folder(container))).rows
     assert sum(split["accepted"] for split in rows.values()) == 20
     with open(container / "fs" / "tmp" / "kfp_outputs" / "output_metadata.json") as stream:
@@ -70,7 +71,7 @@ def test_an_error_of_the_user_is_the_last_line_and_a_note(container, capsys):
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
     sentence = f"data.train = {container}/no.tsv: No such file or directory"
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {sentence}"
-    note = notes.read(notes.run_folder(str(container / "reports"), "run-1"))
+    note = notes.read(run_folder(str(container / "reports"), "run-1"))
     assert note == notes.Failure("tsv-example-gen", sentence, is_user_error=True, checks=[])
 
 
@@ -91,7 +92,7 @@ def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
     given[1] = "components.no_such.Executor"
     with pytest.raises(ImportError):
         entrypoint.main(given)
-    note = notes.read(notes.run_folder(str(container / "reports"), "run-1"))
+    note = notes.read(run_folder(str(container / "reports"), "run-1"))
     assert (note.is_user_error, note.error.split(":")[0]) == (False, "ImportError")
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import html
 import json
 import os
@@ -6,6 +7,9 @@ from tfx.dsl.components.base import base_executor
 
 from artifacts import RunSummary
 from components.run_outcome import executor, notes
+from components.run_report.executor import PIPELINE_NAME, REPORTS_DIR
+from components.run_report.summary import run_folder
+from core.checks import Check
 
 
 def run(tmp_path):
@@ -14,8 +18,8 @@ def run(tmp_path):
     os.makedirs(artifact.uri)
     context = base_executor.BaseExecutor.Context(unique_id="run-1", tmp_dir=str(tmp_path / "tmp"))
     properties = {
-        executor.PIPELINE_NAME: "reviews",
-        executor.REPORTS_DIR: str(tmp_path / "reports"),
+        PIPELINE_NAME: "reviews",
+        REPORTS_DIR: str(tmp_path / "reports"),
     }
     executor.Executor(context).Do({}, {"report": [artifact]}, properties)
     with open(os.path.join(artifact.uri, "report.html")) as stream:
@@ -25,17 +29,16 @@ def run(tmp_path):
 
 
 def folder(tmp_path):
-    return notes.run_folder(str(tmp_path / "reports"), "run-1")
+    return run_folder(str(tmp_path / "reports"), "run-1")
 
 
-def test_what_a_user_must_mend_is_told_with_the_checks_that_failed(tmp_path):
-    check = {"gate": "data", "check": "rows", "passed": False, "value": 3, "bound": 20, "reason": "3 <rows>"}
-    check["severity"] = "fail"
+def test_user_error_is_reported_with_the_failed_checks(tmp_path):
+    check = Check("data", "rows", False, 3, 20, "3 <rows>", "fail")
     notes.write(folder(tmp_path), notes.Failure("data-gate", "too few rows", True, [check]))
     content, page = run(tmp_path)
     assert (content["status"], content["exit_status"]) == ("stopped", 2)
     assert content["error"] == "data-gate: too few rows"
-    assert content["gates"] == [check]
+    assert content["gates"] == [dataclasses.asdict(check)]
     assert "too few rows" in page and "3 &lt;rows&gt;" in page
 
 
@@ -45,15 +48,14 @@ def test_another_failure(tmp_path):
     assert (content["status"], content["error"]) == ("failed", "trainer: ResourceExhaustedError: no memory")
 
 
-def test_a_failure_of_which_no_task_could_leave_a_note(tmp_path):
+def test_a_failure_without_a_note(tmp_path):
     content, page = run(tmp_path)
     assert (content["status"], content["exit_status"]) == ("failed", 1)
-    assert content["error"].startswith("a task was cancelled, or ended before") and content["error"] in html.unescape(
-        page
-    )
+    assert content["error"].startswith("a task was cancelled or killed before")
+    assert content["error"] in html.unescape(page)
 
 
-def test_a_run_that_came_to_its_report_keeps_it(tmp_path):
+def test_the_report_of_run_report_is_kept(tmp_path):
     os.makedirs(folder(tmp_path))
     for name, text in (("summary.json", '{"status": "pushed"}'), ("report.html", "<p>pushed</p>")):
         with open(os.path.join(folder(tmp_path), name), "w") as stream:
@@ -61,7 +63,7 @@ def test_a_run_that_came_to_its_report_keeps_it(tmp_path):
     assert run(tmp_path) == ({"status": "pushed"}, "<p>pushed</p>")
 
 
-def test_only_the_tasks_own_note_goes_with_its_success(tmp_path):
+def test_a_task_that_succeeds_removes_its_own_note_only(tmp_path):
     notes.write(folder(tmp_path), notes.Failure("trainer", "lost", False))
     notes.remove(folder(tmp_path), "data-gate")
     assert notes.read(folder(tmp_path)).task == "trainer"

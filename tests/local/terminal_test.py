@@ -1,35 +1,32 @@
 """The terminal: components, epochs and verdicts, without control characters from the input."""
 
+import dataclasses
 import io
 
 import pytest
 import rich.console
 
+from components.run_report.summary import SplitRows, Summary
 from core import progress
+from core.checks import Check
 from local import terminal
 from local.outcome import NodeOutcome
 
-SUMMARY = {
-    "status": "not_blessed",
-    "rows": {"train": {"accepted": 1200, "rejected": {"empty_text": 3}}},
-    "metrics": {
+SUMMARY = Summary(
+    pipeline="reviews",
+    status="not_blessed",
+    rows={"train": SplitRows(1200, {"empty_text": 3})},
+    metrics={
         "candidate": {"example_count": 1000.0, "accuracy": 0.71234},
         "baseline": {"example_count": 1000.0, "accuracy": 0.75},
     },
-    "gates": [
-        {"gate": "data", "check": "label_balance", "passed": True, "reason": "fine", "severity": "fail"},
-        {
-            "gate": "model",
-            "check": "accuracy",
-            "passed": False,
-            "reason": "accuracy 0.7123 is [0.1] under",
-            "severity": "fail",
-        },
+    gates=[
+        Check("data", "label_balance", True, None, None, "fine"),
+        Check("model", "accuracy", False, None, None, "accuracy 0.7123 is [0.1] under"),
     ],
-    "report_path": "/runs/report.html",
-    "pushed_path": None,
-    "error": None,
-}
+    report_path="/runs/report.html",
+    versions={},
+)
 
 
 def printed(act, width=100):
@@ -82,7 +79,7 @@ def test_outcome_has_rows_metrics_gates_and_reasons():
 
 
 def test_pushed_model_comes_with_a_command_to_try_it():
-    summary = {**SUMMARY, "status": "pushed", "pushed_path": "/serving/7", "gates": []}
+    summary = dataclasses.replace(SUMMARY, status="pushed", pushed_path="/serving/7", gates=[])
     assert 'local_runner.py predict --model /serving/7 "' in printed(
         lambda console: terminal.show_outcome(console, summary)
     )
@@ -90,7 +87,7 @@ def test_pushed_model_comes_with_a_command_to_try_it():
 
 @pytest.mark.parametrize("status", ["failed", "stopped"])
 def test_run_that_ended_early_names_the_error(status):
-    summary = {**SUMMARY, "status": status, "gates": [], "error": "data.train = x: no such file"}
+    summary = dataclasses.replace(SUMMARY, status=status, gates=[], error="data.train = x: no such file")
     assert f"{status}: data.train = x: no such file" in printed(lambda console: terminal.show_outcome(console, summary))
 
 
@@ -98,29 +95,22 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
 
 
 def test_control_characters_and_markup_of_the_input_are_escaped():
-    check = {
-        "gate": "data",
-        "check": f"label_share/{HOSTILE}",
-        "passed": False,
-        "reason": f"label '{HOSTILE}' has 0 rows",
-        "severity": "fail",
-    }
-    rows = {HOSTILE: {"accepted": 1, "rejected": {HOSTILE: 2}}}
-    metrics = {"candidate": {f"recall/{HOSTILE}": 0.5}, "baseline": None}
+    summary = dataclasses.replace(
+        SUMMARY,
+        rows={HOSTILE: SplitRows(1, {HOSTILE: 2})},
+        metrics={"candidate": {f"recall/{HOSTILE}": 0.5}, "baseline": None},
+        gates=[Check("data", f"label_share/{HOSTILE}", False, None, None, f"label '{HOSTILE}' has 0 rows")],
+        error=HOSTILE,
+        report_path=HOSTILE,
+        pushed_path=HOSTILE,
+    )
 
     def act(console):
         screen = terminal.Terminal(console)
         with screen.show_progress():
             progress.report(f"reading {HOSTILE}", 1, 2, dev_file=HOSTILE)
         for status in ("not_blessed", "failed", "stopped", "pushed"):
-            terminal.show_outcome(
-                console,
-                {
-                    **SUMMARY,
-                    **{"status": status, "rows": rows, "metrics": metrics, "gates": [check], "error": HOSTILE},
-                    **{"report_path": HOSTILE, "pushed_path": HOSTILE},
-                },
-            )
+            terminal.show_outcome(console, dataclasses.replace(summary, status=status))
 
     for width in (100, 1000):
         text = printed(act, width)

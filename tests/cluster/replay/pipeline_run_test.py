@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cluster.replay import kfp_launcher, object_store, run_summary
+from cluster.replay import kfp_launcher, object_store
 from core.errors import UserError
 from tests.cluster.replay import tiny
 from tests.cluster.replay.tiny import Ran, after, at_exit, constant, document, from_dag, step
@@ -309,9 +309,3 @@ def test_a_full_disk_fails_the_task_with_a_message(tmp_path, monkeypatch):
     ran = Ran(tmp_path, document({"p": step(outputs=["model"]), "q": second}))
     assert ran.status == 1
     assert ran.record["tasks"]["q"]["error"] == "/replay/store/x: No space left on device"
-
-
-def test_the_report_has_the_names_that_the_components_give_it():
-    from components.run_report import report, summary
-
-    assert (run_summary.SUMMARY_FILE, run_summary.REPORT_FILE) == (summary.SUMMARY_FILE, report.REPORT_FILE)
