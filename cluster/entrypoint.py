@@ -33,8 +33,8 @@ from core import escape  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
 
-# `_run_executor` and `parse_raw_artifact_dict` are private to TFX, and this module was written against their text.
-TFX_VERSION = "1.16.0"
+# `_run_executor` and `parse_raw_artifact_dict` are private to TFX; their code is the same in these releases.
+TFX_VERSIONS = ("1.16.0", "1.21.0")
 
 _TRAINER = "trainer"
 
@@ -61,10 +61,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _check_version(version: str) -> None:
-    if version != TFX_VERSION:
+    if version not in TFX_VERSIONS:
         raise SystemExit(
-            f"error: TFX {version} is installed; cluster/entrypoint.py repairs what TFX {TFX_VERSION} does: install "
-            "that one, or compare the two versions' kubeflow_v2_run_executor and mend the entrypoint"
+            f"error: TFX {version} is installed; supports TFX {' and '.join(TFX_VERSIONS)}: "
+            "install one of them, or compare kubeflow_v2_run_executor of both versions and adapt the entrypoint"
         )
 
 

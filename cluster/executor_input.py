@@ -1,6 +1,6 @@
 """Converts what a Kubeflow backend sends a task to what TFX's executor function expects, and the answer back.
 
-ExecutorInputs are plain JSON. Each function resolves one difference between TFX 1.16.0 and open-source
+ExecutorInputs are plain JSON. Each function resolves one difference between TFX and open-source
 Kubeflow Pipelines (backends 2.0 to 2.17).
 """
 
