@@ -6,8 +6,10 @@
 #   PIP_INDEX_URL=...        another package index; it stays in the first stage, which is not part of the image
 #   BASE=... BUILD_BASE=...  the same Python from another registry. A tag may move: give name@sha256:... where a build
 #                            has to be repeatable.
-ARG BUILD_BASE=python:3.10.19-bookworm
-ARG BASE=python:3.10.19-slim-bookworm
+#
+# The base is Debian 13, whose glibc the current set of versions needs (setup.py).
+ARG BUILD_BASE=python:3.12.12-trixie
+ARG BASE=python:3.12.12-slim-trixie
 ARG ENCODER
 
 
@@ -19,7 +21,7 @@ ARG PIP_INDEX_URL
 # The user of the image can't write bytecode: without it each pod of a run would compile all of TensorFlow again.
 ARG UV_COMPILE_BYTECODE=true
 COPY scripts/setup.sh scripts/
-COPY requirements.txt requirements-gpu.txt ./
+COPY requirements/current/base.txt requirements/current/gpu.txt requirements/current/
 RUN case "$DEVICE" in \
         gpu) sh scripts/setup.sh gpu ;; \
         cpu) sh scripts/setup.sh ;; \

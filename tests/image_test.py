@@ -1,7 +1,8 @@
 """The image for Kubeflow: the Dockerfile's steps, executed in clean folders (`dockerfile.py`), and `make image`.
 
 The packages are installed once, really, by the Dockerfile's own command: 15 s where uv has them in its cache, minutes
-where it has to fetch them. Other builds take an empty set-up in their place.
+where it has to fetch them. Other builds take an empty set-up in their place. Where this machine can't install the
+current set of versions, which is the image's, the old set stands in for it.
 """
 
 import os
@@ -13,7 +14,7 @@ import subprocess
 import pytest
 
 from tests import dockerfile
-from tests.setup_test import versions
+from tests.setup_test import INSTALLED, versions
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +38,8 @@ LEAKS = [
     "key.json",
     "kubeflow.yaml",
     "pipeline/__pycache__/config.cpython-310.pyc",
-    "requirements-dev.txt",
+    "requirements/current/dev.txt",
+    "requirements/current/override.txt",
     "runs/nsmc/serving/1/saved_model.pb",
 ]
 ENCODER = ["encoders/tiny/encoder/saved_model.pb", "encoders/tiny/preprocess/saved_model.pb"]
@@ -53,7 +55,7 @@ for name in sys.argv[1:]:
 sys.exit("\\n".join(failures) or None)
 """
 
-# Packages whose requirements are not installed, by name; `requirements-override.txt` changes versions, not names.
+# Packages whose requirements are not installed, by name; an override changes versions, not names.
 UNMET = """
 from importlib.metadata import distributions
 from packaging.requirements import Requirement
@@ -88,7 +90,8 @@ def make_checkout(folder: pathlib.Path) -> pathlib.Path:
     """A copy of the repository with what must not leak, and with a set-up that installs nothing but says what of."""
     for name in [*FOLDERS, "scripts"]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in [*RUNNERS, "Dockerfile", ".dockerignore", "requirements.txt", "requirements-gpu.txt"]:
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
+    for name in [*RUNNERS, "Dockerfile", ".dockerignore"]:
         shutil.copy(ROOT / name, folder / name)
     for name in [*LEAKS, *ENCODER]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,10 +114,13 @@ def build(checkout, tmp_path):
 def image(tmp_path_factory):
     """The image for the CPU, with its packages."""
     folder = tmp_path_factory.mktemp("image")
+    checkout = make_checkout(folder / "checkout")
+    for name in ("Dockerfile", ".dockerignore"):
+        text = (checkout / name).read_text()
+        assert "requirements/current/base.txt" in text
+        (checkout / name).write_text(text.replace("requirements/current/", f"requirements/{INSTALLED}/"))
     # Bytecode is a minute of work, and none of the modules'.
-    build = dockerfile.Build(
-        make_checkout(folder / "checkout"), folder, installs=("packages",), DEVICE="cpu", UV_COMPILE_BYTECODE="false"
-    )
+    build = dockerfile.Build(checkout, folder, installs=("packages",), DEVICE="cpu", UV_COMPILE_BYTECODE="false")
     try:
         built = build.image()
     except dockerfile.BuildError as error:
@@ -143,9 +149,9 @@ def test_a_tasks_command_starts_in_the_image(image):
 
 
 def test_the_packages_are_those_of_the_lock_and_complete(image):
-    site_packages = image.path(".venv/lib/python3.10/site-packages")
+    (site_packages,) = image.path(".venv/lib").glob("python3.*/site-packages")
     installed = {folder.name.split("-")[0].lower().replace("_", "-") for folder in site_packages.glob("*.dist-info")}
-    assert {name.replace(".", "-") for name in installed} == set(versions("requirements.txt"))
+    assert {name.replace(".", "-") for name in installed} == set(versions(f"requirements/{INSTALLED}/base.txt"))
     result = start(image, "python", "-c", UNMET)
     assert (result.stdout, result.returncode) == ("", 0), result.stderr
 

@@ -15,28 +15,36 @@ import sysconfig
 import pytest
 import setuptools
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.e2e
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LOCKS = {
-    "": "requirements.txt",
-    "dev": "requirements-dev.txt",
-    "bench": "requirements-bench.txt",
-    "gpu": "requirements-gpu.txt",
-}
+EXTRAS = ("dev", "bench", "gpu")
+# The Pythons that each set of versions serves.
+PYTHONS = {"current": ("3.11", "3.12", "3.13"), "old": ("3.10",)}
+# The Python and the set that these tests run on.
+RUNNING = "{}.{}".format(*sys.version_info)
+INSTALLED = "old" if sys.version_info < (3, 11) else "current"
+LOCKS = [f"requirements/{name}/{extra}.txt" for name in PYTHONS for extra in ("base", *EXTRAS)]
 
 
-def entries(lock: str) -> dict[str, str]:
-    """The text of each package in a lock file, by canonical name."""
+def entries(lock: str, python: str) -> dict[str, str]:
+    """The text of each package that a lock file holds for a Python on Linux, by canonical name."""
     text = (ROOT / lock).read_text()
-    blocks = re.findall(r"^(\S+==.*(?:\n[ ]+.*)*)", text, flags=re.MULTILINE)
-    return {canonicalize_name(block.split("==")[0]): block for block in blocks}
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
+    blocks = {}
+    for block in re.findall(r"^(\S+==.*(?:\n[ ]+.*)*)", text, flags=re.MULTILINE):
+        requirement = Requirement(block.splitlines()[0].rstrip(" \\"))
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            assert canonicalize_name(requirement.name) not in blocks, requirement
+            blocks[canonicalize_name(requirement.name)] = block
+    return blocks
 
 
-def versions(lock: str) -> dict[str, str]:
-    return {name: block.split("==")[1].split()[0] for name, block in entries(lock).items()}
+def versions(lock: str, python: str = RUNNING) -> dict[str, str]:
+    return {name: block.split("==")[1].split()[0] for name, block in entries(lock, python).items()}
 
 
 @pytest.fixture
@@ -49,12 +57,24 @@ def metadata(monkeypatch):
     return captured
 
 
-@pytest.mark.parametrize("extra", LOCKS)
-def test_direct_dependencies_are_locked_at_their_version(metadata, extra):
+EACH_PYTHON = [(name, python) for name, pythons in PYTHONS.items() for python in pythons]
+
+
+@pytest.mark.parametrize(("name", "python"), EACH_PYTHON)
+@pytest.mark.parametrize("extra", ["base", *EXTRAS])
+def test_direct_dependencies_are_locked_at_their_version(metadata, extra, name, python):
     wanted = metadata["install_requires"] + metadata["extras_require"].get(extra, [])
-    locked = versions(LOCKS[extra])
+    locked = versions(f"requirements/{name}/{extra}.txt", python)
     for requirement in map(Requirement, wanted):
-        assert str(requirement.specifier) == f"=={locked.get(canonicalize_name(requirement.name))}", requirement
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": python}):
+            locked_version = locked.get(canonicalize_name(requirement.name))
+            assert str(requirement.specifier) == f"=={locked_version}", requirement
+
+
+def test_the_package_allows_the_pythons_of_both_sets(metadata):
+    allowed = SpecifierSet(metadata["python_requires"])
+    pythons = [f"3.{minor}" for minor in range(8, 16)]
+    assert [python for python in pythons if python in allowed] == [*PYTHONS["old"], *PYTHONS["current"]]
 
 
 def test_packages_hold_every_folder_with_code(metadata):
@@ -63,28 +83,37 @@ def test_packages_hold_every_folder_with_code(metadata):
     assert {".".join(folder.parts) for folder in folders} <= set(metadata["packages"])
 
 
-@pytest.mark.parametrize("lock", ["requirements-dev.txt", "requirements-bench.txt", "requirements-gpu.txt"])
-def test_an_extra_adds_to_the_base_and_changes_nothing(lock):
-    base, extended = versions("requirements.txt"), versions(lock)
+@pytest.mark.parametrize(("name", "python"), EACH_PYTHON)
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_adds_to_the_base_and_changes_nothing(extra, name, python):
+    base, extended = (versions(f"requirements/{name}/{lock}.txt", python) for lock in ("base", extra))
     assert base.items() < extended.items()
 
 
-@pytest.mark.parametrize("lock", LOCKS.values())
+@pytest.mark.parametrize("name", PYTHONS)
+def test_the_gpu_extra_holds_the_cuda_libraries(name):
+    assert any(package.startswith("nvidia-cudnn") for package in versions(f"requirements/{name}/gpu.txt", "3.10"))
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_has_hashes(lock):
-    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", block) for block in entries(lock).values())
+    blocks = re.findall(r"^(\S+==.*(?:\n[ ]+.*)*)", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    assert len(blocks) > 200
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", block) for block in blocks)
 
 
-@pytest.mark.parametrize("lock", LOCKS.values())
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_names_no_address_path_or_index(lock):
-    text = (ROOT / lock).read_text()
+    text = re.sub(r"--override requirements/\S+\.txt|-c requirements/\S+\.txt", "", (ROOT / lock).read_text())
     assert "/" not in text
-    assert not re.findall(r"--(?!hash=|override\b)\S+", text)
+    assert not re.findall(r"--(?!hash=)\S+", text)
 
 
-def test_the_lock_obeys_the_override():
-    lines = (ROOT / "requirements-override.txt").read_text().splitlines()
+@pytest.mark.parametrize(("name", "python"), EACH_PYTHON)
+def test_the_lock_obeys_the_override(name, python):
+    lines = (ROOT / f"requirements/{name}/override.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    assert pins.items() <= versions("requirements.txt").items()
+    assert pins.items() <= versions(f"requirements/{name}/base.txt", python).items()
 
 
 # What the scripts use of a machine, beside what a test puts there.
@@ -109,7 +138,8 @@ UV = """#!/bin/sh
 if [ "$1" = --version ]; then echo "uv {version} (x86_64-unknown-linux-gnu)"; exit; fi
 echo "uv $* CXX=$CXX" >>"{log}"
 case "$1 $2" in
-    "venv "*) mkdir -p .venv/bin && ln -s "{python}" .venv/bin/python ;;
+    "venv --quiet") mkdir -p .venv/bin && ln -s "$4" .venv/bin/python ;;
+    "venv --python-preference") mkdir -p .venv/bin && ln -s "{stock}/python$5" .venv/bin/python ;;
     "pip sync") {sync} ;;
 esac
 """
@@ -123,23 +153,28 @@ class Machine:
         self._stock, self._log = folder / "stock", folder / "log"
         self._tools = folder / "tools"
         self._tools.mkdir()
-        self._python310 = self._stock / "python3.10"
-        self.python(self._python310)
+        for version in ((3, 10, 19), (3, 12, 12)):  # what uv downloads
+            self.python(self._stock / f"python3.{version[1]}", version)
         for tool in TOOLS:
             if found := shutil.which(tool):
                 (self._tools / tool).symlink_to(found)
         for name in ("scripts/setup.sh", ".ci/run", "Makefile"):
             (self.repo / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.repo / name)
-        for lock in LOCKS.values():
-            (self.repo / lock).write_text(f"# {lock}\n")
+        for lock in LOCKS:
+            (self.repo / lock).parent.mkdir(parents=True, exist_ok=True)
+            (self.repo / lock).write_text(f"tensorflow==2.{lock.count('old')}.7 \\\ntfx==1.{lock.count('old')}.9 \\\n")
         self.command(self.bin / "g++", "exit 0")
+        self.glibc("2.36")
 
     def command(self, path: pathlib.Path, body: str) -> pathlib.Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body if body.startswith("#!") else f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
         return path
+
+    def glibc(self, version: str) -> None:
+        self.command(self.bin / "getconf", f'[ "$*" = GNU_LIBC_VERSION ] && echo "glibc {version}"')
 
     def python(self, path, version=(3, 10, 13), headers=True, venv=True, pip=True) -> pathlib.Path:
         include = sysconfig.get_path("include") if headers else self._tools
@@ -150,7 +185,7 @@ class Machine:
         )
 
     def uv(self, path, version="0.13.9", sync="exit 0") -> pathlib.Path:
-        text = UV.format(version=version, log=self._log, python=self._python310, sync=sync)
+        text = UV.format(version=version, log=self._log, stock=self._stock, sync=sync)
         return self.command(path, text)
 
     def pyenv(self, version: str, **kwargs) -> pathlib.Path:
@@ -178,14 +213,17 @@ def machine(tmp_path):
     return Machine(tmp_path)
 
 
-SYNC = "uv pip sync --python .venv/bin/python --require-hashes -b requirements.txt"
+def sync(*extras: str, name: str = "old") -> str:
+    """What uv is asked for to install the base and some extras of a set."""
+    locks = " ".join(f"requirements/{name}/{extra}.txt" for extra in ("base", *extras))
+    return f"uv pip sync --python .venv/bin/python --require-hashes -b requirements/{name}/base.txt {locks} CXX="
 
 
 def test_python310_on_path_comes_first(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
     python = machine.python(machine.bin / "python3.10")
-    assert machine.setup() == [f"uv venv --quiet --python {python} .venv CXX=", f"{SYNC} requirements.txt CXX="]
+    assert machine.setup() == [f"uv venv --quiet --python {python} .venv CXX=", sync()]
 
 
 def test_a_pyenv_shim_that_does_not_run_leads_to_the_newest_310_in_pyenvs_folder(machine):
@@ -210,12 +248,66 @@ def test_without_a_fit_python310_uv_provides_one(machine, other):
 def test_nothing_is_done_twice_and_an_extra_stays(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
-    assert machine.setup("dev")[-1] == f"{SYNC} requirements.txt requirements-dev.txt CXX="
+    assert machine.setup("dev")[-1] == sync("dev")
     assert machine.setup("dev") == []
     assert machine.setup() == []
-    assert machine.setup("gpu") == [f"{SYNC} requirements.txt requirements-dev.txt requirements-gpu.txt CXX="]
-    machine.change("requirements.txt")
-    assert machine.setup() == [f"{SYNC} requirements.txt requirements-dev.txt requirements-gpu.txt CXX="]
+    assert machine.setup("gpu") == [sync("dev", "gpu")]
+    machine.change("requirements/current/base.txt")
+    assert machine.setup() == []
+    machine.change("requirements/old/base.txt")
+    assert machine.setup() == [sync("dev", "gpu")]
+
+
+@pytest.mark.parametrize(
+    ("glibc", "name"), [("2.38", "old"), ("2.39", "current"), ("2.41", "current"), ("3.0", "current")]
+)
+def test_the_glibc_decides_on_the_set_and_the_first_line_says_so(machine, glibc, name):
+    machine.uv(machine.bin / "uv")
+    machine.glibc(glibc)
+    for version in ("3.10.13", "3.12.1"):
+        machine.pyenv(version)
+    line = machine.call("sh", "scripts/setup.sh").stderr.splitlines()[0]
+    reason, packages = {
+        "old": (f"glibc {glibc} is older than 2.39", "TFX 1.1, TensorFlow 2.1, Python 3.10"),
+        "current": (f"glibc {glibc}", "TFX 1.0, TensorFlow 2.0, Python 3.12"),
+    }[name]
+    assert line == f"setup: {name} versions ({reason}): {packages}"
+    assert machine.setup("dev") == [sync("dev", name=name)]
+
+
+def test_without_glibc_the_set_is_the_old_one(machine):
+    machine.uv(machine.bin / "uv")
+    machine.command(machine.bin / "getconf", 'echo "getconf: GNU_LIBC_VERSION: unknown variable" >&2; exit 1')
+    assert machine.call("sh", "scripts/setup.sh").stderr.startswith("setup: old versions (no glibc found): ")
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [(["3.11.7", "3.12.1", "3.13.0"], "3.12.1"), (["3.11.7", "3.13.0"], "3.13.0"), (["3.10.13", "3.11.7"], "3.11.7")],
+)
+def test_the_current_set_prefers_312_then_313(machine, there, chosen):
+    machine.uv(machine.bin / "uv")
+    machine.glibc("2.41")
+    pythons = {version: machine.pyenv(version) for version in there}
+    assert machine.setup()[0] == f"uv venv --quiet --python {pythons[chosen]} .venv CXX="
+
+
+@pytest.mark.parametrize("version", [(3, 10, 13), (3, 14, 1)])
+def test_without_a_python_of_the_current_set_uv_provides_312(machine, version):
+    machine.uv(machine.bin / "uv")
+    machine.glibc("2.41")
+    machine.python(machine.bin / "python3", version)
+    assert machine.setup()[0] == "uv venv --python-preference only-managed --python 3.12 .venv CXX="
+
+
+def test_a_change_of_the_set_makes_the_environment_anew_with_its_extras(machine):
+    machine.uv(machine.bin / "uv")
+    machine.pyenv("3.10.13")
+    python = machine.pyenv("3.13.0")
+    machine.setup("dev")
+    machine.glibc("2.41")
+    assert machine.setup() == [f"uv venv --quiet --python {python} .venv CXX=", sync("dev", name="current")]
+    assert machine.setup() == []
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(machine):
@@ -231,7 +323,7 @@ def test_an_unfinished_install_is_repaired(machine, end):
     machine.pyenv("3.10.13")
     machine.uv(machine.bin / "uv")
     machine.setup()
-    machine.change("requirements.txt")
+    machine.change("requirements/old/base.txt")
     machine.uv(machine.bin / "uv", sync=f": >.venv/half; {end}")
     assert machine.call("sh", "scripts/setup.sh").returncode != 0
     machine.uv(machine.bin / "uv")
@@ -265,7 +357,9 @@ def test_no_means_to_get_uv_says_what_to_install(machine):
     machine.python(machine.bin / "python3", (3, 11, 2), venv=False, pip=False)
     result = machine.call("sh", "scripts/setup.sh")
     assert result.returncode == 1
-    assert re.fullmatch(r"setup: installing uv .*\nsetup: found no uv.*Install uv or.*python3-venv.*\n", result.stderr)
+    _, installing, reason = result.stderr.splitlines()
+    assert installing.startswith("setup: installing uv ")
+    assert re.fullmatch("setup: found no uv.*Install uv or.*python3-venv.*", reason)
     assert not (machine.repo / ".venv").exists()
 
 
@@ -300,9 +394,15 @@ def test_an_unknown_argument_is_a_usage_error(machine):
     ],
 )
 def test_ci_ends_with_pytests_line_and_status(machine, closing_line, end, status):
-    machine.command(machine.bin / "make", f'[ "$*" = test ] || exit 9\necho "{closing_line}"\necho bye\n{end}')
+    machine.command(machine.bin / "make", f'[ "$*" = test ] || exit 0\necho "{closing_line}"\necho bye\n{end}')
     result = machine.call("bash", ".ci/run")
     assert (result.stdout.splitlines()[-1], result.returncode) == (closing_line, status)
+
+
+def test_ci_fails_where_only_the_style_is_wrong(machine):
+    machine.command(machine.bin / "make", '[ "$*" = test ] || exit 2\necho "3 passed in 0.12s"')
+    result = machine.call("bash", ".ci/run")
+    assert (result.stdout.splitlines()[-1], result.returncode) == ("3 passed in 0.12s", 2)
 
 
 def test_ci_reports_a_setup_that_fails(machine):
