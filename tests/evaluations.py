@@ -32,7 +32,7 @@ def save_table(uri: str, answers: Mapping[str, float]) -> standard_artifacts.Mod
 
 
 def save_baseline(uri: str, answers: Mapping[str, float], source: str = "serving") -> standard_artifacts.Model:
-    """Writes what BaselineModel would."""
+    """Writes a baseline artifact as BaselineModel does."""
     baseline = save_table(uri, answers)
     baseline.set_string_custom_property("source", source)
     return baseline
@@ -44,19 +44,19 @@ def evaluate(
     """Evaluates both models on the rows as the pipeline does.
 
     Args:
-      folder: where `examples/`, `evaluation/` and `blessing/` are made.
+      folder: for `examples/`, `evaluation/` and `blessing/`.
       rows: of the test split.
       candidate: a model.
       baseline: another, or the same.
     """
-    evaluated = _made(standard_artifacts.ModelEvaluation(), os.path.join(folder, "evaluation"))
+    evaluated = _place(standard_artifacts.ModelEvaluation(), os.path.join(folder, "evaluation"))
     Executor().Do(
         {
             "examples": [_write_examples(os.path.join(folder, "examples"), rows)],
             "model": [candidate],
             "baseline_model": [baseline],
         },
-        {"evaluation": [evaluated], "blessing": [_made(standard_artifacts.ModelBlessing(), f"{folder}/blessing")]},
+        {"evaluation": [evaluated], "blessing": [_place(standard_artifacts.ModelBlessing(), f"{folder}/blessing")]},
         {
             "eval_config": proto_utils.proto_to_json(evaluation.make_eval_config(saved_models.TASK)),
             "example_splits": json_utils.dumps([features.TEST_SPLIT]),
@@ -73,7 +73,7 @@ def serving_folder(model: standard_artifacts.Model) -> str:
 
 
 def _write_examples(uri: str, rows: Rows) -> standard_artifacts.Examples:
-    examples = _made(standard_artifacts.Examples(), uri)
+    examples = _place(standard_artifacts.Examples(), uri)
     examples.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
     split = os.path.join(uri, f"Split-{features.TEST_SPLIT}")
     os.makedirs(split)
@@ -87,7 +87,7 @@ def _write_examples(uri: str, rows: Rows) -> standard_artifacts.Examples:
     return examples
 
 
-def _made(artifact: Artifact, uri: str) -> Artifact:
+def _place(artifact: Artifact, uri: str) -> Artifact:
     os.makedirs(uri)
     artifact.uri = uri
     return artifact

@@ -1,7 +1,7 @@
 """A small model server with TensorFlow Serving's interfaces, for tests: run as a script, or installed on a PATH.
 
 It takes the flags that the gate passes, serves `<model_base_path>/1` over REST and gRPC with the real messages, and
-can be made to fail: see `FAULTS`.
+fails on demand: see `FAULTS`.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from concurrent import futures
 FAULTS = {
     "exits": "at the start, with status 3",
     "deaf": "never listens",
-    "no_model": "says that the model can't be loaded",
-    "crashes": "dies of SIGSEGV at the first request for an answer",
-    "hangs": "never answers a request for an answer",
-    "wrong": "answers with other numbers over gRPC",
+    "no_model": "reports that the model can't be loaded",
+    "crashes": "dies of SIGSEGV at the first prediction",
+    "hangs": "never answers a prediction",
+    "wrong": "returns wrong numbers over gRPC",
 }
 FAULT_VARIABLE = "MODEL_SERVER_FAULT"
 
@@ -83,7 +83,7 @@ class _Model:
         self.path, self.fault, self.state = path, fault, "LOADING"
 
     def load(self):
-        """Imports TensorFlow only here: no fault but a wrong answer needs it."""
+        """Imports TensorFlow only here: only a wrong answer needs it."""
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
 
@@ -131,7 +131,7 @@ def _rest_handler(model, name):
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             try:
                 arrays = model.rest(request["inputs"])
-            except Exception as error:  # As any server: what a request causes is its answer.
+            except Exception as error:  # As in TensorFlow Serving: errors become responses.
                 self._send(400, {"error": str(error)})
             else:
                 self._send(200, {"outputs": {name: array.tolist() for name, array in arrays.items()}})

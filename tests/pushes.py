@@ -1,4 +1,4 @@
-"""Pushes through the real executor of models that are quickly made, for tests."""
+"""Pushes of tiny models through the real executor, for tests."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from components.pusher import executor
 
 
 def make_model(folder, content="weights"):
-    """A Model artifact whose files a reader can check by their digest; nothing here loads it."""
+    """A Model artifact whose files can be checked by their digest, but not loaded."""
     serving = pathlib.Path(folder) / "Format-Serving"
     (serving / "variables").mkdir(parents=True)
     (serving / "saved_model.pb").write_text(content)

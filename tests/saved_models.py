@@ -45,8 +45,8 @@ def save(folder: str, seed: int = 0, change: Change = lambda text, logit: logit)
     """Writes a SavedModel.
 
     Args:
-      folder: where to; made if need be.
-      seed: of the weights; another seed is another model.
+      folder: of the model; created if it is missing.
+      seed: of the weights.
       change: (text string[batch], logit float32[batch]) -> logit float32[batch], to make a model faulty.
 
     Returns:

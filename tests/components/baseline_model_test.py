@@ -59,7 +59,7 @@ def test_newest_version_by_number(models, tmp_path):
     serve(models[0], tmp_path / "serving", "9")
     serve(models[1], tmp_path / "serving", "10")
     (tmp_path / "serving" / ".push-half").mkdir()
-    (tmp_path / "serving" / "11").write_text("a file is no version")
+    (tmp_path / "serving" / "11").write_text("a file is not a version")
     baseline = run_executor(models[0], tmp_path / "serving", tmp_path)
     assert baseline.get_string_custom_property("source") == "serving"
     assert baseline.get_string_custom_property("version") == "10"

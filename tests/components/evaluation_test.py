@@ -1,4 +1,4 @@
-"""The evaluation: a real run of the stock Evaluator on a table of answers, every figure computed by hand."""
+"""The evaluation: a real run of the stock Evaluator on a table of answers, with every metric computed by hand."""
 
 import math
 
@@ -32,14 +32,14 @@ def _compared(tmp_path_factory):
     return evaluation.read_comparisons(evaluated.uri)
 
 
-def test_both_models_are_asked_and_the_evaluator_blesses_nothing():
+def test_config_has_both_models_and_no_thresholds():
     config = evaluation.make_eval_config(TASK)
     assert [(spec.name, spec.is_baseline) for spec in config.model_specs] == [("candidate", False), ("baseline", True)]
     assert {spec.signature_name for spec in config.model_specs} == {"serving_examples"}
     assert not any(metric.HasField("threshold") for metric in config.metrics_specs[0].metrics)
 
 
-def test_every_metric_is_what_a_hand_computes(compared):
+def test_every_metric_has_its_value_computed_by_hand(compared):
     overall = compared["overall"]
     assert overall.rows == 8
     assert overall.candidate == pytest.approx(
@@ -60,7 +60,7 @@ def test_every_metric_is_what_a_hand_computes(compared):
     assert overall.baseline["auc"] == pytest.approx(14 / 16, abs=1e-4)
 
 
-def test_errors_count_the_rows_that_the_models_differ_on(compared):
+def test_errors_come_from_the_rows_on_which_the_models_differ(compared):
     errors = compared["overall"].errors
     assert set(errors) == set(TASK.evaluation_metrics)
     # Four of eight rows differ, two each way; with Agresti and Min's two rows that is 5 in 10.
@@ -69,7 +69,7 @@ def test_errors_count_the_rows_that_the_models_differ_on(compared):
 
 
 def test_rows_are_sliced_by_length_and_script(compared):
-    assert {name: found.rows for name, found in compared.items()} == {
+    assert {name: each.rows for name, each in compared.items()} == {
         "overall": 8,
         "length:1-9": 7,
         "length:10-19": 1,
@@ -78,7 +78,7 @@ def test_rows_are_sliced_by_length_and_script(compared):
         "script:emoticons": 2,  # One of them is in `script:latin` too.
         "script:other": 1,
     }
-    accuracy = {name: (found.candidate["accuracy"], found.baseline["accuracy"]) for name, found in compared.items()}
+    accuracy = {name: (each.candidate["accuracy"], each.baseline["accuracy"]) for name, each in compared.items()}
     assert accuracy["length:1-9"] == pytest.approx((5 / 7, 6 / 7))
     assert accuracy["script:latin"] == (1.0, 0.5)
     assert accuracy["script:emoticons"] == (0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Metrics of our own, against literals and against a bootstrap."""
+"""The custom metrics, compared with literals and with a bootstrap."""
 
 import collections
 import math
@@ -33,7 +33,7 @@ def draw(chance, rows):
     return np.stack([labels, *(np.ceil(1000 * score).astype(int) for score in scores)])
 
 
-def test_errors_are_what_a_paired_bootstrap_finds():
+def test_errors_equal_those_of_a_paired_bootstrap():
     chance = np.random.default_rng(3)
     table = draw(chance, 500)
     differences = []
@@ -47,25 +47,25 @@ def test_errors_are_what_a_paired_bootstrap_finds():
         assert errors[name] == pytest.approx(np.std([d[name] for d in differences]), rel=0.15), name
 
 
-def test_models_that_agree_have_no_error_but_that_of_the_added_rows():
+def test_errors_of_models_that_agree_come_from_the_added_rows_only():
     errors = metrics.paired_errors({(0, 100, 100): 40, (1, 900, 900): 60})
     assert errors["auc"] == errors["calibration_error"] == 0.0
     assert errors["accuracy"] == pytest.approx(math.sqrt(1 / 101 / 102))
 
 
-def test_errors_shrink_with_the_root_of_the_rows():
+def test_errors_shrink_with_the_square_root_of_the_rows():
     few = metrics.paired_errors({(0, 100, 600): 10, (0, 600, 100): 10, (1, 900, 800): 80})
     many = metrics.paired_errors({(0, 100, 600): 1000, (0, 600, 100): 1000, (1, 900, 800): 8000})
     for name in ("accuracy", "auc", "recall_0", "calibration_error"):  # On class 1 the models agree.
         assert few[name] == pytest.approx(10 * many[name], rel=0.15), name
 
 
-def test_a_class_without_rows_leaves_auc_open():
+def test_auc_error_is_infinite_without_rows_of_a_class():
     errors = metrics.paired_errors({(1, 900, 100): 30})
     assert math.isinf(errors["auc"]) and math.isfinite(errors["accuracy"])
 
 
-def test_a_score_above_the_boundary_counts_as_above_it():
+def test_a_score_above_the_boundary_stays_above_it():
     # Of two models that say 0.5 and a little more, only the other says class 1.
     assert metrics.paired_errors({(1, 500, 501): 50, (0, 500, 501): 50})["accuracy"] > 0.09
 
@@ -85,5 +85,5 @@ def test_calibration_error(histogram, error):
     assert metrics.calibration_error(histogram) == pytest.approx(error)
 
 
-def test_no_rows_have_no_calibration():
+def test_calibration_error_without_rows_is_nan():
     assert math.isnan(metrics.calibration_error([]))

@@ -35,12 +35,12 @@ def comparison(value, before, error=0.001, rows=800, metric="accuracy"):
     return Comparison(rows, {"example_count": rows, metric: value}, {metric: before}, {metric: error})
 
 
-def judged(found, bound, metric="accuracy", has_baseline=True):
-    return metric_checks.check_metrics(found, {metric: bound}, TASK, has_baseline)
+def check_metric(compared, bound, metric="accuracy", has_baseline=True):
+    return metric_checks.check_metrics(compared, {metric: bound}, TASK, has_baseline)
 
 
 def change(*arguments, has_baseline=True, max_drop=0.01, **named):
-    (check,) = judged(comparison(*arguments, **named), MetricBound(max_drop=max_drop), has_baseline=has_baseline)
+    (check,) = check_metric(comparison(*arguments, **named), MetricBound(max_drop=max_drop), has_baseline=has_baseline)
     return check
 
 
@@ -53,7 +53,7 @@ def change(*arguments, has_baseline=True, max_drop=0.01, **named):
     ],
 )
 def test_a_value_is_checked_against_its_bound_whatever_its_interval(value, passed, words):
-    (check,) = judged(comparison(value, 0.9, error=0.5), MetricBound(min=0.8))
+    (check,) = check_metric(comparison(value, 0.9, error=0.5), MetricBound(min=0.8))
     assert (check.gate, check.check, check.passed, check.bound) == ("model", "accuracy", passed, 0.8)
     assert words in check.reason
     assert check.value is None if math.isnan(value) else check.value == value
@@ -105,13 +105,13 @@ def test_a_drop_within_its_interval_passes_with_the_interval_in_the_reason():
 
 
 def test_lower_is_better_for_what_counts_errors():
-    found = comparison(0.25, 0.10, metric="calibration_error")
-    value, rise = judged(found, MetricBound(max=0.2, max_rise=0.03), "calibration_error")
+    compared = comparison(0.25, 0.10, metric="calibration_error")
+    value, rise = check_metric(compared, MetricBound(max=0.2, max_rise=0.03), "calibration_error")
     assert (value.check, rise.check) == ("calibration_error", "calibration_error_rise")
     assert not value.passed and "0.2500 is 0.0500 above gates.model.calibration_error.max = 0.2000" in value.reason
     assert not rise.passed and "0.1500 above the 0.1000" in rise.reason and ".max_rise = 0.0300" in rise.reason
     better = comparison(0.05, 0.10, metric="calibration_error")
-    assert all(check.passed for check in judged(better, MetricBound(max=0.2, max_rise=0.03), "calibration_error"))
+    assert all(check.passed for check in check_metric(better, MetricBound(max=0.2, max_rise=0.03), "calibration_error"))
 
 
 def test_without_a_model_in_serving_nothing_is_compared():
@@ -120,22 +120,22 @@ def test_without_a_model_in_serving_nothing_is_compared():
 
 
 def test_a_null_bound_makes_no_check_and_a_warning_blocks_nothing():
-    assert judged(comparison(0.1, 0.9), MetricBound()) == []
-    made = judged(comparison(0.1, 0.9), MetricBound(min=0.8, max_drop=0.01, severity="warn"))
-    assert not any(check.passed or check.blocks for check in made)
+    assert check_metric(comparison(0.1, 0.9), MetricBound()) == []
+    results = check_metric(comparison(0.1, 0.9), MetricBound(min=0.8, max_drop=0.01, severity="warn"))
+    assert not any(check.passed or check.blocks for check in results)
 
 
 def test_each_slice_has_its_own_bound_and_a_small_one_is_not_checked():
     bound = SliceBound(min=0.6, max_drop=0.05, min_rows=50)
     bounds = {name: bound for name in ("length:1-9", "length:80+", "script:latin", "script:other")}
-    found = {
+    comparisons = {
         "overall": comparison(0.1, 0.1),
         "length:1-9": comparison(0.7, 0.7, rows=50),
         "length:80+": comparison(0.5, 0.7, rows=1200),
         "script:latin": comparison(0.2, 0.9, rows=49),
     }
-    made = {check.check: check for check in metric_checks.check_slices(found, bounds, TASK, has_baseline=True)}
-    assert {name: check.passed for name, check in made.items()} == {
+    results = {check.check: check for check in metric_checks.check_slices(comparisons, bounds, TASK, has_baseline=True)}
+    assert {name: check.passed for name, check in results.items()} == {
         "accuracy/length:1-9": True,
         "accuracy_drop/length:1-9": True,
         "accuracy/length:80+": False,
@@ -144,14 +144,14 @@ def test_each_slice_has_its_own_bound_and_a_small_one_is_not_checked():
         "accuracy/script:other": True,
     }
     assert "length:80+ (1,200 rows): accuracy 0.5000 is 0.1000 below gates.slices.length:80+.min = 0.6000" in (
-        made["accuracy/length:80+"].reason
+        results["accuracy/length:80+"].reason
     )
-    assert "gates.slices.length:80+.max_drop = 0.0500" in made["accuracy_drop/length:80+"].reason
+    assert "gates.slices.length:80+.max_drop = 0.0500" in results["accuracy_drop/length:80+"].reason
     assert "0.2000, not checked: fewer rows than gates.slices.script:latin.min_rows = 50" in (
-        made["accuracy/script:latin"].reason
+        results["accuracy/script:latin"].reason
     )
-    assert "no test rows" in made["accuracy/script:other"].reason
-    first_run = metric_checks.check_slices(found, bounds, TASK, has_baseline=False)
+    assert "no test rows" in results["accuracy/script:other"].reason
+    first_run = metric_checks.check_slices(comparisons, bounds, TASK, has_baseline=False)
     assert not any("drop" in check.check for check in first_run)
 
 
@@ -171,8 +171,8 @@ def answers_of(*probabilities):
 
 def failed_pairs(*probabilities, **changed):
     """Shares of failed pairs by check."""
-    made = invariance.check_pairs(PAIRS, answers_of(*probabilities), InvarianceGateConfig(**changed))
-    return {check.check: check.value for check in made}
+    results = invariance.check_pairs(PAIRS, answers_of(*probabilities), InvarianceGateConfig(**changed))
+    return {check.check: check.value for check in results}
 
 
 @pytest.mark.parametrize(
@@ -305,10 +305,10 @@ def _file(tmp_path):
 
 def test_bounds_come_from_the_task_then_the_default_then_the_slice(file):
     given_bounds = ["gates.slices.default.min=0.6", "gates.slices.script:latin.min=0.3"]
-    found = load_config(file, given_bounds).gates.slices
-    assert set(found) == set(slices.NAMES)
-    assert (found["length:80+"].min, found["script:latin"].min) == (0.6, 0.3)
-    assert {bound.max_drop for bound in found.values()} == {TASK.default_slice_bound["max_drop"]}
+    loaded = load_config(file, given_bounds).gates.slices
+    assert set(loaded) == set(slices.NAMES)
+    assert (loaded["length:80+"].min, loaded["script:latin"].min) == (0.6, 0.3)
+    assert {bound.max_drop for bound in loaded.values()} == {TASK.default_slice_bound["max_drop"]}
 
 
 def test_bounds_survive_being_written_and_read(file):
@@ -358,7 +358,7 @@ def confident(label):
     return 0.95 if label else 0.05
 
 
-HONEST = {text: confident(label) for text, label in ROWS}
+GOOD = {text: confident(label) for text, label in ROWS}
 # Wrong on six of the ten long reviews: 34 of 40 are right.
 BAD_ON_LONG = {text: confident(label ^ (i < 6)) for i, (text, label) in enumerate(ROWS)}
 UNSURE = {text: 0.55 if label else 0.45 for text, label in ROWS}
@@ -370,7 +370,7 @@ def gate(folder, candidate, baseline, pairs=True):
     file = folder / "pairs.tsv"
     file.write_bytes(HEADER + ROW_PAIRS)
     blessing = standard_artifacts.ModelBlessing()
-    blessing.uri = str(folder / "verdict")
+    blessing.uri = str(folder / "gate")
     os.makedirs(blessing.uri)
     bounds = BOUNDS.model_copy(update={"invariance": InvarianceGateConfig(pairs=str(file) if pairs else None)})
     executor.Executor().Do(
@@ -386,15 +386,15 @@ def failing(blessing):
 
 
 def test_a_good_model_is_blessed_against_a_worse_one(tmp_path):
-    candidate = evaluations.save_table(str(tmp_path / "model"), {**HONEST, **PAIR_ANSWERS})
+    candidate = evaluations.save_table(str(tmp_path / "model"), {**GOOD, **PAIR_ANSWERS})
     baseline = evaluations.save_baseline(str(tmp_path / "baseline"), BAD_ON_LONG)
     blessing = gate(tmp_path, candidate, baseline)
     assert failing(blessing) == set()
     assert model_utils.is_model_blessed(blessing)
     assert os.path.exists(os.path.join(blessing.uri, "BLESSED"))
-    found = checks.read_metrics(blessing.uri)
-    assert (found["candidate"]["accuracy"], found["baseline"]["accuracy"]) == (1.0, 34 / 40)
-    assert set(found["candidate"]) == {"example_count", *TASK.evaluation_metrics}
+    metrics = checks.read_metrics(blessing.uri)
+    assert (metrics["candidate"]["accuracy"], metrics["baseline"]["accuracy"]) == (1.0, 34 / 40)
+    assert set(metrics["candidate"]) == {"example_count", *TASK.evaluation_metrics}
     assert {check.gate for check in checks.read_checks(blessing.uri)} == {"model", "invariance"}
 
 
@@ -410,18 +410,18 @@ def test_a_model_that_is_bad_on_long_reviews_fails_their_slice_only_on_the_first
 
 
 def test_an_unsure_model_fails_calibration_only_and_a_negation_blind_one_invariance_only(tmp_path):
-    blind = {**HONEST, **PAIR_ANSWERS, "not good": 0.9}
-    honest = evaluations.save_baseline(str(tmp_path / "honest"), {**HONEST, **PAIR_ANSWERS})
+    blind = {**GOOD, **PAIR_ANSWERS, "not good": 0.9}
+    good = evaluations.save_baseline(str(tmp_path / "good"), {**GOOD, **PAIR_ANSWERS})
     (tmp_path / "unsure").mkdir()
     unsure = evaluations.save_table(str(tmp_path / "unsure" / "model"), {**UNSURE, **PAIR_ANSWERS})
-    assert failing(gate(tmp_path / "unsure", unsure, honest)) == {
+    assert failing(gate(tmp_path / "unsure", unsure, good)) == {
         ("model", "calibration_error"),
         ("model", "calibration_error_rise"),
     }
     (tmp_path / "blind").mkdir()
-    verdict = gate(tmp_path / "blind", evaluations.save_table(str(tmp_path / "blind" / "model"), blind), honest)
-    assert failing(verdict) == {("invariance", "different/negation")}
-    assert not model_utils.is_model_blessed(verdict)
+    blessing = gate(tmp_path / "blind", evaluations.save_table(str(tmp_path / "blind" / "model"), blind), good)
+    assert failing(blessing) == {("invariance", "different/negation")}
+    assert not model_utils.is_model_blessed(blessing)
 
 
 def test_a_model_that_can_not_be_loaded_fails_the_check(tmp_path):

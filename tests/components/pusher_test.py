@@ -1,4 +1,4 @@
-"""Pusher: what a reader of the serving folder sees, what stays in it, and that the cache is honest."""
+"""Pusher: what a reader of the serving folder sees, what is kept, and the cache."""
 
 import dataclasses
 import errno
@@ -65,21 +65,21 @@ def test_model_that_was_not_blessed_writes_nothing(tmp_path):
 
 
 def artifact(kind, folder, **files):
-    """An artifact whose folder holds those JSON files."""
+    """An artifact with JSON files in its folder."""
     folder.mkdir()
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    made = kind()
-    made.uri = str(folder)
-    return made
+    artifact = kind()
+    artifact.uri = str(folder)
+    return artifact
 
 
 def check(gate, passed=True, severity="fail"):
     return checks.Check(gate, "some_check", passed, 0.5, 0.1, "a sentence", severity)
 
 
-def as_json(*made):
-    return [dataclasses.asdict(one) for one in made]
+def as_json(*checks):
+    return [dataclasses.asdict(check) for check in checks]
 
 
 def inputs_to_trace(folder):
@@ -417,10 +417,12 @@ def test_full_disk_and_a_push_after_it_was_freed(small_disk, tmp_path):
     assert len(versions(small_disk / "serving")) == 2
 
 
-def imported(made, name):
-    """A node that hands a finished artifact to the pipeline."""
-    properties = {key: made.get_int_custom_property(key) for key in ("blessed",) if made.has_custom_property(key)}
-    return importer.Importer(made.uri, type(made), custom_properties=properties).with_id(name)
+def import_node(artifact, name):
+    """A node that imports an artifact into the pipeline."""
+    properties = {
+        key: artifact.get_int_custom_property(key) for key in ("blessed",) if artifact.has_custom_property(key)
+    }
+    return importer.Importer(artifact.uri, type(artifact), custom_properties=properties).with_id(name)
 
 
 def test_cache_follows_the_serving_folder(tmp_path):
@@ -428,7 +430,7 @@ def test_cache_follows_the_serving_folder(tmp_path):
     inputs = {"model": [make_model(tmp_path / "model")], **inputs_to_trace(tmp_path)}
 
     def run():
-        nodes = {name: imported(made, f"{name}_node") for name, (made,) in inputs.items()}
+        nodes = {name: import_node(artifact, f"{name}_node") for name, (artifact,) in inputs.items()}
         pusher = Pusher(
             **{name: node.outputs["result"] for name, node in nodes.items()},
             push_destination=pusher_pb2.PushDestination(filesystem={"base_directory": str(serving_dir)}),

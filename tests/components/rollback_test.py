@@ -21,7 +21,7 @@ from tests.pushes import digest_of, make_model, properties_for, push, versions
 
 @pytest.fixture(name="serving_dir")
 def _serving_dir(tmp_path, monkeypatch):
-    """A serving folder where version 101 holds the model `a`, 102 `b`, 103 `c`; the clock stands still."""
+    """A serving folder where version 101 holds the model `a`, 102 `b`, 103 `c`; the clock is fixed."""
     monkeypatch.setattr("time.time", lambda: 101.0)
     for name in "abc":
         push(make_model(tmp_path / name, name), tmp_path / "serving")
@@ -126,13 +126,13 @@ def test_choice_without_candidates(models, to, words):
         rollback.choose(listed, set(), to)
 
 
-@pytest.mark.parametrize("made", [True, False])
-def test_folder_without_versions_is_an_error_and_is_not_changed(tmp_path, made):
-    if made:
+@pytest.mark.parametrize("exists", [True, False])
+def test_folder_without_versions_is_an_error_and_is_not_changed(tmp_path, exists):
+    if exists:
         (tmp_path / "serving").mkdir()
     with pytest.raises(UserError, match="no model was pushed there yet"):
         rollback.roll_back(str(tmp_path / "serving"))
-    assert list(tmp_path.glob("serving/.*")) == [] and (tmp_path / "serving").exists() == made
+    assert list(tmp_path.glob("serving/.*")) == [] and (tmp_path / "serving").exists() == exists
 
 
 def test_damaged_version_is_an_error(serving_dir):

@@ -88,7 +88,7 @@ def good():
 
 
 def server_transcript(**changed):
-    """A model server's transcript: the good one, changed as in `judged`."""
+    """A model server's transcript: the good one, changed as in `run_checks`."""
     pairs = {request: r for request, r in good().items() if request.group not in (CONCURRENT, RECOVERY)}
     return Transcript(list(pairs), [changed.get(request.name.replace(" ", "_"), r) for request, r in pairs.items()])
 
@@ -97,7 +97,7 @@ def served(rest=None, **changed):
     return Served("tensorflow_model_server", {REST: rest or server_transcript(), GRPC: server_transcript(**changed)})
 
 
-def judged(transcript=None, bounds=BOUNDS, golden=GOLDEN_ANSWERS, server=NOT_RUN, outside=(), **changed):
+def run_checks(transcript=None, bounds=BOUNDS, golden=GOLDEN_ANSWERS, server=NOT_RUN, outside=(), **changed):
     """Checks the good responses, with those to the named requests changed (`_` for a space)."""
     pairs = {request: changed.get(request.name.replace(" ", "_"), r) for request, r in good().items()}
     transcript = transcript or Transcript(list(pairs), list(pairs.values()))
@@ -113,7 +113,7 @@ def reason_of(checks, name):
 
 
 def test_good_answers_pass_every_check():
-    checks = judged(server=served())
+    checks = run_checks(server=served())
     assert [check.check for check in checks] == CHECKS
     assert failed(checks) == []
     assert {(check.gate, check.severity) for check in checks} == {("serving", "fail")}
@@ -121,7 +121,7 @@ def test_good_answers_pass_every_check():
 
 def test_every_check_can_warn_instead():
     bounds = ServingGateConfig(severity={check: "warn" for check in CHECKS})
-    checks = judged(bounds=bounds, afterwards=refusal("boom"))
+    checks = run_checks(bounds=bounds, afterwards=refusal("boom"))
     assert {check.severity for check in checks} == {"warn"}
     assert failed(checks) == ["refuses_bad_input"]
     assert not any(check.blocks for check in checks)
@@ -160,7 +160,7 @@ def test_every_check_can_warn_instead():
     ],
 )
 def test_one_fault_fails_one_check(only, changed, words):
-    checks = judged(bounds=ServingGateConfig(max_p50_ms=600.0), **changed)
+    checks = run_checks(bounds=ServingGateConfig(max_p50_ms=600.0), **changed)
     assert failed(checks) == [only]
     assert words in reason_of(checks, only)
 
@@ -173,21 +173,21 @@ def test_one_fault_fails_one_check(only, changed, words):
     ],
 )
 def test_faulty_answers_to_real_rows(changed, words):
-    checks = judged(**changed)
+    checks = run_checks(**changed)
     assert failed(checks) == ["answers_real_rows"]
     assert words in reason_of(checks, "answers_real_rows")
 
 
 def test_batch_that_differs_from_its_rows_alone():
     changed = {"together": response(0.75, 0.5001), "together_at_once": response(0.75, 0.5001)}
-    checks = judged(**changed)
+    checks = run_checks(**changed)
     assert failed(checks) == ["batch_independent"]
     assert "(together)" in reason_of(checks, "batch_independent")
 
 
 def test_p50_latency_has_its_own_bound():
     slow = dataclasses.replace(response(0.75), latency_ms=3.0)
-    checks = judged(bounds=ServingGateConfig(max_p50_ms=2.0), b_alone=slow)
+    checks = run_checks(bounds=ServingGateConfig(max_p50_ms=2.0), b_alone=slow)
     assert failed(checks) == ["latency_p50_ms"]
     assert "p50 latency of one review is 2.5 ms over 2 requests; over the limit of 2" in reason_of(
         checks, "latency_p50_ms"
@@ -195,48 +195,48 @@ def test_p50_latency_has_its_own_bound():
 
 
 def test_outside_files_fail_self_contained_only():
-    checks = judged(outside=["/models/words.txt"])
+    checks = run_checks(outside=["/models/words.txt"])
     assert failed(checks) == ["self_contained"]
     assert "refers to /models/words.txt, which will be missing on a server" in reason_of(checks, "self_contained")
 
 
 def test_label_may_differ_at_the_boundary_only():
     turned = response(0.5, 0.75, label=Output("int64", np.array([1.0, 1.0])))
-    assert failed(judged(from_training=turned)) == []
+    assert failed(run_checks(from_training=turned)) == []
 
 
 def test_differences_are_relative_beyond_one():
     golden = GoldenAnswers(text=["a", "b"], outputs={**GOLDEN_ANSWERS.outputs, "logit": [0.0, 50.0]})
     near = response(0.5, 0.75, logit=Output("float32", np.array([0.0, 50.0004])))
     far = response(0.5, 0.75, logit=Output("float32", np.array([0.0, 50.001])))
-    assert failed(judged(golden=golden, from_training=near)) == []
-    assert failed(judged(golden=golden, from_training=far)) == ["agrees_with_training"]
+    assert failed(run_checks(golden=golden, from_training=near)) == []
+    assert failed(run_checks(golden=golden, from_training=far)) == ["agrees_with_training"]
 
 
 @pytest.mark.parametrize("value, passes", [(1e-3, True), (1.001e-3, False)])
 def test_a_bound_is_the_last_value_that_passes(value, passes):
     bounds = ServingGateConfig(tolerance=1e-3)
     wrong = response(0.5, 0.75, logit=Output("float32", np.array([value, 1.0986123])))
-    assert (failed(judged(bounds=bounds, from_training=wrong)) == []) is passes
+    assert (failed(run_checks(bounds=bounds, from_training=wrong)) == []) is passes
 
 
 def test_training_answers_that_are_missing_or_nan_fail_agreement():
     pairs = {request: r for request, r in good().items() if request.group != GOLDEN}
-    assert failed(judged(Transcript(list(pairs), list(pairs.values())))) == ["agrees_with_training"]
+    assert failed(run_checks(Transcript(list(pairs), list(pairs.values())))) == ["agrees_with_training"]
     golden = GoldenAnswers(text=["a", "b"], outputs={**GOLDEN_ANSWERS.outputs, "logit": [0.0, float("nan")]})
-    (check,) = [check for check in judged(golden=golden) if not check.passed]
+    (check,) = [check for check in run_checks(golden=golden) if not check.passed]
     assert (check.check, check.value) == ("agrees_with_training", None)
 
 
 def test_model_that_does_not_load_has_one_check():
-    (check,) = judged(Transcript([], [], loaded=False, fault="OSError: no such model"))
+    (check,) = run_checks(Transcript([], [], loaded=False, fault="OSError: no such model"))
     assert (check.check, check.passed) == ("loads", False)
     assert "OSError: no such model" in check.reason
 
 
 def test_many_faulty_requests_are_counted():
     requests = [Request(f"review {i}", ALONE, (b"a",)) for i in range(25)]
-    checks = judged(Transcript(requests, [Response(error="boom")] * 25))
+    checks = run_checks(Transcript(requests, [Response(error="boom")] * 25))
     assert "review 19 and 5 more: boom" in reason_of(checks, "answers_real_rows")
 
 
@@ -255,24 +255,24 @@ def test_many_faulty_requests_are_counted():
     ],
 )
 def test_model_server_with_other_answers_fails_its_own_check_only(server, words):
-    checks = judged(server=server)
+    checks = run_checks(server=server)
     assert failed(checks) == ["model_server"]
     assert words in reason_of(checks, "model_server")
 
 
 def test_model_server_is_not_checked_for_requests_that_the_model_fails():
     nan = response(np.nan)
-    assert failed(judged(server=served(empty_string=nan), empty_string=nan)) == ["answers_hostile_rows"]
+    assert failed(run_checks(server=served(empty_string=nan), empty_string=nan)) == ["answers_hostile_rows"]
 
 
 def test_json_has_no_types():
     untyped = Response(outputs(0.5, label=Output("", np.zeros(1))))
-    assert failed(judged(server=served(server_transcript(a_alone=untyped)))) == []
+    assert failed(run_checks(server=served(server_transcript(a_alone=untyped)))) == []
 
 
 @pytest.mark.parametrize("mode, passed, severity", [("auto", True, "warn"), ("required", False, "fail")])
 def test_check_says_that_no_model_server_was_queried(mode, passed, severity):
-    check = judged(bounds=ServingGateConfig(model_server=mode))[-1]
+    check = run_checks(bounds=ServingGateConfig(model_server=mode))[-1]
     assert (check.check, check.passed, check.severity, check.value) == ("model_server", passed, severity, "not run")
     assert check.reason == "not run: none here"
     assert check.blocks is not passed

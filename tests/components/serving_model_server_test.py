@@ -49,21 +49,21 @@ def served(on_path, model, requests, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def verdict(model, requests):
+def server_check(model, requests):
     """Checks a server's responses for the good model; the fresh process runs once."""
     transcript = process.query_in_fresh_process(model, requests, ServingGateConfig())
     outputs = {name: values.tolist() for name, values in saved_models.predict(model, ROWS).items()}
     golden = GoldenAnswers([row.decode() for row in ROWS], outputs)
 
-    def judged(served, **bounds):
+    def run_checks(served, **bounds):
         *others, check = judge.judge(transcript, [], served, golden, ServingGateConfig(**bounds), TASK)
         assert [other.check for other in others if not other.passed] == []
         return check
 
-    return judged
+    return run_checks
 
 
-def test_server_with_the_same_answers_over_both_transports(served, verdict, requests):
+def test_server_with_the_same_answers_over_both_transports(served, server_check, requests):
     result = served("")
     assert result.server == "tensorflow_model_server"
     assert list(result.transcripts) == [REST, GRPC]
@@ -73,20 +73,20 @@ def test_server_with_the_same_answers_over_both_transports(served, verdict, requ
         refused = [r.name for r, a in zip(transcript.requests, transcript.responses, strict=True) if a.error]
         assert {"a number instead of a text", "no input", "an unknown input"} <= set(refused)
         assert not {"batch of 0", "batch of 1,000", "NUL", "invalid UTF-8"} & set(refused)
-    check = verdict(result)
+    check = server_check(result)
     assert (check.check, check.passed, check.severity) == ("model_server", True, "fail")
     assert check.value <= 1e-5
     assert "over REST and gRPC and those of the fresh process differ by at most" in check.reason
 
 
-def test_server_with_other_answers_over_one_transport(served, verdict):
-    check = verdict(served("wrong"))
+def test_server_with_other_answers_over_one_transport(served, server_check):
+    check = server_check(served("wrong"))
     assert (check.passed, check.value) == (False, pytest.approx(0.25, rel=1e-3))
     assert "over gRPC); over the limit of 1e-05" in check.reason
 
 
-def test_server_that_crashes(served, verdict):
-    check = verdict(served("crashes"))
+def test_server_that_crashes(served, server_check):
+    check = server_check(served("crashes"))
     assert check.blocks
     assert "tensorflow_model_server over REST: the server was killed by SIGSEGV; last log lines: none" in check.reason
     assert "review 1 alone: ConnectionError" in check.reason
@@ -100,16 +100,16 @@ def test_server_that_crashes(served, verdict):
         ("no_model", {}, "the server could not load the model: Op type not registered"),
     ],
 )
-def test_server_that_never_serves_the_model(served, verdict, fault, bounds, words):
+def test_server_that_never_serves_the_model(served, server_check, fault, bounds, words):
     started_s = time.monotonic()
-    check = verdict(served(fault, **bounds))
+    check = server_check(served(fault, **bounds))
     assert check.blocks
     assert words in check.reason
     assert time.monotonic() - started_s < 30.0
 
 
-def test_server_that_hangs_is_named_with_the_request(served, verdict):
-    check = verdict(served("hangs", answer_timeout_s=1.0))
+def test_hanging_server_is_reported_with_the_request(served, server_check):
+    check = server_check(served("hangs", answer_timeout_s=1.0))
     assert check.blocks
     assert (
         "not answer all requests within 1 s (gates.serving.answer_timeout_s); still waiting for 'review 1 alone'"
@@ -128,18 +128,20 @@ def test_docker_without_the_image(on_path, model, requests):
     assert result.reason.endswith("and docker can't find other:2: Error: No such image: other:2")
 
 
-def test_image_in_docker_is_queried(on_path, model, requests, monkeypatch, verdict):
+def test_image_in_docker_is_queried(on_path, model, requests, monkeypatch, server_check):
     small_server.install_docker(on_path, IMAGE)
     monkeypatch.setenv(small_server.FAULT_VARIABLE, "no_model")
     result = model_server.query_model_server(model, requests, ServingGateConfig(model_server_image=IMAGE))
-    assert "docker over REST: the server could not load the model: Op type not registered" in verdict(result).reason
+    assert (
+        "docker over REST: the server could not load the model: Op type not registered" in server_check(result).reason
+    )
 
 
-def test_switched_off(on_path, model, requests, monkeypatch, verdict):
+def test_switched_off(on_path, model, requests, monkeypatch, server_check):
     small_server.install(on_path)
     monkeypatch.setenv(small_server.FAULT_VARIABLE, "exits")
     result = model_server.query_model_server(model, requests, ServingGateConfig(model_server="off"))
-    check = verdict(result)
+    check = server_check(result)
     assert (check.passed, check.value, check.reason) == (True, "not run", "not run: gates.serving.model_server is off")
 
 
@@ -147,7 +149,7 @@ def test_off_in_yaml_is_off():
     assert ServingGateConfig(model_server=False).model_server == "off"
 
 
-def test_nothing_is_left_of_a_server(served, tmp_path, monkeypatch):
+def test_no_files_are_left_of_a_server(served, tmp_path, monkeypatch):
     monkeypatch.setattr(model_server.tempfile, "tempdir", str(tmp_path))
     served("exits")
     assert os.listdir(tmp_path) == ["bin"]

@@ -104,22 +104,22 @@ def good(tmp_path_factory):
     return process.query_in_fresh_process(folder, requests, ServingGateConfig()), golden_answers(folder)
 
 
-def judged(transcript, golden, **bounds):
+def run_checks(transcript, golden, **bounds):
     return judge.judge(transcript, [], NotRun("off"), golden, ServingGateConfig(**bounds), TASK)
 
 
 def test_fine_but_slow_model_fails_latency_only(good):
-    assert failed(judged(*good)) == []
-    assert failed(judged(*good, max_p50_ms=1e-3, max_p99_ms=1e-3)) == LATENCIES
+    assert failed(run_checks(*good)) == []
+    assert failed(run_checks(*good, max_p50_ms=1e-3, max_p99_ms=1e-3)) == LATENCIES
 
 
 def test_model_that_uses_too_much_memory_fails_memory_only(good):
-    assert failed(judged(*good, max_memory_mb=50.0)) == ["memory_mb"]
+    assert failed(run_checks(*good, max_memory_mb=50.0)) == ["memory_mb"]
 
 
 def test_graph_that_is_not_the_trained_one_fails_agreement_only(good, tmp_path):
     trained = golden_answers(saved_models.save(str(tmp_path), seed=1))
-    assert failed(judged(good[0], trained)) == ["agrees_with_training"]
+    assert failed(run_checks(good[0], trained)) == ["agrees_with_training"]
 
 
 def depends_on_batch(text, logit):
@@ -159,12 +159,12 @@ class Remembers(tf.Module):
 
     def __call__(self, text, logit):
         with tf.control_dependencies([self.kept.assign(logit)]):
-            # Some milliseconds' work, which is no constant, for the callers to meet in.
+            # Some milliseconds' work, not a constant, so that callers overlap.
             work = tf.fill([256, 256], tf.reduce_sum(logit))
         for _ in range(4):
             work = tf.tanh(tf.linalg.matmul(work, work))
         with tf.control_dependencies([work]):
-            # What has no part in the answer would be left out of the graph.
+            # The graph would leave out work that the answer does not depend on.
             return self.kept.read_value() + 1e-30 * work[0, 0]
 
 
