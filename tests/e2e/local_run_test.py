@@ -166,7 +166,7 @@ def test_unreachable_bound_pushes_nothing_and_is_named(job, first):
     assert report["status"] == "not_blessed" and report["pushed_path"] is None
     failed = [check for check in report["gates"] if not check["passed"]]
     assert failed and all(check["reason"] in result.stdout for check in failed)
-    assert any("under the 1.0000 of gates.model.accuracy.min" in check["reason"] for check in failed)
+    assert any("below gates.model.accuracy.min = 1.0000" in check["reason"] for check in failed)
 
 
 def test_killed_run_resumes_and_excludes_a_second_run(job, first):
