@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import time
-from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from typing import Callable, Sequence
 
@@ -103,8 +102,7 @@ class Watchers:
         self.counts: dict[str, Counts] = {}
         self._queue, self._stop = CONTEXT.Queue(), CONTEXT.Event()
         self._processes = [
-            CONTEXT.Process(target=_watch_and_report, args=(serving_dir, opener, self._stop, self._queue))
-            for opener in openers
+            CONTEXT.Process(target=_report, args=(serving_dir, opener, self._stop, self._queue)) for opener in openers
         ]
 
     def __enter__(self) -> "Watchers":
@@ -121,9 +119,7 @@ class Watchers:
             process.join()
 
 
-def _watch_and_report(
-    serving_dir: str, opener: Callable[[str], None], stop: Event, queue: multiprocessing.Queue
-) -> None:
+def _report(serving_dir: str, opener: Callable[[str], None], stop: Event, queue: multiprocessing.Queue) -> None:
     queue.put("ready")
     queue.put((opener.__name__, watch(serving_dir, opener, stop)))
 
