@@ -6,19 +6,18 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from benchmarks import fuzz_tsv
-from tests import tsv_lines
+from tests import tsv_fuzz, tsv_lines
 
 # Enough for rows in every split, and for the file's encoding to be accepted.
 GOOD = b"".join(b"text number %d\t%d\n" % (i, i % 2) for i in range(60))
 
-NO_FAULTS = dict.fromkeys(fuzz_tsv.FAULTS, 0)
+NO_FAULTS = dict.fromkeys(tsv_fuzz.FAULTS, 0)
 
 
 @st.composite
 def files(draw):
     """A dialect, the bytes before the first record, and the records."""
-    dialect = fuzz_tsv.Dialect(
+    dialect = tsv_fuzz.Dialect(
         quoting=draw(st.sampled_from(tsv_lines.QUOTINGS)),
         encoding=draw(st.sampled_from(["utf-8", "cp949"])),
         compressed=draw(st.booleans()),
@@ -35,8 +34,8 @@ def files(draw):
 def ingest(dialect, start, records):
     """Checks that each record has one outcome; returns the counts of outcomes."""
     with tempfile.TemporaryDirectory() as folder:
-        counts = fuzz_tsv.ingest_and_compare(dialect, start, records, folder)
-    assert {fault: counts[fault] for fault in fuzz_tsv.FAULTS} == NO_FAULTS
+        counts = tsv_fuzz.ingest_and_compare(dialect, start, records, folder)
+    assert {fault: counts[fault] for fault in tsv_fuzz.FAULTS} == NO_FAULTS
     assert counts.total() == records.removesuffix(b"\n").count(b"\n") + 1
     return counts
 
@@ -49,7 +48,7 @@ def test_every_line_is_an_example_or_a_rejected_row_and_never_both(drawn):
 
 
 def test_other_line_separators_do_not_end_a_line():
-    dialect = fuzz_tsv.Dialect("none", "utf-8", compressed=False, header=True)
+    dialect = tsv_fuzz.Dialect("none", "utf-8", compressed=False, header=True)
     marks = (b"\r", "\u2028".encode(), "\u0085".encode(), b"\xef\xbb\xbf", b"\x0b", b"\x1a")
     read = [b"a" + mark + b"b\t1" for mark in marks]
     counts = ingest(dialect, b"document\tlabel\n", GOOD + b"\n".join([*read, b"a\t1\r", b"", b"a\0b\t1", b"last\t1"]))
@@ -58,18 +57,18 @@ def test_other_line_separators_do_not_end_a_line():
 
 @pytest.mark.parametrize("line, reason", [(b"a\0b\t1", "control_character"), (b"\xff\t1", "undecodable")])
 def test_a_damaged_first_line_is_rejected(line, reason):
-    dialect = fuzz_tsv.Dialect("none", "utf-8", compressed=False, header=False)
+    dialect = tsv_fuzz.Dialect("none", "utf-8", compressed=False, header=False)
     assert ingest(dialect, b"", line + b"\n" + GOOD)[reason] == 1
 
 
-def test_the_benchmarks_lines_are_of_every_kind_and_the_same_for_a_seed():
-    dialect = fuzz_tsv.DIALECTS[0]
-    lines = fuzz_tsv.fuzzed_lines(dialect, 3000, (0, 1))
-    assert lines == fuzz_tsv.fuzzed_lines(dialect, 3000, (0, 1)) != fuzz_tsv.fuzzed_lines(dialect, 3000, (0, 2))
+def test_fuzzed_lines_are_of_every_kind_and_the_same_for_a_seed():
+    dialect = tsv_fuzz.DIALECTS[0]
+    lines = tsv_fuzz.fuzzed_lines(dialect, 3000, (0, 1))
+    assert lines == tsv_fuzz.fuzzed_lines(dialect, 3000, (0, 1)) != tsv_fuzz.fuzzed_lines(dialect, 3000, (0, 2))
     assert len(lines) == 3000 and not any(b"\n" in line for line in lines)
 
 
-def test_the_benchmark_counts_what_is_lost_changed_or_doubled(tmp_path, monkeypatch):
+def test_the_comparison_counts_what_is_lost_changed_or_doubled(tmp_path, monkeypatch):
     from components.tsv_example_gen import reader
 
     read_lines = reader.read_lines
@@ -83,8 +82,8 @@ def test_the_benchmark_counts_what_is_lost_changed_or_doubled(tmp_path, monkeypa
             yield line
 
     monkeypatch.setattr(reader, "read_lines", damaged)
-    dialect = fuzz_tsv.Dialect("none", "utf-8", compressed=False, header=True)
-    counts = fuzz_tsv.ingest_and_compare(
+    dialect = tsv_fuzz.Dialect("none", "utf-8", compressed=False, header=True)
+    counts = tsv_fuzz.ingest_and_compare(
         dialect, b"document\tlabel\n", GOOD + b"lost\t1\ntwice\t1\nbad\t2\n", str(tmp_path)
     )
-    assert (counts[fuzz_tsv.NEITHER], counts[fuzz_tsv.TWICE], counts["bad_label"]) == (1, 1, 1)
+    assert (counts[tsv_fuzz.NEITHER], counts[tsv_fuzz.TWICE], counts["bad_label"]) == (1, 1, 1)

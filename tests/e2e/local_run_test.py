@@ -12,7 +12,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
-from benchmarks.faults.runs import write_reviews
+from tests.slow.runs import write_reviews
 
 pytestmark = pytest.mark.e2e
 

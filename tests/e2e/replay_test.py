@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from benchmarks.faults.runs import write_reviews
+from tests.slow.runs import write_reviews
 
 pytestmark = pytest.mark.e2e
 

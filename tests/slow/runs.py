@@ -1,4 +1,4 @@
-"""Whole runs of a small pipeline as processes of their own, to be disturbed."""
+"""Whole runs of a small pipeline in processes, for tests that disturb them."""
 
 import contextlib
 import csv
@@ -16,7 +16,7 @@ from typing import Any, Optional, Sequence
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-# A run of it takes half a minute on two cores, most of it imports.
+# A run takes half a minute on two cores, mostly for imports.
 _CONFIG = """
 name: drill
 data: {train: train.tsv, test: test.tsv}
@@ -24,7 +24,7 @@ encoder:
   pretrain: {vocabulary: 300, layers: 1, hidden: 16, heads: 2, steps: 40, max_length: 32}
 trainer: {epochs: 8, batch_size: 8, learning_rate: 0.01, max_length: 32, checkpoint_seconds: 0.5}
 serving: {dir: serving}
-# Whatever is learned from 400 rows is good enough: the drills are not about the model.
+# Any model passes: these tests are not about its quality.
 gates:
   model:
     accuracy: {min: 0, max_drop: 1}
@@ -40,36 +40,29 @@ _ENDED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """A run that is over.
+    """A finished run.
 
     Attributes:
-      status: exit status; negative: the signal that ended it.
-      told: all that it told, on both streams.
+      status: exit status; negative if a signal ended it.
+      output: both streams.
     """
 
     status: int
-    told: str
+    output: str
 
     @property
     def nodes(self) -> list[str]:
-        """The components that ended, in order."""
-        return _ENDED.findall(self.told)
+        """The components that finished, in order."""
+        return _ENDED.findall(self.output)
 
     @property
     def cached(self) -> set[str]:
-        """The components whose earlier outputs were taken."""
-        return {line.split()[1] for line in self.told.splitlines() if line.endswith("cached")}
-
-    @property
-    def last_words(self) -> str:
-        """The line that says how it ended."""
-        lines = [line for line in self.told.splitlines() if line.strip()]
-        marked = [line for line in lines if re.match(r"(error|stopped|failed|not blessed|pushed|interrupted)", line)]
-        return (marked or lines or [""])[-1]
+        """The components whose outputs came from the cache."""
+        return {line.split()[1] for line in self.output.splitlines() if line.endswith("cached")}
 
 
 class Running:
-    """A run that goes on; a thread reads what it tells, so that it never waits for us."""
+    """A run in progress; a thread reads its output, so that a full pipe never blocks it."""
 
     def __init__(self, command: Sequence[str]):
         self.process = subprocess.Popen(
@@ -78,7 +71,7 @@ class Running:
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "500"},
             encoding="utf-8",
-            # What a shell starts in the background ignores Ctrl-C, and so would the run.
+            # A shell starts background processes with Ctrl-C ignored, which the run would inherit.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._lines: list[str] = []
@@ -89,35 +82,34 @@ class Running:
         for line in self.process.stdout:
             self._lines.append(line)
 
-    def wait_for(self, node: Optional[str]) -> bool:
-        """Waits until a component has ended (None: until the run shows life); returns whether the run still goes on."""
+    def wait_for(self, node: Optional[str]) -> None:
+        """Waits until a component has finished (None: until the first output) or the run is over."""
         while self.process.poll() is None:
-            told = "".join(self._lines)
-            if (node in _ENDED.findall(told)) if node else told:
-                return True
+            output = "".join(self._lines)
+            if (node in _ENDED.findall(output)) if node else output:
+                return
             time.sleep(0.02)
-        return False
 
     def wait(self, seconds: float) -> None:
-        """Waits that long, or until the run is over."""
+        """Waits that long, at most until the run is over."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
 
     def kill(self, sent: signal.Signals = signal.SIGKILL) -> Ended:
-        """Sends a signal to the run's process alone, not to what it has started."""
+        """Sends a signal to the run's process, not to its children."""
         if self.process.poll() is None:
             self.process.send_signal(sent)
         return self.end()
 
     def end(self) -> Ended:
-        """Waits for the end."""
+        """Waits until the run is over."""
         status = self.process.wait(_TIMEOUT_S)
         self._reader.join(_TIMEOUT_S)
         return Ended(status, "".join(self._lines))
 
 
 class Place:
-    """A folder with a job in it: a configuration, rows, a run root."""
+    """A folder with a job: a configuration, rows, a run root."""
 
     def __init__(self, folder: str, root: Optional[str] = None):
         """Writes the job.
@@ -140,6 +132,11 @@ class Place:
     def run_folder(self) -> str:
         """The pipeline's folder in the root."""
         return os.path.join(self.root, "drill")
+
+    @property
+    def database(self) -> str:
+        """The metadata store's file."""
+        return os.path.join(self.run_folder, "metadata.sqlite")
 
     @property
     def serving(self) -> str:
@@ -172,7 +169,7 @@ class Place:
 
 
 def write_reviews(path: str, count: int, seed: int) -> None:
-    """Writes reviews that a tiny model can tell apart."""
+    """Writes reviews whose label a tiny model can learn."""
     chance = random.Random(seed)
     with open(path, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
@@ -180,5 +177,5 @@ def write_reviews(path: str, count: int, seed: int) -> None:
         for number in range(count):
             word = chance.choice(["재미있다", "최고다"] if number % 2 else ["지루하다", "별로다"])
             subject = chance.choice(["정말", "이 영화", "배우들이"])
-            # No two seeds below 14 have a text in common, and the last digit says nothing of the label.
+            # Seeds below 14 have no text in common, and the last digit does not depend on the label.
             writer.writerow([f"{seed}{number}", f"{subject} {word} {14 * number + seed}", number % 2])

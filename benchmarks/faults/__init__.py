@@ -1,1 +1,0 @@
-"""Faults that are injected into whole runs, and what became of them."""

@@ -1,0 +1,209 @@
+"""Damaged lines of a TSV, the same for a seed, and the count of what the parser and TsvExampleGen make of them.
+
+The bundled sample's rows are written in each dialect (quoting and codec), then damaged: bytes replaced, removed and
+inserted, rows that are pure noise, one row that is far too long.
+"""
+
+import base64
+import collections
+import csv
+import dataclasses
+import functools
+import gzip
+import io
+import itertools
+import os
+import sys
+from typing import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from artifacts.examples import read_rejected
+from components.tsv_example_gen import parse
+from core.config import DataConfig
+from schema import rejections
+from schema.task import make_task
+
+TASK = make_task(("document",), {"0": "negative", "1": "positive"})
+COLUMNS = ("document", "label")
+SAMPLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data/sample/ratings_train.txt")
+
+EXAMPLES = "examples"
+# What must not happen: the first in the parser, the others in the component.
+DIED, BOTH, NEITHER, TWICE, CHANGED = "died", "example and rejected", "neither", "twice", "bytes changed"
+FAULTS = (DIED, BOTH, NEITHER, TWICE, CHANGED)
+
+# Number of times that each kind of damage is done, per line; about half of the lines stay good.
+_DAMAGE_SHARE = 0.2
+_NOISE_SHARE = 0.03
+# Longer than the longest field that Python's `csv` reads.
+_LONG_BYTES = 140_000
+_PIECES = tuple(
+    np.frombuffer(piece, np.uint8)
+    for piece in (
+        *(b"\t", b'"', b"\r", b"\r\n", b"\n", b"\0", b"\x1b[2J", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80"),
+        *(b"\xea\xb0", "\u2028".encode(), "\u0085".encode(), "\u3000".encode(), b'"\t"', b"\t\t", b"+AAA-"),
+    )
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How a file is written; compression and header apply to the component only."""
+
+    quoting: str
+    encoding: str
+    compressed: bool
+    header: bool
+
+    @property
+    def name(self) -> str:
+        """The name of the test case."""
+        return f"{self.quoting} {self.encoding}"
+
+    def data(self, file: str) -> DataConfig:
+        """Returns the configuration that reads it; without an id column, each example's id contains its byte offset."""
+        return DataConfig(
+            train=file,
+            id=None,
+            header=self.header or COLUMNS,
+            quoting=self.quoting,
+            encoding=self.encoding,
+            max_line_bytes=_LONG_BYTES // 2,
+        )
+
+
+DIALECTS = (
+    Dialect("minimal", "utf-8", compressed=False, header=True),
+    Dialect("none", "utf-8", compressed=True, header=False),
+    Dialect("minimal", "cp949", compressed=True, header=True),
+    Dialect("none", "cp949", compressed=False, header=False),
+)
+
+
+def fuzzed_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> list[bytes]:
+    """Generates valid and damaged lines.
+
+    Args:
+      dialect: how they are written.
+      count: number of lines.
+      seed: of the random generator.
+
+    Returns:
+      Exactly `count` lines without their newlines.
+    """
+    random = np.random.default_rng(seed)
+    rows = _rows(dialect)
+    lines = [rows[i] for i in random.integers(len(rows), size=count)]
+    for place in random.integers(count, size=int(count * _NOISE_SHARE)):
+        lines[place] = random.bytes(random.integers(0, 60))
+    block = np.frombuffer(b"\n".join(lines), np.uint8)
+    lines = _damaged(block, int(count * _DAMAGE_SHARE), random).tobytes().split(b"\n")
+    lines = (lines + rows)[:count]  # Newlines were removed, and more put in.
+    lines[random.integers(count)] = b"x" * _LONG_BYTES + b"\t1"
+    return lines
+
+
+def ingest_and_compare(dialect: Dialect, start: bytes, records: bytes, folder: str) -> collections.Counter:
+    """Ingests a file with TsvExampleGen's executor and counts the outcomes of its lines.
+
+    Args:
+      dialect: how the file is read, and whether it is compressed.
+      start: the bytes before the first record: a byte order mark, a header.
+      records: the rest of the file.
+      folder: an empty folder to work in.
+
+    Returns:
+      `EXAMPLES`, the reasons of rejections, and `FAULTS` -> number of lines.
+    """
+    from tfx.types import standard_artifacts
+
+    from components.tsv_example_gen import executor
+
+    file = os.path.join(folder, "lines.tsv.gz" if dialect.compressed else "lines.tsv")
+    with gzip.open(file, "wb", compresslevel=1) if dialect.compressed else open(file, "wb") as stream:
+        stream.write(start + records)
+    examples = standard_artifacts.Examples()
+    examples.uri = os.path.join(folder, "examples")
+    executor.Executor().Do({}, {"examples": [examples]}, {"data": dialect.data(file).model_dump_json()})
+    return _compare(_offsets(records, len(start)), examples.uri)
+
+
+def _compare(lines: Mapping[int, bytes], uri: str) -> collections.Counter:
+    """Compares the lines of a file, by byte offset, with an Examples artifact."""
+    from components.tsv_example_gen import reader
+
+    read = collections.Counter(_example_offsets(uri))
+    rejected = read_rejected(uri, sys.maxsize)
+    refused = collections.Counter(row["offset"] for row in rejected)
+    counts = collections.Counter(row["reason"] for row in rejected)
+    counts[EXAMPLES] = read.total()
+    counts[DIED] = 0  # The executor would have raised.
+    counts[BOTH] = len(read.keys() & refused.keys())
+    counts[NEITHER] = len(lines.keys() ^ (read.keys() | refused.keys()))
+    counts[TWICE] = sum(n > 1 for n in (*read.values(), *refused.values()))
+    counts[CHANGED] = 0
+    for row in rejected:
+        kept = base64.b64decode(row["bytes"])
+        line = lines.get(row["offset"], b"")
+        counts[CHANGED] += kept != (line[: reader.KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else line)
+    return counts
+
+
+def _example_offsets(uri: str) -> Iterator[int]:
+    import tensorflow as tf
+
+    shards = tf.io.gfile.glob(os.path.join(uri, "Split-*", "*"))
+    for record in tf.data.TFRecordDataset(shards, "GZIP").as_numpy_iterator():
+        (example_id,) = tf.train.Example.FromString(record).features.feature["id"].bytes_list.value
+        yield int(example_id.rpartition(b":")[2])
+
+
+def _offsets(records: bytes, start: int) -> dict[int, bytes]:
+    """Maps byte offset to line, as `components.tsv_example_gen.reader` defines a line."""
+    lines = records.removesuffix(b"\n").split(b"\n")
+    return dict(zip(itertools.accumulate((len(line) + 1 for line in lines), initial=start), lines, strict=False))
+
+
+def parse_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> collections.Counter:
+    """Parses that many fuzzed lines; returns the number of lines with each outcome."""
+    layout = parse.make_layout(COLUMNS, dialect.data(""), TASK)
+    return collections.Counter(_outcome(line, layout) for line in fuzzed_lines(dialect, count, seed))
+
+
+def _outcome(line: bytes, layout: parse.Layout) -> str:
+    try:
+        outcome = parse.parse_row(line, layout, TASK)
+        if isinstance(outcome, parse.Rejection):
+            return outcome.reason
+        usable = outcome.texts[0].strip() and outcome.texts[0].encode() and outcome.label in (0, 1)
+        return EXAMPLES if usable else DIED
+    except Exception:  # Any exception is the bug that the test looks for.
+        return DIED
+
+
+@functools.cache
+def _rows(dialect: Dialect) -> list[bytes]:
+    """Returns the sample's rows, written in the dialect."""
+    with open(SAMPLE, encoding="utf-8", newline="") as stream:
+        records = [(row["document"], row["label"]) for row in csv.DictReader(stream, dialect="excel-tab")]
+    return [_written(text, label, dialect) for text, label in records]
+
+
+def _written(text: str, label: str, dialect: Dialect) -> bytes:
+    stream = io.StringIO()
+    if dialect.quoting == "minimal":
+        csv.writer(stream, delimiter="\t", lineterminator="").writerow((text, label))
+    else:
+        stream.write(f"{text}\t{label}")
+    return stream.getvalue().encode(dialect.encoding, "replace")
+
+
+def _damaged(block: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Replaces and removes bytes of uint8[n], and inserts pieces between characters, `count` times each."""
+    block = block.copy()
+    block[random.integers(len(block), size=count)] = random.integers(256, size=count)
+    block = np.delete(block, random.integers(len(block), size=count))
+    pieces = [_PIECES[i] for i in random.integers(len(_PIECES), size=count)]
+    places = np.repeat(random.choice(np.flatnonzero(block < 0x80), size=count), [len(piece) for piece in pieces])
+    return np.insert(block, places, np.concatenate(pieces))
