@@ -63,7 +63,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _check_version(version: str) -> None:
     if version not in TFX_VERSIONS:
         raise SystemExit(
-            f"error: TFX {version} is installed; supports TFX {' and '.join(TFX_VERSIONS)}: "
+            f"error: TFX {version} is installed; cluster/entrypoint.py supports TFX {' and '.join(TFX_VERSIONS)}: "
             "install one of them, or compare kubeflow_v2_run_executor of both versions and adapt the entrypoint"
         )
 
