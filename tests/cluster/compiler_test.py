@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -191,7 +192,8 @@ def test_files_of_this_repository_have_their_paths_in_the_image(spec):
         if "runtimeValue" in source
     }
     assert constants["schema_file"] == "/app/schema/schema.pbtxt"
-    assert constants["pairs_file"] == "/app/data/invariance/korean.tsv"
+    pairs = json.loads(constants["gate"])["bounds"]["invariance"]["pairs"]
+    assert pairs == "/app/data/invariance/korean.tsv"
     assert REPO not in str(spec)
 
 
