@@ -13,8 +13,9 @@ import os
 from typing import Any, Optional
 
 from core.errors import UserError
+from core.versions import OLD_SET
 
-# What TensorFlow 2.16 opens by these names before it offers a GPU, and the wheels' folder of each; a library comes
+# What TensorFlow opens by these names before it offers a GPU, and the wheels' folder of each; a library comes
 # after those that it needs.
 REQUIRED_LIBRARIES = {
     "libcudart.so.12": "cuda_runtime",
@@ -23,7 +24,7 @@ REQUIRED_LIBRARIES = {
     "libcufft.so.11": "cufft",
     "libcusparse.so.12": "cusparse",
     "libcusolver.so.11": "cusolver",
-    "libcudnn.so.8": "cudnn",
+    "libcudnn.so.8" if OLD_SET else "libcudnn.so.9": "cudnn",
 }
 
 _FURTHER_LIBRARIES = {
@@ -51,6 +52,8 @@ def load_libraries() -> list[str]:
     Returns:
       Names of the libraries loaded from the wheels; empty where the wheels are not installed.
     """
+    if not OLD_SET:
+        return []  # TensorFlow 2.21 finds the wheels by itself.
     spec = importlib.util.find_spec("nvidia")
     loaded = []
     for wheels in (spec and spec.submodule_search_locations) or ():
@@ -225,9 +228,10 @@ def _driver_problem(facts: Facts) -> Optional[str]:
             "(NVIDIA Container Toolkit), ask for nvidia.com/gpu on Kubernetes, elsewhere reinstall the driver and "
             "check with nvidia-smi"
         )
+    assert facts.tensorflow_cuda and facts.driver_cuda  # `explain` and the lines above have returned otherwise.
     needed = int(facts.tensorflow_cuda.split(".")[0])  # Any driver of a CUDA major release serves all of it.
-    if facts.driver_cuda[0] < needed:
-        major, minor = facts.driver_cuda
+    major, minor = facts.driver_cuda
+    if major < needed:
         return (
             f"NVIDIA's driver is too old: it serves CUDA {major}.{minor}, TensorFlow needs {needed}; update the driver "
             f"until nvidia-smi shows CUDA Version {needed}.0 or newer"

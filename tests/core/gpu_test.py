@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from core import gpu
 from core.errors import UserError
+from core.versions import OLD_SET
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -86,6 +87,9 @@ def held(name):
 """
 
 
+old_set = pytest.mark.skipif(not OLD_SET, reason="TensorFlow 2.21 finds the wheels by itself")
+
+
 @pytest.fixture
 def wheels(tmp_path):
     """A folder with `nvidia` in it, laid out like the wheels; its libcusolver needs its libcublas."""
@@ -102,6 +106,7 @@ def wheels(tmp_path):
 
 
 @needs_compiler
+@old_set
 def test_libraries_of_wheels_are_found_by_name_once_loaded(wheels):
     answer = python(
         HELD
@@ -121,6 +126,7 @@ print(json.dumps([before, loaded, [held(name) for name in names], gpu.load_libra
 
 
 @needs_compiler
+@old_set
 def test_a_broken_library_is_told_of_and_does_not_stop_the_others(wheels):
     broken = wheels / "cublas" / "lib" / "libcublas.so.12"
     broken.write_bytes(b"not a library")
@@ -142,6 +148,7 @@ def test_a_broken_library_is_told_of_and_does_not_stop_the_others(wheels):
 
 
 @needs_compiler
+@old_set
 def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
     own = compile_library(tmp_path / "own" / "libcupti.so.12")
     loaded = python(
@@ -154,6 +161,7 @@ def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
 
 
 @needs_compiler
+@old_set
 def test_the_compiler_of_the_wheels_comes_last_on_the_path_and_once(wheels):
     path, flags = python(
         "import json, os\nfrom core import gpu\ngpu.load_libraries(); gpu.load_libraries()\n"
@@ -187,6 +195,7 @@ def test_what_xla_flags_say_already_stays(flags, expected):
 
 
 @needs_wheels
+@old_set
 def test_tensorflow_gets_every_library_from_the_installed_wheels():
     answer = python(
         HELD
