@@ -3,7 +3,7 @@
     python -m benchmarks.example_gen_memory 30000 3000000 --source ratings_train.txt
 
 The source's rows are repeated to each size in a temporary folder; each size runs the real executor, with a
-tenth of the rows sampled where `--sample` is given, in a process of its own.
+tenth of the rows sampled if `--sample` is given, in a separate process.
 """
 
 import argparse

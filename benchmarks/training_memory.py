@@ -1,9 +1,9 @@
-"""Peak memory of a training as the reviews grow.
+"""Peak memory of a training by number of reviews.
 
     python -m benchmarks.training_memory 34000 340000 [--shape 2x128]
 
-Each number of rows is a training of its own process, of one epoch; rows beyond those of the files are the same texts
-with a number put before them.
+Each number of rows is trained on for one epoch in a separate process. If the files have fewer rows, their texts are
+repeated with a number in front.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import rich.table
 
 from benchmarks.training import data, encoder, shapes
 from benchmarks.training.data import Rows
-from benchmarks.training.job import Training, write_examples
+from benchmarks.training.trainer_process import Training, write_examples
 from core.config import TrainerConfig
 
 _FILES = ("../shared/nsmc/ratings_train.txt", "../shared/nsmc/ratings_more.txt")

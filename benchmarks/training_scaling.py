@@ -1,11 +1,10 @@
-"""What workers and checkpoints cost and bring: whole trainings of the same rows, in turn.
+"""The effect of workers and checkpoints on the speed of whole trainings, in turn.
 
     python -m benchmarks.training_scaling [--shape 2x128] [--rows 5000] [--epochs 4] [--rounds 3] [--dev FILE]
 
 Each round trains with 1 worker, with 2 (each with half of this machine's cores), and with 1 that writes a checkpoint
-every few seconds; a round has a seed of its own, which all three share. Examples a second are those of the training's
-own figures: the first step, which traces the graph, is left out, and so is the writing of checkpoints; what that costs
-shows in the seconds of the whole.
+every few seconds; all three use the round's seed. Examples a second are the training's own figures, without the first
+step, which traces the graph, and without the writing of checkpoints, whose cost shows in the total seconds.
 """
 
 import argparse
@@ -19,7 +18,7 @@ import rich.table
 
 from artifacts import model_run
 from benchmarks.training import data, encoder, shapes
-from benchmarks.training.job import Training, write_examples
+from benchmarks.training.trainer_process import Training, write_examples
 from core.config import TrainerConfig
 
 # New weights learn nothing at BERT's 3e-5.
@@ -27,7 +26,7 @@ _LEARNING_RATE = 1e-3
 
 _NEVER_S, _OFTEN_S = 1e6, 5.0
 
-# Name in the table -> what is unlike the first.
+# Name in the table -> settings.
 _TRAININGS = {
     "1 worker": {"workers": 1, "checkpoint_seconds": _NEVER_S},
     "2 workers": {"workers": 2, "checkpoint_seconds": _NEVER_S},
@@ -51,7 +50,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         examples = os.path.join(folder, "examples")
         write_examples(examples, train, dev)
         made = encoder.prepare(train.texts, options.shape, 0, folder)
-        found: dict[str, list[model_run.TrainingFigures]] = {name: [] for name in _TRAININGS}
+        figures: dict[str, list[model_run.TrainingFigures]] = {name: [] for name in _TRAININGS}
         for number in range(options.rounds):
             for name, keys in _TRAININGS.items():
                 shared = {"epochs": options.epochs, "learning_rate": _LEARNING_RATE, "precision": "float32"}
@@ -59,15 +58,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
                 training = Training(os.path.join(folder, f"{name}-{number}"), examples, made, config)
                 if training.start().wait():
                     raise SystemExit(f"the training with {name} failed")
-                found[name].append(training.figures())
-    rich.console.Console().print(_table(found))
+                figures[name].append(training.figures())
+    rich.console.Console().print(_table(figures))
 
 
-def _table(found: Mapping[str, Sequence[model_run.TrainingFigures]]) -> rich.table.Table:
+def _table(figures: Mapping[str, Sequence[model_run.TrainingFigures]]) -> rich.table.Table:
     against = "times the first (least to most)"
     table = rich.table.Table("", "examples/s", against, "seconds", against, "best dev accuracy, by seed")
-    first = next(iter(found.values()))
-    for name, runs in found.items():
+    first = next(iter(figures.values()))
+    for name, runs in figures.items():
         cells = []
         for figure in ("examples_per_s", "seconds"):
             values, bases = ([getattr(run, figure) for run in of] for of in (runs, first))

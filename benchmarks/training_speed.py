@@ -1,25 +1,27 @@
 """How fast training is: against the notebook's pipeline, against PyTorch, and against the arithmetic.
 
-    python -m benchmarks.training_speed speed --shape 4x256 --torch-python TORCH_ENV/bin/python
+    python -m benchmarks.training_speed speed --shape 4x256 --python torch=TORCH_ENV/bin/python
     python -m benchmarks.training_speed floor --shape 4x256
     python -m benchmarks.training_speed accuracy --shape 4x256 --seeds 0 1 2
 
-`speed`: examples a second in steady state. Every contender is a process of its own that trains on the same rows with
-an encoder of the same sizes; they take turns of some seconds, round after round, so that all see the same noise of
-the machine, and are compared round by round. Before that it shows how fast the machine multiplies matrices. Names:
-`notebook`, `ours`, `pytorch-padded`, `pytorch-dynamic`, `pytorch-grouped`; with `-bfloat16` behind the name in that
-precision (all but the notebook's). Those of PyTorch need an interpreter with torch and transformers and are left out,
-with the reason, where there is none.
+`speed`: examples a second in steady state. Every contender is a separate process that trains on the same rows with an
+encoder of the same size. They train in turns of some seconds, so that all see the same noise of the machine, and are
+compared round by round. First the rates at which the machine multiplies matrices are shown. Contenders: `notebook`,
+`ours`, `pytorch-padded`, `pytorch-dynamic`, `pytorch-grouped`. The suffix `-bfloat16` selects that precision (not for
+the notebook), the suffix `@LABEL` the interpreter of `--python LABEL=COMMAND`; PyTorch's contenders run under the label
+`torch`. A contender whose interpreter lacks the packages is left out, with the reason. Both sets of versions:
 
-`floor`: floating-point operations of the real tokens over the measured rate of matrix products, our share of that,
-and a step's time by kind of operation.
+    python -m benchmarks.training_speed speed --contenders ours ours@current --python current="COMMAND .venv/bin/python"
+
+`floor`: the speed that the matrix products of the real tokens would allow at the measured rates, our share of it, and
+a step's time by kind of operation.
 
 `accuracy`: seconds of training until all reach the same dev accuracy, for each seed, from a pre-trained encoder; with
 `--contenders ours ours-bfloat16` also what the precision costs in accuracy.
 
-All need the rows of NSMC's training file (`--train`) and leave encoders in `--cache`. They need a quiet machine: turns
-cancel slow noise, but work of others on the same cores costs PyTorch's threads, which wait for each other after every
-operation, far more than TensorFlow's.
+All need NSMC's training file (`--train`) and keep encoders in `--cache`. They need a quiet machine: turns cancel slow
+noise, but other work on the same cores slows PyTorch's threads, which wait for each other after every operation, far
+more than TensorFlow's.
 """
 
 import argparse
@@ -50,7 +52,7 @@ LARGE_HIDDEN = 512
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:
-    """Runs one subcommand; returns the exit status, 0 also where there is nothing to measure."""
+    """Runs a subcommand; returns the exit status, 0 also if the training file is missing."""
     arguments = _parser().parse_args(words)
     if not os.path.exists(arguments.train):
         print(f"skipped: {arguments.train}: no such file (--train takes NSMC's training file)")
@@ -102,7 +104,6 @@ def _add_speed(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     command = commands.add_parser("speed", help="examples a second of all contenders")
     _add_turns(command)
     _add_contenders(command, contenders.DEFAULT)
-    command.add_argument("--torch-python", default=sys.executable, help="interpreter with torch and transformers")
     command.set_defaults(run=_speed)
     return command
 
@@ -121,8 +122,8 @@ def _add_accuracy(commands: argparse._SubParsersAction) -> argparse.ArgumentPars
     command.add_argument("--dev", default="", help="rows to evaluate on (default: a tenth of the others)")
     command.add_argument("--dev-rows", type=int, help="take the first rows only")
     command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    command.add_argument("--epochs", type=int, default=turns.Job.epochs)
-    command.add_argument("--learning-rate", type=float, default=turns.Job.learning_rate)
+    command.add_argument("--epochs", type=int, default=turns.Workload.epochs)
+    command.add_argument("--learning-rate", type=float, default=turns.Workload.learning_rate)
     command.add_argument("--encoder", help="folder of a pre-trained encoder (default: one is made)")
     command.add_argument("--pretrain-steps", type=int, default=1000, help="of the encoder that is made")
     command.set_defaults(run=_accuracy)
@@ -134,28 +135,44 @@ def _add_contenders(command: argparse.ArgumentParser, default: Sequence[str]) ->
     command.add_argument(
         "--contenders", type=_argument(contenders.parse_name), nargs="+", default=entries, metavar="NAME"
     )
+    command.add_argument(
+        "--python",
+        dest="pythons",
+        type=_argument(_parse_python),
+        action="append",
+        default=[],
+        metavar="LABEL=COMMAND",
+        help="interpreter of the contenders with that label; torch: of PyTorch's (default: this one)",
+    )
+
+
+def _parse_python(text: str) -> tuple[str, str]:
+    label, separator, command = text.partition("=")
+    if not (label and separator and command):
+        raise ValueError(f"{text!r}: should be LABEL=COMMAND, such as torch=ENV/bin/python")
+    return label, command
 
 
 def _speed(arguments: argparse.Namespace, console: rich.console.Console) -> None:
-    entries, reason = contenders.runnable(arguments.contenders, arguments.torch_python)
-    if reason:
-        console.print(f"left out, PyTorch's contenders: {reason}", markup=False)
+    entries, reasons = contenders.runnable(arguments.contenders, dict(arguments.pythons))
+    for reason in reasons:
+        console.print(f"left out: {reason}", markup=False)
     if not entries:
         return
-    job, lengths = _prepare(arguments, console)
-    _step_rates(arguments.shape, lengths, job, console)
-    measured = _measure(entries, job, arguments, console)
+    workload, lengths = _prepare(arguments, console)
+    _step_rates(arguments.shape, lengths, workload, console)
+    measured = _measure(entries, workload, arguments, console)
     console.print(speed.table(entries, measured))
 
 
 def _floor(arguments: argparse.Namespace, console: rich.console.Console) -> None:
     entry = dataclasses.replace(contenders.parse_name("ours"), precision=arguments.precision)
-    job, lengths = _prepare(arguments, console)
-    found = _step_rates(arguments.shape, lengths, job, console)[arguments.precision]
-    measured = _measure([entry], job, arguments, console)
-    floors = floor.floors(lengths, arguments.shape, found)
+    workload, lengths = _prepare(arguments, console)
+    rates_of_step = _step_rates(arguments.shape, lengths, workload, console)[arguments.precision]
+    measured = _measure([entry], workload, arguments, console)
+    floors = floor.floors(lengths, arguments.shape, rates_of_step)
     console.print(floor.floor_table(floors, statistics.median(measured[entry.name])))
-    console.print(floor.trace_table(floor.trace(dataclasses.replace(job, precision=arguments.precision))))
+    console.print(floor.trace_table(floor.trace(dataclasses.replace(workload, precision=arguments.precision))))
 
 
 def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> None:
@@ -163,7 +180,7 @@ def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> N
     folder = arguments.encoder or encoder.prepare(
         train.texts, arguments.shape, arguments.pretrain_steps, arguments.cache
     )
-    job = turns.Job(
+    workload = turns.Workload(
         encoder=os.path.abspath(folder),
         train=os.path.abspath(arguments.train),
         rows=arguments.rows,
@@ -173,31 +190,33 @@ def _accuracy(arguments: argparse.Namespace, console: rich.console.Console) -> N
         learning_rate=arguments.learning_rate,
     )
     trained = {
-        seed: accuracy.train(arguments.contenders, dataclasses.replace(job, seed=seed), console)
+        seed: accuracy.train(
+            arguments.contenders, dataclasses.replace(workload, seed=seed), dict(arguments.pythons), console
+        )
         for seed in arguments.seeds
     }
     console.print(accuracy.table(trained))
 
 
-def _prepare(arguments: argparse.Namespace, console: rich.console.Console) -> tuple[turns.Job, np.ndarray]:
-    """Reads the rows, makes the encoder, tokenises; returns the job and int64[n], the rows' tokens."""
+def _prepare(arguments: argparse.Namespace, console: rich.console.Console) -> tuple[turns.Workload, np.ndarray]:
+    """Reads the rows, makes the encoder, tokenises; returns the workload and int64[n], the rows' tokens."""
     rows = data.read_rows(arguments.train, arguments.rows)
     console.print(f"{len(rows.texts):,} rows; making an encoder {arguments.shape} where {arguments.cache} has none ...")
     # Random weights train as fast as learned ones.
     folder = os.path.abspath(encoder.prepare(rows.texts, arguments.shape, 0, arguments.cache))
     file = os.path.join(folder, "tokens.npz")
-    job = turns.Job(encoder=folder, train=os.path.abspath(arguments.train), tokens=file, rows=arguments.rows)
+    workload = turns.Workload(encoder=folder, train=os.path.abspath(arguments.train), tokens=file, rows=arguments.rows)
     preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
-    tokenised = tokens.tokenise(preprocess, rows.texts, job.max_length)
+    tokenised = tokens.tokenise(preprocess, rows.texts, workload.max_length)
     data.write_tokens(file, tokenised, rows.labels)
-    return job, tokenised.lengths
+    return workload, tokenised.lengths
 
 
 def _step_rates(
-    shape: Shape, lengths: np.ndarray, job: turns.Job, console: rich.console.Console
+    shape: Shape, lengths: np.ndarray, workload: turns.Workload, console: rich.console.Console
 ) -> dict[str, dict[str, float]]:
     """Shows the machine's rates; returns those of big matrices and of a step's, GFLOP/s, by precision."""
-    products = step_matmuls(round(float(lengths.mean()) * job.batch_size), shape)
+    products = step_matmuls(round(float(lengths.mean()) * workload.batch_size), shape)
     measured = rates.measure([rates.BIG, *products])
     console.print(rates.table([rates.BIG, *products], measured))
     return {
@@ -207,11 +226,13 @@ def _step_rates(
 
 
 def _measure(
-    entries: Sequence[contenders.Entry], job: turns.Job, arguments: argparse.Namespace, console: rich.console.Console
+    entries: Sequence[contenders.Entry],
+    workload: turns.Workload,
+    arguments: argparse.Namespace,
+    console: rich.console.Console,
 ) -> dict[str, list[float]]:
     turn_s = arguments.turn_seconds or (LARGE_TURN_S if arguments.shape.hidden > LARGE_HIDDEN else TURN_S)
-    torch_python = getattr(arguments, "torch_python", sys.executable)
-    return speed.measure(entries, job, torch_python, turn_s, arguments.rounds, console)
+    return speed.measure(entries, workload, dict(getattr(arguments, "pythons", ())), turn_s, arguments.rounds, console)
 
 
 if __name__ == "__main__":

@@ -25,19 +25,24 @@ class Epoch:
     accuracy: float
 
 
-def train(entries: Sequence[contenders.Entry], job: turns.Job, console: rich.console.Console) -> dict[str, list[Epoch]]:
-    """Trains each contender on the job with its seed, an epoch a turn."""
-    job = dataclasses.replace(job, work="epochs")
+def train(
+    entries: Sequence[contenders.Entry],
+    workload: turns.Workload,
+    pythons: contenders.Pythons,
+    console: rich.console.Console,
+) -> dict[str, list[Epoch]]:
+    """Trains each contender on the workload with its seed, an epoch a turn."""
+    workload = dataclasses.replace(workload, work="epochs")
     with contextlib.ExitStack() as stack:
-        console.print(f"seed {job.seed}: setting up {', '.join(entry.name for entry in entries)} ...")
-        started = [stack.enter_context(contenders.start(entry, job, "")) for entry in entries]
+        console.print(f"seed {workload.seed}: setting up {', '.join(entry.name for entry in entries)} ...")
+        started = [stack.enter_context(contenders.start(entry, workload, pythons)) for entry in entries]
         answers = turns.take_turns(
             started,
             "epoch",
-            job.epochs,
+            workload.epochs,
             lambda name, answer: console.print(f"{name}: {answer['seconds']:.1f} s, {answer['accuracy']:.4f}"),
         )
-    return {name: [Epoch(one["seconds"], one["accuracy"]) for one in given] for name, given in answers.items()}
+    return {name: [Epoch(one["seconds"], one["accuracy"]) for one in of_name] for name, of_name in answers.items()}
 
 
 def best(epochs: Sequence[Epoch]) -> float:

@@ -1,13 +1,14 @@
-"""Who is measured: contenders by name, and the processes that they are."""
+"""The contenders that a benchmark can compare, by name, and how their processes are started."""
 
 import dataclasses
 import json
 import re
+import shlex
 import subprocess
 import sys
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
-from benchmarks.training.turns import Contender, Job
+from benchmarks.training.turns import Contender, ContenderError, Workload
 
 DEFAULT = (
     "notebook",
@@ -18,7 +19,11 @@ DEFAULT = (
     "pytorch-grouped",
     "pytorch-grouped-bfloat16",
 )
-_NAME = re.compile(r"(notebook|ours|pytorch-(padded|dynamic|grouped))(?:-(bfloat16|float16|auto))?")
+_NAME = re.compile(r"(notebook|ours|pytorch-(padded|dynamic|grouped))(?:-(bfloat16|float16|auto))?(?:@(\w+))?")
+
+# Python interpreters by label, each a command line.
+Pythons = Mapping[str, str]
+TORCH = "torch"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,66 +31,83 @@ class Entry:
     """A contender before it is started.
 
     Attributes:
-      name: what tables call it.
-      module: that it is run from.
-      precision: as in `Job`.
-      batching: as in `Job`.
+      name: as shown in tables.
+      module: the module of this package that it runs.
+      precision: as in `Workload`.
+      batching: as in `Workload`.
+      python: label of the interpreter that runs it; empty for this one.
     """
 
     name: str
     module: str
     precision: str
     batching: str
+    python: str = ""
 
     @property
     def is_ours(self) -> bool:
         """Whether the others are compared with it."""
         return self.module == "ours"
 
-    @property
-    def needs_torch(self) -> bool:
-        """Whether it runs under the interpreter that has torch."""
-        return self.module == "pytorch"
-
 
 def parse_name(name: str) -> Entry:
-    """Parses `notebook`, `ours` or `pytorch-padded`, `-dynamic` or `-grouped`, each with `-bfloat16` or not.
+    """Parses a contender's name.
+
+    Args:
+      name: `notebook`, `ours` or `pytorch-padded`, `-dynamic` or `-grouped`; optionally followed by `-bfloat16`, and by
+        `@LABEL` to run it under another interpreter.
 
     Raises:
-      ValueError: it is no contender's name.
+      ValueError: unknown name.
     """
-    found = _NAME.fullmatch(name)
-    if not found or (found[1] == "notebook" and found[3]) or (found[2] and found[3] not in (None, "bfloat16")):
-        raise ValueError(f"{name!r} is no contender; there are {', '.join(DEFAULT)}")
-    return Entry(name, found[1].split("-")[0], found[3] or "float32", found[2] or "grouped")
+    match = _NAME.fullmatch(name)
+    if not match or (match[1] == "notebook" and match[3]) or (match[2] and match[3] not in (None, "bfloat16")):
+        raise ValueError(f"{name!r}: unknown contender; choose from {', '.join(DEFAULT)}")
+    module = match[1].split("-")[0]
+    python = match[4] or (TORCH if module == "pytorch" else "")
+    return Entry(name, module, match[3] or "float32", match[2] or "grouped", python)
 
 
-def start(entry: Entry, job: Job, torch_python: str) -> Contender:
+def start(entry: Entry, workload: Workload, pythons: Pythons) -> Contender:
     """Starts a contender's process and waits until it is set up.
 
     Args:
-      entry: which one.
-      job: what to train; the entry's precision and batching replace its own.
-      torch_python: interpreter for those that need torch.
+      entry: the contender.
+      workload: what to train; the entry's precision and batching override its own.
+      pythons: the interpreters.
     """
-    job = dataclasses.replace(job, precision=entry.precision, batching=entry.batching)
-    python = torch_python if entry.needs_torch else sys.executable
-    command = [python, "-m", f"benchmarks.training.{entry.module}", json.dumps(dataclasses.asdict(job))]
+    workload = dataclasses.replace(workload, precision=entry.precision, batching=entry.batching)
+    module = f"benchmarks.training.{entry.module}"
+    command = [*_interpreter(entry.python, pythons), "-m", module, json.dumps(dataclasses.asdict(workload))]
     return Contender(entry.name, command, {"TF_CPP_MIN_LOG_LEVEL": "2"})
 
 
-def why_no_torch(python: str) -> Optional[str]:
-    """Returns why an interpreter can't run PyTorch's contenders; None where it can."""
+def runnable(entries: Sequence[Entry], pythons: Pythons) -> tuple[list[Entry], list[str]]:
+    """Returns the contenders that can run here, and for each of the others why it can't.
+
+    Raises:
+      ContenderError: a label has no interpreter.
+    """
+    reasons = {
+        python: _missing_packages(
+            _interpreter(python, pythons), "tensorflow" if python != TORCH else "torch, transformers"
+        )
+        for python in {entry.python for entry in entries} - {""}
+    }
+    able = [entry for entry in entries if reasons.get(entry.python) is None]
+    return able, [f"{entry.name}: {reasons[entry.python]}" for entry in entries if entry not in able]
+
+
+def _interpreter(label: str, pythons: Pythons) -> list[str]:
+    if label not in ("", TORCH, *pythons):
+        raise ContenderError(f"contender @{label}: no interpreter; give --python {label}=COMMAND")
+    return shlex.split(pythons[label]) if label in pythons else [sys.executable]
+
+
+def _missing_packages(python: Sequence[str], packages: str) -> Optional[str]:
+    """Returns why an interpreter can't import some packages; None if it can."""
     try:
-        tried = subprocess.run([python, "-c", "import torch, transformers"], capture_output=True, text=True)
+        done = subprocess.run([*python, "-c", f"import {packages}"], capture_output=True, text=True)
     except OSError as error:
-        return f"{python}: {error.strerror}"
-    return (tried.stderr.strip().splitlines() or [f"{python} fails"])[-1] if tried.returncode else None
-
-
-def runnable(entries: Sequence[Entry], torch_python: str) -> tuple[list[Entry], Optional[str]]:
-    """Returns the contenders that can run here, and why the others can't."""
-    if not any(entry.needs_torch for entry in entries):
-        return list(entries), None
-    reason = why_no_torch(torch_python)
-    return [entry for entry in entries if reason is None or not entry.needs_torch], reason
+        return f"{python[0]}: {error.strerror}"
+    return (done.stderr.strip().splitlines() or [f"{python[0]} failed"])[-1] if done.returncode else None

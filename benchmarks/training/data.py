@@ -1,12 +1,12 @@
 """The rows that every contender trains on."""
 
 import dataclasses
-import os
 from typing import Optional
 
 import numpy as np
 
 from components.tsv_example_gen import parse, reader, sources, split
+from core import files
 from core.config import DataConfig
 from schema import features
 from schema.task import make_task
@@ -29,11 +29,11 @@ class Rows:
 
 
 def read_rows(file: str, count: Optional[int] = None) -> Rows:
-    """Reads the rows of a TSV in NSMC's format as TsvExampleGen does; it passes over what is no row.
+    """Reads the rows of a TSV in NSMC's format as TsvExampleGen does; rejected rows are skipped.
 
     Args:
       file: the TSV.
-      count: the first rows only; None for all.
+      count: number of rows, from the start; None for all.
     """
     config = DataConfig(train=file)
     task = make_task((config.text,), config.labels)
@@ -49,7 +49,7 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
 
 
 def whole_batches(rows: Rows, batch_size: int) -> Rows:
-    """Leaves out the rows that fill no batch."""
+    """Drops the rows after the last full batch."""
     whole = len(rows.texts) // batch_size * batch_size
     return Rows(rows.texts[:whole], rows.labels[:whole])
 
@@ -67,22 +67,21 @@ def train_and_dev(train: str, count: Optional[int], dev: str, dev_count: Optiona
 
     Args:
       train: the TSV to train on.
-      count: its first rows only; None for all.
-      dev: the TSV to evaluate on; empty takes a tenth of the other's rows.
-      dev_count: its first rows only; None for all.
+      count: number of its rows, from the start; None for all.
+      dev: the TSV to evaluate on; if empty, a tenth of the training rows is held out.
+      dev_count: number of its rows, from the start; None for all.
     """
     rows = read_rows(train, count)
     return (rows, read_rows(dev, dev_count)) if dev else split_rows(rows)
 
 
 def write_tokens(file: str, tokens: Tokens, labels: np.ndarray) -> None:
-    """Writes tokens for contenders that have no tokeniser of ours.
+    """Writes tokens for contenders that do not use our tokeniser.
 
     Args:
       file: the .npz, with `word_ids`, `starts` and `lengths` as in `Tokens`, and `labels`.
-      tokens: of n rows.
+      tokens: tokens of n rows.
       labels: int64[n].
     """
-    temporary = f"{file}.{os.getpid()}.npz"
-    np.savez(temporary, word_ids=tokens.word_ids, starts=tokens.starts, lengths=tokens.lengths, labels=labels)
-    os.replace(temporary, file)
+    with files.atomic_write(file, "wb") as stream:
+        np.savez(stream, word_ids=tokens.word_ids, starts=tokens.starts, lengths=tokens.lengths, labels=labels)

@@ -1,4 +1,4 @@
-"""The encoder that every contender starts from, made once into a cache folder."""
+"""The encoder that every contender starts from, made once and cached."""
 
 import hashlib
 import os
@@ -15,12 +15,12 @@ VOCABULARY = 8000
 
 
 def prepare(texts: Sequence[bytes], shape: Shape, steps: int, cache: str) -> str:
-    """Makes an encoder from texts as EncoderPretrainer does, where the cache has none.
+    """Makes an encoder from texts as EncoderPretrainer does, unless the cache has it.
 
     Args:
       texts: UTF-8 reviews.
-      shape: its sizes.
-      steps: of pre-training; 0 leaves the weights random.
+      shape: its size.
+      steps: steps of pre-training; with 0 the weights stay random.
       cache: folder for encoders.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How near our training step comes to the arithmetic that it can't do without, and what takes the rest."""
+"""The share of a training step that its matrix products need, and where the rest of its time goes."""
 
 import dataclasses
 from typing import Mapping, Sequence
@@ -11,12 +11,12 @@ from benchmarks.training.shapes import Shape, step_flops
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """The least time of an example at some rate of multiplication.
+    """The speed of training if nothing but matrix products took time.
 
     Attributes:
-      rate: what the rate is of, in words.
+      rate: name of the rate of multiplication.
       gflops_per_s: the rate.
-      examples_per_s: what it would allow.
+      examples_per_s: the speed at that rate.
     """
 
     rate: str
@@ -30,20 +30,21 @@ def floors(lengths: Sequence[int], shape: Shape, rates: Mapping[str, float]) -> 
     return [Floor(name, rate, rate * 1e9 / flops) for name, rate in rates.items()]
 
 
-def trace(job: turns.Job) -> dict[str, float]:
-    """Traces our step in a process of its own; returns seconds of a step by kind."""
-    with contenders.start(contenders.Entry("trace", "trace", job.precision, job.batching), job, "") as process:
+def trace(workload: turns.Workload) -> dict[str, float]:
+    """Traces our training step in a separate process; returns the seconds of a step by kind of operation."""
+    entry = contenders.Entry("trace", "trace", workload.precision, workload.batching)
+    with contenders.start(entry, workload, {}) as process:
         return process.turn("trace")["seconds"]
 
 
-def floor_table(found: Sequence[Floor], examples_per_s: float) -> rich.table.Table:
-    """Makes the table of floors; the share is the part of our time that the arithmetic alone would take."""
+def floor_table(rows: Sequence[Floor], examples_per_s: float) -> rich.table.Table:
+    """Makes the table of floors; the share is the part of our time that matrix products alone would take."""
     made = rich.table.Table(title=f"The arithmetic floor; ours: {examples_per_s:.1f} examples/s")
     for column in ("at the rate of", "GFLOP/s", "examples/s at most", "our share of it"):
         made.add_column(column, justify="left" if column == "at the rate of" else "right")
-    for one in found:
-        share = f"{examples_per_s / one.examples_per_s:.0%}"
-        made.add_row(one.rate, f"{one.gflops_per_s:.1f}", f"{one.examples_per_s:.1f}", share)
+    for row in rows:
+        share = f"{examples_per_s / row.examples_per_s:.0%}"
+        made.add_row(row.rate, f"{row.gflops_per_s:.1f}", f"{row.examples_per_s:.1f}", share)
     return made
 
 

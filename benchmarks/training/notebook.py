@@ -1,9 +1,8 @@
 """The notebook's pipeline as a contender: TensorFlow's own BERT tutorial, from strings to `model.fit`.
 
-What a Colab user runs: the Hub preprocess model inside the Keras model, so that every batch is tokenised and
-padded to 128 again in every epoch; the Hub encoder as the SavedModel that it is, in float32; batches made before
-they are cached and shuffled. Turns are taken inside one `fit`, between its steps or epochs, so that it is the loop
-that it is.
+It is what a Colab user runs: the Hub preprocess model inside the Keras model, so that every batch is tokenised and
+padded to 128 again in every epoch; the Hub encoder as a SavedModel in float32; rows batched before they are cached and
+shuffled. All turns are within one `fit`, between its steps or epochs, so the training loop is Keras' own.
 """
 
 import os
@@ -21,15 +20,15 @@ from official.nlp import optimization  # noqa: E402
 from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
 
-# More than there are batches, so that their order is uniform.
+# More than the number of batches, so that their order is uniform.
 _SHUFFLE_BUFFER = 10_000
 _WARM_UP_STEPS = 2
-# `fit` wants a number of epochs; here the last turn ends it.
+# `fit` needs a number of epochs; the last turn ends it.
 _ENDLESS = 1_000_000
 
 
 class SecondsTurns(tf_keras.callbacks.Callback):
-    """Holds `fit` between two steps until it is this contender's turn, which lasts some seconds."""
+    """Blocks `fit` between two steps until this contender's next turn of some seconds."""
 
     # Keras then leaves the metrics where they are instead of reading them after every step.
     _supports_tf_logs = True
@@ -60,7 +59,7 @@ class SecondsTurns(tf_keras.callbacks.Callback):
 
 
 class EpochTurns(tf_keras.callbacks.Callback):
-    """Holds `fit` between two epochs until it is this contender's turn; the clock stands while it evaluates."""
+    """Blocks `fit` between two epochs until this contender's next turn; the time of evaluation does not count."""
 
     _supports_tf_logs = True
 
@@ -95,11 +94,11 @@ def build_model(encoder: str) -> tf_keras.Model:
     return tf_keras.Model(text, tf_keras.layers.Dense(1, name="classifier")(dropped))
 
 
-def compile_model(model: tf_keras.Model, job: turns.Job, examples: int) -> None:
-    """Gives a model the tutorial's loss, metric and optimizer for the job's epochs over so many examples."""
-    steps = job.epochs * -(-examples // job.batch_size)
+def compile_model(model: tf_keras.Model, workload: turns.Workload, examples: int) -> None:
+    """Compiles a model with the tutorial's loss, metric and optimizer; `examples` is the number of rows in an epoch."""
+    steps = workload.epochs * -(-examples // workload.batch_size)
     optimizer = optimization.create_optimizer(
-        init_lr=job.learning_rate, num_train_steps=steps, num_warmup_steps=steps // 10, optimizer_type="adamw"
+        init_lr=workload.learning_rate, num_train_steps=steps, num_warmup_steps=steps // 10, optimizer_type="adamw"
     )
     loss = tf_keras.losses.BinaryCrossentropy(from_logits=True)
     # The tutorial leaves the metric's threshold at 0.5, which on a logit is the wrong boundary.
@@ -111,27 +110,27 @@ def make_batches(rows: data.Rows, batch_size: int) -> tf.data.Dataset:
     return tf.data.Dataset.from_tensor_slices((rows.texts, rows.labels)).batch(batch_size).cache()
 
 
-def train_by_turns(job: turns.Job) -> None:
-    """Trains for as long as each turn lasts, on full batches, so that examples can be counted by steps."""
-    rows = data.whole_batches(data.read_rows(job.train, job.rows), job.batch_size)
-    _fit(job, rows, SecondsTurns(job.batch_size), epochs=_ENDLESS)
+def train_by_turns(workload: turns.Workload) -> None:
+    """Trains for the seconds of each turn, on full batches, so that every step has the same number of examples."""
+    rows = data.whole_batches(data.read_rows(workload.train, workload.rows), workload.batch_size)
+    _fit(workload, rows, SecondsTurns(workload.batch_size), epochs=_ENDLESS)
 
 
-def train_by_epochs(job: turns.Job) -> None:
-    """Trains for one epoch a turn, and tells its seconds and the dev accuracy."""
-    train, dev = data.train_and_dev(job.train, job.rows, job.dev, job.dev_rows)
-    dev_batches = make_batches(dev, job.batch_size).prefetch(tf.data.AUTOTUNE)
-    _fit(job, train, EpochTurns(len(train.texts)), epochs=job.epochs, validation_data=dev_batches)
+def train_by_epochs(workload: turns.Workload) -> None:
+    """Trains for one epoch per turn, and answers with its seconds and the dev accuracy."""
+    train, dev = data.train_and_dev(workload.train, workload.rows, workload.dev, workload.dev_rows)
+    dev_batches = make_batches(dev, workload.batch_size).prefetch(tf.data.AUTOTUNE)
+    _fit(workload, train, EpochTurns(len(train.texts)), epochs=workload.epochs, validation_data=dev_batches)
 
 
-def _fit(job: turns.Job, rows: data.Rows, callback: tf_keras.callbacks.Callback, **options: Any) -> None:
-    tf_keras.utils.set_random_seed(job.seed)
-    model = build_model(job.encoder)
-    compile_model(model, job, len(rows.texts))
-    dataset = make_batches(rows, job.batch_size).shuffle(_SHUFFLE_BUFFER).prefetch(tf.data.AUTOTUNE)
+def _fit(workload: turns.Workload, rows: data.Rows, callback: tf_keras.callbacks.Callback, **options: Any) -> None:
+    tf_keras.utils.set_random_seed(workload.seed)
+    model = build_model(workload.encoder)
+    compile_model(model, workload, len(rows.texts))
+    dataset = make_batches(rows, workload.batch_size).shuffle(_SHUFFLE_BUFFER).prefetch(tf.data.AUTOTUNE)
     model.fit(dataset, callbacks=[callback], verbose=0, **options)
 
 
 if __name__ == "__main__":
-    given = turns.Job.from_argument()
-    {"turns": train_by_turns, "epochs": train_by_epochs}[given.work](given)
+    workload = turns.Workload.from_argument()
+    {"turns": train_by_turns, "epochs": train_by_epochs}[workload.work](workload)

@@ -1,4 +1,4 @@
-"""Our trainer as a contender: its tokens, batches, model and compiled steps; no checkpoints are written."""
+"""Our trainer as a contender: its tokens, batches, model and compiled steps, without checkpoints."""
 
 import itertools
 import os
@@ -24,40 +24,40 @@ Order = Callable[[], Iterator[np.ndarray]]
 
 
 class Setting:
-    """A job's model and the trainer's steps on it, as `trainer.run` sets them up on one device."""
+    """A workload's model and the trainer's steps on it, as `trainer.run` sets them up on one device."""
 
-    def __init__(self, job: turns.Job, examples: int):
+    def __init__(self, workload: turns.Workload, examples: int):
         """Builds the model; nothing is tokenised or traced yet.
 
         Args:
-          job: what to train.
-          examples: of an epoch.
+          workload: what to train.
+          examples: number of examples in an epoch.
         """
-        self._job = job
+        self._workload = workload
         self._gpus = gpu.visible_gpus("auto")
-        self.steps_per_epoch = -(-examples // job.batch_size)
-        config, columns = TrainerConfig(), DataConfig(train=job.train)
+        self.steps_per_epoch = -(-examples // workload.batch_size)
+        config, columns = TrainerConfig(), DataConfig(train=workload.train)
         task = make_task((columns.text,), columns.labels)
-        head = model.Head(task, encoder_artifact.read(job.encoder).hidden, config.dropout, job.seed)
-        classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(job.encoder)), head)
-        steps = self.steps_per_epoch * job.epochs
-        optimizer = model.build_optimizer(job.learning_rate, steps, config.warmup_fraction)
-        dtype = precision.choose(job.precision, self._gpus)
+        head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
+        classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
+        steps = self.steps_per_epoch * workload.epochs
+        optimizer = model.build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
+        dtype = precision.choose(workload.precision, self._gpus)
         if dtype == tf.float16:
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
         strategy = tf.distribute.get_strategy()
-        self.steps = loop.Steps(strategy, task, classifier, optimizer, job.seed, dtype, xla=bool(self._gpus))
+        self.steps = loop.Steps(strategy, task, classifier, optimizer, workload.seed, dtype, xla=bool(self._gpus))
 
     def tokenise(self, rows: data.Rows) -> tokens.Tokens:
         """Tokenises rows with the encoder's own preprocess model."""
-        preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(self._job.encoder))
-        return tokens.tokenise(preprocess, rows.texts, self._job.max_length)
+        preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(self._workload.encoder))
+        return tokens.tokenise(preprocess, rows.texts, self._workload.max_length)
 
     def widths(self, *lengths: np.ndarray) -> list[int]:
-        """Returns the widths of batches, from the first lengths' epoch, that hold all rows; on a CPU there are none."""
+        """Returns the widths of batches for rows of these lengths, chosen from the first ones; none on a CPU."""
         if not self._gpus:
             return []
-        first_epoch = batches.epoch_batches(lengths[0], self._job.batch_size, self._job.seed, 0)
+        first_epoch = batches.epoch_batches(lengths[0], self._workload.batch_size, self._workload.seed, 0)
         widths = batches.choose_widths(lengths[0], first_epoch, batches.LEAST_REAL_SHARE)
         return [*widths[:-1], max(int(some.max()) for some in lengths)]
 
@@ -65,33 +65,33 @@ class Setting:
     def iterator(
         tokenised: tokens.Tokens, labels: np.ndarray, order: Order, widths: Sequence[int], batch_size: int
     ) -> Iterator[Any]:
-        """Makes what the steps take batches from."""
+        """Makes the iterator that the steps take batches from."""
         context, inputs = tf.distribute.InputContext(), batches.token_inputs(tokenised)
         rows = batch_size if widths else None
         return iter(batches.dataset(inputs, labels, tokenised.lengths, order, context, widths, rows))
 
 
-def make_step(job: turns.Job) -> Callable[[], tf.Tensor]:
-    """Sets up a training whose step is to be measured, and warms it up.
+def make_step(workload: turns.Workload) -> Callable[[], tf.Tensor]:
+    """Sets up a training step to measure, and warms it up.
 
-    The batches of an epoch are the trainer's, taken in `evenly_mixed` order. All of them are full, so that examples
-    can be counted by steps.
+    The batches of an epoch are the trainer's, taken in `evenly_mixed` order. All are full, so every step has the same
+    number of examples.
 
     Returns:
-      What trains on the next batch and gives what can be waited for.
+      A function that trains on the next batch and returns a tensor of its result.
     """
-    rows = data.whole_batches(data.read_rows(job.train, job.rows), job.batch_size)
-    setting = Setting(job, len(rows.texts))
+    rows = data.whole_batches(data.read_rows(workload.train, workload.rows), workload.batch_size)
+    setting = Setting(workload, len(rows.texts))
     tokenised = setting.tokenise(rows)
     widths = setting.widths(tokenised.lengths)
 
     def epoch_batches(epoch: int) -> tuple[list[np.ndarray], list[int]]:
-        made = batches.epoch_batches(tokenised.lengths, job.batch_size, job.seed, epoch)
+        made = batches.epoch_batches(tokenised.lengths, workload.batch_size, workload.seed, epoch)
         longest = [int(tokenised.lengths[batch].max()) for batch in made]
         return made, [batches.width_of(one, widths) or one for one in longest]
 
     made, costs = epoch_batches(0)
-    # One of each shape that is compiled; where none is, the graph is traced once.
+    # A batch of each shape that is compiled; without fixed shapes the graph is traced once.
     warm_up = [made[costs.index(cost)] for cost in sorted(set(costs))] if widths else made[:_WARM_UP_STEPS]
 
     def order() -> Iterator[np.ndarray]:
@@ -100,59 +100,61 @@ def make_step(job: turns.Job) -> Callable[[], tf.Tensor]:
             made, costs = epoch_batches(epoch)
             yield from (made[number] for number in turns.evenly_mixed(costs))
 
-    iterator = setting.iterator(tokenised, rows.labels, order, widths, job.batch_size)
+    iterator = setting.iterator(tokenised, rows.labels, order, widths, workload.batch_size)
     numbers = (tf.constant(number, tf.int64) for number in itertools.count())
     for _ in warm_up:
         setting.steps.train(iterator, next(numbers)).numpy()
     return lambda: setting.steps.train(iterator, next(numbers))
 
 
-def train_by_turns(job: turns.Job) -> None:
+def train_by_turns(workload: turns.Workload) -> None:
     """Trains for as long as each turn lasts."""
-    turns.work(make_step(job), lambda sums: sums.numpy(), job.batch_size)
+    turns.work(make_step(workload), lambda sums: sums.numpy(), workload.batch_size)
 
 
-def train_by_epochs(job: turns.Job) -> None:
+def train_by_epochs(workload: turns.Workload) -> None:
     """Trains for one epoch a turn; an answer holds its seconds, and the dev accuracy, whose seconds don't count.
 
     The first epoch's seconds have the tokenising and the tracing of the step in them.
     """
-    train, dev = data.train_and_dev(job.train, job.rows, job.dev, job.dev_rows)
-    setting = Setting(job, len(train.texts))
+    train, dev = data.train_and_dev(workload.train, workload.rows, workload.dev, workload.dev_rows)
+    setting = Setting(workload, len(train.texts))
     referee, numbers, training = turns.Referee(), itertools.count(), None
     referee.answer(ready=True)
     while referee.wait() is not None:
         started = time.monotonic()
         if training is None:
-            training, evaluation, evaluations = _iterators(setting, job, train, dev)
+            training, evaluation, evaluations = _iterators(setting, workload, train, dev)
         for number in itertools.islice(numbers, setting.steps_per_epoch):
             sums = setting.steps.train(training, tf.constant(number, tf.int64))
         sums.numpy()
         seconds = time.monotonic() - started
-        found = np.sum([setting.steps.evaluate(evaluation).numpy() for _ in range(evaluations)], axis=0)
-        _, scores, count = found.tolist()
+        sums = np.sum([setting.steps.evaluate(evaluation).numpy() for _ in range(evaluations)], axis=0)
+        _, scores, count = sums.tolist()
         referee.answer(examples=len(train.texts), seconds=seconds, accuracy=scores / count)
 
 
 def _iterators(
-    setting: Setting, job: turns.Job, train: data.Rows, dev: data.Rows
+    setting: Setting, workload: turns.Workload, train: data.Rows, dev: data.Rows
 ) -> tuple[Iterator[Any], Iterator[Any], int]:
-    """Tokenises; returns endless batches of train and of dev, and how many of the latter are all rows."""
+    """Tokenises; returns endless batches of train and dev, and the number of batches of all dev rows."""
     train_tokens, dev_tokens = setting.tokenise(train), setting.tokenise(dev)
     widths = setting.widths(train_tokens.lengths, dev_tokens.lengths)
     dev_batches = batches.sorted_batches(dev_tokens.lengths, loop.EVALUATION_BATCH)
 
     def order() -> Iterator[np.ndarray]:
-        return batches.endless_batches(train_tokens.lengths, job.batch_size, job.seed, 0, setting.steps_per_epoch)
+        return batches.endless_batches(
+            train_tokens.lengths, workload.batch_size, workload.seed, 0, setting.steps_per_epoch
+        )
 
     return (
-        setting.iterator(train_tokens, train.labels, order, widths, job.batch_size),
+        setting.iterator(train_tokens, train.labels, order, widths, workload.batch_size),
         setting.iterator(dev_tokens, dev.labels, lambda: itertools.cycle(dev_batches), widths, loop.EVALUATION_BATCH),
         len(dev_batches),
     )
 
 
 if __name__ == "__main__":
-    given = turns.Job.from_argument()
+    workload = turns.Workload.from_argument()
     with tracing.libraries_as_written():
-        {"turns": train_by_turns, "epochs": train_by_epochs}[given.work](given)
+        {"turns": train_by_turns, "epochs": train_by_epochs}[workload.work](workload)

@@ -1,14 +1,14 @@
-"""PyTorch + transformers as a contender: what a user would pick instead, as its Trainer does it by default.
+"""PyTorch with transformers as a contender: the likely alternative, with the defaults of its Trainer.
 
-`BertForSequenceClassification` with the Trainer's own choices: AdamW (weight decay on all but biases and
+`BertForSequenceClassification` with the Trainer's defaults: AdamW (weight decay on all but biases and
 normalisation), linear warm-up and decay, gradients clipped to norm 1, transformers' sampler and collator. Batches:
 
 - `padded`: random, padded to 128;
 - `dynamic`: random, padded to their longest row (the Trainer's default);
 - `grouped`: sorted by length in stretches of 50 batches (its `train_sampling_strategy="group_by_length"`).
 
-The batches of an epoch are the sampler's; they are taken in `evenly_mixed` order, so that a turn of seconds sees
-long and short ones as an epoch does. Runs under an interpreter that has torch and transformers, and no TensorFlow.
+The batches of an epoch are the sampler's; they are taken in `evenly_mixed` order, so that a turn of some seconds has
+about the same mix of lengths as an epoch. It runs under an interpreter with torch and transformers, without TensorFlow.
 """
 
 import json
@@ -44,7 +44,7 @@ def build_model(encoder: str) -> transformers.BertForSequenceClassification:
 
 
 def build_optimizer(model: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """Builds AdamW; fused, as the Trainer does from torch 2.8 on."""
+    """Builds AdamW; fused, as the Trainer does with torch 2.8 or newer."""
     named = list(model.named_parameters())
     plain = [parameter for name, parameter in named if "bias" in name or "LayerNorm" in name]
     decayed = [parameter for name, parameter in named if not ("bias" in name or "LayerNorm" in name)]
@@ -53,7 +53,7 @@ def build_optimizer(model: torch.nn.Module, learning_rate: float) -> torch.optim
 
 
 def epoch_batches(lengths: np.ndarray, batch_size: int, batching: str, generator: torch.Generator) -> list[list[int]]:
-    """Splits an epoch's rows into batches; the rows that fill no batch are left out."""
+    """Splits an epoch's rows into batches; the rows after the last full one are dropped."""
     if batching == "grouped":
         order = list(LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator))
     else:
@@ -64,7 +64,7 @@ def epoch_batches(lengths: np.ndarray, batch_size: int, batching: str, generator
 def make_step(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, precision: str
 ) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
-    """Returns what trains on one batch and gives its loss."""
+    """Returns a function that trains on a batch and returns its loss."""
     device = next(model.parameters()).device
 
     def step(batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -80,51 +80,51 @@ def make_step(
     return step
 
 
-def make_collator(job: turns.Job) -> transformers.DataCollatorWithPadding:
-    """Makes transformers' own collator, padding to the longest row or to `max_length`."""
-    tokenizer = transformers.BertTokenizer(vocab=os.path.join(job.encoder, "preprocess", "assets", "vocab.txt"))
-    padding = "max_length" if job.batching == "padded" else "longest"
-    return transformers.DataCollatorWithPadding(tokenizer, padding=padding, max_length=job.max_length)
+def make_collator(workload: turns.Workload) -> transformers.DataCollatorWithPadding:
+    """Makes transformers' collator, which pads to the longest row or to `max_length`."""
+    tokenizer = transformers.BertTokenizer(vocab=os.path.join(workload.encoder, "preprocess", "assets", "vocab.txt"))
+    padding = "max_length" if workload.batching == "padded" else "longest"
+    return transformers.DataCollatorWithPadding(tokenizer, padding=padding, max_length=workload.max_length)
 
 
 def read_examples(file: str) -> list[dict[str, Any]]:
-    """Reads the rows' tokens and labels as the collator takes them."""
+    """Reads the rows' tokens and labels in the collator's format."""
     arrays = np.load(file)
     ids = arrays["word_ids"].tolist()
     rows = zip(*(arrays[name].tolist() for name in ("starts", "lengths", "labels")), strict=True)
     return [{"input_ids": ids[start : start + length], "label": label} for start, length, label in rows]
 
 
-def endless_batches(examples: list[dict[str, Any]], job: turns.Job) -> Iterator[list[dict[str, Any]]]:
-    """Yields the batches of one epoch after the other."""
+def endless_batches(examples: list[dict[str, Any]], workload: turns.Workload) -> Iterator[list[dict[str, Any]]]:
+    """Yields the batches of one epoch after another."""
     lengths = np.array([len(example["input_ids"]) for example in examples])
-    generator = torch.Generator().manual_seed(job.seed)
+    generator = torch.Generator().manual_seed(workload.seed)
     while True:
-        epoch = epoch_batches(lengths, job.batch_size, job.batching, generator)
+        epoch = epoch_batches(lengths, workload.batch_size, workload.batching, generator)
         costs = [int(lengths[rows].max()) for rows in epoch]
         for number in turns.evenly_mixed(costs):
             yield [examples[row] for row in epoch[number]]
 
 
 def main() -> None:
-    """Trains when it is its turn."""
-    job = turns.Job.from_argument()
-    torch.manual_seed(job.seed)
+    """Trains in each turn."""
+    workload = turns.Workload.from_argument()
+    torch.manual_seed(workload.seed)
     transformers.logging.set_verbosity_error()
-    examples = read_examples(job.tokens)
-    model = build_model(job.encoder).to("cuda" if torch.cuda.is_available() else "cpu").train()
-    optimizer = build_optimizer(model, job.learning_rate)
-    steps = job.epochs * (len(examples) // job.batch_size)
+    examples = read_examples(workload.tokens)
+    model = build_model(workload.encoder).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    optimizer = build_optimizer(model, workload.learning_rate)
+    steps = workload.epochs * (len(examples) // workload.batch_size)
     scheduler = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-    train, collate = make_step(model, optimizer, scheduler, job.precision), make_collator(job)
-    batches = endless_batches(examples, job)
+    train, collate = make_step(model, optimizer, scheduler, workload.precision), make_collator(workload)
+    batches = endless_batches(examples, workload)
 
     def step() -> torch.Tensor:
         return train(collate(next(batches)))
 
     for _ in range(_WARM_UP_STEPS):
         step()
-    turns.work(step, torch.Tensor.item, job.batch_size)
+    turns.work(step, torch.Tensor.item, workload.batch_size)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices of a training step's sizes, by TensorFlow."""
+"""The rates at which TensorFlow multiplies matrices of a training step's sizes on this machine."""
 
 from typing import Sequence
 
@@ -8,26 +8,26 @@ import tensorflow as tf
 from benchmarks.training.shapes import MatMul
 from trainer import precision
 
-# Large enough for the machine's peak; 0.2 s a product at 10 GFLOP/s.
+# Large enough for the machine's peak rate; 0.2 s per product at 10 GFLOP/s.
 BIG = MatMul("big matrices", 1024, 1024, 1024, 1)
 DTYPES = (tf.float32, tf.bfloat16)
 
 
 def measure(products: Sequence[MatMul]) -> dict[str, list[float]]:
-    """Returns, by the name of each dtype, the rates of the products in GFLOP/s."""
+    """Returns name of the dtype -> rates of the products in GFLOP/s."""
     return {
         dtype.name: [precision.matmul_rate(dtype, (one.m, one.k, one.n)) / 1e9 for one in products] for dtype in DTYPES
     }
 
 
 def step_rate(products: Sequence[MatMul], rates: Sequence[float]) -> float:
-    """Returns the rate of all products of a step: their operations over the time that they take at their rates."""
+    """Returns the rate of all products of a step: their operations divided by the time that they take."""
     operations = [product.flops * product.count for product in products]
     return sum(operations) / sum(count / rate for count, rate in zip(operations, rates, strict=True))
 
 
 def table(products: Sequence[MatMul], rates: dict[str, list[float]]) -> rich.table.Table:
-    """Makes the table of rates, bfloat16's beside float32's."""
+    """Makes the table of rates, of float32 and bfloat16."""
     made = rich.table.Table(title="Matrix products of this machine, GFLOP/s")
     for column in ("product", "m x k x n", *rates, "bfloat16 ÷ float32"):
         made.add_column(column, justify="left" if column == "product" else "right")

@@ -15,14 +15,14 @@ _TRAINING_RATIO = 3
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A BERT's sizes; heads are 64 wide and the feed-forward layer is 4 times as wide as the rest."""
+    """The size of a BERT; heads are 64 wide, the feed-forward layer is 4 times as wide as the others."""
 
     layers: int
     hidden: int
 
     @property
     def heads(self) -> int:
-        """Attention heads of a layer."""
+        """Number of attention heads of a layer."""
         return self.hidden // _HEAD_WIDTH
 
     @property
@@ -38,32 +38,32 @@ def parse_shape(text: str) -> Shape:
     """Parses `4x256`: layers and width.
 
     Raises:
-      ValueError: it is no shape, or its width is no multiple of 64.
+      ValueError: wrong format, or the width is not a multiple of 64.
     """
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not found or int(found[2]) % _HEAD_WIDTH:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match or int(match[2]) % _HEAD_WIDTH:
         raise ValueError(f"{text!r} should be layers x width, such as 4x256; the width a multiple of {_HEAD_WIDTH}")
-    return Shape(int(found[1]), int(found[2]))
+    return Shape(int(match[1]), int(match[2]))
 
 
 def step_flops(lengths: Sequence[int], layers: int, hidden: int, feed_forward: int) -> int:
-    """Counts the floating-point operations that training a BERT classifier on some rows can't do without.
+    """Counts the floating-point operations of the matrix products in training a BERT classifier on some rows.
 
     A multiplication of [m, k] by [k, n] takes 2mkn. A layer takes 8nh^2 for the projections to query, key, value
     and output of n tokens of width h, 4n^2h for attention scores and the weighted sums, 4nhf for the
     feed-forward layer of width f (Narayanan et al. 2021, "Efficient Large-Scale Language Model Training on GPU
     Clusters", appendix). Of the last layer only the first token's output is used: all tokens' keys and values,
-    the rest for one token. Then the pooler, 2h^2, and one logit, 2h. Going backward takes twice as much again.
-    Padding is not counted, and nothing but matrix products: embeddings are looked up, the rest is O(h) a token.
+    the rest for one token. Then the pooler, 2h^2, and one logit, 2h. The backward pass takes twice as much.
+    Padding is not counted. Embeddings are looked up, and the other operations take O(h) per token.
 
     Args:
-      lengths: tokens of each row.
+      lengths: number of tokens of each row.
       layers: at least 1.
       hidden: h.
       feed_forward: f.
 
     Returns:
-      Operations of one forward and one backward pass over all rows.
+      Number of operations of one forward and one backward pass over all rows.
     """
     n = np.asarray(lengths, np.int64)
     full_layer = 8 * n * hidden**2 + 4 * n**2 * hidden + 4 * n * hidden * feed_forward
@@ -74,7 +74,7 @@ def step_flops(lengths: Sequence[int], layers: int, hidden: int, feed_forward: i
 
 @dataclasses.dataclass(frozen=True)
 class MatMul:
-    """A product [m, k] x [k, n] that a training step makes `count` times a layer."""
+    """A product [m, k] x [k, n] that a training step computes `count` times per layer."""
 
     what: str
     m: int
@@ -84,12 +84,12 @@ class MatMul:
 
     @property
     def flops(self) -> int:
-        """Operations of one such product."""
+        """Number of operations of one such product."""
         return 2 * self.m * self.k * self.n
 
 
 def step_matmuls(tokens: int, shape: Shape) -> list[MatMul]:
-    """Lists the products of a layer before the last in a step over so many tokens, without attention's small ones.
+    """Lists the matrix products of a layer (not the last) in a step over some tokens, without attention scores.
 
     Forward, for the gradient with respect to the input, and with respect to the weight; query, key and value are
     one product.

@@ -1,4 +1,4 @@
-"""Examples a second of all contenders, in turns of seconds."""
+"""Examples a second of all contenders, which train in turns of some seconds."""
 
 import contextlib
 import statistics
@@ -12,31 +12,31 @@ from benchmarks.training import contenders, turns
 
 def measure(
     entries: Sequence[contenders.Entry],
-    job: turns.Job,
-    torch_python: str,
+    workload: turns.Workload,
+    pythons: contenders.Pythons,
     turn_seconds: float,
     rounds: int,
     console: rich.console.Console,
 ) -> dict[str, list[float]]:
-    """Starts the contenders one after the other, then gives them their turns.
+    """Starts the contenders one after another, then lets them train in turn.
 
     Returns:
-      By name, examples a second in every round.
+      Name of the contender -> examples a second in each round.
     """
     with contextlib.ExitStack() as stack:
         started = []
         for entry in entries:
             console.print(f"setting up {entry.name} ...")
-            started.append(stack.enter_context(contenders.start(entry, job, torch_python)))
+            started.append(stack.enter_context(contenders.start(entry, workload, pythons)))
         console.print(f"{rounds} rounds of {len(started)} turns of {turn_seconds:g} s ...")
         answers = turns.take_turns(
             started, turn_seconds, rounds, lambda name, answer: console.print(f"{name}: {_rate(answer):.1f} examples/s")
         )
-    return {name: [_rate(answer) for answer in given] for name, given in answers.items()}
+    return {name: [_rate(answer) for answer in of_name] for name, of_name in answers.items()}
 
 
 def table(entries: Sequence[contenders.Entry], rates: Mapping[str, Sequence[float]]) -> rich.table.Table:
-    """Makes the table: each contender's rate, and how many times as fast each of ours is in the same rounds."""
+    """Makes the table: each contender's rate, and the ratio of each of ours to it in the same round."""
     made = rich.table.Table(title="Training, examples a second: median of the rounds (lowest to highest)")
     made.add_column("contender")
     made.add_column("examples/s", justify="right")
@@ -47,12 +47,12 @@ def table(entries: Sequence[contenders.Entry], rates: Mapping[str, Sequence[floa
         own = rates[entry.name]
         spread = turns.Spread(statistics.median(own), min(own), max(own))
         ratios = [turns.ratios(rates[base], own) for base in bases]
-        made.add_row(entry.name, shown(spread, 1), *(shown(ratio, 2) for ratio in ratios))
+        made.add_row(entry.name, format_spread(spread, 1), *(format_spread(ratio, 2) for ratio in ratios))
     return made
 
 
-def shown(spread: turns.Spread, digits: int) -> str:
-    """Writes a spread as `4.20 (4.10 to 4.30)`."""
+def format_spread(spread: turns.Spread, digits: int) -> str:
+    """Formats a spread as `4.20 (4.10 to 4.30)`."""
     median, low, high = (f"{value:.{digits}f}" for value in (spread.median, spread.low, spread.high))
     return f"{median} ({low} to {high})"
 

@@ -1,6 +1,7 @@
-"""Where the time of a training step on a CPU goes: TensorFlow's profiler, its operations sorted into kinds.
+"""Measures where the time of a training step on a CPU goes, with TensorFlow's profiler.
 
-A process as the contenders are: it traces some steps in its turn and answers with the seconds of one by kind.
+It is started like a contender: in its turn it traces some steps, and answers with the seconds of a step by kind of
+operation.
 """
 
 import collections
@@ -22,7 +23,7 @@ from trainer import tracing  # noqa: E402
 STEPS = 20
 IDLE = "no operation running"
 
-# The first pattern that is found in an operation's `name:Type` decides. Names are those of the trainer's own code.
+# The first pattern that matches an operation's `name:Type` decides. Names are those of the trainer's own code.
 _KINDS = (
     ("optimizer", r"AdamWeightDecay|ResourceApply|global_norm"),
     ("embedding gradient", r":(UnsortedSegmentSum|ResourceScatter\w*|Unique\w*)$"),
@@ -38,16 +39,16 @@ _KINDS = (
     ("XLA", r":_?Xla\w+$"),
 )
 _REST = "other elementwise operations"
-# Only wait for the operations inside them.
+# These only wait for the operations inside them.
 _CONTAINERS = r":(Stateful)?PartitionedCall$|:(While|If|StatelessIf|StatelessWhile)$"
 
 Interval = tuple[float, float, str]
 
 
 def main() -> None:
-    """Traces steps of our trainer when it is its turn."""
+    """Traces steps of our trainer in each turn."""
     with tracing.libraries_as_written():
-        step, referee = ours.make_step(turns.Job.from_argument()), turns.Referee()
+        step, referee = ours.make_step(turns.Workload.from_argument()), turns.Referee()
         referee.answer(ready=True)
         while referee.wait() is not None:
             referee.answer(seconds=traced_seconds(step))
@@ -72,16 +73,16 @@ def kind_of(operation: str) -> str:
 
 
 def seconds_by_kind(intervals: Iterable[Interval], wall: float) -> dict[str, float]:
-    """Shares wall time out to kinds: a moment at which several operations run belongs to each in equal parts.
+    """Divides wall time among kinds; time in which several operations run is divided equally among them.
 
-    For ("a", 0 to 2 s) and ("b", 1 to 2 s) within 3 s that is a: 1.5, b: 0.5, idle: 1.
+    For example, ("a", 0 to 2 s) and ("b", 1 to 2 s) within 3 s give a: 1.5, b: 0.5, idle: 1.
 
     Args:
       intervals: (start, end, kind), in seconds.
-      wall: seconds in all.
+      wall: total seconds.
 
     Returns:
-      Seconds by kind, `IDLE` among them, largest first; they add up to `wall`.
+      Kind, or `IDLE` -> seconds, largest first; they add up to `wall`.
     """
     events = sorted(
         event for start, end, kind in intervals for event in ((start, 1, kind), (end, -1, kind)) if end > start
@@ -109,7 +110,7 @@ def read_operations(folder: str) -> list[Interval]:
 
 
 def _plane_operations(plane: xplane_pb2.XPlane) -> list[Interval]:
-    """An operation's event is called `name:Type` and displayed as `Type`; others are TensorFlow's inner work."""
+    """Returns a plane's operations, whose events are named `name:Type` and displayed as `Type`."""
     kinds = {
         number: kind_of(event.name)
         for number, event in plane.event_metadata.items()

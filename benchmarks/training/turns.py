@@ -1,8 +1,8 @@
-"""Contenders that take turns, each a process of its own, so that all see the same noise of the machine.
+"""Contenders, each in its own process, that work in turn, so that all see the same noise of the machine.
 
-A contender sets itself up, says so in a line, and waits. For every line that it gets it works, and answers with
-one line; when its input ends, so does it. All lines are JSON. Answers have a pipe of their own, since libraries print
-what they like. This module imports nothing but the standard library: contenders run under other interpreters too.
+A contender sets itself up, reports that in a line, and waits. For every line of its standard input it works and answers
+with one line; it ends when its input does. All lines are JSON. Answers go through a separate pipe, since libraries
+print to standard output. This module imports only the standard library: contenders also run under other interpreters.
 """
 
 import dataclasses
@@ -16,39 +16,39 @@ import tempfile
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-# The variable that tells a contender the number of its pipe for answers.
+# The environment variable with the file descriptor of a contender's pipe for answers.
 _ANSWERS = "TURNS_ANSWERS"
-# Setting up takes a minute at BERT-base's shape; ending takes none, but a process may hang.
+# A process may hang when it ends.
 _END_TIMEOUT_S = 20
-# Of a contender that died, this much of what it printed last is shown.
+# How much of a failed contender's output is shown.
 _SHOWN_CHARACTERS = 2000
 # The multiples of the golden ratio's fraction lie most evenly in [0, 1).
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class ContenderError(Exception):
-    """A contender ended before its time; the text holds the end of what it printed."""
+    """A contender ended early; the message contains the end of its output."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What a contender is to train.
+class Workload:
+    """What a contender trains.
 
     Attributes:
       encoder: folder with `preprocess/`, `encoder/` and `encoder.json`.
       train: TSV of reviews in NSMC's format.
-      tokens: .npz of the same rows' tokens and labels, from `data.write_tokens`, for who has no tokeniser of ours.
+      tokens: .npz of the same rows' tokens and labels, from `data.write_tokens`, for contenders without our tokeniser.
       work: `turns` of seconds, or `epochs`, each with an evaluation.
-      rows: the first rows of the file only; None for all.
+      rows: number of rows, from the start of the file; None for all.
       dev: TSV of the rows to evaluate on, or empty for a tenth of the others.
-      dev_rows: as `rows`.
-      precision: `float32`, `bfloat16`, or what else a contender knows.
-      batching: `padded`, `dynamic` or `grouped`; PyTorch's contender has the choice.
-      batch_size: rows of a batch.
-      max_length: tokens of a row at most.
+      dev_rows: as `rows`, of `dev`.
+      precision: `float32`, `bfloat16`, or another one that the contender supports.
+      batching: `padded`, `dynamic` or `grouped`; only PyTorch's contender uses it.
+      batch_size: rows per batch.
+      max_length: longest row in tokens; longer ones are cut.
       learning_rate: peak, after a linear warm-up over a tenth of the steps.
-      epochs: over which the learning rate decays to 0.
-      seed: of new weights, dropout and order.
+      epochs: number of epochs over which the learning rate decays to 0.
+      seed: seed of new weights, dropout and the order of rows.
     """
 
     encoder: str
@@ -67,42 +67,42 @@ class Job:
     seed: int = 0
 
     @classmethod
-    def from_argument(cls) -> "Job":
-        """Reads the job that a contender's process was started with."""
+    def from_argument(cls) -> "Workload":
+        """Reads the workload that a contender's process was started with."""
         return cls(**json.loads(sys.argv[1]))
 
 
 class Referee:
-    """The contender's end of the line."""
+    """The contender's end of the pipes."""
 
     def __init__(self) -> None:
-        """Opens the pipe that the driver made."""
+        """Opens the pipe for answers."""
         self._answers = os.fdopen(int(os.environ[_ANSWERS]), "w")
 
     def wait(self) -> Any:
-        """Waits for a turn and returns what is asked for; None where there are no more turns."""
+        """Waits for a turn and returns its request; None after the last turn."""
         line = sys.stdin.readline()
         return json.loads(line) if line else None
 
     def answer(self, **figures: Any) -> None:
-        """Ends a turn, the first one (setting up) too."""
+        """Ends a turn, or the set-up."""
         self._answers.write(json.dumps(figures) + "\n")
         self._answers.flush()
 
 
 class Contender:
-    """The driver's end: a process that works when it is told to."""
+    """The driver's end: a process that works when it gets a request."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Optional[Mapping[str, str]] = None):
         """Starts the process and waits until it is set up.
 
         Args:
-          name: what tables call it.
+          name: as shown in tables.
           command: program and arguments.
-          environment: variables on top of this process's.
+          environment: variables added to this process's.
 
         Raises:
-          ContenderError: it ended instead.
+          ContenderError: it ended during its set-up.
         """
         self.name = name
         self._printed = tempfile.TemporaryFile("w+", errors="replace")
@@ -128,17 +128,17 @@ class Contender:
         """Lets it work and returns its answer.
 
         Raises:
-          ContenderError: it died.
+          ContenderError: it ended.
         """
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # It is dead; what it wrote says why.
+            pass  # It has ended; `_read` raises with its output.
         return self._read()
 
     def close(self) -> None:
-        """Ends the process, by force where it does not listen."""
+        """Ends the process, by force if it does not end by itself."""
         try:
             self._process.communicate(timeout=_END_TIMEOUT_S)
         except (subprocess.TimeoutExpired, BrokenPipeError):
@@ -163,12 +163,12 @@ class Contender:
 
 
 def work(step: Callable[[], Any], wait: Callable[[Any], Any], examples: int) -> None:
-    """Answers turns of so many seconds with whole steps; what a contender's process ends in.
+    """Works until there are no more turns; each turn is a number of seconds and is filled with whole steps.
 
     Args:
-      step: trains on one batch; a device may go on working after it returns.
-      wait: takes what the last step returned, and waits until that is done.
-      examples: of each batch.
+      step: trains on one batch; a device may still be working when it returns.
+      wait: takes the result of the last step and waits until the device has finished it.
+      examples: number of examples in a batch.
     """
     referee = Referee()
     referee.answer(ready=True)
@@ -185,18 +185,18 @@ def take_turns(
     contenders: Sequence[Contender],
     request: Any,
     rounds: int,
-    tell: Callable[[str, Mapping[str, Any]], None] = lambda name, answer: None,
+    on_answer: Callable[[str, Mapping[str, Any]], None] = lambda name, answer: None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Gives every contender its turn, round after round; every round another one begins.
+    """Gives every contender a turn in each round; a different one begins in each round.
 
     Args:
-      contenders: they have different names.
-      request: what every turn asks for.
-      rounds: turns of each.
-      tell: is called with the name and the answer after every turn.
+      contenders: with distinct names.
+      request: sent in every turn.
+      rounds: number of turns of each.
+      on_answer: called with the name and the answer after every turn.
 
     Returns:
-      By name, the answers of all rounds.
+      Name -> answers of all rounds.
     """
     answers: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
@@ -204,7 +204,7 @@ def take_turns(
         for contender in [*contenders[first:], *contenders[:first]]:
             answer = contender.turn(request)
             answers[contender.name].append(answer)
-            tell(contender.name, answer)
+            on_answer(contender.name, answer)
     return answers
 
 
@@ -218,22 +218,21 @@ class Spread:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Returns ours / theirs, round by round: what both rounds share cancels out."""
+    """Returns the ratios ours / theirs of each round; noise that both share cancels out."""
     each = [a / b for a, b in zip(ours, theirs, strict=True)]
     return Spread(statistics.median(each), min(each), max(each))
 
 
 def evenly_mixed(costs: Sequence[float]) -> list[int]:
-    """Orders batches so that every stretch of them is a fair sample of cheap and dear ones.
+    """Orders batches so that every stretch of them has about the mean cost.
 
-    A turn of seconds takes some ten batches of BERT-base; ten random ones differ by tens of per cent from the
-    next ten.
+    A turn of some seconds takes about ten batches of BERT-base; the cost of ten random ones varies by tens of per cent.
 
     Args:
-      costs: one a batch, say its tokens.
+      costs: the cost of each batch, such as its number of tokens.
 
     Returns:
-      The batches' numbers, in the order to take them.
+      The indices of the batches, in the order in which to take them.
     """
     by_cost = sorted(range(len(costs)), key=costs.__getitem__)
     turn_of_rank = sorted(range(len(costs)), key=lambda turn: turn * _GOLDEN % 1.0)

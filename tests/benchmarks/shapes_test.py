@@ -38,7 +38,7 @@ def test_shapes_are_parsed():
 
 
 @pytest.mark.parametrize("text", ["4", "4x", "0x256", "4x100", "4x256x4", "four"])
-def test_what_is_no_shape_is_refused(text):
+def test_a_malformed_shape_is_refused(text):
     with pytest.raises(ValueError, match="layers x width"):
         parse_shape(text)
 

@@ -1,4 +1,4 @@
-"""Our contender as it is, with a tiny encoder and a few rows; the notebook's turns, on a tiny model."""
+"""Our contender with a tiny encoder and a few rows; the notebook's turns with a tiny model."""
 
 import dataclasses
 import io
@@ -15,28 +15,28 @@ from tests import encoders
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory):
+def workload(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
     rows = "".join(f"{i}\t{text} {i}\t{i % 2}\n" for i, text in enumerate(encoders.TEXTS * 4))
     (folder / "train.txt").write_text("id\tdocument\tlabel\n" + rows, encoding="utf-8")
     encoder = encoders.save(str(folder / "encoder"))
-    return turns.Job(encoder=encoder, train=str(folder / "train.txt"), batch_size=4, max_length=16, epochs=2)
+    return turns.Workload(encoder=encoder, train=str(folder / "train.txt"), batch_size=4, max_length=16, epochs=2)
 
 
-def test_ours_trains_by_turns(job):
-    with contenders.start(contenders.parse_name("ours"), job, sys.executable) as ours:
+def test_ours_trains_by_turns(workload):
+    with contenders.start(contenders.parse_name("ours"), workload, {}) as ours:
         answer = ours.turn(0.0)
     assert answer["examples"] == 4
     assert answer["seconds"] > 0.0
 
 
-def test_ours_trains_for_an_epoch_a_turn_and_tells_the_dev_accuracy(job):
-    job = dataclasses.replace(job, work="epochs")
-    with contenders.start(contenders.parse_name("ours"), job, sys.executable) as ours:
+def test_ours_trains_one_epoch_per_turn_and_answers_with_the_dev_accuracy(workload):
+    workload = dataclasses.replace(workload, work="epochs")
+    with contenders.start(contenders.parse_name("ours"), workload, {}) as ours:
         first, second = (ours.turn("epoch") for _ in range(2))
     assert first["examples"] == second["examples"] > 24
     assert 0.0 <= second["accuracy"] <= 1.0
-    # The first one tokenises and traces.
+    # The first one includes tokenising and tracing.
     assert first["seconds"] > second["seconds"]
 
 
@@ -60,7 +60,7 @@ def test_the_notebooks_turns_of_seconds_stop_fit_between_steps(monkeypatch):
     assert steps == 4
 
 
-def test_the_notebooks_turns_of_epochs_tell_the_accuracy(monkeypatch):
+def test_the_notebooks_turns_of_epochs_answer_with_the_accuracy(monkeypatch):
     dev = np.ones([2, 3]), np.ones(2)
     answers, steps = fit(monkeypatch, lambda: notebook.EpochTurns(10), ["epoch"] * 2, epochs=2, validation_data=dev)
     assert answers[0] == {"ready": True}

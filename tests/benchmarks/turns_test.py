@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.training import turns
 
-# A process of its own: appends its name to a log for each step, which takes 10 ms.
+# A process that appends its name to a log in each step of 10 ms.
 FAKE = """
 import sys, time
 from benchmarks.training import turns
@@ -28,7 +28,7 @@ def runs_of(text):
     return [a for a, b in zip(text, text[1:] + "\0", strict=True) if a != b]
 
 
-def test_contenders_work_one_at_a_time_and_every_round_another_one_begins(tmp_path):
+def test_contenders_work_one_at_a_time_and_a_different_one_begins_each_round(tmp_path):
     log = tmp_path / "log"
     with start("a", log) as a, start("b", log) as b:
         answers = turns.take_turns([a, b], 0.05, rounds=2)
@@ -39,17 +39,17 @@ def test_contenders_work_one_at_a_time_and_every_round_another_one_begins(tmp_pa
         assert all(one["seconds"] >= 0.05 for one in answers[name])
 
 
-def test_a_turn_that_is_shorter_than_a_step_is_one_step(tmp_path):
+def test_a_turn_shorter_than_a_step_is_one_step(tmp_path):
     with start("a", tmp_path / "log") as a:
         assert a.turn(0.0)["examples"] == 4
 
 
-def test_what_a_contender_wrote_is_shown_when_it_dies_in_its_setting_up():
+def test_the_output_of_a_contender_that_fails_in_its_set_up_is_shown():
     with pytest.raises(turns.ContenderError, match="x ended with status 3: no such thing"):
         turns.Contender("x", [sys.executable, "-c", "import sys; print('no such thing', file=sys.stderr); sys.exit(3)"])
 
 
-def test_what_a_contender_wrote_is_shown_when_it_dies_in_its_turn():
+def test_the_output_of_a_contender_that_fails_in_its_turn_is_shown():
     code = "from benchmarks.training import turns; turns.Referee().answer(); input(); raise ValueError('broken step')"
     with turns.Contender("x", [sys.executable, "-c", code]) as contender:
         with pytest.raises(turns.ContenderError, match="broken step"):
@@ -63,10 +63,10 @@ def test_an_idle_contender_ends_when_it_is_closed(tmp_path):
     assert time.monotonic() - started < 5
 
 
-def test_a_job_survives_the_way_to_its_process(monkeypatch):
-    job = turns.Job(encoder="e", train="t", rows=5, precision="bfloat16")
-    monkeypatch.setattr(sys, "argv", ["module", json.dumps(vars(job))])
-    assert turns.Job.from_argument() == job
+def test_a_workload_is_passed_to_its_process_unchanged(monkeypatch):
+    workload = turns.Workload(encoder="e", train="t", rows=5, precision="bfloat16")
+    monkeypatch.setattr(sys, "argv", ["module", json.dumps(vars(workload))])
+    assert turns.Workload.from_argument() == workload
 
 
 def test_ratios_are_taken_round_by_round():

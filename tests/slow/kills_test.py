@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.training import data, encoder, shapes
-from benchmarks.training.job import Training, write_examples
+from benchmarks.training.trainer_process import Training, write_examples
 from core.config import TrainerConfig
 from tests.slow.runs import REPO
 

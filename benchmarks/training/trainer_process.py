@@ -1,4 +1,4 @@
-"""A whole training as a process of its own: examples on disk, the Trainer's `run_fn`, the figures that it leaves."""
+"""A whole training in a separate process: the Trainer's `run_fn` on examples on disk, and its figures."""
 
 import dataclasses
 import json
@@ -35,11 +35,11 @@ def write_examples(folder: str, train: Rows, dev: Rows) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One training; several processes may be attempts at it.
+    """One training; a killed process can be followed by another attempt.
 
     Attributes:
-      folder: where its model, its figures and its checkpoints go; made if it is not there.
-      examples: from `write_examples`.
+      folder: folder for its model, figures and checkpoints; created if missing.
+      examples: folder that `write_examples` made.
       encoder: an encoder's folder.
       config: how to train.
     """
@@ -55,7 +55,7 @@ class Training:
         return os.path.join(self.folder, "checkpoints")
 
     def start(self, output: Union[int, IO[Any]] = subprocess.DEVNULL) -> subprocess.Popen:
-        """Starts an attempt; what it says goes to `output`."""
+        """Starts an attempt; its output goes to `output`."""
         os.makedirs(self.folder, exist_ok=True)
         job = run.TrainingJob(
             [os.path.join(self.examples, f"{features.TRAIN_SPLIT}.gz")],
@@ -72,12 +72,12 @@ class Training:
         return subprocess.Popen([sys.executable, "-c", _SCRIPT, file], env=environment, stdout=output, stderr=output)
 
     def last_checkpoint(self) -> int:
-        """Returns the steps of the newest checkpoint on disk, 0 where there is none."""
+        """Returns the number of steps of the newest checkpoint on disk; 0 without one."""
         files = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
         return max((int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in files), default=0)
 
     def figures(self) -> model_run.TrainingFigures:
-        """Returns what the finished training says of itself."""
+        """Returns the figures of the finished training."""
         return model_run.read_training(os.path.join(self.folder, "run"))
 
     def answers(self) -> model_run.GoldenAnswers:
