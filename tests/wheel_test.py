@@ -15,8 +15,6 @@ from tests import saved_models
 
 pytestmark = pytest.mark.e2e
 
-pytestmark = pytest.mark.e2e
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = [
     folder.parent.name for folder in ROOT.glob("*/__init__.py") if folder.parent.name not in ("tests", "benchmarks")

@@ -10,6 +10,8 @@ import subprocess
 import time
 from typing import Callable, Iterator, Optional, Sequence
 
+import psutil
+
 from tests.slow.runs import Ended, Place
 
 # Does the damage; returns the repair that a user would make, None if the next run repairs it.
@@ -33,14 +35,15 @@ def kill_worker(place: Place, settings: Sequence[str]) -> Ended:
     """Kills the last of a run's workers while it trains."""
     running = place.start(*settings)
     running.wait_for("EncoderPretrainer")
-    workers: list[str] = []
+    workers: list[psutil.Process] = []
     while running.process.poll() is None and not workers:
-        command = ["pgrep", "-P", str(running.process.pid), "-f", "launchers.worker"]
-        workers = subprocess.run(command, capture_output=True, text=True).stdout.split()
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            children = psutil.Process(running.process.pid).children()
+            workers = [child for child in children if "launchers.worker" in child.cmdline()]
         time.sleep(0.2)
     running.wait(8.0)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(int(workers[-1]), signal.SIGKILL)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        workers[-1].kill()
     return running.end()
 
 

@@ -3,13 +3,14 @@
 .venv/bin/python -m pytest -m slow tests/slow/kills_test.py
 """
 
+import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks.training import data, encoder, shapes
@@ -79,9 +80,8 @@ def kill(training, workers, early, generator):
 
 def worker_process(parent, index):
     """Returns the process id of a local worker, None before it has started."""
-    listed = subprocess.run(["ps", "--ppid", str(parent), "-o", "pid="], capture_output=True, text=True)
-    for pid in map(int, listed.stdout.split()):
-        with open(f"/proc/{pid}/environ", "rb") as stream:
-            if f'"index": {index}'.encode() in stream.read():
-                return pid
+    for child in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if f'"index": {index}' in child.environ().get("TF_CONFIG", ""):
+                return child.pid
     return None

@@ -1,6 +1,6 @@
 """The serving folder as other processes read it, while publications succeed, are rolled back, or are killed.
 
-.venv/bin/python -m pytest -m slow tests/slow/serving_watcher_test.py
+The two long drills: .venv/bin/python -m pytest -m slow tests/slow/serving_watcher_test.py
 """
 
 import os
@@ -12,8 +12,6 @@ from artifacts import model_files
 from components.pusher import record, rollback
 from tests.pushes import make_model, versions
 from tests.slow import serving_watcher
-
-pytestmark = pytest.mark.slow
 
 PUBLICATIONS, ROLLBACK_EVERY, KILLS = 50, 5, 30
 KEEP = 3
@@ -31,6 +29,7 @@ def check_watchers(watchers):
         assert counts.reads > counts.newest > 8 and counts.versions > 4
 
 
+@pytest.mark.slow
 def test_no_bad_read_during_publications_retirements_and_rollbacks(tmp_path):
     serving_dir = str(tmp_path / "serving")
     models = serving_watcher.save_models(tmp_path, PUBLICATIONS)
@@ -42,6 +41,7 @@ def test_no_bad_read_during_publications_retirements_and_rollbacks(tmp_path):
     check_watchers(watchers)
 
 
+@pytest.mark.slow
 def test_no_bad_read_during_publications_that_are_killed_at_random_moments_and_repeated(tmp_path):
     serving_dir = str(tmp_path / "serving")
     first, *models = serving_watcher.save_models(tmp_path, KILLS + 1)
