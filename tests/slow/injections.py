@@ -5,7 +5,6 @@ import glob
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import time
 from typing import Callable, Iterator, Optional, Sequence

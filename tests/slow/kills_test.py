@@ -3,19 +3,18 @@
 .venv/bin/python -m pytest -m slow tests/slow/kills_test.py
 """
 
-import contextlib
 import os
 import random
 import signal
 import time
 
 import numpy as np
-import psutil
 import pytest
 
 from benchmarks.training import data, encoder, shapes
 from benchmarks.training.trainer_process import Training, write_examples
 from core.config import TrainerConfig
+from tests.processes import find_worker
 from tests.slow.runs import REPO
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ def kill(training, workers, early, generator):
         time.sleep(generator.uniform(0.0, LATEST_S))
         log.seek(0)
         assert process.poll() is None, f"over before the kill; increase EPOCHS: {log.read().decode()[-2000:]}"
-        pid = worker_process(process.pid, victim) if workers > 1 else None
+        pid = find_worker(process.pid, victim) if workers > 1 else None
         os.kill(pid or process.pid, signal.SIGKILL)
         status = process.wait()
         log.seek(0)
@@ -76,12 +75,3 @@ def kill(training, workers, early, generator):
         assert status == 1 and f"worker {victim} of {workers}: killed by signal 9" in output, output[-2000:]
     else:
         assert status == -signal.SIGKILL
-
-
-def worker_process(parent, index):
-    """Returns the process id of a local worker, None before it has started."""
-    for child in psutil.Process(parent).children():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if f'"index": {index}' in child.environ().get("TF_CONFIG", ""):
-                return child.pid
-    return None

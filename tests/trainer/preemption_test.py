@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from artifacts import model_run
+from tests.processes import find_worker
 from tests.trainer import tiny_training
 
 SCRIPT = """
@@ -79,22 +80,11 @@ def test_a_training_killed_twice_gives_the_same_bits_as_an_uninterrupted_one(tmp
     assert os.listdir(training.checkpoints) == []
 
 
-def _worker_process(parent, index):
-    """The process id of a local worker."""
-    for line in subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout.splitlines()[1:]:
-        pid, ppid = map(int, line.split())
-        if ppid == parent:
-            with open(f"/proc/{pid}/environ", "rb") as stream:
-                if f'"index": {index}'.encode() in stream.read():
-                    return pid
-    raise AssertionError(f"worker {index} of {parent} was not found")
-
-
 def test_two_workers_of_which_one_is_killed_agree_with_one_process(tmp_path, inputs, uninterrupted):
     training = Training(tmp_path, inputs, workers=2)
     process = training.start()
     training.wait_for_step(40, process)
-    os.kill(_worker_process(process.pid, 1), signal.SIGKILL)
+    os.kill(find_worker(process.pid, 1), signal.SIGKILL)
     assert process.wait(timeout=60) == 1
     assert "WorkerFailed: worker 1 of 2: killed by signal 9 (SIGKILL)" in (tmp_path / "log").read_text()
     assert training.states()[-1] >= 40
