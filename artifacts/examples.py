@@ -4,8 +4,8 @@
     rejected/                               JSON lines: file, offset, line, reason, detail, raw, bytes
     ingest.json                             an `Ingest`
 
-For a rejected line, `raw` is readable text, and `bytes` the exact content in base64, without the newline. Of a line that
-is too long, only the first KiB is kept.
+For a rejected line, `raw` is readable text, and `bytes` the exact content in base64, without the newline. Of a line
+that is too long, only the first KiB is kept.
 """
 
 import dataclasses

@@ -140,7 +140,7 @@ def test_damaged_version_is_an_error(serving_dir):
     with pytest.raises(UserError, match=f"{serving_dir}/102: the files have changed since the push"):
         rollback.roll_back(str(serving_dir))
     (serving_dir / "102" / "saved_model.pb").unlink()
-    with pytest.raises(UserError, match=f"{serving_dir}/102: no SavedModel there"):
+    with pytest.raises(UserError, match=f"{serving_dir}/102: has no SavedModel"):
         rollback.roll_back(str(serving_dir))
     assert versions(serving_dir) == [101, 102, 103]
     assert content(serving_dir, rollback.roll_back(str(serving_dir), to=101).number) == "a"
