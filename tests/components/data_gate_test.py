@@ -503,9 +503,7 @@ def test_without_a_reference_drift_passes_with_the_reason(tmp_path):
     assert results["script_drift"].passed
     assert "serving version 7 has no readable data profile" in results["script_drift"].reason
     assert results["served_profile"].passed
-    assert results["unknown_tokens"].reason == (
-        "not checked: serving version 7 has no tokeniser with an unknown token"
-    )
+    assert results["unknown_tokens"].reason == ("not checked: serving version 7 has no tokeniser with an unknown token")
 
 
 def test_a_section_keeps_the_defaults_of_missing_fields():

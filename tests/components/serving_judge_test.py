@@ -16,9 +16,9 @@ from components.serving_validator.request_set import (
     GOLDEN,
     HOSTILE,
     MALFORMED,
-    MISSHAPEN,
     RECOVERY,
     TOGETHER,
+    WRONG_SHAPE,
     Request,
 )
 from core.config import ServingGateConfig
@@ -79,7 +79,7 @@ def good():
         Request("a at once", CONCURRENT, (b"a",)): response(0.5),
         Request("together at once", CONCURRENT, (b"b", b"a")): response(0.75, 0.5),
         Request("number", MALFORMED, malformed={"text": [1.5]}): refusal(),
-        Request("table", MISSHAPEN, malformed={"text": [[b"a"]]}): response(0.5),
+        Request("table", WRONG_SHAPE, malformed={"text": [[b"a"]]}): response(0.5),
         Request("afterwards", RECOVERY, (b"a",)): response(0.5),
         Request("empty string", HOSTILE, (b"",)): response(0.3),
         Request("batch of 0", HOSTILE, ()): response(),
@@ -326,7 +326,7 @@ def test_requests_match_their_names():
 
 def test_requests_that_may_kill_come_after_those_that_do_not():
     groups = [r.group for r in request_set.build_requests([b"a"], [b"g"])]
-    order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, MISSHAPEN, RECOVERY, HOSTILE]
+    order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, WRONG_SHAPE, RECOVERY, HOSTILE]
     assert [group for group in dict.fromkeys(groups) if group in order] == order
 
 

@@ -130,7 +130,7 @@ def test_columns_are_found_by_name():
 
 @pytest.mark.parametrize(
     "names, message",
-    [(("id", "text", "label"), "data.text = 'document' is not"), (("id",) * 2, "is not|appears twice")],
+    [(("id", "text", "label"), "data.text = 'document': missing"), (("id",) * 2, "missing|appears more than once")],
 )
 def test_missing_column_is_named(names, message):
     with pytest.raises(UserError, match=message):
@@ -281,9 +281,9 @@ def test_line_of_exactly_the_limit_is_read(tmp_path):
         (b"", "is empty: no rows after the header"),
         (b"\xef\xbb\xbf", "is empty"),
         (HEADER, "is empty"),
-        (b"id\ttext\tlabel\n1\tx\t1\n", "data.text = 'document' is not among the columns 'id', 'text', 'label'"),
+        (b"id\ttext\tlabel\n1\tx\t1\n", "data.text = 'document': missing from the columns 'id', 'text', 'label'"),
         (b"number\tdocument\tlabel\n1\tx\t1\n", "data.id = 'id' is not .* set data.id=null"),
-        (b"id\tdocument\tdocument\tlabel\n1\tx\tx\t1\n", "data.text = 'document' appears twice"),
+        (b"id\tdocument\tdocument\tlabel\n1\tx\tx\t1\n", "data.text = 'document': appears more than once"),
         (b"\x7fELF\x02\x01\0\0\n\x01\n", "is a binary file"),
         (b"\x89PNG\r\n\x1a\n\x00", "first line can't be decoded with data.encoding = utf-8: a binary file"),
         (
@@ -311,7 +311,7 @@ def test_few_damaged_lines_are_accepted(tmp_path):
     "location, message",
     [
         ("no.tsv", "No such file or directory"),
-        ("", "is a folder; name a file, or a glob such as .*/\\*.tsv"),
+        ("", "is a folder; set a file, or a glob such as .*/\\*.tsv"),
         ("no-*.tsv", "no file matches"),
         ("no-{SPAN}.tsv", "no file matches"),
     ],
@@ -327,7 +327,7 @@ def test_configured_span_has_priority_over_a_larger_one(tmp_path):
         rows_file(tmp_path / f"a-{span}.tsv", 1)
     found = sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=7))
     assert ([os.path.basename(file.path) for file in found.train], found.span) == (["a-7.tsv"], 7)
-    with pytest.raises(UserError, match="no file matches with span 8"):
+    with pytest.raises(UserError, match="no file matches span 8"):
         sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=8))
 
 
@@ -409,7 +409,7 @@ def test_sha256_of_a_local_file(tmp_path):
     with pytest.raises(UserError, match=f"its SHA-256 is .*, not data.train_sha256 = {right}"):
         sources.resolve(config(path, train_sha256=right))
     rows_file(tmp_path / "b.tsv", 3)
-    with pytest.raises(UserError, match="needs exactly one file, but 2 match"):
+    with pytest.raises(UserError, match="requires exactly one file, but 2 match"):
         sources.resolve(config(tmp_path / "*.tsv", train_sha256=right))
 
 
