@@ -1,4 +1,4 @@
-"""DataGate: each check fails on data that is wrong in this one respect, and good data passes."""
+"""DataGate: each check fails on data with the one problem that it detects, and good data passes."""
 
 import contextlib
 import csv
@@ -530,7 +530,7 @@ def test_few_rows_are_not_compared(tmp_path, serving):
         ("[]", "object"),
         (" " * (1 << 20) + "{}", "more than 1,048,576 bytes"),
     ],
-    ids=["torn", "another format", "no object", "huge"],
+    ids=["torn", "another format", "not an object", "huge"],
 )
 def test_an_unreadable_profile_is_a_warning(tmp_path, content_of_file, words):
     (tmp_path / "broken.json").write_text(content_of_file)

@@ -271,7 +271,7 @@ def test_json_has_no_types():
 
 
 @pytest.mark.parametrize("mode, passed, severity", [("auto", True, "warn"), ("required", False, "fail")])
-def test_check_says_that_no_model_server_was_queried(mode, passed, severity):
+def test_check_reports_that_no_model_server_was_queried(mode, passed, severity):
     check = run_checks(bounds=ServingGateConfig(model_server=mode))[-1]
     assert (check.check, check.passed, check.severity, check.value) == ("model_server", passed, severity, "not run")
     assert check.reason == "not run: none here"
@@ -324,7 +324,7 @@ def test_requests_match_their_names():
     assert list(requests)[-4:] == ["hostile texts and reviews together", "batch of 0", "batch of 1", "batch of 1,000"]
 
 
-def test_requests_that_may_kill_come_after_those_that_do_not():
+def test_requests_that_may_crash_the_process_come_last():
     groups = [r.group for r in request_set.build_requests([b"a"], [b"g"])]
     order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, WRONG_SHAPE, RECOVERY, HOSTILE]
     assert [group for group in dict.fromkeys(groups) if group in order] == order
