@@ -1,18 +1,18 @@
-"""The artifacts that components exchange: a module for each, and the two types that TFX does not have.
+"""The artifacts that components exchange: one module per artifact, and the two types that TFX lacks.
 
-TFX on Kubeflow looks a custom type up as `<top-level module>.<Class>`, so they are defined here.
+TFX on Kubeflow looks up a custom type as `<top-level module>.<Class>`, so they are defined here.
 """
 
 from tfx.types import artifact
 
 
 class GateVerdict(artifact.Artifact):
-    """Folder with `checks.json`: the `core.checks.Check`s of a gate."""
+    """A folder with `checks.json`, the `core.checks.Check`s of a gate."""
 
     TYPE_NAME = "artifacts.GateVerdict"
 
 
 class RunSummary(artifact.Artifact):
-    """Folder with `summary.json` and `report.html`."""
+    """A folder with `summary.json` and `report.html`."""
 
     TYPE_NAME = "artifacts.RunSummary"

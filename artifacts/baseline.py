@@ -8,10 +8,10 @@ CANDIDATE = "candidate"
 
 
 def describe(baseline: artifact.Artifact, source: str, version: str) -> None:
-    """Sets the properties.
+    """Sets the custom properties of a baseline.
 
     Args:
-      baseline: the artifact.
+      baseline: the artifact to describe.
       source: `SERVING`, or `CANDIDATE` if the candidate is compared with itself.
       version: name of the served version's folder; empty for the candidate.
     """

@@ -3,8 +3,8 @@
 The serving folder of the `Model` artifact holds
 
 - `preprocess/`, a SavedModel: string[batch] -> `input_word_ids`, `input_mask`, `input_type_ids`, each
-  int32[batch, seq]; `tokenize` and `bert_pack_inputs` do the same in two steps, for any seq;
-- `encoder/`, a SavedModel: those -> `pooled_output` [batch, hidden], `sequence_output` [batch, seq, hidden], and
+  int32[batch, seq]; its `tokenize` and `bert_pack_inputs` do the same in two steps, for any seq;
+- `encoder/`, a SavedModel: these three -> `pooled_output` [batch, hidden], `sequence_output` [batch, seq, hidden], and
   `encoder_outputs`, one [batch, seq, hidden] per layer; all float;
 - `encoder.json`, an `EncoderCard`.
 
@@ -95,12 +95,12 @@ def read(folder: str) -> EncoderCard:
 
 
 def digests(folder: str) -> dict[str, str]:
-    """Digests both models of a folder: `preprocess` and `encoder` -> SHA-256 of its names and contents."""
+    """Returns `preprocess` and `encoder` -> SHA-256 of the file names and contents of that model."""
     return {part: tree_sha256(os.path.join(folder, part)) for part in (PREPROCESS, ENCODER)}
 
 
 def verify(folder: str) -> None:
-    """Compares the digests of an encoder with its card, before it is loaded.
+    """Checks the digests of an encoder against its card, before it is loaded.
 
     Raises:
       UserError: a file changed after the encoder was written, or the card can't be read.
@@ -109,8 +109,8 @@ def verify(folder: str) -> None:
     for part, digest in digests(folder).items():
         if digest != recorded.get(part):
             raise UserError(
-                f"{os.path.join(folder, part)}: has the digest {digest}, but {CARD} records {recorded.get(part)}: its "
-                f"files were damaged or changed; delete {folder} and run again"
+                f"{os.path.join(folder, part)}: has the digest {digest}, but {CARD} records {recorded.get(part)}; the "
+                f"files were damaged or changed: delete {folder} and run again"
             )
 
 
@@ -118,11 +118,11 @@ def verify(folder: str) -> None:
 def stage(uri: str) -> Iterator[str]:
     """Creates a temporary folder, which replaces the serving folder of the artifact when the block ends.
 
-    On a file system a reader sees all of it or nothing. An object store moves one file at a time, but the artifact is
-    only published afterwards.
+    On a file system the replacement is atomic. An object store moves one file at a time, but the artifact is only
+    published afterwards.
 
     Args:
-      uri: uri of the `Model` artifact.
+      uri: the URI of the `Model` artifact.
 
     Yields:
       The temporary folder.
@@ -264,9 +264,9 @@ def _measure(encoder: Any, batch: Mapping[str, tf.Tensor], name: str) -> tuple[i
 def _attempt(call: Callable[[], Any], name: str, fault: str) -> Any:
     try:
         return call()
-    except Exception as error:  # Loading and running a foreign SavedModel can raise anything.
+    except Exception as error:  # Loading or running a third-party SavedModel can raise any error.
         reason = str(error).strip() or type(error).__name__
-        # Only the first line is about the error, the others are about the graph.
+        # The first line describes the error, the others the graph.
         raise UserError(f"{name}: {fault}: {reason.splitlines()[0][:300]}") from error
 
 
@@ -275,13 +275,13 @@ def _require(condition: bool, name: str, fault: str) -> None:
         raise UserError(f"{name}: {fault}")
 
 
-def _require_names(outputs: Any, wanted: tuple[str, ...], name: str) -> None:
+def _require_names(outputs: Any, expected: tuple[str, ...], name: str) -> None:
     names = sorted(outputs) if isinstance(outputs, Mapping) else []
-    missing = [key for key in wanted if key not in names]
+    missing = [key for key in expected if key not in names]
     _require(not missing, name, f"outputs {', '.join(missing)} are missing; there are {', '.join(names) or 'no names'}")
 
 
-def _require_shape(tensor: tf.Tensor, wanted: tuple[Optional[int], ...], what: str, name: str) -> None:
-    expected = "[" + ", ".join("any" if size is None else str(size) for size in wanted) + "]"
-    compatible = tensor.shape.is_compatible_with(wanted)
-    _require(compatible, name, f"{what} has the shape {tensor.shape.as_list()}; should be {expected}")
+def _require_shape(tensor: tf.Tensor, shape: tuple[Optional[int], ...], output: str, name: str) -> None:
+    expected = "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+    compatible = tensor.shape.is_compatible_with(shape)
+    _require(compatible, name, f"{output} has the shape {tensor.shape.as_list()}; should be {expected}")

@@ -1,13 +1,11 @@
-"""The files that TsvExampleGen writes beside its examples.
-
-Its Examples artifact has
+"""The layout of TsvExampleGen's Examples artifact.
 
     Split-train/, Split-dev/, Split-test/   gzipped TFRecord shards of `tf.Example`, any number, any order
     rejected/                               JSON lines: file, offset, line, reason, detail, raw, bytes
     ingest.json                             an `Ingest`
 
-Of a rejected line, `raw` is readable text, and `bytes` the exact content in base64, without the newline (the first
-kibibyte of a line that is too long).
+For a rejected line, `raw` is readable text, and `bytes` the exact content in base64, without the newline. Of a line
+that is too long, only the first KiB is kept.
 """
 
 import dataclasses
@@ -30,7 +28,7 @@ _FEATURES = {
     features.DOCUMENT: tf.io.FixedLenFeature([], tf.string),
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
-# In DataGate's verdict: the profile of the examples.
+# The profile of the examples, in the folder of DataGate's verdict.
 PROFILE_FILE = "profile.json"
 
 
@@ -43,8 +41,8 @@ class Ingest:
         of the training files are counted under `train`, those of the test files under `test`.
       not_sampled: valid rows of the training files that `data.sample_size` left out.
       files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
-      span: of the training data, None if its location has no `{SPAN}`.
-      fingerprint: SHA-256 over the files' content.
+      span: span of the training data, None if its location has no `{SPAN}`.
+      fingerprint: SHA-256 of the files' content.
     """
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -71,7 +69,7 @@ def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[b
 
     Args:
       patterns: file patterns of the shards.
-      chunk_rows: number of rows to yield at once.
+      chunk_rows: rows per chunk; the last chunk may be smaller.
 
     Yields:
       Ids, UTF-8 texts and labels int64[rows] of consecutive rows, in the order of the shards.

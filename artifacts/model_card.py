@@ -1,7 +1,7 @@
 """The card of an exported model: its task and the layout of its training data, in `assets.extra/reviews.json`.
 
-`assets.extra` is the SavedModel format's folder for files that a model server does not read. `predict` reads there the
-names of the classes and how to parse a file.
+`assets.extra` is the SavedModel format's folder for files that a model server does not read. `predict` reads the class
+names and the file format from it.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ class ModelCard:
     """The task of a model and the layout of its data.
 
     Attributes:
-      task: that the model predicts.
+      task: the task that the model was trained for.
       data: `label`, `quoting`, `header` and `encoding` as in `core.config.DataConfig`.
     """
 

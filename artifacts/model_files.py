@@ -1,4 +1,4 @@
-"""Folders of models: the versions in a serving folder, and the digest of a model's files."""
+"""Model folders: the versions in a serving folder, and the digest of a model's files."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
       exclude: relative names of files to leave out.
 
     Returns:
-      64 hexadecimal digits; equal for equal relative names and contents, wherever the folder is.
+      64 hexadecimal digits; equal for equal relative names and contents, regardless of the folder's path.
     """
     digest = hashlib.sha256()
     for name in sorted(_relative_names(folder)):
@@ -36,15 +36,15 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
 
 def model_sha256(folder: str) -> str:
-    """Digests a model without the files that a push adds, so that a pushed model and its candidate are equal."""
+    """Digests a model without the files that a push adds, so that a pushed model has its candidate's digest."""
     return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE))
 
 
 def check_local(serving_dir: str) -> None:
-    """Refuses an address, because object stores have no atomic rename of a folder.
+    """Rejects an address, because object stores can't rename a folder atomically.
 
     Raises:
-      UserError: it is an address.
+      UserError: `serving_dir` is an address.
     """
     if "://" in serving_dir:
         raise UserError(f"serving.dir = {serving_dir!r}: should be a folder on a file system, not an address")
@@ -65,7 +65,7 @@ def served_versions(serving_dir: str) -> list[str]:
       Paths of the folders with a numeric name, the newest (largest number) last.
 
     Raises:
-      UserError: it is an address, not a folder, or can't be read.
+      UserError: `serving_dir` is an address, is not a folder, or can't be read.
     """
     check_local(serving_dir)
     try:
@@ -111,7 +111,7 @@ def _relative_names(folder: str) -> list[str]:
 def _file_sha256(path: str) -> bytes:
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(path, "rb") as stream:
-        # Weights run to gigabytes; 1 MiB at a time keeps memory flat.
+        # In blocks of 1 MiB, because weights can take gigabytes.
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.digest()

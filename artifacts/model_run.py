@@ -23,13 +23,13 @@ LOGS_DIR = "logs"
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFigures:
-    """How training went.
+    """Measurements of a training run.
 
     Attributes:
       examples_per_s: training examples per second, without evaluation, checkpoints and steps that trace the graph.
       padding_share: share of padding among the tokens computed in training, 0 to 1.
       seconds: wall time from reading the examples to the exported model.
-      best_epoch: the epoch (from 1) whose weights were kept.
+      best_epoch: the epoch, counted from 1, whose weights were kept.
       history: one mapping per epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
       precision: data type of the matrix products in training.
       replicas: number of devices that trained together, on all workers.
@@ -48,7 +48,7 @@ class TrainingFigures:
 
 @dataclasses.dataclass(frozen=True)
 class GoldenAnswers:
-    """Texts, and the training process's value of each served output for them."""
+    """Texts, and for each served output the values that the training process computed for them."""
 
     text: Sequence[str]
     outputs: Mapping[str, Sequence[float]]

@@ -1,4 +1,4 @@
-"""The pictures of the `model_run` artifact: the training's history, and the model."""
+"""Draws the pictures of the `model_run` artifact: the training history and the model."""
 
 from typing import Mapping, Sequence
 

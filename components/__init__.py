@@ -1,1 +1,1 @@
-"""The pipeline's own TFX components: `component.py` is the spec, `executor.py` the work."""
+"""The pipeline's own TFX components: `component.py` has the spec, `executor.py` the implementation."""

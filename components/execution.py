@@ -1,4 +1,4 @@
-"""The execution that an executor is part of."""
+"""Properties of the execution that an executor runs in."""
 
 from typing import Optional
 
@@ -9,6 +9,6 @@ def run_id(context: Optional[base_executor.BaseExecutor.Context]) -> Optional[st
     """Returns the id of the pipeline's run; None if the executor was called directly.
 
     Args:
-      context: of the executor. On Kubeflow it has no run id, but the entrypoint sets the execution's id to it.
+      context: the executor's context. On Kubeflow it has no run id, but the entrypoint sets its unique id to that.
     """
     return (context.pipeline_run_id or context._unique_id) if context else None

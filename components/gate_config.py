@@ -16,7 +16,7 @@ def dump(task: Task, bounds: Section, include: Optional[Collection[str]] = None)
     """Returns the JSON object `{"task": ..., "bounds": ...}`.
 
     Args:
-      task: what the model predicts.
+      task: the task of the model.
       bounds: a section of the configuration.
       include: the fields of `bounds` that the gate reads, so that the others don't invalidate its cache; None for all.
     """
@@ -25,6 +25,6 @@ def dump(task: Task, bounds: Section, include: Optional[Collection[str]] = None)
 
 
 def load(gate: str, section: type[Bounds]) -> tuple[Task, Bounds]:
-    """Reads what `dump` returned, with bounds of the type `section`."""
+    """Parses the result of `dump`, with bounds of the type `section`."""
     content = json.loads(gate)
     return task_from_json(content["task"]), section.model_validate(content["bounds"])

@@ -117,7 +117,7 @@ def predict_file(model: Model, file: str, out: Optional[str], as_json: bool) -> 
 class _File(sources.SourceFile):
     """The file after `--file`."""
 
-    def fault(self, text: str) -> UserError:
+    def error(self, text: str) -> UserError:
         return UserError(f"--file {self.name}: {text}")
 
 
@@ -132,11 +132,11 @@ class _FileScorer:
         self._model, self._file = model, file
         self._head = reader.read_head(file, self._data)
         if not self._head.columns:
-            raise file.fault("is empty")
+            raise file.error("is empty")
         try:
             self._text = parse.find_column(self._head.columns, "data.text", text_column)
         except UserError as error:
-            raise file.fault(str(error)) from error
+            raise file.error(str(error)) from error
         self.rows = self.unscored = self.labelled = self.right = 0
 
     def write(self, stream: IO[str], as_json: bool) -> None:

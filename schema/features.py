@@ -4,7 +4,7 @@ An example is a `tf.Example` with
 
 | feature    | type     | shape | meaning                                              |
 |------------|----------|-------|------------------------------------------------------|
-| `id`       | bytes    | [1]   | from the id column; without one `<file>:<offset>`    |
+| `id`       | bytes    | [1]   | from the id column, or `<file>:<offset>` without one |
 | `document` | bytes    | [1]   | the text, UTF-8, never empty                         |
 | `label`    | int64    | [1]   | index of the class in the task's label names         |
 """

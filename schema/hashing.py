@@ -1,4 +1,4 @@
-"""Hashes of records that are the same on every machine, whatever the order of the rows."""
+"""Hashes of records that depend neither on the machine nor on the order of the rows."""
 
 import hashlib
 from typing import Iterable, Sequence
@@ -9,6 +9,6 @@ def text_hash(texts: Sequence[bytes]) -> int:
     return hash64(b"text", texts)
 
 
-def hash64(use: bytes, parts: Iterable[bytes]) -> int:
-    """Returns a 64-bit hash of parts without NUL, which separates them; hashes of different `use` are independent."""
-    return int.from_bytes(hashlib.blake2b(b"\0".join(parts), digest_size=8, person=use).digest(), "big")
+def hash64(purpose: bytes, parts: Iterable[bytes]) -> int:
+    """Returns a 64-bit hash of parts, which must not contain NUL; hashes for different purposes are independent."""
+    return int.from_bytes(hashlib.blake2b(b"\0".join(parts), digest_size=8, person=purpose).digest(), "big")

@@ -1,8 +1,8 @@
-"""Why a row of a file is rejected: short words that artifacts, reports and tests rely on.
+"""The reasons for rejecting a row of a file: identifiers that artifacts, reports and tests rely on.
 
 | reason               | the row ...                                                                       |
 |----------------------|-----------------------------------------------------------------------------------|
-| `line_too_long`      | has more than `data.max_line_bytes` bytes, or more characters than `csv` takes    |
+| `line_too_long`      | has more than `data.max_line_bytes` bytes, or more characters than `csv` reads    |
 | `blank_line`         | is empty                                                                          |
 | `control_character`  | has a NUL, or (`minimal`) a carriage return outside quotes                        |
 | `undecodable`        | is not text in `data.encoding`                                                    |

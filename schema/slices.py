@@ -5,7 +5,7 @@ import re
 LENGTH = "length"
 SCRIPT = "script"
 
-# Band -> its longest length in characters. Each band is twice as wide as the one before, because lengths of reviews are
+# Band -> its greatest length in characters. Each band is twice as wide as the one before, because review lengths are
 # approximately log-normal.
 _LENGTH_BANDS = {"1-9": 9, "10-19": 19, "20-39": 39, "40-79": 79}
 _LONGEST_BAND = "80+"
@@ -26,7 +26,7 @@ NAMES = tuple(
 
 def length_band(text: str) -> str:
     """Returns the band of a text's length in characters (code points)."""
-    return next((band for band, most in _LENGTH_BANDS.items() if len(text) <= most), _LONGEST_BAND)
+    return next((band for band, longest in _LENGTH_BANDS.items() if len(text) <= longest), _LONGEST_BAND)
 
 
 def scripts(text: str) -> list[str]:

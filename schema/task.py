@@ -1,15 +1,15 @@
 """The task to learn, and everything that depends on it.
 
 `Task` owns the text columns, label values and names, head size, loss, metrics with the defaults of their bounds, and
-served outputs. Other modules take these from it, but a task other than two classes over one text needs changes in:
+served outputs. Other modules take these from it. A task other than two classes over one text also needs changes in:
 
 - `core.config.DataConfig`: `text` is one column, and `labels` are classes;
 - `schema.features` and its users: an example has one `document` and an integer `label`; `schema.pbtxt` allows 0 and 1;
 - `trainer.export` and everything that queries a model: the signatures take one `text`;
-- `components.model_gate.metrics`: the metrics that `BinaryTask` names are for two classes;
-- `components.serving_validator.comparison`: probabilities come from `Task.predictions`, and so need classes.
+- `components.model_gate.metrics`: the metrics that `BinaryTask` refers to are for two classes;
+- `components.serving_validator.comparison`: probabilities come from `Task.predictions`, which needs classes.
 
-TensorFlow is imported inside the methods that need it, so that reading a configuration stays instant.
+TensorFlow is imported inside the methods that need it, so that reading a configuration stays fast.
 """
 
 import abc
@@ -62,7 +62,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
-        """Training losses float32[batch] of examples: labels int64[batch], logits float32[batch, head_units]."""
+        """Returns training losses float32[batch] for labels int64[batch] and logits float32[batch, head_units]."""
 
     @property
     @abc.abstractmethod
@@ -113,7 +113,7 @@ class Task(abc.ABC):
 
 
 class BinaryTask(Task):
-    """Two classes: sigmoid over one logit; `probability` is that of the second class (index 1)."""
+    """Two classes: sigmoid of one logit; the output `probability` is that of the second class (index 1)."""
 
     def parse_label(self, raw: str) -> Optional[int]:
         values = tuple(self.labels)
@@ -143,7 +143,7 @@ class BinaryTask(Task):
 
         logit = tf.cast(logits[:, 0], tf.float32)
         probability = tf.sigmoid(logit)
-        # The same comparison as in the evaluation, so that they agree at the boundary.
+        # The same comparison as in the evaluation, so that both agree at the threshold.
         return {"probability": probability, "label": tf.cast(probability > 0.5, tf.int64), "logit": logit}
 
     @property
@@ -155,7 +155,7 @@ class BinaryTask(Task):
         return {
             "accuracy": EvaluationMetric("BinaryAccuracy"),
             "auc": EvaluationMetric("AUC"),
-            # Named by the class's index: a label's name may be any text.
+            # By class index, because a label's name may be any text.
             "recall_0": EvaluationMetric("Specificity"),
             "recall_1": EvaluationMetric("Recall"),
             "calibration_error": EvaluationMetric("CalibrationError", lower_is_better=True),
@@ -174,7 +174,7 @@ class BinaryTask(Task):
         return {
             "accuracy": {"min": 0.7, "max_drop": 0.01},
             "auc": {"min": 0.75, "max_drop": 0.01},
-            # Half the rows of a class: below it, a coin toss is better.
+            # Below half of the rows of a class, a coin toss is better.
             "recall_0": {"min": 0.5, "max_drop": 0.03},
             "recall_1": {"min": 0.5, "max_drop": 0.03},
             "calibration_error": {"max": 0.2, "max_rise": 0.03},
@@ -206,5 +206,5 @@ def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:
 
 
 def task_from_json(spec: Mapping[str, Any]) -> Task:
-    """Rebuilds a task from `dataclasses.asdict` of one, as it crosses process boundaries."""
+    """Rebuilds a task from the result of `dataclasses.asdict`, which is passed between processes."""
     return make_task(spec["text_columns"], spec["labels"])

@@ -56,7 +56,7 @@ def pretrain(uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig =
     Args:
       uri: an empty folder, for `examples/` and `encoder/`.
       shards: the texts of each shard of the training split.
-      config: of the component.
+      config: the component's configuration.
     """
     examples = write_examples(os.path.join(uri, "examples"), shards)
     encoder = _artifact(standard_artifacts.Model(), os.path.join(uri, "encoder"))

@@ -45,7 +45,7 @@ def evaluate(
 
     Args:
       folder: for `examples/`, `evaluation/` and `blessing/`.
-      rows: of the test split.
+      rows: rows of the test split.
       candidate: a model.
       baseline: another, or the same.
     """
@@ -68,7 +68,7 @@ def evaluate(
 
 
 def serving_folder(model: standard_artifacts.Model) -> str:
-    """The folder of a model artifact's SavedModel."""
+    """Returns the folder of a model artifact's SavedModel."""
     return path_utils.serving_model_dir(model.uri)
 
 

@@ -1,6 +1,6 @@
-"""A small model server with TensorFlow Serving's interfaces, for tests: run as a script, or installed on a PATH.
+"""A small model server with TensorFlow Serving's interfaces, for tests: run as a script, or installed on PATH.
 
-It takes the flags that the gate passes, serves `<model_base_path>/1` over REST and gRPC with the real messages, and
+It accepts the flags that the gate passes, serves `<model_base_path>/1` over REST and gRPC with the real messages, and
 fails on demand: see `FAULTS`.
 """
 
@@ -27,7 +27,7 @@ FAULTS = {
 FAULT_VARIABLE = "MODEL_SERVER_FAULT"
 
 _DOCKER = """#!{python}
-# Stands in for docker: has the image that is named below, and runs it as a process of this machine.
+# A fake docker: has the image below, and runs it as a local process.
 import os, sys
 words = sys.argv[1:]
 if words[:2] == ["image", "inspect"]:
@@ -43,14 +43,14 @@ os.execv({python!r}, [{python!r}, {script!r}, *("=".join(flag) for flag in flags
 
 
 def install(folder: str) -> None:
-    """Puts a `tensorflow_model_server` into a folder."""
+    """Writes a `tensorflow_model_server` into a folder."""
     _write_script(
         os.path.join(folder, "tensorflow_model_server"), f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" "$@"\n'
     )
 
 
 def install_docker(folder: str, image: str) -> None:
-    """Puts a `docker` into a folder that has one image, this server."""
+    """Writes a `docker` into a folder whose only image is this server."""
     _write_script(os.path.join(folder, "docker"), _DOCKER.format(python=sys.executable, script=__file__, image=image))
 
 
@@ -83,7 +83,7 @@ class _Model:
         self.path, self.fault, self.state = path, fault, "LOADING"
 
     def load(self):
-        """Imports TensorFlow only here: only a wrong answer needs it."""
+        """Loads the model; imports TensorFlow here, because most faults don't need it."""
         import tensorflow as tf
         import tensorflow_text  # noqa: F401
 
@@ -110,7 +110,7 @@ class _Model:
         if self.fault == "crashes":
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.fault in ("crashes", "hangs"):
-            # The signal may take another thread first, and this one would go on.
+            # The signal may be delivered to another thread; don't continue in this one.
             time.sleep(600)
 
     def _answer(self, inputs):

@@ -45,8 +45,8 @@ def save(folder: str, seed: int = 0, change: Change = lambda text, logit: logit)
     """Writes a SavedModel.
 
     Args:
-      folder: of the model; created if it is missing.
-      seed: of the weights.
+      folder: the model's folder; created if it is missing.
+      seed: seed of the weights.
       change: (text string[batch], logit float32[batch]) -> logit float32[batch], to make a model faulty.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Damaged lines of a TSV, the same for a seed, and the count of what the parser and TsvExampleGen make of them.
+"""Generates damaged TSV lines, reproducible by seed, and counts their outcomes in the parser and in TsvExampleGen.
 
 The bundled sample's rows are written in each dialect (quoting and codec), then damaged: bytes replaced, removed and
 inserted, rows that are pure noise, one row that is far too long.
@@ -29,11 +29,11 @@ COLUMNS = ("document", "label")
 SAMPLE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data/sample/ratings_train.txt")
 
 EXAMPLES = "examples"
-# What must not happen: the first in the parser, the others in the component.
-DIED, BOTH, NEITHER, TWICE, CHANGED = "died", "example and rejected", "neither", "twice", "bytes changed"
-FAULTS = (DIED, BOTH, NEITHER, TWICE, CHANGED)
+# Outcomes that are bugs: the first in the parser, the others in the component.
+RAISED, BOTH, NEITHER, TWICE, CHANGED = "raised", "example and rejected", "neither", "twice", "bytes changed"
+FAULTS = (RAISED, BOTH, NEITHER, TWICE, CHANGED)
 
-# Number of times that each kind of damage is done, per line; about half of the lines stay good.
+# Average number of damages of each kind per line; about half of the lines stay valid.
 _DAMAGE_SHARE = 0.2
 _NOISE_SHARE = 0.03
 # Longer than the longest field that Python's `csv` reads.
@@ -62,7 +62,7 @@ class Dialect:
         return f"{self.quoting} {self.encoding}"
 
     def data(self, file: str) -> DataConfig:
-        """Returns the configuration that reads it; without an id column, each example's id contains its byte offset."""
+        """Returns the configuration to read a file; without an id column, an example's id contains its byte offset."""
         return DataConfig(
             train=file,
             id=None,
@@ -87,7 +87,7 @@ def fuzzed_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> list[byte
     Args:
       dialect: how they are written.
       count: number of lines.
-      seed: of the random generator.
+      seed: seed of the random generator.
 
     Returns:
       Exactly `count` lines without their newlines.
@@ -99,7 +99,7 @@ def fuzzed_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> list[byte
         lines[place] = random.bytes(random.integers(0, 60))
     block = np.frombuffer(b"\n".join(lines), np.uint8)
     lines = _damaged(block, int(count * _DAMAGE_SHARE), random).tobytes().split(b"\n")
-    lines = (lines + rows)[:count]  # Newlines were removed, and more put in.
+    lines = (lines + rows)[:count]  # The damage removed and inserted newlines.
     lines[random.integers(count)] = b"x" * _LONG_BYTES + b"\t1"
     return lines
 
@@ -133,15 +133,15 @@ def _compare(lines: Mapping[int, bytes], uri: str) -> collections.Counter:
     """Compares the lines of a file, by byte offset, with an Examples artifact."""
     from components.tsv_example_gen import reader
 
-    read = collections.Counter(_example_offsets(uri))
+    accepted_offsets = collections.Counter(_example_offsets(uri))
     rejected = read_rejected(uri, sys.maxsize)
-    refused = collections.Counter(row["offset"] for row in rejected)
+    rejected_offsets = collections.Counter(row["offset"] for row in rejected)
     counts = collections.Counter(row["reason"] for row in rejected)
-    counts[EXAMPLES] = read.total()
-    counts[DIED] = 0  # The executor would have raised.
-    counts[BOTH] = len(read.keys() & refused.keys())
-    counts[NEITHER] = len(lines.keys() ^ (read.keys() | refused.keys()))
-    counts[TWICE] = sum(n > 1 for n in (*read.values(), *refused.values()))
+    counts[EXAMPLES] = accepted_offsets.total()
+    counts[RAISED] = 0  # The executor would have raised.
+    counts[BOTH] = len(accepted_offsets.keys() & rejected_offsets.keys())
+    counts[NEITHER] = len(lines.keys() ^ (accepted_offsets.keys() | rejected_offsets.keys()))
+    counts[TWICE] = sum(n > 1 for n in (*accepted_offsets.values(), *rejected_offsets.values()))
     counts[CHANGED] = 0
     for row in rejected:
         kept = base64.b64decode(row["bytes"])
@@ -166,7 +166,7 @@ def _offsets(records: bytes, start: int) -> dict[int, bytes]:
 
 
 def parse_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> collections.Counter:
-    """Parses that many fuzzed lines; returns the number of lines with each outcome."""
+    """Parses `count` fuzzed lines; returns the number of lines with each outcome."""
     layout = parse.make_layout(COLUMNS, dialect.data(""), TASK)
     return collections.Counter(_outcome(line, layout) for line in fuzzed_lines(dialect, count, seed))
 
@@ -177,9 +177,9 @@ def _outcome(line: bytes, layout: parse.Layout) -> str:
         if isinstance(outcome, parse.Rejection):
             return outcome.reason
         usable = outcome.texts[0].strip() and outcome.texts[0].encode() and outcome.label in (0, 1)
-        return EXAMPLES if usable else DIED
+        return EXAMPLES if usable else RAISED
     except Exception:  # Any exception is the bug that the test looks for.
-        return DIED
+        return RAISED
 
 
 @functools.cache

@@ -27,7 +27,7 @@ def good(quoting: str, encoding: str) -> st.SearchStrategy[bytes]:
 
 
 def any_line(quoting: str, encoding: str) -> st.SearchStrategy[bytes]:
-    """Valid records, damaged ones, and noise; a newline inside makes two lines."""
+    """Valid records, damaged ones, and noise; one that contains a newline is two lines."""
     records = good(quoting, encoding)
     damage = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2), st.sampled_from(PIECES)), max_size=3)
     noise = st.one_of(st.binary(max_size=30), st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join))

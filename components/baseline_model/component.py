@@ -1,4 +1,4 @@
-"""The component: from the candidate and the serving folder to the model to compare with."""
+"""The component: takes the candidate and the serving folder, and outputs the model to compare with."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -19,10 +19,10 @@ class BaselineModelSpec(component_spec.ComponentSpec):
 
 
 class BaselineModel(base_component.BaseComponent):
-    """Passes the model in serving to the Evaluator; the candidate itself if no model is served yet.
+    """Passes the model in serving to the Evaluator, or the candidate itself if no model is served yet.
 
-    It reads a folder outside the pipeline. Locally, its driver puts the fingerprint of that folder into the cache key.
-    Kubeflow runs no drivers, so there the cache must be off for this component.
+    It reads a folder outside the pipeline. Locally, its driver adds the fingerprint of that folder to the cache key.
+    Kubeflow runs no drivers, so the cache must be off for this component there.
     """
 
     SPEC_CLASS = BaselineModelSpec

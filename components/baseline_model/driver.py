@@ -1,4 +1,4 @@
-"""Puts the served model's fingerprint into the cache key, if the orchestrator runs drivers."""
+"""Adds the served model's fingerprint to the cache key, on orchestrators that run drivers."""
 
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration.portable import base_driver as ir_base_driver

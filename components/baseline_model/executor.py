@@ -38,8 +38,8 @@ class Choice:
 def choose_baseline(candidate_path: str, serving_dir: str) -> Choice:
     """Chooses the newest served model, or the candidate if no other model is in serving.
 
-    A served model with the candidate's bytes counts as the candidate: a second run of the same pipeline, after the
-    first one's push, then finds the evaluation in the cache.
+    A served model with the candidate's bytes counts as the candidate, so that a second run of the same pipeline, after
+    the first one's push, finds the evaluation in the cache.
 
     Raises:
       UserError: the newest version in serving is broken, or the folder can't be read.

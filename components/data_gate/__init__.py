@@ -1,1 +1,1 @@
-"""DataGate: stops a run whose data is not fit to learn from, before anything is trained."""
+"""DataGate: stops a run before training if its data is unfit for training."""

@@ -35,10 +35,10 @@ class Comparison:
 
     Attributes:
       kind: `drift` or `skew`.
-      name: of the rows, for messages.
+      name: name of the rows in messages.
       rows: their profile.
-      unknown: shares of their text that are not in the vocabulary of `other`.
-      other_name: of the training rows, for messages.
+      unknown: shares of their letters and words that are not in the vocabulary of `other`.
+      other_name: name of the training rows in messages.
       other: the profile of the data that the training rows are part of.
     """
 
@@ -56,7 +56,7 @@ class Comparison:
 
 
 def compare(pair: Comparison, bounds: DataGateConfig) -> list[Check]:
-    """Makes the checks of a comparison; if either side has too few rows for stable shares, they pass and say so."""
+    """Runs the checks of a comparison; they pass, with a reason, if a side has too few rows for stable shares."""
     fewest = min(pair.rows.rows, pair.other_rows.rows)
     if fewest < bounds.min_compared_rows:
         reason = (
@@ -86,7 +86,7 @@ def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float,
       other: likewise.
 
     Returns:
-      The difference, 0 to 1, and its name, which is empty if there are no counts.
+      The difference, 0 to 1, and the name that it belongs to, which is empty if there are no counts.
     """
     names = sorted({*one, *other})
     differences = {name: abs(share_of(name, one) - share_of(name, other)) for name in names}
@@ -102,10 +102,10 @@ def _check_labels(pair: Comparison, bounds: DataGateConfig) -> Check:
 def _check_lengths(pair: Comparison, bounds: DataGateConfig) -> Check:
     # SciPy returns the square root of the divergence.
     value = float(distance.jensenshannon(pair.rows.lengths, pair.other_rows.lengths, base=2) ** 2)
-    here, there = _median_edge(pair.rows.lengths), _median_edge(pair.other_rows.lengths)
+    median, other_median = _median_edge(pair.rows.lengths), _median_edge(pair.other_rows.lengths)
     reason = (
         f"{pair.name}: text lengths diverge by {value:.3f} (Jensen-Shannon) from {pair.other_name}; "
-        f"half of the texts are shorter than {here:,} characters, versus {there:,}"
+        f"half of the texts are shorter than {median:,} characters, versus {other_median:,}"
     )
     return quality.upper_bounded(f"length_{pair.kind}", value, bounds, reason)
 
@@ -116,12 +116,12 @@ def _check_scripts(pair: Comparison, bounds: DataGateConfig) -> Check:
 
 
 def _largest_change(
-    items: str, here: Mapping[str, int], there: Mapping[str, int], pair: Comparison
+    items: str, counts: Mapping[str, int], other_counts: Mapping[str, int], pair: Comparison
 ) -> tuple[float, str]:
     """Returns the distance of two sets of counts, and a sentence about the largest change."""
-    value, name = l_infinity(here, there)
-    share = f"{share_of(name, here):.1%} of the {items} are {name or 'none'}"
-    return value, f"{pair.name}: {share}, versus {share_of(name, there):.1%} in {pair.other_name}"
+    value, name = l_infinity(counts, other_counts)
+    share = f"{share_of(name, counts):.1%} of the {items} are {name or 'none'}"
+    return value, f"{pair.name}: {share}, versus {share_of(name, other_counts):.1%} in {pair.other_name}"
 
 
 def _check_unknown(items: Literal["letters", "words"], pair: Comparison, bounds: DataGateConfig) -> Check:
@@ -134,6 +134,6 @@ def _check_unknown(items: Literal["letters", "words"], pair: Comparison, bounds:
 
 
 def _median_edge(lengths: tuple[int, ...]) -> int:
-    """Returns the upper edge of the median's bin, the lower edge of the last one, which is open."""
+    """Returns the upper edge of the median's bin; for the last bin, which is open, its lower edge."""
     cumulative = np.cumsum(lengths)
     return int(LENGTH_EDGES[min(np.searchsorted(cumulative, cumulative[-1] / 2), LENGTH_EDGES.size - 1)])

@@ -1,4 +1,4 @@
-"""The component: from examples, statistics and anomalies to a verdict, or a stopped run."""
+"""The component: takes examples, statistics and anomalies, and outputs a verdict or stops the run."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -27,10 +27,10 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Stops the run before training, with every reason, if the data fails a check.
+    """Stops the run before training, with all reasons, if the data fails a check.
 
-    It reads a folder outside the pipeline. Locally, its driver puts the fingerprint of that folder into the cache key.
-    Kubeflow runs no drivers, so there the cache must be off for this component.
+    It reads a folder outside the pipeline. Locally, its driver adds the fingerprint of that folder to the cache key.
+    Kubeflow runs no drivers, so the cache must be off for this component there.
     """
 
     SPEC_CLASS = DataGateSpec

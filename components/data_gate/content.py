@@ -11,7 +11,7 @@ from components.data_gate.text_counts import TextCounts
 from schema import features
 from schema.hashing import text_hash
 
-# Examples to parse at once: one op call for many rows, a block of a few hundred KiB.
+# Examples per parsed batch: a few hundred KiB.
 _BATCH = 1024
 _FEATURES = {
     features.DOCUMENT: tf.io.RaggedFeature(tf.string),
@@ -19,7 +19,7 @@ _FEATURES = {
 }
 # Approximate number of texts in the sample: the standard error of a share of 5 % is then half a point.
 _SAMPLE_ROWS = 2000
-# Of each text: about what a model reads of it, and at most 2 MB in total.
+# Kept of each text: about as much as a model reads; at most 2 MB in total.
 _SAMPLE_CHARACTERS = 512
 
 
@@ -44,8 +44,8 @@ def read_split(folder: str, label_names: Sequence[str], rows: int) -> SplitConte
     """Streams the gzipped TFRecord shards of a split, holding eight bytes per row and bounded counts in memory.
 
     Args:
-      folder: of the split.
-      label_names: names of the classes, empty if labels are not classes.
+      folder: the split's folder.
+      label_names: names of the classes; empty if labels are not classes.
       rows: approximate number of rows in the split.
     """
     files = sorted(tf.io.gfile.glob(os.path.join(folder, "*")))
@@ -61,6 +61,6 @@ def read_split(folder: str, label_names: Sequence[str], rows: int) -> SplitConte
         decoded = [b"\n".join(parts).decode("utf-8", "replace") for parts in documents]
         texts.add(decoded)
         sample += [decoded[row][:_SAMPLE_CHARACTERS] for row in np.flatnonzero(hashes[-1] % stride == 0)]
-        # All copies of a text are in the sample, or none, so it may grow too large.
+        # The sample has either all copies of a text or none, so it may grow too large.
         del sample[2 * _SAMPLE_ROWS :]
     return SplitContent(np.concatenate(hashes), dict(zip(label_names, labels.tolist(), strict=True)), texts, sample)

@@ -11,7 +11,7 @@ from components.data_gate import executor, reference
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Sets `fingerprint`: data is checked again if, and only if, another model is in serving."""
+    """Sets `fingerprint`, so that unchanged data is checked again only if another model is in serving."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Returns the fingerprint of the reference for drift.

@@ -1,4 +1,4 @@
-"""The work of DataGate: checks this run's data by itself and against the training data of the model in serving."""
+"""Checks this run's data by itself and against the training data of the model in serving."""
 
 import os
 from typing import Any, Mapping, Sequence
@@ -36,7 +36,7 @@ VERDICT = "verdict"
 
 
 class Bounds(DataGateConfig):
-    """All bounds of the gate: `gates.data`, and the one that `data` has."""
+    """All bounds of the gate: `gates.data` and `data.max_rejected_fraction`."""
 
     max_rejected_fraction: Fraction
 
@@ -50,11 +50,10 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Makes the checks.
+        """Runs the checks.
 
         Args:
-          input_dict: one artifact each: `examples` of TsvExampleGen, and the `statistics`, `schema` and
-            `anomalies` of it.
+          input_dict: one artifact each: TsvExampleGen's `examples`, and their `statistics`, `schema` and `anomalies`.
           output_dict: `verdict`: one `artifacts.GateVerdict`.
           exec_properties: `gate` and `serving_dir`, the arguments of `DataGate`; `fingerprint` of the reference, if a
             driver ran.
@@ -88,12 +87,12 @@ def check_quality(
     contents: Mapping[str, SplitContent],
     current: profile.Profile,
 ) -> list[Check]:
-    """Makes the checks that need only this run's data.
+    """Runs the checks that need only this run's data.
 
     Args:
-      inputs: the artifacts, by the names of `Executor.Do`.
-      bounds: of the gate.
-      contents: by split.
+      inputs: input artifacts by name, as in `Executor.Do`.
+      bounds: the gate's bounds.
+      contents: the content of each split, by name.
       current: the profile of the data.
     """
     ingest = read_ingest(inputs[EXAMPLES].uri)
@@ -111,11 +110,11 @@ def check_quality(
 def compare(
     bounds: DataGateConfig, contents: Mapping[str, SplitContent], current: profile.Profile, reference: Reference
 ) -> list[Check]:
-    """Makes the checks of skew within this run's data, and of drift from the training data of the model in serving.
+    """Runs the checks of skew within this run's data, and of drift from the training data of the model in serving.
 
     Args:
-      bounds: of the gate.
-      contents: by split.
+      bounds: the gate's bounds.
+      contents: the content of each split, by name.
       current: the profile of the data.
       reference: the model in serving.
     """

@@ -1,4 +1,4 @@
-"""The profile of a run's data: counts and common words, but no reviews.
+"""The profile of a run's data: counts and frequent words, but no reviews.
 
 It is pushed with the model, as `model_files.DATA_PROFILE`, so that the data of later runs can be compared with it.
 """
@@ -15,7 +15,7 @@ from core.files import atomic_write
 from core.section import Section
 from schema import features
 
-# Our profiles are smaller; anyone may have changed a pushed folder.
+# Our profiles are smaller, but anyone may have changed a pushed folder.
 _MAX_BYTES = 1 << 20
 
 _BINS = len(LENGTH_EDGES) + 1
@@ -46,11 +46,11 @@ class Profile(Section):
 
     Attributes:
       format: version of the file format.
-      fingerprint: of the input files (`Ingest.fingerprint`).
-      examples_sha256: of the examples: the same files read with other settings are other data.
+      fingerprint: fingerprint of the input files (`Ingest.fingerprint`).
+      examples_sha256: digest of the examples, which differs if the same files are read with other settings.
       reference: `Reference.fingerprint` of the reference that the data was compared with.
-      splits: by name.
-      vocabulary: of the training rows.
+      splits: the profile of each split, by name.
+      vocabulary: vocabulary of the training rows.
     """
 
     format: Literal[1] = 1
@@ -69,11 +69,11 @@ class Profile(Section):
 
 
 def make_split_profile(labels: Mapping[str, int], counts: TextCounts) -> SplitProfile:
-    """Makes the profile of a split.
+    """Builds the profile of a split.
 
     Args:
       labels: rows of each label, by its name.
-      counts: of the split's texts.
+      counts: counts over the split's texts.
     """
     return SplitProfile(
         rows=int(counts.lengths.sum()),
@@ -92,11 +92,11 @@ def write(folder: str, profile: Profile) -> None:
 
 
 def read(path: str) -> Profile:
-    """Reads a profile's file.
+    """Reads a profile.
 
     Raises:
       OSError: the file is missing or can't be read.
-      ValueError: it is not a profile of this format; the message says why in a few words.
+      ValueError: it is not a profile in this format; the message is a short reason.
     """
     if os.path.getsize(path) > _MAX_BYTES:
         raise ValueError(f"it has more than {_MAX_BYTES:,} bytes")
@@ -110,5 +110,5 @@ def read(path: str) -> Profile:
 
 
 def share_of(name: str, counts: Mapping[str, int]) -> float:
-    """Returns a name's share of all counts, 0 without counts."""
+    """Returns a name's share of all counts, or 0 if there are no counts."""
     return counts.get(name, 0) / max(sum(counts.values()), 1)

@@ -32,7 +32,7 @@ GATE = "data"
 
 
 class DataGateStopped(UserError):
-    """A check failed that stops the run; `checks` has all checks, including those that passed."""
+    """A blocking check failed; `checks` has all checks, including those that passed."""
 
     def __init__(self, checks: Sequence[Check]) -> None:
         reasons = [check.reason for check in checks if check.blocks]
@@ -47,7 +47,7 @@ def check_anomalies(
 
     Args:
       split: name of the split.
-      anomalies: of the split, by ExampleValidator.
+      anomalies: the split's anomalies from ExampleValidator.
       feature_count: number of features in the schema.
       bounds: `schema_anomalies`.
     """
@@ -85,7 +85,7 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
 
 
 def rows_read(role: str, ingest: Ingest) -> int:
-    """Returns how many rows the training or test files have, including those rejected or not sampled."""
+    """Returns the number of rows in the training or test files, including those rejected or not sampled."""
     accepted = {split: rows["accepted"] for split, rows in ingest.rows.items()}
     rejected = sum(ingest.rows[role]["rejected"].values())
     # Without test files the test split is held out of the training files.
@@ -125,7 +125,7 @@ def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateC
 
 
 def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> list[Check]:
-    """Makes one check for each script in `min_script_shares`; passes if every split has at least that share."""
+    """Returns a check for each script in `min_script_shares`, which passes if every split has at least that share."""
     checks = []
     for script, least in bounds.min_script_shares.items():
         shares = {name: share_of(script, split.letters) for name, split in splits.items()}
@@ -163,12 +163,12 @@ def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bound
 
 
 def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, reason: str, hint: str = "") -> Check:
-    """Makes the check of a value that has an upper bound.
+    """Returns the check of a value that has an upper bound.
 
     Args:
       name: the section under `gates.data` with the bound; a part after a slash distinguishes checks of one section.
       value: the measured value; None, which passes, if nothing could be measured.
-      bounds: of the gate.
+      bounds: the gate's bounds.
       reason: a sentence without the bound.
       hint: what to check, added to the reason if the value exceeds the bound.
     """

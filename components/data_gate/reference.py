@@ -21,11 +21,11 @@ class Reference:
     """The served model and the profile of its training data.
 
     Attributes:
-      fingerprint: of everything that the gate reads from it; `none` if no model is in serving.
-      description: for messages: what it is, or why `profile` is None.
-      model_path: folder of the served model; None if there is none, or if it was trained on this run's data.
-      profile: of its training data; None if there is nothing to compare with.
-      fault: why its profile can't be read, else empty.
+      fingerprint: digest of everything that the gate reads from it; `none` if no model is in serving.
+      description: what it is, or why `profile` is None, for messages.
+      model_path: folder of the served model; None without one, or if it was trained on this run's data.
+      profile: profile of its training data; None if there is nothing to compare with.
+      fault: why its profile can't be read; empty if it can.
     """
 
     fingerprint: str
@@ -38,9 +38,9 @@ class Reference:
 def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
     """Returns the newest version in serving as the reference.
 
-    A model that was trained on the same data is nothing to compare it with. The fingerprint is then that of the
-    reference which this data was first compared with: a second run of the same pipeline, after the first run's push,
-    finds its verdict in the cache.
+    A model that was trained on the same data can't be its reference. The fingerprint is then that of the reference that
+    this data was first compared with, so that a second run of the same pipeline, after the first run's push, finds its
+    verdict in the cache.
 
     Args:
       serving_dir: the folder that the model server watches; it may not exist.
@@ -63,7 +63,7 @@ def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
 
 
 def check_served_profile(reference: Reference, bounds: DataGateConfig) -> Check:
-    """Passes if the profile of the served model's data can be read, or there is none."""
+    """Passes if the served model has no data profile, or one that can be read."""
     reason = f"drift is compared with: {reference.description}"
     if reference.fault:
         reason = f"{reference.fault}; drift was not checked; the next push writes a new profile"
@@ -71,7 +71,7 @@ def check_served_profile(reference: Reference, bounds: DataGateConfig) -> Check:
 
 
 def _read_profile(model_path: str) -> tuple[Optional[Profile], str]:
-    """Returns the profile of a served model's data, or why it can't be read; neither if the model has none."""
+    """Returns the profile of a served model's data, or why it can't be read; `(None, "")` without a profile."""
     path = os.path.join(model_path, model_files.DATA_PROFILE)
     if not os.path.exists(path):
         return None, ""

@@ -1,7 +1,7 @@
 """Counts the lengths, characters and words of a split's texts while they stream by.
 
-Memory is bounded for any number of rows: characters by Unicode, lengths by their bins, and the rarest words are dropped
-now and then. Up to `WORD_LIMIT` distinct words the counts are exact and do not depend on the order of the texts.
+Memory is bounded for any number of rows: characters by Unicode, lengths by their bins, words by dropping the rarest. Up
+to `WORD_LIMIT` distinct words the counts are exact and do not depend on the order of the texts.
 """
 
 import collections
@@ -19,7 +19,7 @@ from core.config import Script
 # essay. The last bin is open.
 LENGTH_EDGES = np.unique(np.round(2.0 ** (np.arange(29) / 2)).astype(np.int64))
 
-# Distinct words after a cut; the cut happens at twice as many, about 25 MB.
+# Distinct words to keep; the others are dropped when there are twice as many, about 25 MB.
 WORD_LIMIT = 100_000
 
 # A run of letters. A longer one, as in text without spaces, is cut, which bounds the size of a profile.
@@ -33,7 +33,7 @@ _SCRIPT_BY_NAME = {name.upper(): name for name in typing.get_args(Script)} | {
     "KATAKANA": "Kana",
 }
 # Hangul decomposed into combining letters (NFD), as some file systems and PDFs produce it. It looks the same, but a
-# vocabulary of syllables does not contain it: for a model it is another script.
+# vocabulary of syllables does not contain it, so for a model it is another script.
 _COMBINING_JAMO = ("HANGUL CHOSEONG", "HANGUL JUNGSEONG", "HANGUL JONGSEONG")
 
 _UNREADABLE = {"Cc": "control", "Co": "private use"}
@@ -44,10 +44,10 @@ class TextCounts:
     """Counts over texts.
 
     Attributes:
-      lengths: int64[bins], texts by `LENGTH_EDGES`.
-      characters: how often each character occurs.
-      words: how often each run of letters occurs, in lower case.
-      dropped_words: script -> occurrences of words that were too rare to keep.
+      lengths: int64[bins], number of texts in each bin of `LENGTH_EDGES`.
+      characters: number of occurrences of each character.
+      words: number of occurrences of each run of letters, in lower case.
+      dropped_words: script -> number of occurrences of words that were too rare to keep.
     """
 
     def __init__(self, texts: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""How many tokens of a text are unknown to a model, according to the tokeniser in its SavedModel."""
+"""Measures the share of tokens that are unknown to a model, with the tokeniser in its SavedModel."""
 
 import os
 from typing import Any, Optional, Sequence
@@ -14,15 +14,15 @@ from core.checks import Check
 from core.config import DataGateConfig
 from core.errors import UserError
 
-# Letters of two dead scripts: a tokeniser that ends both with the same token has a token for the unknown.
+# Letters of two dead scripts. If the tokens of both end with the same one, it is the tokeniser's unknown token.
 _PROBES = ("\N{EGYPTIAN HIEROGLYPH A001}", "\N{RUNIC LETTER FEHU FEOH FE F}")
 
 
 def check_unknown_tokens(texts: Sequence[str], reference: Reference, bounds: DataGateConfig) -> Check:
-    """Passes if the model in serving knows enough of the tokens; its tokeniser may differ from the next model's.
+    """Passes if few tokens are unknown to the model in serving; its tokeniser may differ from the next model's.
 
     Args:
-      texts: of training rows, at least one.
+      texts: texts of training rows, at least one.
       reference: the model in serving, if any.
       bounds: `unknown_tokens`.
 
@@ -34,7 +34,7 @@ def check_unknown_tokens(texts: Sequence[str], reference: Reference, bounds: Dat
     progress.report("tokenising with the model in serving", 0, len(texts))
     share = unknown_token_share(reference.model_path, texts)
     version = f"serving version {os.path.basename(reference.model_path)}"
-    reason = f"not checked: {version} has no tokeniser with a token for the unknown"
+    reason = f"not checked: {version} has no tokeniser with an unknown token"
     if share is not None:
         reason = f"train: {share:.2%} of the tokens are unknown to {version}"
     return upper_bounded("unknown_tokens", share, bounds, reason)
@@ -44,11 +44,11 @@ def unknown_token_share(model_path: str, texts: Sequence[str]) -> Optional[float
     """Returns the share of the texts' tokens that are unknown to a model.
 
     Args:
-      model_path: a SavedModel by `trainer.export`.
-      texts: at least one.
+      model_path: folder of a SavedModel written by `trainer.export`.
+      texts: the texts, at least one.
 
     Returns:
-      0 to 1; None if the model has no accessible tokeniser, or one without a token for the unknown.
+      0 to 1; None if the model has no accessible tokeniser, or one without an unknown token.
 
     Raises:
       UserError: the model can't be loaded.

@@ -1,4 +1,4 @@
-"""The common letters and words of the training rows, and the share of other text that is not among them."""
+"""The frequent letters and words of the training rows, and the share of other text that is not among them."""
 
 import collections
 from typing import Iterable, Mapping
@@ -14,7 +14,7 @@ _MAX_LETTERS = 8000
 class UnknownShares(Section):
     """The shares of a text that are not in a vocabulary, 0 to 1.
 
-    Each fault counts in one share only: letters of another script are counted by the check of scripts, and words with
+    Each problem counts in one share only: letters of another script are counted by the check of scripts, and words with
     an unknown letter by the share of letters.
 
     Attributes:
@@ -31,8 +31,8 @@ class Vocabulary(Section):
 
     Attributes:
       script: the script of most letters; only its letters and words are listed.
-      letters: the most frequent first.
-      words: the most frequent first.
+      letters: the most frequent letters, in descending order.
+      words: the most frequent words, in descending order.
       expected: the expected unknown shares of other text from the same source.
     """
 
@@ -45,9 +45,9 @@ class Vocabulary(Section):
 def make_vocabulary(counts: TextCounts) -> Vocabulary:
     """Lists the most frequent letters and words of a text's main script.
 
-    A list covers its own text better than other text. So the share that is unknown in other text is estimated by
-    leaving out each occurrence in turn: items that occur just often enough to be listed then no longer are. This is the
-    Good-Turing estimate; for a list of all items it is the share of those that occur once.
+    A vocabulary covers the text that it was built from better than other text. The share that is unknown in other text
+    is therefore estimated by leaving out each occurrence in turn: items that occur just often enough to be listed then
+    no longer are. This is the Good-Turing estimate; for a list of all items it is the share of those that occur once.
     """
     by_script = counts.letters()
     script = max(sorted(by_script), key=by_script.__getitem__, default="")
@@ -92,7 +92,7 @@ def _words(script: str, counts: TextCounts) -> dict[str, int]:
 
 
 def _least_count(counts: Mapping[str, int], limit: int) -> int:
-    """Returns the least count of a listed item; of equally frequent items all are listed, or none."""
+    """Returns the smallest count of a listed item; equally frequent items are either all listed or all left out."""
     ranked = sorted(counts.values(), reverse=True)
     return ranked[limit] + 1 if len(ranked) > limit else 1
 

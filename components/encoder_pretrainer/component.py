@@ -25,7 +25,7 @@ class EncoderPretrainer(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(self, examples: types.BaseChannel, config: str) -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           examples: channel of `standard_artifacts.Examples` with a `train` split.

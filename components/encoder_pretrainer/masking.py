@@ -31,12 +31,12 @@ class MaskedBatch:
 
 
 def mask_tokens(word_ids: np.ndarray, vocabulary: int, generator: np.random.Generator) -> MaskedBatch:
-    """Chooses 15 % of the tokens of each row, at least one, but no special tokens or padding, and masks them.
+    """Chooses and masks 15 % of the tokens of each row, at least one; never special tokens or padding.
 
     Args:
       word_ids: int32[batch, seq], ids of pieces from `vocabulary.learn`.
       vocabulary: number of pieces.
-      generator: random numbers of the choice.
+      generator: source of the random choices.
 
     Returns:
       The batch; `predictions` is the maximum over the rows, at least 1.

@@ -73,13 +73,13 @@ def build(config: PretrainConfig, pieces: int) -> models.BertPretrainerV2:
 
     Args:
       config: sizes.
-      pieces: size of the vocabulary.
+      pieces: number of pieces in the vocabulary.
     """
     tf_keras.utils.set_random_seed(config.seed)
     encoder_config = _encoder_config(config, pieces)
     network = encoders.build_encoder(encoder_config)
-    # A masked language model does not train the pooler. As the identity it passes the first token on, as in TF Hub's
-    # ELECTRAs and BERT experts, instead of a random projection of it.
+    # A masked language model does not train the pooler. Make it the identity, as in TF Hub's ELECTRAs and BERT experts,
+    # instead of a random projection of the first token.
     network.pooler_layer.kernel.assign(tf.eye(config.hidden))
     activation = tf_utils.get_activation(encoder_config.get().hidden_activation)
     return models.BertPretrainerV2(network, mlm_activation=activation)
@@ -114,7 +114,7 @@ def train(pretrainer: models.BertPretrainerV2, tokens: Tokens, config: PretrainC
 
 
 def _row_batches(lengths: np.ndarray, config: PretrainConfig) -> Iterator[np.ndarray]:
-    """Yields the row numbers of batches, epoch after epoch, without the texts that have no piece to mask."""
+    """Yields the row numbers of batches, epoch after epoch; texts without a piece to mask are skipped."""
     usable = np.flatnonzero(lengths > len((vocabulary.START, vocabulary.END)))
     if not usable.size:
         return
@@ -136,13 +136,13 @@ def _train_step(pretrainer: models.BertPretrainerV2, config: PretrainConfig) -> 
     names = (*encoder_artifact.INPUT_NAMES, _POSITIONS)
     signature = [{name: ids for name in names}, ids, tf.TensorSpec([None, None], tf.float32)]
 
-    # One trace for batches of all lengths.
+    # The signature makes one trace serve batches of all lengths.
     @tf.function(input_signature=signature, autograph=False)
     def step(inputs: dict[str, tf.Tensor], labels: tf.Tensor, label_weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = pretrainer(inputs, training=True)["mlm_logits"]
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            # A batch of only unknown words has no label.
+            # A batch with only unknown words has no labels.
             loss = tf.math.divide_no_nan(tf.reduce_sum(losses * label_weights), tf.reduce_sum(label_weights))
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss

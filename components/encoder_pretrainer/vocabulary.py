@@ -24,7 +24,7 @@ _CHUNK_TEXTS = 4096
 # unknown and a review has 21 tokens; with a ratio of 4: 7 % and 19; with 2.5: 2 % and 23.
 _PIECES_PER_CHARACTER = 3
 
-# A pair of pieces that occurs once is not a pattern.
+# A pair of pieces that occurs only once is not worth merging.
 _MIN_PAIR_COUNT = 2
 
 
@@ -45,7 +45,7 @@ def learn(texts: Sequence[bytes], size: int, lower_case: bool) -> list[str]:
     reviews = _split(texts, lower_case)
     characters = _frequent_characters(reviews, size // _PIECES_PER_CHARACTER)
     known = frozenset(characters)
-    # A word with an unknown character is unknown to the tokenizer, so nothing is learned from it.
+    # A word with an unknown character is unknown to the tokenizer, so skip it.
     reviews = [" ".join(word for word in review.split(" ") if known.issuperset(word)) for review in reviews]
     inner = {character for review in reviews for word in review.split(" ") for character in word[1:]}
     numbered = [*SPECIAL_TOKENS, *characters, *(f"##{c}" for c in characters if c in inner)]

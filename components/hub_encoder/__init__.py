@@ -1,1 +1,1 @@
-"""HubEncoder: brings a published encoder into the pipeline, once."""
+"""HubEncoder: imports a published encoder into the pipeline once."""

@@ -1,7 +1,7 @@
-"""Unpacks the archive of a published model, which is untrusted: it may only hold plain files and folders.
+"""Unpacks the untrusted archive of a published model, which may contain only plain files and folders.
 
-Every member is checked before it is written, and no more is read than it declares. A path that leaves the folder, a
-link, a device or a decompression bomb raises an error; the caller then deletes the folder.
+Every member is checked before it is written, and no more is read than its header declares. A path that leaves the
+folder, a link, a device or a decompression bomb raises an error; the caller then deletes the folder.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ from core import escape
 MAX_BYTES = 16 << 30
 # A SavedModel has a dozen files.
 MAX_MEMBERS = 10_000
-# Weights compress by a tenth, text to a third; a ratio of 100 is meant to fill the disk.
+# Weights compress by a tenth, text to a third; a ratio of 100 is a decompression bomb.
 MAX_RATIO = 100
-# Allowed whatever the ratio: a small archive of a regular vocabulary compresses well.
+# Allowed at any ratio: a small archive of a regular vocabulary compresses well.
 _FREE_BYTES = 64 << 20
 # Headers between two members: blocks of 512 bytes, more for a long name. Anything larger could fill the memory, or nest
 # until Python's recursion limit.
@@ -34,7 +34,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class UnsafeArchiveError(Exception):
-    """The archive holds something that a published model does not; the text says what."""
+    """The archive contains something that no published model needs; the message describes it."""
 
 
 def unpack(file: str, folder: str) -> None:
@@ -45,7 +45,7 @@ def unpack(file: str, folder: str) -> None:
       folder: an existing folder. Nothing is written outside it; after an error its content is incomplete.
 
     Raises:
-      UnsafeArchiveError: the archive holds something that a published model does not.
+      UnsafeArchiveError: the archive contains something that no published model needs.
       tarfile.ReadError: not a tar archive, or damaged.
       OSError: the folder can't be written.
     """
@@ -105,7 +105,7 @@ def _open(file: str) -> Iterator[_Stream]:
 
 
 class _LimitedReader(io.RawIOBase):
-    """A stream for tarfile, which trusts any size in a header, that returns no more than `left` bytes."""
+    """A stream that returns at most `left` bytes to tarfile, which trusts any size in a header."""
 
     def __init__(self, stream: _Stream) -> None:
         self._stream = stream

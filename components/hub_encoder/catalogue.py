@@ -14,7 +14,7 @@ _UNCASED, _CASED, _MULTILINGUAL, _CHINESE, _ALBERT = 30_522, 28_996, 119_547, 21
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One encoder.
+    """One encoder of the catalogue.
 
     Attributes:
       encoder: the encoder's address.
@@ -37,7 +37,7 @@ class Entry:
 
 def table() -> rich.table.Table:
     """Returns the catalogue as a table for the terminal."""
-    # Never cut, however narrow the terminal: handles are copied, numbers compared.
+    # Never truncated, even in a narrow terminal: users copy handles and compare numbers.
     columns = [rich.table.Column(title, no_wrap=True) for title in ("handle", "layers", "weights")]
     result = rich.table.Table(*columns, "note", box=rich.box.SIMPLE_HEAD)
     for name, entry in CATALOGUE.items():

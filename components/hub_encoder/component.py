@@ -24,8 +24,8 @@ class HubEncoderSpec(component_spec.ComponentSpec):
 class HubEncoder(base_component.BaseComponent):
     """Copies a published text encoder into the pipeline once, so that workers never download.
 
-    The output is described in `artifacts.encoder`. On this machine the driver adds the digest of a local folder to the
-    cache key; Kubeflow runs no driver, so there a folder with new content needs a new name.
+    The output is described in `artifacts.encoder`. Locally, its driver adds the digest of a local folder to the cache
+    key. Kubeflow runs no drivers, so a folder with new content needs a new name there.
     """
 
     SPEC_CLASS = HubEncoderSpec
@@ -33,7 +33,7 @@ class HubEncoder(base_component.BaseComponent):
     DRIVER_CLASS = driver.Driver
 
     def __init__(self, handle: str, preprocess: str = "", sha256: str = "", preprocess_sha256: str = "") -> None:
-        """Makes the component.
+        """Initialises the component.
 
         Args:
           handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a folder.

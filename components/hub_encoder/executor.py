@@ -62,12 +62,12 @@ def _check_digests(sources: handles.Sources, digests: Mapping[str, str], exec_pr
         pinned, recorded = exec_properties.get(field), sources.recorded.get(part)
         if pinned and digests[part] != pinned:
             raise UserError(
-                f"encoder.{field} = {pinned}: {location} has the digest {digests[part]}; set encoder.{field} to it if "
-                "you want this model"
+                f"encoder.{field} = {pinned}: {location} has the digest {digests[part]}; to accept this model, set "
+                f"encoder.{field} to that digest"
             )
         if recorded and digests[part] != recorded:
             raise UserError(
                 f"encoder.handle: {location} has the digest {digests[part]}, but {encoder_artifact.CARD} beside it "
-                f"records {recorded}: its files were damaged or changed; copy the encoder again, or remove "
-                f"{encoder_artifact.CARD} if you want the change"
+                f"records {recorded}; the files were damaged or changed: copy the encoder again, or remove "
+                f"{encoder_artifact.CARD} to accept the change"
             )

@@ -1,8 +1,8 @@
 """Copies the two SavedModels of an encoder into a folder.
 
-An archive is downloaded and unpacked into TF Hub's cache, under the name that TF Hub gives it, so that both share the
-cache. TF Hub itself is not used: it strips the leading `/` of a name, does not limit the size of an unpacked archive,
-and after a kill waits ten minutes for the lock of the dead process.
+An archive is downloaded and unpacked into TF Hub's cache, under TF Hub's name for it, so that both share the cache. TF
+Hub itself is not used: it strips the leading `/` of a name, does not limit the size of an unpacked archive, and after a
+kill waits ten minutes for the lock of the dead process.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ def _download_into(address: str, folder: str) -> None:
 
 
 def _default_cache() -> str:
-    """TF Hub's own default is in /tmp, which is shared with other users and emptied by a restart."""
+    """Returns a folder of the user: TF Hub's own default in /tmp is shared with other users and lost at a restart."""
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(caches, "tfhub_modules")
 
@@ -97,7 +97,7 @@ def _copy_tree(source: str, target: str) -> None:
 
 
 def _failure(location: str, error: BaseException) -> str:
-    # From the second line on, TensorFlow's errors are about its internals.
+    # The first line only: the others of TensorFlow's errors describe its internals.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     if handles.is_local(location):
         return f"encoder.handle: can't copy {location} ({reason})"

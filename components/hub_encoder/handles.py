@@ -1,8 +1,8 @@
 """Resolves a handle to the locations of two SavedModels, without downloading them.
 
-A local folder is checked, because it is untrusted: it may hold files, folders, and links to its own files. A link that
-leaves it is an error, because its target, any file that the user can read, would be copied into the encoder and pushed
-to serving. A cache that links to content elsewhere, as model hubs have, can be copied with `cp -rL`. The folder itself
+A local folder is untrusted and therefore checked: it may contain files, folders, and links to its own files. A link to
+a file outside is an error, because its target, any file that the user can read, would be copied into the encoder and
+pushed to serving. A model hub's cache, which links to content elsewhere, can be copied with `cp -rL`. The folder itself
 may be a link.
 """
 
@@ -29,7 +29,7 @@ class Sources:
       preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder.
       encoder: the same.
       heads: attention heads of a layer, None if unknown.
-      recorded: `preprocess` and `encoder` -> digest from the card beside them; empty without a card.
+      recorded: `preprocess` and `encoder` -> digest from the card in their folder; empty without a card.
     """
 
     preprocess: str
@@ -89,7 +89,7 @@ def is_local(location: str) -> bool:
 
 
 def fingerprint(sources: Sources) -> str:
-    """Returns a text that changes with the sources: the digest of a local folder, or the address."""
+    """Returns a string that changes with the sources: for each, the digest of a local folder or the address."""
     locations = (sources.preprocess, sources.encoder)
     return " ".join(model_files.tree_sha256(at) if is_local(at) else at for at in locations)
 

@@ -1,1 +1,1 @@
-"""ModelGate: blesses a candidate by its evaluation and its answers to sentence pairs."""
+"""ModelGate: blesses a candidate according to its evaluation and its predictions for sentence pairs."""

@@ -1,4 +1,4 @@
-"""The component: from the evaluation of a candidate to a model blessing."""
+"""The component: takes the evaluation of a candidate and outputs a model blessing."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -21,9 +21,9 @@ class ModelGateSpec(component_spec.ComponentSpec):
 
 
 class ModelGate(base_component.BaseComponent):
-    """Checks the candidate's metrics, overall and by slice, and its answers to sentence pairs.
+    """Checks the candidate's metrics, overall and by slice, and its predictions for sentence pairs.
 
-    The output is a `ModelBlessing` that TFX's Pusher understands, with `checks.json` and `metrics.json` in its folder.
+    The output is a `ModelBlessing` as TFX's Pusher reads it, with `checks.json` and `metrics.json` in its folder.
     """
 
     SPEC_CLASS = ModelGateSpec
@@ -39,8 +39,8 @@ class ModelGate(base_component.BaseComponent):
             `components.model_gate.evaluation.make_eval_config`.
           model: channel of the candidate, `standard_artifacts.Model`.
           baseline: channel of BaselineModel's output.
-          gate: `gate_config.dump` of the task and the `executor.SECTIONS` of a `GatesConfig`. The cache knows the file
-            of sentence pairs by its path only, so changed content needs another path.
+          gate: `gate_config.dump` of the task and the `executor.SECTIONS` of a `GatesConfig`. The cache key has only
+            the path of the file of sentence pairs, so changed content needs another path.
         """
         blessing = types.Channel(type=standard_artifacts.ModelBlessing)
         super().__init__(

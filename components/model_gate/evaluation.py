@@ -1,4 +1,4 @@
-"""The configuration of TFMA's evaluation of the candidate and the baseline, and the reader of its result.
+"""Configures TFMA's evaluation of the candidate and the baseline, and reads its result.
 
 The stock Evaluator loads this module by its import path and calls `custom_eval_shared_model` and `custom_extractors`.
 The bounds are in `metric_checks`.
@@ -83,7 +83,7 @@ def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
 def custom_eval_shared_model(
     eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **kwargs: Any
 ) -> types.EvalSharedModel:
-    """TFMA's default model; TF Text's ops are registered before a worker loads it."""
+    """Returns TFMA's default model, changed to register TF Text's ops before a worker loads it."""
     shared = tfma.default_eval_shared_model(
         eval_saved_model_path=eval_saved_model_path, model_name=model_name, eval_config=eval_config, **kwargs
     )
@@ -92,16 +92,16 @@ def custom_eval_shared_model(
 
 
 def _construct(construct_fn: Callable[[], Any]) -> Any:
-    """Unpickling this function imports this module, and with it TF Text."""
+    """Calls `construct_fn`; a worker that unpickles this function imports this module, and with it TF Text."""
     return construct_fn()
 
 
 def custom_extractors(
     eval_shared_model: types.MaybeMultipleEvalSharedModels, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
 ) -> list[tfma.extractors.Extractor]:
-    """TFMA's default extractors, after which each text has its slices among its features.
+    """Returns TFMA's default extractors and one that adds the slices of each text to its features.
 
-    They are computed here, not in the examples, so that other slices don't need another ingestion.
+    Slices are computed here, not in the examples, so that a change of slices doesn't need another ingestion.
     """
     *before, slice_keys = tfma.default_extractors(
         eval_shared_model=eval_shared_model, eval_config=eval_config, tensor_adapter_config=tensor_adapter_config
@@ -134,7 +134,7 @@ def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
             # Protobuf's JSON has "NaN" in quotes, which `float` reads.
             name: float(value["doubleValue"])
             for name, value in outputs[""][""].items()
-            # TFMA's own differences add nothing to the two values.
+            # TFMA's differences are redundant: both values are there.
             if "doubleValue" in value and not name.endswith("_diff")
         }
         for key, outputs in result.slicing_metrics
@@ -142,7 +142,7 @@ def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
 
 
 def _slice_name(key: Any) -> str:
-    """`(("length", "1-9"),)` -> `length:1-9`; the key of the overall slice is empty."""
+    """Converts a key, such as `(("length", "1-9"),)` -> `length:1-9`; that of the overall slice is empty."""
     return ":".join(key[0]) if key else OVERALL
 
 

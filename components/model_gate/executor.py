@@ -1,4 +1,4 @@
-"""Checks the evaluation and the answers to the sentence pairs, and writes the blessing."""
+"""Checks the evaluation and the predictions for sentence pairs, and writes the blessing."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ SECTIONS = ("model", "slices", "invariance")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes a `ModelBlessing` with `checks.json` and `metrics.json`; a bad model fails checks, it raises nothing."""
+    """Writes a `ModelBlessing` with `checks.json` and `metrics.json`; a bad model fails checks and raises no error."""
 
     def Do(
         self,
@@ -36,7 +36,7 @@ class Executor(base_executor.BaseExecutor):
         """Checks the model.
 
         Raises:
-          UserError: the file of sentence pairs can't be read, or a line of it is wrong.
+          UserError: the file of sentence pairs can't be read or has an invalid line.
         """
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
@@ -62,6 +62,6 @@ def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> l
     pairs = invariance.read_pairs(bounds.pairs)
     try:
         answers = invariance.predict(model_path, pairs, task)
-    except Exception as error:  # Whatever the model raises, it is the model that fails the check.
+    except Exception as error:  # A model may raise any error, which fails the check.
         return [invariance.prediction_failed(error, bounds)]
     return invariance.check_pairs(pairs, answers, bounds)

@@ -29,17 +29,17 @@ SAME: Kind = "same"
 DIFFERENT: Kind = "different"
 COLUMNS = ("kind", "what", "first", "second")
 
-# Failed pairs that a reason quotes, and the characters of each sentence: enough to see what is wrong.
+# Failed pairs that a reason quotes, and characters of each sentence: enough to recognise the problem.
 _SHOWN_PAIRS = 3
 _SHOWN_CHARACTERS = 60
 
-# Sentences of one request to the model.
+# Sentences per request to the model.
 _BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two sentences.
+    """Two sentences and the expected relation of their labels.
 
     Attributes:
       kind: whether the labels must agree (`same`) or differ.
@@ -56,11 +56,11 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """A model's answers to n pairs; index 0 has the first sentences, index 1 the second ones.
+    """A model's answers to n pairs; index 0 is for the first sentences, index 1 for the second ones.
 
     Attributes:
-      labels: two lists of n: name of the label and its probability.
-      scores: the output that is evaluated, float[2, n] or float[2, n, classes].
+      labels: two lists of n (label name, its probability).
+      scores: the evaluated output, float[2, n] or float[2, n, classes].
     """
 
     labels: tuple[list[tuple[str, float]], list[tuple[str, float]]]
@@ -71,7 +71,7 @@ def read_pairs(file: str) -> list[Pair]:
     """Reads a file of sentence pairs.
 
     Raises:
-      UserError: the file can't be read, or a line is wrong.
+      UserError: the file can't be read or has an invalid line.
     """
     try:
         with open(file, "rb") as stream:
@@ -85,11 +85,11 @@ def parse_pairs(content: bytes, file: str) -> list[Pair]:
     """Parses the content of a file of pairs; empty lines are skipped.
 
     Args:
-      content: UTF-8, with or without a BOM, lines ended by LF or CRLF.
-      file: its name, for messages.
+      content: UTF-8, with or without a BOM, with LF or CRLF line endings.
+      file: name of the file in messages.
 
     Raises:
-      UserError: the content is not UTF-8, a line is wrong, or there are no pairs.
+      UserError: the content is not UTF-8, has an invalid line, or has no pairs.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -100,16 +100,16 @@ def parse_pairs(content: bytes, file: str) -> list[Pair]:
     header, *lines = [line.removesuffix("\r") for line in text.split("\n")]
     if tuple(header.split("\t")) != COLUMNS:
         raise UserError(f"{file}, line 1: should be the tab-separated column names {', '.join(COLUMNS)}")
-    seen: dict[Pair, int] = {}
+    line_numbers: dict[Pair, int] = {}
     for number, line in enumerate(lines, start=2):
         if line:
             pair = _parse_pair(line, f"{file}, line {number}")
-            if pair in seen:
-                raise UserError(f"{file}, line {number}: duplicate of line {seen[pair]}")
-            seen[pair] = number
-    if not seen:
+            if pair in line_numbers:
+                raise UserError(f"{file}, line {number}: duplicate of line {line_numbers[pair]}")
+            line_numbers[pair] = number
+    if not line_numbers:
         raise UserError(f"{file}: no sentence pairs; gates.invariance.pairs=null turns the check off")
-    return list(seen)
+    return list(line_numbers)
 
 
 def _parse_pair(line: str, place: str) -> Pair:
@@ -133,9 +133,9 @@ def predict(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
     """Runs the exported model's `serving_default` on both sentences of every pair.
 
     Args:
-      model_folder: of the SavedModel.
-      pairs: at least one.
-      task: what is predicted.
+      model_folder: folder of the SavedModel.
+      pairs: the pairs, at least one.
+      task: the task of the model.
     """
     serve = tf.saved_model.load(model_folder).signatures["serving_default"]
     sentences = [pair.first for pair in pairs] + [pair.second for pair in pairs]
@@ -156,8 +156,8 @@ def check_pairs(pairs: Sequence[Pair], answers: Answers, bounds: InvarianceGateC
 
     Args:
       pairs: n pairs.
-      answers: of the model, in the same order.
-      bounds: the shares that may fail.
+      answers: the model's answers, in the same order.
+      bounds: the tolerance and the largest shares of failed pairs.
     """
     failed = _failed(pairs, answers, bounds.tolerance)
     groups: dict[tuple[Kind, str], list[int]] = {}
@@ -172,19 +172,19 @@ def check_pairs(pairs: Sequence[Pair], answers: Answers, bounds: InvarianceGateC
 
 
 def no_pairs() -> Check:
-    """The check of a run without sentence pairs."""
+    """Returns the check of a run without sentence pairs, which passes."""
     return Check(GATE, "pairs", True, None, None, "not checked: gates.invariance.pairs is null")
 
 
 def prediction_failed(error: Exception, bounds: InvarianceGateConfig) -> Check:
-    """The check of a model that raised an error."""
+    """Returns the failed check of a model that raised an error."""
     first_line = (str(error).strip() or "no message").splitlines()[0]
     reason = f"the model failed to predict the sentence pairs: {type(error).__name__}: {first_line}"
     return Check(GATE, "pairs", False, None, None, reason, bounds.severity)
 
 
 def _failed(pairs: Sequence[Pair], answers: Answers, tolerance: float) -> np.ndarray:
-    """bool[n]: which pairs fail."""
+    """Returns bool[n], whether each pair fails."""
     apart = np.abs(answers.scores[0] - answers.scores[1]).reshape(len(pairs), -1).max(axis=1)
     same_label = np.array([first == second for (first, _), (second, _) in zip(*answers.labels, strict=True)])
     must_agree = np.array([pair.kind == SAME for pair in pairs])
@@ -194,8 +194,8 @@ def _failed(pairs: Sequence[Pair], answers: Answers, tolerance: float) -> np.nda
 def _check_group(kind: Kind, what: str, count: int, failed: Sequence[str], bounds: InvarianceGateConfig) -> Check:
     allowed = getattr(bounds.max_failed, kind)
     share = len(failed) / count
-    should, do = ("agree", "do not") if kind == SAME else ("differ", "agree")
-    reason = f"{what}: {len(failed)} of {count} pairs that should {should} {do} ({share:.1%})"
+    expected, actual = ("agree", "do not") if kind == SAME else ("differ", "agree")
+    reason = f"{what}: {len(failed)} of {count} pairs that should {expected} {actual} ({share:.1%})"
     if share > allowed:
         reason += f", more than gates.invariance.max_failed.{kind} = {allowed:g}"
     if failed:
@@ -204,7 +204,7 @@ def _check_group(kind: Kind, what: str, count: int, failed: Sequence[str], bound
 
 
 def _quote_pair(pair: Pair, answers: Answers, index: int) -> str:
-    """`"재미있다" (positive 0.91) and "재미없다" (positive 0.77)`."""
+    """Formats a pair, such as `"재미있다" (positive 0.91) and "재미없다" (positive 0.77)`."""
     return " and ".join(
         f'"{_shorten(sentence)}" ({labels[index][0]} {labels[index][1]:.2f})'
         for sentence, labels in zip((pair.first, pair.second), answers.labels, strict=True)

@@ -6,11 +6,11 @@
 | `<metric>_drop` (`_rise`)                  | the drop from serving exceeds `max_drop` and is significant    |
 | `<metric>/<slice>`, `<metric>_drop/<slice>`| the same for `gates.slices.<slice>`, from `min_rows` rows on   |
 
-An absolute bound applies to the value itself, whatever the number of rows. A drop fails only if it exceeds the margin
+An absolute bound applies to the value itself, for any number of rows. A drop fails only if it exceeds the margin
 and the 95 % confidence interval of the difference on the same rows excludes 0: with few rows, two equally good models
 differ by more than any useful margin (significance of paired differences: Dror et al., "The Hitchhiker's Guide to
-Testing Statistical Significance in NLP", ACL 2018). A test of non-inferiority would block every candidate of a small
-test file. So a drop within chance passes, and several in a row can add up; the absolute bounds limit that.
+Testing Statistical Significance in NLP", ACL 2018). A test of non-inferiority would block every candidate if the test
+file is small. Drops that are not significant can therefore add up over several runs; the absolute bounds limit that.
 """
 
 import dataclasses
@@ -36,14 +36,14 @@ class _Measurement:
     """One metric on one set of rows, and its bounds.
 
     Attributes:
-      metric: its name.
+      metric: name of the metric.
       slice_name: name of the slice, or None for all rows.
       comparison: both models on these rows.
       limit: the smallest value allowed (the largest, if lower is better); None for no bound.
       margin: the largest drop allowed from the model in serving; None for no bound.
       lower_is_better: whether the metric counts errors.
       setting: the configuration key of the bounds.
-      severity: of the checks.
+      severity: severity of the checks.
     """
 
     metric: str
@@ -90,7 +90,7 @@ def check_metrics(
       overall: both models on all rows.
       bounds: metric name -> bounds.
       task: what is predicted.
-      has_baseline: whether the baseline is the model in serving; else it is the candidate itself.
+      has_baseline: whether the baseline is the model in serving; otherwise it is the candidate itself.
     """
     checks = []
     for name, bound in bounds.items():
@@ -110,7 +110,7 @@ def check_slices(
       comparisons: slice name -> both models on its rows.
       bounds: slice name -> bounds.
       task: what is predicted.
-      has_baseline: whether the baseline is the model in serving; else nothing is compared.
+      has_baseline: whether the baseline is the model in serving; otherwise nothing is compared.
     """
     return [
         check
@@ -134,7 +134,7 @@ def _check_slice(
 
 
 def _check_bounds(measurement: _Measurement, has_baseline: bool) -> list[Check]:
-    """Makes a check for each bound; a run without a baseline reports that once for each metric, not for each slice."""
+    """Makes a check for each bound; a missing baseline is reported once for each metric, not for each slice."""
     checks = []
     if measurement.limit is not None:
         checks.append(_check_value(measurement, measurement.limit))
@@ -151,7 +151,7 @@ def _check_value(measurement: _Measurement, limit: float) -> Check:
     passed = value <= limit if lower else value >= limit  # False for nan.
     if math.isnan(value):
         rows = f"{measurement.comparison.rows:,} rows"
-        sentence = f"{measurement.metric} is undefined on {rows}; is every label among them?"
+        sentence = f"{measurement.metric} is undefined on {rows}; check that every label occurs in them"
     elif passed:
         sentence = f"{measurement.metric} {value:.4f} is at {'most' if lower else 'least'} {limit:.4f}"
     else:

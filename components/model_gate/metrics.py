@@ -1,8 +1,8 @@
-"""Metrics that TFMA does not have: calibration error, and the standard error of the difference between two models.
+"""Metrics that TFMA lacks: calibration error, and the standard error of the difference between two models.
 
 TFMA's own confidence intervals (jackknife, Poisson bootstrap) are paired too, but compute every metric of every slice
-21 times: 9 times the time of the whole evaluation on 799 rows. And they are random, so that a result near a bound would
-be random too. `PairedErrors` needs one pass and no random numbers.
+21 times, which takes 9 times as long as the whole evaluation on 799 rows. They are also random, so that a result near a
+bound would be random too. `PairedErrors` needs one pass and no random numbers.
 """
 
 import collections
@@ -22,7 +22,7 @@ ERROR_SUFFIX = "_diff_error"
 CALIBRATION_BINS = 10
 
 # Scores are rounded up to multiples of 1/1000, so that the table of a pair of models has at most two million cells,
-# whatever the number of rows; rounding up keeps scores above 0.5 above it.
+# for any number of rows; rounding up keeps scores above 0.5 above it.
 _STEPS = 1000
 
 # (label, candidate's score, baseline's score), the scores in steps -> rows.
@@ -131,7 +131,7 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
     Each metric is a mean of the rows' contributions, so its difference is the mean of their differences, whose spread
     gives the standard error; rows on which the models agree add nothing.
 
-    - accuracy and recalls: whether a row is right (the normal form of McNemar, Psychometrika 1947);
+    - accuracy and recalls: whether a row's label is correct (the normal form of McNemar, Psychometrika 1947);
     - auc: the share of the other class's rows that a row is ranked correctly against (DeLong et al., Biometrics 1988);
     - calibration_error: the signed distance between score and label, with the sign of the whole bin. In bins that are
       nearly calibrated the sign is random, and the error is overestimated (by half, in a simulation of 400 rows): a
@@ -145,40 +145,40 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
     rows = np.array(list(scores.values()), np.float64)
     hits, placements, gaps = (
         contributions(candidate, labels, rows) - contributions(baseline, labels, rows)
-        for contributions in (_right, _placements, _signed_gaps)
+        for contributions in (_is_correct, _placements, _signed_gaps)
     )
-    of = [labels == 0, labels == 1]
-    placement_errors = [_error_of_mean(placements[own], rows[own]) for own in of]
+    in_class = [labels == 0, labels == 1]
+    placement_errors = [_error_of_mean(placements[mask], rows[mask]) for mask in in_class]
     return {
         "accuracy": _error_of_proportion(hits, rows),
         "auc": float(np.hypot(placement_errors[0], placement_errors[1])),
-        "recall_0": _error_of_proportion(hits[of[0]], rows[of[0]]),
-        "recall_1": _error_of_proportion(hits[of[1]], rows[of[1]]),
+        "recall_0": _error_of_proportion(hits[in_class[0]], rows[in_class[0]]),
+        "recall_1": _error_of_proportion(hits[in_class[1]], rows[in_class[1]]),
         "calibration_error": _error_of_mean(gaps, rows),
     }
 
 
-def _right(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _is_correct(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     del rows
     return ((scores > _STEPS // 2) == (labels == 1)).astype(np.float64)
 
 
 def _placements(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Share of the other class's rows that a row is ranked correctly against; equal scores count half."""
+    """Returns the share of the other class's rows that a row is ranked correctly against; ties count half."""
     counts = [np.bincount(scores[labels == k], rows[labels == k], _STEPS + 1) for k in (0, 1)]
     ranks = [(np.cumsum(count) - count / 2) / max(count.sum(), 1.0) for count in counts]
     return np.where(labels == 1, ranks[0][scores], 1.0 - ranks[1][scores])
 
 
 def _signed_gaps(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """A row's contribution to its bin's distance; the mean over all rows is the calibration error."""
+    """Returns each row's contribution to its bin's distance; the mean over all rows is the calibration error."""
     bins = np.minimum(scores * CALIBRATION_BINS // _STEPS, CALIBRATION_BINS - 1)
     gaps = scores / _STEPS - labels
     return np.sign(np.bincount(bins, gaps * rows, CALIBRATION_BINS))[bins] * gaps
 
 
 def _error_of_proportion(differences: np.ndarray, rows: np.ndarray) -> float:
-    """Standard error of a mean of -1, 0 and 1.
+    """Returns the standard error of a mean of -1, 0 and 1.
 
     Two rows are added, half of one at 1, half at -1, and one at 0 (Agresti and Min, Statistics in Medicine 2005):
     otherwise three rows of thirty that all changed the same way would look certain.
@@ -187,7 +187,7 @@ def _error_of_proportion(differences: np.ndarray, rows: np.ndarray) -> float:
 
 
 def _error_of_mean(values: np.ndarray, rows: np.ndarray) -> float:
-    """Standard error of the mean of values, each weighted by its rows; infinite for fewer than two rows."""
+    """Returns the standard error of the mean of values, weighted by their rows; infinite below two rows."""
     count = rows.sum()
     if count < 2:
         return float("inf")

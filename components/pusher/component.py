@@ -13,7 +13,7 @@ from components.pusher import driver, executor, origin
 
 
 class PusherSpec(standard_component_specs.PusherSpec):
-    """Inputs, parameters and outputs of TFX's Pusher, and the artifacts that the record of a push is made from."""
+    """Inputs, parameters and outputs of TFX's Pusher, and the artifacts for the record of a push."""
 
     INPUTS = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -29,10 +29,10 @@ class Pusher(base_component.BaseComponent):
     """Pushes a blessed model into the serving folder atomically, and removes old versions.
 
     A version contains `assets.extra/push.json` (`record.PushRecord`) and the profile of its data. A model that was
-    rolled back (`rollback`) is not pushed again; the output's `checks.json` then says why.
+    rolled back (`rollback`) is not pushed again; the output's `checks.json` then has the reason.
 
-    It writes to a folder outside the pipeline. Locally, its driver makes the cache follow that folder. Kubeflow runs no
-    drivers, so there the cache must be off for this component.
+    It writes to a folder outside the pipeline. Locally, its driver makes the cache depend on that folder. Kubeflow runs
+    no drivers, so the cache must be off for this component there.
     """
 
     SPEC_CLASS = PusherSpec
@@ -59,13 +59,13 @@ class Pusher(base_component.BaseComponent):
           push_destination: a folder on a file system.
           model_blessing: channel of the `standard_artifacts.ModelBlessing`, with `checks.json` and `metrics.json`.
           infra_blessing: channel of the `standard_artifacts.InfraBlessing`, with `checks.json`.
-          baseline: channel of BaselineModel's output; the push fails if another model is in serving by now.
+          baseline: channel of BaselineModel's output; the push fails if a different model is in serving by then.
           examples: channel of TsvExampleGen's examples.
           data_verdict: channel of DataGate's verdict.
           encoder: channel of the encoder's `standard_artifacts.Model`.
           model_run: channel of the Trainer's `standard_artifacts.ModelRun`.
-          custom_config: `keep`: number of versions to keep, all without it; `allow_rolled_back`: whether to push
-            a model that was rolled back.
+          custom_config: `keep`: number of versions to keep, default all; `allow_rolled_back`: whether to push a model
+            that was rolled back.
         """
         super().__init__(
             PusherSpec(

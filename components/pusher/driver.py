@@ -1,4 +1,4 @@
-"""Makes the Pusher's cache follow the serving folder, if the orchestrator runs drivers."""
+"""Makes the Pusher's cache depend on the serving folder, on orchestrators that run drivers."""
 
 import uuid
 
@@ -15,7 +15,7 @@ from components.pusher import properties, record
 
 
 class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
-    """Puts a push's id into the cache key: the recorded one while that push is still in serving."""
+    """Adds a push id to the cache key: the recorded id while that push is still in serving, else a new one."""
 
     def run(self, execution_info: data_types.ExecutionInfo) -> driver_output_pb2.DriverOutput:
         """Adds `push_id` to `custom_config`.

@@ -1,4 +1,4 @@
-"""Pushes a blessed model: TFX's executor copies it, `publication` puts the copy into serving in one step."""
+"""Pushes a blessed model: TFX's executor copies it, and `publication` puts the copy into serving atomically."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ GATE = "push"
 
 
 class Executor(stock.Executor):
-    """TFX's executor, but through a hidden folder."""
+    """TFX's executor, with a hidden folder in between."""
 
     def Do(
         self,
@@ -33,9 +33,9 @@ class Executor(stock.Executor):
     ) -> None:
         """Publishes the model if it has all blessings; otherwise writes nothing to the destination.
 
-        A model that is already the newest version, byte by byte, is not copied again, so that a run that was killed
-        right after its push does not add a second version. A model that was rolled back is not pushed again without
-        `allow_rolled_back`; `checks.json` in the output's folder then says why.
+        A model that is identical to the newest version is not copied again, so that the repetition of a run that was
+        killed right after its push does not add a second version. A model that was rolled back is not pushed again
+        without `allow_rolled_back`; `checks.json` in the output's folder then has the reason.
 
         Raises:
           UserError: the destination can't be written, its state can't be read, or another model was pushed since the
@@ -53,9 +53,9 @@ class Executor(stock.Executor):
                 self._refuse(pushed, rollback)
                 return
             _check_baseline_in_serving(serving_dir, input_dict, record.model_sha256)
-            # The stock executor pushes into the hidden folder, and fills the output artifact too.
+            # The stock executor pushes into the hidden folder and also fills the output artifact.
             super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
-            version = publication.newest_if(serving_dir, record.model_sha256)
+            version = publication.newest_version_if(serving_dir, record.model_sha256)
             if version is None:
                 (staged,) = model_files.served_versions(hidden)
                 origin.copy_profile(input_dict, staged)

@@ -28,8 +28,8 @@ def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]
     """Reads the Pusher's inputs.
 
     Args:
-      input_dict: of the executor; any input may be missing.
-      run_id: of the pipeline run.
+      input_dict: the executor's inputs; any of them may be missing.
+      run_id: id of the pipeline run.
     """
     uris = {name: artifact_utils.get_single_uri(artifacts) for name, artifacts in input_dict.items() if artifacts}
     return Origin(

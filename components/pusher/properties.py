@@ -15,7 +15,7 @@ PUSH_ID = "push_id"
 
 
 def custom_config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the `custom_config` property; a missing one is empty."""
+    """Returns the `custom_config` property; empty if it is missing."""
     return json_utils.loads(exec_properties.get(standard_component_specs.CUSTOM_CONFIG_KEY) or "null") or {}
 
 
@@ -23,7 +23,7 @@ def base_directory(exec_properties: Mapping[str, Any]) -> str:
     """Reads the serving folder from the `push_destination` property.
 
     Raises:
-      UserError: it is not a folder on a file system.
+      UserError: the destination is not a folder on a file system.
     """
     destination = pusher_pb2.PushDestination()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)

@@ -1,10 +1,10 @@
-"""Changes a serving folder: one writer at a time, and every change that a reader can see is one rename.
+"""Changes a serving folder with one writer at a time; every change that a reader can observe is one rename.
 
 <serving.dir>/
   .push.lock            locked by the writer
-  .push.state.json      a `State`: what must be known of removed versions
+  .push.state.json      a `State`: facts about versions that may have been removed
   .push-*/              a model being added or removed; model servers ignore names that are not numbers
-  1763827200/           a version: the SavedModel, and what a push adds (`model_files`)
+  1763827200/           a version: the SavedModel and the files that a push adds (`model_files`)
 """
 
 import contextlib
@@ -32,10 +32,10 @@ _HIDDEN = ".push-"
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What must be known of versions that may have been removed.
+    """Facts about versions that may have been removed.
 
     Attributes:
-      highest_version: the largest number ever used; 0 before the first.
+      highest_version: the largest number ever used; 0 before the first push.
       rolled_back: digest of a model that a run must not push again -> the rollback from it.
     """
 
@@ -53,7 +53,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A version in serving; `record` is None if it was copied there by hand."""
+    """A version in the serving folder; `record` is None if it was copied there by hand."""
 
     number: int
     path: str
@@ -61,7 +61,7 @@ class Version:
 
     @property
     def model_sha256(self) -> str:
-        """Digest of the model as it was pushed; as it is now, if there is no record."""
+        """Digest of the model when it was pushed, or its current digest if there is no record."""
         return self.record.model_sha256 if self.record else model_files.model_sha256(self.path)
 
 
@@ -76,7 +76,7 @@ def versions(serving_dir: str) -> list[Version]:
 
 
 def read_state(serving_dir: str) -> State:
-    """Reads the folder's state; an empty one before the first push.
+    """Reads the folder's state, which is empty before the first push.
 
     Raises:
       UserError: the file is damaged.
@@ -109,8 +109,11 @@ def next_version(taken: Sequence[int], now_s: int) -> int:
 def exclusive(serving_dir: str) -> Iterator[str]:
     """Locks a serving folder and creates a hidden folder in it to prepare a version in.
 
-    The kernel releases the lock when its process ends, even by `kill -9`, so any hidden folder found with the lock held
-    is left from a push that was killed.
+    The kernel releases the lock when its process ends, even by `kill -9`, so any hidden folder that exists once the
+    lock is held is left over from a push that was killed.
+
+    Yields:
+      The hidden folder.
 
     Raises:
       UserError: the folder can't be written, on entry or in the body.
@@ -131,13 +134,13 @@ def exclusive(serving_dir: str) -> Iterator[str]:
 def publish(staged: str, serving_dir: str, record: PushRecord) -> str:
     """Makes a prepared model the newest version.
 
-    The state is written first: if the process is killed between the two, a version number is skipped, and a rollback
-    has not taken place.
+    The state is written first. If the process is killed before the model is in place, a version number is skipped and a
+    rollback has not taken place.
 
     Args:
       staged: the model, in the hidden folder of `exclusive`.
       serving_dir: the serving folder.
-      record: of this push.
+      record: the record of this push.
 
     Returns:
       The version, which is the name of its folder.
@@ -154,7 +157,7 @@ def publish(staged: str, serving_dir: str, record: PushRecord) -> str:
     push_record.write(staged, record)
     _flush(staged)
     state = read_state(serving_dir)
-    # Includes files, which would be in the way too.
+    # All names, because a file with that name would be in the way too.
     taken = [int(name) for name in os.listdir(serving_dir) if model_files.is_version(name)]
     version = next_version([*taken, state.highest_version], int(time.time()))
     _write_state(serving_dir, state.after(version, record), os.path.dirname(staged))
@@ -163,7 +166,7 @@ def publish(staged: str, serving_dir: str, record: PushRecord) -> str:
     return str(version)
 
 
-def newest_if(serving_dir: str, digest: str) -> Optional[str]:
+def newest_version_if(serving_dir: str, digest: str) -> Optional[str]:
     """Returns the name of the newest version if it is the model with that digest, else None."""
     paths = model_files.served_versions(serving_dir)
     if paths and model_files.model_sha256(paths[-1]) == digest:
@@ -172,7 +175,7 @@ def newest_if(serving_dir: str, digest: str) -> Optional[str]:
 
 
 def retire(serving_dir: str, keep: Optional[int], hidden: str) -> None:
-    """Removes all but the newest versions; versions without a record, and links, always stay.
+    """Removes all but the newest versions; links and versions without a record are never removed.
 
     Args:
       serving_dir: the serving folder.
@@ -185,7 +188,7 @@ def retire(serving_dir: str, keep: Optional[int], hidden: str) -> None:
 
 
 def _write_state(serving_dir: str, state: State, hidden: str) -> None:
-    """Replaces the state in one step, through the hidden folder and flushed to disk before the version is."""
+    """Replaces the state atomically, by a file in the hidden folder that is flushed to disk first."""
     new = os.path.join(hidden, _STATE_FILE)
     with open(new, "w", encoding="utf-8") as stream:
         json.dump(dataclasses.asdict(state), stream, indent=2)

@@ -25,10 +25,10 @@ class Origin:
       run_id: the orchestrator's id of the pipeline run that pushed it.
       data_fingerprint: SHA-256 over the content of the ingested files.
       encoder: `source`, `handle`, `preprocess_handle`, and `sha256` of its two SavedModels.
-      training: `TrainingFigures`; of the history only the best epoch.
-      metrics: `candidate` -> its metrics; `baseline` -> those of the model in serving before, null without one.
+      training: `TrainingFigures`, but only the best epoch of the history.
+      metrics: `candidate` -> its metrics; `baseline` -> those of the model previously in serving, null without one.
       checks: every check of every gate, including those that only warn.
-      versions: of Python and the packages.
+      versions: versions of Python and the packages.
     """
 
     run_id: Optional[str] = None
@@ -59,13 +59,13 @@ class Rollback:
 
 @dataclasses.dataclass(frozen=True)
 class PushRecord:
-    """How a version came into the serving folder. The profile of its data is in the same folder.
+    """The record of a version's push. The profile of its data is in the same folder.
 
     Attributes:
       push_id: 32 hexadecimal digits, unique to the push.
       model_sha256: `model_files.model_sha256` of the model.
-      time: when it was pushed, ISO 8601, UTC.
-      origin: of the model; after a rollback, from the record of its first push.
+      time: time of the push, ISO 8601, UTC.
+      origin: origin of the model; after a rollback, from the record of its first push.
       rollback: set if the version is a copy of an earlier one.
     """
 
@@ -85,10 +85,10 @@ def write(version_path: str, record: PushRecord) -> None:
 
 
 def read(version_path: str) -> Optional[PushRecord]:
-    """Reads a version's record; None if there is none, as in a version that was copied there by hand."""
+    """Reads a version's record; None without a readable one, as in a version that was copied there by hand."""
     try:
         with open(os.path.join(version_path, PUSH_RECORD), "rb") as stream:
-            # Keys of other releases are ignored.
+            # Unknown keys, from other releases, are ignored.
             return pydantic.TypeAdapter(PushRecord).validate_json(stream.read())
     except (OSError, ValueError):
         return None

@@ -1,12 +1,12 @@
 """Returns to an earlier version by publishing its model again, because a model server loads the largest number.
 
-A user who rolls back knows that the newest model is bad, although it passed the gates. So
+A rollback means that the newest model is bad, although it passed the gates. Therefore
 
-- no run pushes that model again, as the same job would the next night. `serving.allow_rolled_back` or a rollback to a
-  version with that model puts it back, and from then on it is like any other. A model is identified by the digest of
-  its files: after another training it is a different one, for the gates to check;
-- without `to`, the newest earlier version is chosen that has neither the model in serving nor one that was rolled back.
-  Repeated rollbacks go further back each time, and don't alternate between two models.
+- no run pushes that model again, as a nightly job otherwise would. `serving.allow_rolled_back`, or a rollback to a
+  version with that model, lifts the restriction. A model is identified by the digest of its files, so a newly trained
+  model is a different one and is checked by the gates as usual;
+- without `to`, the newest earlier version is chosen whose model is neither in serving nor rolled back. Repeated
+  rollbacks go further back each time instead of alternating between two models.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def roll_back(serving_dir: str, to: Optional[int] = None) -> Version:
 
     Args:
       serving_dir: the folder that the model server watches.
-      to: the earlier version; None for `choose`'s.
+      to: number of the earlier version; None for the default of `choose`.
 
     Returns:
       The new version; its record has a `rollback`.
@@ -66,7 +66,7 @@ def choose(versions: Sequence[Version], rolled_back: Collection[str], to: Option
     Args:
       versions: all versions, the newest last; at least one.
       rolled_back: digests of models that were rolled back.
-      to: its number; None for the newest whose model is neither in serving nor rolled back.
+      to: number of the version; None for the newest whose model is neither in serving nor rolled back.
 
     Raises:
       UserError: there is no such version.
@@ -89,7 +89,7 @@ def choose(versions: Sequence[Version], rolled_back: Collection[str], to: Option
 
 def _check(source: Version) -> None:
     if not model_files.has_model(source.path):
-        raise UserError(f"{source.path}: no SavedModel there; choose another version with --to")
+        raise UserError(f"{source.path}: has no SavedModel; choose another version with --to")
     digest = model_files.model_sha256(source.path)
     if digest != source.model_sha256:
         raise UserError(
@@ -105,13 +105,13 @@ def _record(source: Version, newest: Version) -> PushRecord:
 
 
 def _ignore_push_record(folder: str, names: list[str]) -> list[str]:
-    """Makes `copytree` leave out the record of the push; the new version gets a new one."""
+    """Excludes the record of the push from `copytree`, because the new version gets its own."""
     extra, name = os.path.split(model_files.PUSH_RECORD)
     return [name] if os.path.basename(folder) == extra and name in names else []
 
 
 def _link_or_copy(source: str, target: str) -> str:
-    """Links the file if the file system can, else copies it; follows symbolic links."""
+    """Creates a hard link if the file system supports it, else a copy; follows symbolic links."""
     if not os.path.islink(source):
         with contextlib.suppress(OSError):
             os.link(source, target)

@@ -1,1 +1,1 @@
-"""RunOutcome: the report of a run on a cluster that ended before RunReport, written by an exit handler."""
+"""RunOutcome: an exit handler that writes the report of a cluster run that failed before RunReport."""

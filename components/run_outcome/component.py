@@ -1,4 +1,4 @@
-"""The component: an exit handler of a run on a cluster, which runs even if other nodes failed."""
+"""The component: an exit handler of cluster runs, which runs even if other nodes failed."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -12,8 +12,8 @@ from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 class RunOutcomeSpec(component_spec.ComponentSpec):
     """Parameters and output of RunOutcome.
 
-    It has no inputs, because a failed run may not have created them. The run's final status could be one, but backends
-    before 2.14 reject such a pipeline, and the notes in `reports_dir` say more.
+    It has no inputs, because a failed run may not have created them. The run's final status could be an input, but
+    backends before 2.14 reject such a pipeline, and the notes in `reports_dir` have more details.
     """
 
     PARAMETERS = {
@@ -25,7 +25,7 @@ class RunOutcomeSpec(component_spec.ComponentSpec):
 
 
 class RunOutcome(base_component.BaseComponent):
-    """Writes `summary.json` and `report.html` of any run."""
+    """Writes `summary.json` and `report.html` of a run, successful or not."""
 
     SPEC_CLASS = RunOutcomeSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
@@ -35,7 +35,7 @@ class RunOutcome(base_component.BaseComponent):
 
         Args:
           pipeline_name: the heading of the report.
-          reports_dir: folder with a folder for each run, where other nodes wrote notes or RunReport the report.
+          reports_dir: folder with one folder per run, which has the notes of failed nodes or RunReport's files.
         """
         report = types.Channel(type=RunSummary)
         super().__init__(RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report))

@@ -15,7 +15,7 @@ from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Status, Sum
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies RunReport's files, or writes those of a run that failed before."""
+    """Copies RunReport's files, or writes them if the run failed earlier."""
 
     def Do(
         self,

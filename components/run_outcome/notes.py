@@ -1,4 +1,4 @@
-"""Notes of why tasks failed, in a folder that all tasks of a run share: a cluster does not pass on the reason."""
+"""Notes on why tasks failed, in a folder that all tasks of a run share: a cluster does not report the reason."""
 
 import contextlib
 import dataclasses
@@ -19,10 +19,10 @@ class Failure:
     """A task's failure.
 
     Attributes:
-      task: its id.
-      error: the message.
+      task: the task's id.
+      error: the error message.
       is_user_error: whether the user can correct it.
-      checks: of the gate that stopped the run, if one did.
+      checks: all checks of the gate that stopped the run, if any.
     """
 
     task: str
@@ -32,7 +32,7 @@ class Failure:
 
 
 def write(folder: str, failure: Failure) -> None:
-    """Writes a failure into a run's folder; replaces that of an earlier attempt."""
+    """Writes a failure into a run's folder; overwrites that of an earlier attempt of the task."""
     os.makedirs(folder, exist_ok=True)
     with atomic_write(_path(folder, failure.task)) as stream:
         json.dump(dataclasses.asdict(failure), stream, ensure_ascii=False, indent=2)

@@ -1,4 +1,4 @@
-"""The component: from the artifacts of a run to its report. The last node of the graph."""
+"""The component: takes the artifacts of a run and outputs its report. The last node of the graph."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec

@@ -16,7 +16,7 @@ REPORT = "report"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes the report of a run that reached its end."""
+    """Writes the report of a run in which all other nodes succeeded."""
 
     def Do(
         self,

@@ -1,4 +1,4 @@
-"""Makes the summary of a run from its artifacts, also if the run ended early."""
+"""Makes the summary of a run from its artifacts, even if the run ended early."""
 
 import dataclasses
 from typing import Optional
@@ -15,7 +15,7 @@ from core import checks
 
 @dataclasses.dataclass(frozen=True)
 class RunArtifacts:
-    """The artifacts that a summary is made from; None if the run ended before."""
+    """The artifacts that a summary is made from; None for those that the run did not create."""
 
     examples: Optional[artifact.Artifact] = None
     data_verdict: Optional[artifact.Artifact] = None

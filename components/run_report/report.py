@@ -19,8 +19,8 @@ def write(folder: str, summary: Summary, training: Optional[artifact.Artifact]) 
     """Writes the page, then the summary.
 
     Args:
-      folder: of the files.
-      summary: of the run.
+      folder: folder to write to.
+      summary: summary of the run.
       training: the Trainer's `ModelRun`, for its pictures; None if there was no training.
 
     Returns:
@@ -35,7 +35,7 @@ def write(folder: str, summary: Summary, training: Optional[artifact.Artifact]) 
 
 
 def _render(summary: Summary, training: Optional[artifact.Artifact]) -> str:
-    # File names, rejected rows and labels come from the input: neither markup nor control characters of them may work.
+    # File names, rejected rows and labels come from the input: escape their markup and control characters.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""The summary of a run, the content of `summary.json`. Its import is fast: neither TensorFlow nor TFX."""
+"""The summary of a run, the content of `summary.json`. Imports neither TensorFlow nor TFX, to load fast."""
 
 import dataclasses
 import os
@@ -31,7 +31,7 @@ class EncoderSummary:
 
     Attributes:
       source: `hub` or `pretrain`.
-      handle: where it comes from.
+      handle: its catalogue name, address or folder, or a description of its size.
       digest: SHA-256 of the encoder's SavedModel.
       path: the folder of `preprocess/` and `encoder/`.
       layers: number of Transformer layers.
@@ -65,18 +65,18 @@ class Summary:
     Attributes:
       pipeline: name of the pipeline.
       status: the outcome.
-      rows: by split.
+      rows: row counts by split.
       encoder: the encoder that was fine-tuned.
-      training: how training went.
-      metrics: of the candidate and the model in serving before.
+      training: measurements of the training.
+      metrics: metrics of the candidate and of the model previously in serving.
       gates: all checks of all gates.
       pushed_path: folder of the pushed version.
       error: why the run failed or was stopped.
       components: in the order of the graph; only of local runs.
       started: ISO 8601, UTC; only of local runs.
       seconds: duration; only of local runs.
-      report_path: `report.html` beside this summary.
-      versions: of Python and the packages.
+      report_path: path of `report.html`.
+      versions: versions of Python and the packages.
     """
 
     pipeline: str

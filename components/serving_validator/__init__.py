@@ -1,1 +1,1 @@
-"""ServingValidator: blesses the exported model if it serves well in a fresh process."""
+"""ServingValidator: blesses the exported model if it serves correctly in a fresh process."""

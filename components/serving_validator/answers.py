@@ -1,4 +1,4 @@
-"""The responses of a model, from the answer file of the probe or from a model server."""
+"""The responses of a model, from the probe's answer file or from a model server."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ class Response:
     """The response to one request: outputs or an error.
 
     Attributes:
-      fatal: whether the process ended or the connection broke during the request.
+      fatal: whether the process exited or the connection broke during the request.
     """
 
     outputs: Mapping[str, Output] = dataclasses.field(default_factory=dict)
@@ -45,7 +45,7 @@ class Transcript:
       requests: all requests.
       responses: the response to each request; None if it was not sent.
       loaded: whether the model was loaded.
-      fault: why responses are missing, a sentence; None if none is.
+      fault: why responses are missing, as a sentence; None if all are there.
     """
 
     requests: Sequence[Request]
@@ -58,9 +58,9 @@ def parse_transcript(lines: Iterable[str], requests: Sequence[Request], end: Opt
     """Reads the probe's answer file.
 
     Args:
-      lines: its lines; the last one may be incomplete.
+      lines: lines of the file; the last one may be incomplete.
       requests: the job's requests.
-      end: how the process ended if not normally ("was killed by SIGSEGV: ...").
+      end: how the process ended ("was killed by SIGSEGV; ..."); None for a normal exit.
     """
     responses: list[Optional[Response]] = [None] * len(requests)
     loaded, fault = False, end and f"the process {end}"
@@ -77,7 +77,7 @@ def parse_transcript(lines: Iterable[str], requests: Sequence[Request], end: Opt
 
 
 def unanswered(lines: Iterable[str]) -> list[int]:
-    """Returns the indices of the requests that were sent and not answered yet."""
+    """Returns the indices of the requests that were sent but not answered yet."""
     waiting: dict[int, None] = {}
     for record in _records(lines):
         if "sent" in record:
@@ -100,5 +100,5 @@ def _response(record: Mapping[str, Any]) -> Response:
 
 def _output(dtype: str, shape: Sequence[int], values: Sequence[float]) -> Output:
     array = np.array(values, np.float64)
-    # Values that are not numbers are left out; their type fails the check.
+    # The probe leaves out values that are not numbers; their dtype fails the check.
     return Output(dtype, array.reshape(shape) if array.size == np.prod(shape) else array)

@@ -1,4 +1,4 @@
-"""What a model should serve, and how much two answers differ."""
+"""Compares served outputs with the task's signature and with each other."""
 
 from typing import Mapping, Optional
 
@@ -15,18 +15,18 @@ Rows = Mapping[str, np.ndarray]
 
 
 def served_signature(task: Task) -> Signature:
-    """Returns the outputs that a model of the task should serve."""
+    """Returns the signature that a model of the task should serve."""
     outputs = task.served_outputs(tf.zeros([1, task.head_units]))
     return {name: (tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in outputs.items()}
 
 
-def fault(outputs: Mapping[str, Output], batch: int, task: Task) -> Optional[str]:
+def find_fault(outputs: Mapping[str, Output], batch: int, task: Task) -> Optional[str]:
     """Returns what is wrong with the outputs for a batch, or None.
 
     Args:
-      outputs: as served.
+      outputs: the served outputs.
       batch: number of texts in the request.
-      task: what the model predicts.
+      task: the task of the model.
     """
     for name, (dtype, shape) in served_signature(task).items():
         if name not in outputs:
@@ -36,14 +36,14 @@ def fault(outputs: Mapping[str, Output], batch: int, task: Task) -> Optional[str
             return f"{name} is {output.dtype}{list(output.values.shape)}, should be {dtype}{list(expected)}"
         if not np.isfinite(output.values).all():
             return f"{name} is not finite"
-    return _implausible({name: output.values for name, output in outputs.items()}, task)
+    return _find_implausible({name: output.values for name, output in outputs.items()}, task)
 
 
 def difference(ours: Rows, theirs: Rows, task: Task) -> float:
     """Returns the largest difference between two answers to the same rows.
 
     The difference of numbers is absolute up to 1 and relative beyond, because a float's precision is relative. Labels
-    are compared by their probability: two labels at the boundary differ by almost nothing, others by much.
+    are compared by their probability, so that different labels near the threshold count as a small difference.
     """
     differences = [
         np.abs(ours[name] - theirs[name]) / np.maximum(1.0, np.abs(theirs[name]))
@@ -56,7 +56,7 @@ def difference(ours: Rows, theirs: Rows, task: Task) -> float:
     return float(np.max([np.max(difference, initial=0.0) for difference in differences]))
 
 
-def _implausible(rows: Rows, task: Task) -> Optional[str]:
+def _find_implausible(rows: Rows, task: Task) -> Optional[str]:
     try:
         probabilities = [probability for _, probability in task.predictions(rows)]
     except IndexError:

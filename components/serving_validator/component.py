@@ -1,4 +1,4 @@
-"""The component: from the candidate, the training process's answers and test rows to an infra blessing."""
+"""The component: takes the candidate, the training process's answers and test rows; outputs an infra blessing."""
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -23,7 +23,7 @@ class ServingValidatorSpec(component_spec.ComponentSpec):
 class ServingValidator(base_component.BaseComponent):
     """Sends real and hostile rows to the exported model in a fresh process, and blesses it if all checks pass.
 
-    The output is an `InfraBlessing` that TFX's Pusher understands, with `checks.json` in its folder.
+    The output is an `InfraBlessing` as TFX's Pusher reads it, with `checks.json` in its folder.
     """
 
     SPEC_CLASS = ServingValidatorSpec

@@ -25,12 +25,12 @@ MODEL_RUN = "model_run"
 EXAMPLES = "examples"
 BLESSING = "blessing"
 
-# Enough for reviews of many lengths; each is sent alone about three times.
+# Enough for reviews of various lengths; each is sent alone about three times.
 _REAL_ROWS = 32
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes an `InfraBlessing` with `checks.json`; a bad model fails checks, it raises nothing."""
+    """Writes an `InfraBlessing` with `checks.json`; a bad model fails checks and raises no error."""
 
     def Do(
         self,

@@ -2,8 +2,8 @@
 
     python -I guard.py COMMAND [ARGUMENT ...]
 
-The parent keeps the other end of the pipe. However the parent ends, `kill -9` included, the system closes the pipe and
-the command is terminated. The exit status is the command's, 128 + n for signal n as in a shell.
+The parent keeps the other end of the pipe. When the parent ends, even by `kill -9`, the system closes the pipe and the
+command is terminated. The exit status is the command's, or 128 + n for signal n as in a shell.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Turns the responses of a model into checks: pure functions, tested with literal responses."""
+"""Turns the responses of a model into checks, by pure functions."""
 
 import dataclasses
 import math
@@ -18,15 +18,15 @@ from schema.task import Task
 
 GATE = "serving"
 
-# More than there are hostile requests, so that each of those is named.
+# More than the number of hostile requests, so that all of them are named.
 _NAMES_SHOWN = 20
 _REAL = (request_set.WARM_UP, request_set.ALONE, request_set.TOGETHER)
-_BAD_INPUT = (request_set.MALFORMED, request_set.MISSHAPEN, request_set.RECOVERY)
+_BAD_INPUT = (request_set.MALFORMED, request_set.WRONG_SHAPE, request_set.RECOVERY)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Exchange:
-    """A request and its response; `fault` says what is wrong with it, or is None."""
+    """A request and its response; `fault` describes what is wrong with the response, or is None."""
 
     request: Request
     response: Response
@@ -45,34 +45,34 @@ def judge(
     bounds: ServingGateConfig,
     task: Task,
 ) -> list[Check]:
-    """Checks everything that was measured of a model.
+    """Runs all checks of a model.
 
     Args:
-      transcript: of the fresh process.
+      transcript: requests and responses of the fresh process.
       outside_files: files outside the model that its graph refers to.
       served: the responses of a model server.
       golden: the training process's answers.
       bounds: `gates.serving`.
-      task: what the model predicts.
+      task: the task of the model.
 
     Returns:
       All checks; only `loads` if the model could not be loaded.
     """
-    checks = [_loads(transcript)]
+    checks = [_check_loads(transcript)]
     if transcript.loaded:
         exchanges = _exchanges(transcript, task)
         checks += [
-            _self_contained(outside_files),
-            _answers("answers_real_rows", "real reviews", exchanges, _REAL),
-            _agrees_with_training(exchanges, golden, bounds.tolerance, task),
-            _batch_independent(exchanges, bounds.tolerance, task),
-            _concurrent_callers(exchanges, bounds, task),
-            _latency("latency_p50_ms", 50, exchanges, bounds.max_p50_ms),
-            _latency("latency_p99_ms", 99, exchanges, bounds.max_p99_ms),
-            _refuses_bad_input(exchanges),
-            _answers("answers_hostile_rows", "hostile texts", exchanges, (request_set.HOSTILE,)),
-            _memory(exchanges, bounds.max_memory_mb),
-            _model_server(exchanges, served, bounds, task),
+            _check_self_contained(outside_files),
+            _check_answers("answers_real_rows", "real reviews", exchanges, _REAL),
+            _check_agreement_with_training(exchanges, golden, bounds.tolerance, task),
+            _check_batch_independence(exchanges, bounds.tolerance, task),
+            _check_concurrent_callers(exchanges, bounds, task),
+            _check_latency("latency_p50_ms", 50, exchanges, bounds.max_p50_ms),
+            _check_latency("latency_p99_ms", 99, exchanges, bounds.max_p99_ms),
+            _check_bad_input(exchanges),
+            _check_answers("answers_hostile_rows", "hostile texts", exchanges, (request_set.HOSTILE,)),
+            _check_memory(exchanges, bounds.max_memory_mb),
+            _check_model_server(exchanges, served, bounds, task),
         ]
     severities: dict[str, Severity] = {name: severity for name, severity in bounds.severity.items()}
     return [dataclasses.replace(check, severity=severities.get(check.check, check.severity)) for check in checks]
@@ -80,25 +80,25 @@ def judge(
 
 def _exchanges(transcript: Transcript, task: Task) -> list[_Exchange]:
     return [
-        _Exchange(request, response or Response(), _fault(request, response, task))
+        _Exchange(request, response or Response(), _find_fault(request, response, task))
         for request, response in zip(transcript.requests, transcript.responses, strict=True)
     ]
 
 
-def _fault(request: Request, response: Optional[Response], task: Task) -> Optional[str]:
+def _find_fault(request: Request, response: Optional[Response], task: Task) -> Optional[str]:
     """Returns what is wrong with a response, or None."""
     if response is None:
         return "not sent"
     if response.fatal:
         return response.error
-    if request.group == request_set.MISSHAPEN:
+    if request.group == request_set.WRONG_SHAPE:
         return None
     if request.group == request_set.MALFORMED:
         return None if response.error else "answered without an error"
-    return response.error or comparison.fault(response.outputs, len(request.texts), task)
+    return response.error or comparison.find_fault(response.outputs, len(request.texts), task)
 
 
-def _loads(transcript: Transcript) -> Check:
+def _check_loads(transcript: Transcript) -> Check:
     if transcript.loaded:
         return _check(
             "loads", True, reason="a fresh process with only TensorFlow and TF Text loaded the exported model"
@@ -106,7 +106,7 @@ def _loads(transcript: Transcript) -> Check:
     return _check("loads", False, reason=f"a fresh process could not load the exported model: {transcript.fault}")
 
 
-def _self_contained(outside_files: Sequence[str]) -> Check:
+def _check_self_contained(outside_files: Sequence[str]) -> Check:
     check = "self_contained"
     if not outside_files:
         return _check(check, True, 0, 0, "the graph refers to no file outside the exported model")
@@ -114,17 +114,17 @@ def _self_contained(outside_files: Sequence[str]) -> Check:
     return _check(check, False, len(outside_files), 0, reason)
 
 
-def _answers(check: str, what: str, exchanges: Sequence[_Exchange], groups: Sequence[str]) -> Check:
-    concerned = [each for each in exchanges if each.request.group in groups]
-    faulty = [e for e in concerned if e.fault]
+def _check_answers(check: str, what: str, exchanges: Sequence[_Exchange], groups: Sequence[str]) -> Check:
+    selected = [e for e in exchanges if e.request.group in groups]
+    faulty = [e for e in selected if e.fault]
     if not faulty:
-        return _check(check, True, 0, 0, f"all {len(concerned)} requests with {what} returned finite numbers")
-    reason = f"{len(faulty)} of {len(concerned)} requests with {what} failed: {_describe(faulty)}"
+        return _check(check, True, 0, 0, f"all {len(selected)} requests with {what} returned finite numbers")
+    reason = f"{len(faulty)} of {len(selected)} requests with {what} failed: {_describe(faulty)}"
     return _check(check, False, len(faulty), 0, reason)
 
 
 def _describe(faulty: Sequence[_Exchange]) -> str:
-    """Groups the names of the requests by fault, because a hundred may fail for one reason."""
+    """Lists the requests by fault, because a hundred may fail for the same reason."""
     names_by_fault: dict[Optional[str], list[str]] = {}
     for each in faulty:
         names_by_fault.setdefault(each.fault, []).append(each.request.name)
@@ -136,11 +136,13 @@ def _join(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + more
 
 
-def _agrees_with_training(exchanges: Sequence[_Exchange], golden: GoldenAnswers, tolerance: float, task: Task) -> Check:
+def _check_agreement_with_training(
+    exchanges: Sequence[_Exchange], golden: GoldenAnswers, tolerance: float, task: Task
+) -> Check:
     check = "agrees_with_training"
     batches = [e for e in exchanges if e.request.group == request_set.GOLDEN]
     if not batches:
-        return _check(check, False, None, tolerance, "no answers of the training process to compare with")
+        return _check(check, False, None, tolerance, "the training process recorded no answers to compare with")
     for batch in batches:
         if batch.fault:
             return _check(check, False, None, tolerance, f"{batch.request.name} failed: {batch.fault}")
@@ -152,16 +154,18 @@ def _agrees_with_training(exchanges: Sequence[_Exchange], golden: GoldenAnswers,
     reason = (
         f"the exported model and the training process differ by at most {difference:.2g} on {len(golden.text)} rows"
     )
-    return _bounded(check, difference, tolerance, reason)
+    return _check_bounded(check, difference, tolerance, reason)
 
 
-def _batch_independent(exchanges: Sequence[_Exchange], tolerance: float, task: Task) -> Check:
+def _check_batch_independence(exchanges: Sequence[_Exchange], tolerance: float, task: Task) -> Check:
     alone = {e.request.texts[0]: e.rows for e in exchanges if e.request.group == request_set.ALONE and not e.fault}
     batches = [e for e in exchanges if e.request.group in (request_set.TOGETHER, request_set.HOSTILE) and not e.fault]
     differences = {
         e.request.name: comparison.difference(*pairs, task) for e in batches if (pairs := _paired(e, alone, task))
     }
-    return _compare("batch_independent", differences, tolerance, "the answers to a review alone and in a batch")
+    return _check_difference(
+        "batch_independent", differences, tolerance, "the answers to a review alone and in a batch"
+    )
 
 
 def _paired(batch: _Exchange, alone: Mapping[bytes, Rows], task: Task) -> Optional[tuple[Rows, Rows]]:
@@ -177,9 +181,9 @@ def _paired(batch: _Exchange, alone: Mapping[bytes, Rows], task: Task) -> Option
     )
 
 
-def _concurrent_callers(exchanges: Sequence[_Exchange], bounds: ServingGateConfig, task: Task) -> Check:
+def _check_concurrent_callers(exchanges: Sequence[_Exchange], bounds: ServingGateConfig, task: Task) -> Check:
     check = "concurrent_callers"
-    failed = _answers(check, "reviews from concurrent callers", exchanges, (request_set.CONCURRENT,))
+    failed = _check_answers(check, "reviews from concurrent callers", exchanges, (request_set.CONCURRENT,))
     if not failed.passed:
         return failed
     serial = {e.request.texts: e.rows for e in exchanges if e.request.group in _REAL and not e.fault}
@@ -189,56 +193,56 @@ def _concurrent_callers(exchanges: Sequence[_Exchange], bounds: ServingGateConfi
         if e.request.group == request_set.CONCURRENT and e.request.texts in serial
     }
     what = f"the answers to {bounds.concurrent_callers} concurrent callers and to one"
-    return _compare(check, differences, bounds.tolerance, what)
+    return _check_difference(check, differences, bounds.tolerance, what)
 
 
-def _compare(check: str, differences: Mapping[str, float], tolerance: float, what: str) -> Check:
+def _check_difference(check: str, differences: Mapping[str, float], tolerance: float, what: str) -> Check:
     """Checks the largest of the differences by request."""
     if not differences:
         return _check(check, False, None, tolerance, f"{what} could not be compared: no request succeeded both ways")
     # A NaN is larger than any number.
     worst = max(differences, key=lambda name: (math.isnan(differences[name]), differences[name]))
-    return _bounded(
+    return _check_bounded(
         check, differences[worst], tolerance, f"{what} differ by at most {differences[worst]:.2g} ({worst})"
     )
 
 
-def _latency(check: str, percentile: int, exchanges: Sequence[_Exchange], bound_ms: float) -> Check:
+def _check_latency(check: str, percentile: int, exchanges: Sequence[_Exchange], bound_ms: float) -> Check:
     alone = [e.response for e in exchanges if e.request.group == request_set.ALONE and not e.fault]
     latencies_ms = [response.latency_ms for response in alone if response.latency_ms is not None]
     if not latencies_ms:
         return _check(check, False, None, bound_ms, "no request with one review succeeded")
     value_ms = float(np.percentile(latencies_ms, percentile))
     reason = f"p{percentile} latency of one review is {value_ms:.3g} ms over {len(latencies_ms)} requests"
-    return _bounded(check, value_ms, bound_ms, reason)
+    return _check_bounded(check, value_ms, bound_ms, reason)
 
 
-def _refuses_bad_input(exchanges: Sequence[_Exchange]) -> Check:
+def _check_bad_input(exchanges: Sequence[_Exchange]) -> Check:
     check = "refuses_bad_input"
-    concerned = [e for e in exchanges if e.request.group in _BAD_INPUT]
-    faulty = [e for e in concerned if e.fault]
+    selected = [e for e in exchanges if e.request.group in _BAD_INPUT]
+    faulty = [e for e in selected if e.fault]
     if faulty:
         return _check(
-            check, False, len(faulty), 0, f"a malformed request did not just return an error: {_describe(faulty)}"
+            check, False, len(faulty), 0, f"malformed requests should only return an error: {_describe(faulty)}"
         )
-    refused = [e.request.name for e in concerned if e.response.error]
+    refused = [e.request.name for e in selected if e.response.error]
     reason = f"{_join(refused)}: each returned an error, and later requests succeeded"
     return _check(check, True, 0, 0, reason)
 
 
-def _memory(exchanges: Sequence[_Exchange], bound_mb: float) -> Check:
+def _check_memory(exchanges: Sequence[_Exchange], bound_mb: float) -> Check:
     check = "memory_mb"
     peaks_mb = [e.response.peak_memory_mb for e in exchanges if e.response.peak_memory_mb is not None]
     if not peaks_mb:
-        return _check(check, False, None, bound_mb, "not measured: the process ended first")
+        return _check(check, False, None, bound_mb, "not measured: the process exited first")
     reason = f"peak memory is {max(peaks_mb):.0f} MiB, including TensorFlow"
-    return _bounded(check, max(peaks_mb), bound_mb, reason)
+    return _check_bounded(check, max(peaks_mb), bound_mb, reason)
 
 
-def _model_server(
+def _check_model_server(
     exchanges: Sequence[_Exchange], served: Union[NotRun, Served], bounds: ServingGateConfig, task: Task
 ) -> Check:
-    """Compares a model server's answers with those of the fresh process that passed."""
+    """Compares a model server's answers with the faultless ones of the fresh process."""
     check, tolerance = "model_server", bounds.tolerance
     if isinstance(served, NotRun):
         required = bounds.model_server == "required"
@@ -256,7 +260,7 @@ def _model_server(
                 name = f"{e.request.name} over {transport}"
                 differences[name] = comparison.difference(e.rows, expected[e.request.name].rows, task)
     what = f"the answers of {served.server} over {' and '.join(served.transcripts)} and those of the fresh process"
-    return _compare(check, differences, tolerance, what)
+    return _check_difference(check, differences, tolerance, what)
 
 
 def _server_failure(transcript: Transcript, compared: Sequence[_Exchange]) -> Optional[str]:
@@ -265,7 +269,7 @@ def _server_failure(transcript: Transcript, compared: Sequence[_Exchange]) -> Op
     return "; ".join(filter(None, [transcript.fault, failed])) or None
 
 
-def _bounded(check: str, value: float, bound: float, reason: str) -> Check:
+def _check_bounded(check: str, value: float, bound: float, reason: str) -> Check:
     passed = value <= bound  # False for nan.
     return _check(check, passed, value, bound, f"{reason}; {'within' if passed else 'over'} the limit of {bound:g}")
 

@@ -35,8 +35,8 @@ _GRPC_PORT, _REST_PORT = 8500, 8501
 _POLL_S = 0.3
 _STATUS_TIMEOUT_S = 5.0
 _DOCKER_TIMEOUT_S = 20.0
-# How long after a broken connection a dying server may still seem to run.
-_ENDING_S = 3.0
+# How long to wait for a server to exit after a broken connection.
+_EXIT_S = 3.0
 _LONGEST_ERROR = 300
 # A timeout must be positive.
 _LEAST_S = 0.1
@@ -50,7 +50,7 @@ class NotRun:
     """No model server was queried.
 
     Attributes:
-      reason: why.
+      reason: why not.
     """
 
     reason: str
@@ -84,7 +84,7 @@ def query_model_server(
       bounds: whether to query a server at all, the image, and time limits (`answer_timeout_s` for each transport).
 
     Returns:
-      All responses received; a server that fails, crashes or hangs raises nothing.
+      All responses received; a server that fails, crashes or hangs raises no error.
     """
     if bounds.model_server == "off":
         return NotRun("gates.serving.model_server is off")
@@ -109,7 +109,7 @@ def _command(base: str, grpc_port: int, rest_port: int, bounds: ServingGateConfi
     """Returns the command that serves the models in a folder on two ports of this machine, or why it can't."""
     flags = [
         f"--model_name={_MODEL}",
-        # Report a model that can't be loaded at once, not after five more tries of a minute each.
+        # Report a model that can't be loaded at once, not after five retries of a minute each.
         "--max_num_load_retries=0",
         # Its default is 30 s; the client enforces our limit.
         f"--rest_api_timeout_in_ms={round(bounds.answer_timeout_s * 1000)}",
@@ -198,7 +198,7 @@ def _predict_all(
         response = _response(predict, request, max(deadline_s - time.monotonic(), _LEAST_S))
         responses.append(response)
         if response.fatal:
-            fault = _describe_loss(server)
+            fault = _describe_broken_connection(server)
         elif time.monotonic() > deadline_s:
             limit = f"{timeout_s:g} s (gates.serving.answer_timeout_s)"
             fault = f"the server did not answer all requests within {limit}; still waiting for {request.name!r}"
@@ -218,10 +218,10 @@ def _response(predict: Predict, request: Request, timeout_s: float) -> Response:
         return Response(error=_brief(error))
 
 
-def _describe_loss(server: subprocess.Popen) -> str:
-    """Says why a server broke the connection."""
+def _describe_broken_connection(server: subprocess.Popen) -> str:
+    """Describes why the connection to the server broke."""
     try:
-        server.wait(_ENDING_S)
+        server.wait(_EXIT_S)
     except subprocess.TimeoutExpired:
         return "the server closed the connection"
     return _describe_end(server)
@@ -233,7 +233,7 @@ def _rest(session: http.Session, url: str) -> Predict:
         content = answer.json()
         if "error" in content:
             raise ServerError(content["error"])
-        # JSON has no types, and no shape for an empty array but [0].
+        # JSON has no types, and the shape of any empty array is [0].
         return {name: Output("", np.array(values, np.float64)) for name, values in content["outputs"].items()}
 
     return predict
@@ -260,7 +260,7 @@ def _tensor_proto(value: Any) -> Any:
 
 
 def _describe_end(server: subprocess.Popen) -> str:
-    return f"the server {process.describe_exit(server.returncode) or 'ended'}"
+    return f"the server {process.describe_exit(server.returncode) or 'exited'}"
 
 
 def _brief(error: Exception) -> str:

@@ -42,7 +42,7 @@ class _Log:
 
 
 def main(job_file: str, answers_file: str) -> None:
-    """Answers every request of the job."""
+    """Runs every request of the job and writes the answers."""
     with open(job_file, encoding="utf-8") as stream:
         job = json.load(stream, object_hook=_bytes)
     with open(answers_file, "w", encoding="utf-8") as stream:
@@ -65,7 +65,7 @@ def _answer_all(serve: Any, requests: list[dict[str, Any]], callers: int, log: _
 
     for concurrent, run in itertools.groupby(range(len(requests)), lambda index: requests[index]["concurrent"]):
         with futures.ThreadPoolExecutor(callers if concurrent else 1) as pool:
-            # Reading the results raises the errors of this script.
+            # Consuming the results raises errors of this script.
             list(pool.map(answer, run))
 
 
@@ -92,7 +92,7 @@ def _cost(started_s: float) -> dict[str, float]:
 
 
 def _describe(array: np.ndarray) -> dict[str, Any]:
-    # The outputs should be numbers; any other type fails the check by its name.
+    # The outputs should be numbers; the dtype of any others fails the check.
     values = array.ravel().tolist() if np.issubdtype(array.dtype, np.number) else []
     return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
 

@@ -1,4 +1,4 @@
-"""Runs the probe in a separate process and ends it if it takes too long."""
+"""Runs the probe in a separate process and terminates it if it takes too long."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ GUARD = os.path.join(_HERE, "guard.py")
 PROBE = os.path.join(_HERE, "probe.py")
 
 _POLL_S = 0.2
-# The last lines of a process's log, as much as fits into a reason.
+# The end of a process's log that is quoted in a reason.
 _STDERR_LINES = 5
 _STDERR_COLUMNS = 200
 
@@ -37,7 +37,7 @@ def query_in_fresh_process(model_path: str, requests: Sequence[Request], bounds:
       bounds: time limits and the number of concurrent callers.
 
     Returns:
-      All responses received; a model that fails, crashes or hangs raises nothing.
+      All responses received; a model that fails, crashes or hangs raises no error.
     """
     with tempfile.TemporaryDirectory(prefix="serving-validator-") as folder:
         job, answers, log = (os.path.join(folder, name) for name in ("job.json", "answers.jsonl", "log.txt"))
@@ -54,10 +54,10 @@ def query_in_fresh_process(model_path: str, requests: Sequence[Request], bounds:
 
 @contextlib.contextmanager
 def guarded(command: Sequence[str], log: str) -> Iterator[subprocess.Popen]:
-    """Runs a command until this block ends, or this process, even by `kill -9`.
+    """Runs a command until this block or this process ends, even by `kill -9`.
 
     Args:
-      command: is run without a GPU, as on a plain CPU server; the GPU stays free for others.
+      command: the command, which runs without a GPU, as on a plain CPU server; the GPU stays free for others.
       log: file for its output.
 
     Yields:
@@ -76,13 +76,13 @@ def guarded(command: Sequence[str], log: str) -> Iterator[subprocess.Popen]:
             stdout=stream,
             stderr=stream,
             env=environment,
-            # Ctrl-C in a terminal should reach this process only, which then ends the command.
+            # Ctrl-C in a terminal should only reach this process, which then terminates the command.
             start_new_session=True,
         )
     try:
         yield process
     finally:
-        process.communicate()  # Closes its standard input, at which the guard ends it.
+        process.communicate()  # Closes its standard input, which makes the guard terminate the command.
 
 
 def describe_exit(status: int) -> Optional[str]:
@@ -114,7 +114,7 @@ def _write_job(path: str, model_path: str, requests: Sequence[Request], callers:
 def _watch(
     process: subprocess.Popen, answers: str, requests: Sequence[Request], bounds: ServingGateConfig
 ) -> Optional[str]:
-    """Waits for the process; returns how it ended if not normally."""
+    """Waits for the process; returns how it ended, or None for a normal exit."""
     started_s, loaded_s = time.monotonic(), None
     reported = -1
     while process.poll() is None:

@@ -9,13 +9,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 
 def outside_files(model_path: str) -> list[str]:
-    """Returns the files of this machine, and paths into the model's own folder, among the constants of the graph.
+    """Returns the constants of the graph that are files on this machine, or paths into the model's own folder.
 
-    The files of a model should be assets, whose paths move with it; a constant path exists only where the model was
+    The files of a model should be assets, whose paths move with it. A constant path is only valid where the model was
     saved.
 
     Args:
-      model_path: folder where the SavedModel was saved; it can be loaded.
+      model_path: folder where the SavedModel was saved; it must be loadable.
     """
     with tf.io.gfile.GFile(os.path.join(model_path, tf.saved_model.SAVED_MODEL_FILENAME_PB), "rb") as stream:
         model = saved_model_pb2.SavedModel.FromString(stream.read())

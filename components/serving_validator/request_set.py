@@ -1,4 +1,4 @@
-"""The requests sent to a candidate: real reviews, the training process's rows, malformed and hostile ones."""
+"""The requests sent to a candidate: real reviews, rows from training, malformed input and hostile texts."""
 
 import base64
 import dataclasses
@@ -12,7 +12,7 @@ TOGETHER = "together"
 GOLDEN = "golden"
 CONCURRENT = "concurrent"
 MALFORMED = "malformed"
-MISSHAPEN = "misshapen"
+WRONG_SHAPE = "wrong_shape"
 RECOVERY = "recovery"
 HOSTILE = "hostile"
 
@@ -23,8 +23,8 @@ INPUT = "text"
 _WARM_UPS = 5
 # p99 of 100 is the second slowest.
 _TIMED = 100
-# Fifty for each of four callers: enough for a race in a model that keeps state between two operations. One in fifty is
-# a batch, because other shapes take other paths.
+# Fifty for each of four callers: enough to expose a race in a model that keeps state between two operations. One in
+# fifty is a batch, because other shapes may run other code.
 _CONCURRENT = 200
 _CONCURRENT_BATCH_EVERY = 50
 _BIG_BATCH = 1000
@@ -37,10 +37,10 @@ class Request:
     """One request.
 
     Attributes:
-      name: its name in reasons.
-      group: the group, which decides what checks use it.
+      name: name of the request in reasons.
+      group: the group, which determines the checks that use the request.
       texts: the batch, UTF-8 or not.
-      malformed: inputs to send instead of a batch, by input name: bytes or numbers, in lists or not.
+      malformed: inputs to send instead of a batch: input name -> bytes or numbers, possibly in lists.
     """
 
     name: str
@@ -111,8 +111,8 @@ def _malformed_requests(row: bytes) -> list[Request]:
         Request("no input", MALFORMED, malformed={}),
         Request("an unknown input", MALFORMED, malformed={"sentence": [row]}),
         # The graph decides whether these are errors: TensorFlow does not check the shapes of a signature.
-        Request("a text without a batch", MISSHAPEN, malformed={INPUT: row}),
-        Request("a table of texts", MISSHAPEN, malformed={INPUT: [[row, row]]}),
+        Request("a text without a batch", WRONG_SHAPE, malformed={INPUT: row}),
+        Request("a table of texts", WRONG_SHAPE, malformed={INPUT: [[row, row]]}),
         Request("a review afterwards", RECOVERY, (row,)),
     ]
 
@@ -128,7 +128,7 @@ def _hostile_requests(rows: Sequence[bytes]) -> list[Request]:
         "100,000 characters": ("재미있는 영화 " * _LONG)[:_LONG].encode(),
         "100,000 characters without a space": ("ㅋ" * _LONG).encode(),
     }
-    # This tests the number of rows, not their length; short texts keep it affordable for a large model.
+    # The large batch tests the number of rows, not their length; short texts keep it fast for a large model.
     short = sorted(rows, key=len)[: (len(rows) + 1) // 2]
     return [
         *(Request(name, HOSTILE, (text,)) for name, text in texts.items()),

@@ -1,1 +1,1 @@
-"""TsvExampleGen: reviews in TSV files to `tf.Example` records in three splits, nothing lost in silence."""
+"""TsvExampleGen: converts TSV files to `tf.Example` records in three splits without silently dropping a line."""

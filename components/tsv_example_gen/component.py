@@ -1,4 +1,4 @@
-"""The component: from the `data` section of the configuration to examples in three splits."""
+"""The component: takes the `data` section of the configuration and outputs examples in three splits."""
 
 from typing import Any, Optional
 
@@ -23,8 +23,8 @@ class TsvExampleGenSpec(component_spec.ComponentSpec):
 class TsvExampleGen(base_beam_component.BaseBeamComponent):
     """Ingests TSV files; `artifacts.examples` describes its artifact.
 
-    It reads files outside the pipeline. Locally, its driver puts their fingerprint into the cache key. Kubeflow runs no
-    drivers, so there the cache must be off, or `fingerprint` set.
+    It reads files outside the pipeline. Locally, its driver adds their fingerprint to the cache key. Kubeflow runs no
+    drivers, so the cache must be off there, or `fingerprint` set.
     """
 
     SPEC_CLASS = TsvExampleGenSpec
@@ -36,7 +36,7 @@ class TsvExampleGen(base_beam_component.BaseBeamComponent):
 
         Args:
           data: JSON of `core.config.DataConfig` (`config.data.model_dump_json()`).
-          fingerprint: anything that changes with the input's content; None where a driver computes it.
+          fingerprint: any string that changes with the input's content; None if a driver computes it.
         """
         super().__init__(
             TsvExampleGenSpec(

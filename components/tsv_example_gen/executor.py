@@ -1,8 +1,8 @@
-"""The work of TsvExampleGen: one Beam pipeline from byte ranges to the shards of three splits.
+"""Runs one Beam pipeline from byte ranges to the shards of three splits.
 
-Beam's direct runner holds in memory everything that crosses a shuffle. So only ranges, counts and the hashes of a
-sample cross one; rows are read, parsed, assigned to splits and written in one fused stage. With `data.sample_size` the
-training files are read twice: the first pass finds the largest hash in the sample.
+Beam's direct runner holds in memory everything that crosses a shuffle. Therefore only ranges, counts and the hashes of
+a sample cross one; rows are read, parsed, assigned to splits and written in one fused stage. With `data.sample_size`
+the training files are read twice: the first pass finds the largest hash in the sample.
 """
 
 import base64
@@ -47,12 +47,12 @@ Counts = collections.Counter[tuple[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What an ingestion will read, and where rows go.
+    """The input of an ingestion and the boundaries of its splits.
 
     Attributes:
       sources: the files.
-      ranges: of these files.
-      boundaries: of the splits of the training files.
+      ranges: the byte ranges of these files.
+      boundaries: the boundaries that split the training files.
     """
 
     sources: sources.Sources
@@ -74,14 +74,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         Args:
           input_dict: empty.
           output_dict: `examples`: one `standard_artifacts.Examples`.
-          exec_properties: `data`: JSON of `DataConfig`; `fingerprint`: of the input, computed here if no driver ran.
+          exec_properties: `data`: JSON of `DataConfig`; `fingerprint` of the input, computed here if no driver ran.
 
         Raises:
-          UserError: a file can't be used, or a split gets no rows.
+          UserError: a file can't be used, or a split has no rows.
         """
         data = DataConfig.model_validate_json(exec_properties[DATA])
         plan = make_plan(data)
-        # Before the pipeline, which would wrap errors: this reads every file to its end and raises a UserError.
+        # Not in the pipeline, which would wrap errors: this reads every file to its end and raises a UserError.
         fingerprint = exec_properties.get(FINGERPRINT) or sources.fingerprint(plan.sources.files)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with self._make_beam_pipeline() as pipeline:
@@ -120,12 +120,12 @@ def make_plan(data: DataConfig) -> Plan:
 
 
 def _check_columns(file: sources.SourceFile, columns: Sequence[str], data: DataConfig) -> None:
-    """Raises before anything starts if a file's columns have no layout; an empty part of a glob has no columns."""
+    """Raises early if a configured column is missing; an empty file of a glob has no columns to check."""
     try:
         if columns:
             parse.make_layout(columns, data, _task(data))
     except UserError as error:
-        raise file.fault(str(error)) from error
+        raise file.error(str(error)) from error
 
 
 def ingest_ranges(
@@ -138,11 +138,11 @@ def ingest_ranges(
     """Adds the whole ingestion to a pipeline.
 
     Args:
-      pipeline: to add to.
-      ranges: to read.
-      boundaries: of the splits of the training files.
+      pipeline: the pipeline to extend.
+      ranges: the byte ranges to read.
+      boundaries: the boundaries that split the training files.
       data: how to parse the files.
-      folder: of the Examples artifact.
+      folder: the Examples artifact's folder.
     """
     created = pipeline | "Ranges" >> beam.Create(ranges)
     size = data.sample_size
@@ -167,7 +167,7 @@ def ingest_ranges(
 def to_example(row: parse.Row, fallback_id: str) -> bytes:
     """Serialises a row deterministically as the `tf.Example` of `schema.features`."""
     example = tf.train.Example()
-    feature = example.features.feature  # Filled in place: twice as fast as building it from parts.
+    feature = example.features.feature  # Filled in place, which is twice as fast as building it from parts.
     feature[features.ID].bytes_list.value.append((row.id or fallback_id).encode())
     feature[features.DOCUMENT].bytes_list.value.extend(text.encode() for text in row.texts)
     feature[features.LABEL].int64_list.value.append(row.label)
@@ -207,7 +207,7 @@ class _IngestRange(beam.DoFn):
         yield beam.pvalue.TaggedOutput(_COUNTS, counts)
 
     def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
-        """Returns the row's split, None if the row is not in the sample."""
+        """Returns the row's split, or None if the row is not in the sample."""
         if role == sources.TEST:
             return features.TEST_SPLIT
         if self._data.sample_size and _sample_hash(row, self._data) > threshold:
@@ -239,7 +239,7 @@ def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PC
         | "TrainingRanges" >> beam.Filter(lambda file_range: file_range.file.role == sources.TRAIN)
         | "SmallestHashes" >> beam.ParDo(_SmallestHashes(data, size))
         | "MergeHashes" >> beam.CombineGlobally(merge)
-        # Not Beam's coder of integers, which has signed 64 bits; hashes are unsigned.
+        # Any, because Beam's integer coder has signed 64 bits and hashes are unsigned.
         | "Threshold" >> beam.Map(split.sample_threshold, size).with_output_types(Any)
     )
 
@@ -290,7 +290,7 @@ def _take_counts(folder: str) -> Counts:
 
 
 def _remove_temporary_folders(folder: str) -> None:
-    """Removes leftovers of restarted writes: readers of a split treat every entry of its folder as a shard."""
+    """Removes leftovers of restarted writes, because readers treat every entry of a split's folder as a shard."""
     for pattern in ("beam-temp-*", os.path.join("*", "beam-temp-*")):
         for path in tf.io.gfile.glob(os.path.join(folder, pattern)):
             tf.io.gfile.rmtree(path)

@@ -16,9 +16,9 @@ class Row:
     """A record to train or evaluate on.
 
     Attributes:
-      id: from the id column, "" if the file has none.
-      texts: one for each text column of the task, as in the file; none is blank.
-      label: the `label` feature's value.
+      id: value of the id column, "" if the file has no such column.
+      texts: the unchanged text of each text column of the task, never blank.
+      label: value of the `label` feature.
     """
 
     id: str
@@ -31,8 +31,8 @@ class Rejection:
     """Why a line is rejected.
 
     Attributes:
-      reason: a word from `schema.rejections`.
-      detail: what is wrong, for error messages.
+      reason: one of the reasons in `schema.rejections`.
+      detail: a description of the problem for error messages.
     """
 
     reason: str
@@ -47,7 +47,7 @@ class Layout:
       width: number of columns.
       texts: indices of the text columns, in the task's order.
       label: index of the label column.
-      id: index of the id column, None without one.
+      id: index of the id column, None if there is no such column.
       quoting: `minimal` or `none`, as in `DataConfig`.
       encoding: name of the codec.
     """
@@ -76,8 +76,8 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
 
     Args:
       names: column names in the file's order.
-      data: has the names of the id and label columns.
-      task: has the names of the text columns.
+      data: configures the id and label columns.
+      task: the task, with the text columns.
 
     Raises:
       UserError: a column is missing or appears twice; the message lists the columns.
@@ -93,12 +93,12 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
 
 
 def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
-    """Parses one line; never raises, whatever the bytes.
+    """Parses one line; never raises, for any bytes.
 
     Args:
       line: the line without its newline; one trailing carriage return is dropped.
-      layout: of the line's file.
-      task: has the labels.
+      layout: layout of the line's file.
+      task: the task, with the labels.
     """
     fields = parse_fields(line, layout.quoting, layout.encoding)
     if isinstance(fields, Rejection):
@@ -116,9 +116,9 @@ def pick_texts(fields: Sequence[str], width: int, indices: Sequence[int]) -> Uni
     """Returns the fields of the text columns, or a rejection.
 
     Args:
-      fields: of one line.
+      fields: the fields of one line.
       width: number of columns of the file.
-      indices: of the text columns.
+      indices: indices of the text columns.
     """
     if len(fields) != width:
         return Rejection(rejections.WRONG_COLUMN_COUNT, f"{len(fields)} columns, expected {width}")
@@ -146,7 +146,7 @@ def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], R
         text.encode("utf-8")
     except UnicodeError as error:
         return Rejection(rejections.UNDECODABLE, str(error))
-    # In the text, not in the bytes: utf-7 and the like encode NUL without a zero byte.
+    # Checked in the text, not in the bytes: codecs such as utf-7 encode NUL without a zero byte.
     if "\0" in text:
         return Rejection(rejections.CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
     return text.split("\t") if quoting == "none" else _unquoted_fields(text)
@@ -162,7 +162,7 @@ def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
 
 
 def readable(line: bytes, encoding: str) -> str:
-    """Decodes a line for people; what can't be decoded is escaped."""
+    """Decodes a line for display; bytes that can't be decoded are escaped."""
     try:
         return line.decode(encoding, "backslashreplace")
     except UnicodeError:  # Some codecs, such as idna, support no error handlers.
@@ -175,13 +175,13 @@ def find_column(names: Sequence[str], setting: str, column: str) -> int:
     Args:
       names: column names in the file's order.
       setting: the setting that names the column, such as `data.text`.
-      column: its name.
+      column: name of the column.
 
     Raises:
-      UserError: it is missing or appears twice; the message lists the columns.
+      UserError: the column is missing or appears twice; the message lists the columns.
     """
     if names.count(column) != 1:
-        fault = "appears twice" if column in names else "is not"
+        fault = "appears more than once in" if column in names else "missing from"
         hint = "; set data.id=null if the file has no ids" if setting == "data.id" else ""
-        raise UserError(f"{setting} = {column!r} {fault} among the columns {', '.join(map(escape.quote, names))}{hint}")
+        raise UserError(f"{setting} = {column!r}: {fault} the columns {', '.join(map(escape.quote, names))}{hint}")
     return names.index(column)

@@ -1,13 +1,13 @@
-"""Reads files line by line, in byte ranges, so that workers can read one file in parallel.
+"""Reads files line by line, in byte ranges, so that several workers can read one file in parallel.
 
 A line ends at a newline byte (0x0A), or at the end of a file without a final newline. Nothing else ends a line: a
 carriage return, NUL, U+0085, U+2028, or a byte order mark inside a file is content (the parser drops a carriage return
-right before the newline). A byte order mark at the start of a file is not part of a line. Every line except the header
-is returned exactly once, and becomes an example or a rejected row.
+directly before the newline). A byte order mark at the start of a file is not part of a line. Every line except the
+header is returned exactly once, and becomes an example or a rejected row.
 
 A line belongs to the range that contains its first byte: the reader of a range skips the line that began before the
-range, and reads its last line to the end, beyond the range. So all ways to cut a file give the same lines. A compressed
-file is a single range, and its offsets count decompressed bytes.
+range, and reads its last line to the end, beyond the range, so the lines do not depend on the ranges. A compressed file
+is a single range, and its offsets count decompressed bytes.
 """
 
 import codecs
@@ -22,21 +22,21 @@ from core.config import DataConfig
 
 # About 800,000 reviews: seconds of work, so that workers finish together, and few ranges to plan in memory.
 RANGE_BYTES = 64 << 20
-# How much to keep of a line that is too long: enough to recognise it.
+# Kept of a line that is too long: enough to recognise it.
 KEPT_BYTES = 1024
-# How much of a file to check before anything starts: hundreds of reviews.
+# Checked of a file before anything starts: hundreds of reviews.
 _HEAD_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
 class FileHead:
-    """What the start of a file shows.
+    """Properties of a file, according to its start.
 
     Attributes:
       columns: names of the columns; empty if the file is empty and should have had a header.
       start: byte offset of the first record, after a byte order mark and a header.
       first_line: line number of the first record, from 1.
-      has_records: whether anything follows.
+      has_records: whether the file has any records.
     """
 
     columns: tuple[str, ...]
@@ -69,8 +69,8 @@ class Line:
     """One line of a file.
 
     Attributes:
-      offset: of its first byte.
-      number: from 1, None if unknown.
+      offset: offset of its first byte in the file.
+      number: line number from 1, None if unknown.
       content: the bytes without the newline; only the first `KEPT_BYTES` of a line that is too long.
       too_long: whether it has more than `data.max_line_bytes` bytes.
     """
@@ -102,16 +102,16 @@ def read_heads(files: Sequence[SourceFile], data: DataConfig) -> list[FileHead]:
     """Reads the start of every file of one role.
 
     Raises:
-      UserError: a file can't be used, or none has a record.
+      UserError: a file can't be used, or no file has a record.
     """
     heads = [read_head(file, data) for file in files]
     if files and not any(head.has_records for head in heads):
-        raise files[0].fault(f"is empty: no rows{' after the header' if data.header is True else ''}")
+        raise files[0].error(f"is empty: no rows{' after the header' if data.header is True else ''}")
     return heads
 
 
 def cut_into_ranges(file: SourceFile, head: FileHead, range_bytes: int = RANGE_BYTES) -> list[FileRange]:
-    """Cuts a file's records into ranges, none for a file without records."""
+    """Cuts a file's records into ranges; returns an empty list for a file without records."""
     if not head.has_records:
         return []
     first = FileRange(file, head.columns, head.start, None, head.first_line)
@@ -155,7 +155,7 @@ def _go_to_first_record(stream: io.BufferedIOBase, file_range: FileRange) -> int
 
 
 def _skip_line(stream: io.BufferedIOBase) -> int:
-    """Skips past the next newline, in bounded reads, and returns the number of bytes."""
+    """Skips past the next newline, in bounded reads, and returns the number of bytes skipped."""
     size = 0
     while piece := stream.readline(_HEAD_BYTES):
         size += len(piece)
@@ -172,31 +172,31 @@ def _skip_byte_order_mark(stream: io.BufferedIOBase, encoding: str) -> int:
 
 
 def _read_header(file: SourceFile, stream: io.BufferedIOBase, data: DataConfig) -> tuple[int, tuple[str, ...]]:
-    """Returns the size of the header in bytes and the column names; 0 and none for an empty file."""
+    """Returns the size of the header in bytes and the column names; `(0, ())` for an empty file."""
     line = stream.readline(data.max_line_bytes + 1)
     if not line:
         return 0, ()
     names = parse.parse_fields(line.removesuffix(b"\n"), data.quoting, data.encoding)
     if isinstance(names, parse.Rejection):
-        raise file.fault(f"the first line is not a valid header ({names.reason}: {names.detail})")
+        raise file.error(f"the first line is not a valid header ({names.reason}: {names.detail})")
     return len(line), tuple(names)
 
 
 def _check_is_text(file: SourceFile, head: bytes, data: DataConfig) -> None:
-    """Rejects a binary file or another codec by the file's first lines; a few undecodable lines are allowed."""
+    """Rejects a binary file or a wrong encoding by the file's first lines; a few undecodable lines are allowed."""
     encoding, lines = data.encoding, head.removesuffix(b"\n").split(b"\n")
     if data.header is True and b"\0" in lines[0]:
-        raise file.fault("is a binary file (the first line contains a NUL byte); expected a TSV")
+        raise file.error("is a binary file (the first line contains a NUL byte); expected a TSV")
     if len(head) == _HEAD_BYTES:
         lines.pop()  # Cut off, perhaps inside a character.
     undecodable = [_is_undecodable(line, encoding) for line in lines]
     if data.header is True and undecodable[:1] == [True]:
-        raise file.fault(
-            f"the first line can't be decoded with data.encoding = {encoding}: a binary file, or another encoding"
+        raise file.error(
+            f"the first line can't be decoded with data.encoding = {encoding}: a binary file, or a different encoding"
         )
     # Damaged rows are rare; if most lines can't be decoded, the encoding is wrong.
     if 2 * sum(undecodable) > len(lines):
-        raise file.fault(
+        raise file.error(
             f"{sum(undecodable)} of the first {len(lines)} lines can't be decoded with data.encoding = {encoding}; "
             "set the file's encoding (often cp949 for Korean files)"
         )

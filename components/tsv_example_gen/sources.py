@@ -1,4 +1,4 @@
-"""Finds the files that a configured location stands for, and opens them as streams of bytes.
+"""Resolves a configured location to files, and opens them as streams of bytes.
 
 A location is a path or a glob, local or on any file system that `tf.io.gfile` supports (`gs://`), with `{SPAN}` for
 digits; or an `https://` address, which is downloaded once into the user's cache folder. Files on `gs://` are read in
@@ -27,10 +27,10 @@ TRAIN = "train"
 TEST = "test"
 SPAN = "{SPAN}"
 
-# Few system calls, little memory.
+# Large enough for few system calls, small enough for little memory.
 _BLOCK_BYTES = 1 << 20
 
-# Ends an error about an address.
+# Appended to errors about an address.
 _LOCAL_COPY = "; use the path of a local copy instead"
 
 
@@ -39,16 +39,16 @@ class SourceFile:
     """One file of the input.
 
     Attributes:
-      role: `train` or `test`: the setting under `data` that names it.
-      path: of the file to open.
-      name: for messages: the path, or the address that the file was downloaded from.
+      role: `train` or `test`, the setting under `data` that names the file.
+      path: path of the file to open.
+      name: name in messages: the path, or the address that the file was downloaded from.
     """
 
     role: str
     path: str
     name: str
 
-    def fault(self, text: str) -> UserError:
+    def error(self, text: str) -> UserError:
         """Returns an error about this file."""
         return UserError(f"data.{self.role} = {self.name}: {text}")
 
@@ -85,7 +85,7 @@ def resolve(data: DataConfig) -> Sources:
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
-    """Returns a SHA-256 over the uncompressed content of all files; names and times don't matter.
+    """Returns the SHA-256 of the uncompressed content of all files, regardless of their names and times.
 
     Raises:
       UserError: a file can't be read to its end.
@@ -102,7 +102,7 @@ def fetch(file: SourceFile, sha256: Optional[str]) -> str:
     """Downloads a file into the user's cache folder, unless it is there already.
 
     Args:
-      file: its `name` is the address.
+      file: the file, whose `name` is the address.
       sha256: expected SHA-256 of the content in hexadecimal; None accepts any.
 
     Returns:
@@ -115,25 +115,25 @@ def fetch(file: SourceFile, sha256: Optional[str]) -> str:
     try:
         return download.fetch(file.name, folder, sha256)
     except download.DownloadError as error:
-        raise file.fault(f"download failed ({error}){_LOCAL_COPY}") from error
+        raise file.error(f"download failed ({error}){_LOCAL_COPY}") from error
     except download.ChecksumError as error:
-        raise file.fault(f"its SHA-256 is not data.{file.role}_sha256 = {sha256}") from error
+        raise file.error(f"its SHA-256 is not data.{file.role}_sha256 = {sha256}") from error
     except OSError as error:
-        raise file.fault(f"can't be written to {folder}: {_first_line(error)}") from error
+        raise file.error(f"can't be written to {folder}: {_first_line(error)}") from error
 
 
 @contextlib.contextmanager
 def reading(file: SourceFile) -> Iterator[None]:
-    """Turns errors of reading a file into a `UserError` that names it."""
+    """Converts errors in reading a file to a `UserError` that names the file."""
     try:
         yield
     except EOFError as error:
-        raise file.fault("is truncated: the compressed data ends too early; get a complete copy") from error
-    except UnicodeDecodeError as error:  # By TensorFlow, of a file's name.
-        raise file.fault(f"a file's name is not UTF-8 ({error.object!r}); rename it") from error
+        raise file.error("is truncated: the compressed data ends too early; get a complete copy") from error
+    except UnicodeDecodeError as error:  # TensorFlow can't decode a file's name.
+        raise file.error(f"a file's name is not UTF-8 ({error.object!r}); rename it") from error
     except (OSError, tf.errors.OpError, zlib.error) as error:
         hint = _LOCAL_COPY if "://" in file.path else ""
-        raise file.fault(f"can't be read: {_first_line(error)}{hint}") from error
+        raise file.error(f"can't be read: {_first_line(error)}{hint}") from error
 
 
 @contextlib.contextmanager
@@ -155,7 +155,7 @@ def open_stream(path: str) -> Iterator[io.BufferedIOBase]:
 
 
 def is_compressed(path: str) -> bool:
-    """Whether `open_stream` decompresses the file."""
+    """Returns whether `open_stream` decompresses the file."""
     return path.endswith(".gz")
 
 
@@ -201,7 +201,7 @@ def _open_raw(path: str) -> io.BufferedIOBase:
 def _resolve_location(
     role: str, location: str, sha256: Optional[str], span: Optional[int]
 ) -> tuple[tuple[SourceFile, ...], Optional[int]]:
-    """Returns the location's files and their span; without a given `span` that is the largest one."""
+    """Returns the location's files and their span: `span`, or the largest one if it is None."""
     whole = SourceFile(role, location, location)
     if location.startswith("https://"):
         return (dataclasses.replace(whole, path=fetch(whole, sha256)),), None
@@ -209,7 +209,7 @@ def _resolve_location(
         paths, chosen = _expand(location, span)
         files = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
     if not files:
-        raise whole.fault(_describe_missing(location, span))
+        raise whole.error(_describe_missing(location, span))
     for file in files:
         _require_regular(file)
     if sha256:
@@ -247,9 +247,9 @@ def _span_pattern(location: str) -> re.Pattern[str]:
 
 def _describe_missing(location: str, span: Optional[int]) -> str:
     if tf.io.gfile.isdir(location):
-        return f"is a folder; name a file, or a glob such as {os.path.join(location, '*.tsv')}"
+        return f"is a folder; set a file, or a glob such as {os.path.join(location, '*.tsv')}"
     if SPAN in location or re.search(r"[*?\[]", location):
-        return "no file matches" if span is None else f"no file matches with span {span}"
+        return "no file matches" if span is None else f"no file matches span {span}"
     return "No such file or directory"
 
 
@@ -258,16 +258,16 @@ def _require_regular(file: SourceFile) -> None:
     with reading(file):
         if "://" in file.path or stat.S_ISREG(os.stat(file.path).st_mode):
             return
-    raise file.fault("is a pipe, a socket or a device; it must be a regular file, because it is read several times")
+    raise file.error("is a pipe, a socket or a device; it must be a regular file, because it is read several times")
 
 
 def _check_sha256(whole: SourceFile, files: Sequence[SourceFile], sha256: str) -> None:
     if len(files) > 1:
-        raise whole.fault(f"data.{whole.role}_sha256 needs exactly one file, but {len(files)} match")
+        raise whole.error(f"data.{whole.role}_sha256 requires exactly one file, but {len(files)} match")
     with reading(whole), _open_raw(files[0].path) as stream:
         actual = _sha256(stream)
     if actual != sha256:
-        raise whole.fault(f"its SHA-256 is {actual}, not data.{whole.role}_sha256 = {sha256}")
+        raise whole.error(f"its SHA-256 is {actual}, not data.{whole.role}_sha256 = {sha256}")
 
 
 def _sha256(stream: io.BufferedIOBase) -> str:

@@ -1,9 +1,9 @@
-"""Which split a record belongs to, and whether it is in a sample: pure functions of the record's own bytes.
+"""Assigns records to splits and samples, by pure functions of the record's own bytes.
 
-The split depends on a hash of the texts alone, not on the file, the order of its rows or the runner; it stays the same
-when rows are added; and copies of a text never land in both `train` and `dev`, whatever their ids and labels. `dev` is
-the low end of the hash's range and a held-out test split the high end, so that adding a test file moves no record into
-or out of `dev`.
+The split depends on a hash of the texts alone, not on the file, the order of its rows or the runner. It stays the same
+when rows are added, and copies of a text never land in both `train` and `dev`, even if their ids or labels differ.
+`dev` is the low end of the hash's range and a held-out test split the high end, so that adding a test file moves no
+record into or out of `dev`.
 
 A sample of n is the n records with the smallest hash of (seed, id, texts, label), taken before the split. Only exact
 copies of the n-th record, which share its hash, make it larger.
@@ -29,8 +29,8 @@ class Boundaries:
     """How the range of the text hash is divided.
 
     Attributes:
-      dev_end: hashes below it are `dev`, 0 to 2**64.
-      test_start: hashes from it on are `test`; 2**64 without a held-out test split.
+      dev_end: smaller hashes are `dev`; 0 to 2**64.
+      test_start: equal or larger hashes are `test`; 2**64 without a held-out test split.
     """
 
     dev_end: int

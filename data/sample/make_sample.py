@@ -1,11 +1,11 @@
 """Generates the bundled sample: synthetic Korean film reviews in the format of the NSMC corpus.
 
 Writes `ratings_train.txt` and `ratings_test.txt`: TSV, UTF-8, LF, header `id document label`, minimal quoting with
-doubled quotes, like pandas; label 1 is a positive review, 0 a negative one. No sentence is taken from a corpus: a small
-grammar conjugates predicates (`Forms`) and combines them into clauses and reviews (`Writer`).
+doubled quotes, as pandas writes it; label 1 is a positive review, 0 a negative one. No sentence is taken from a corpus:
+a small grammar conjugates predicates (`Forms`) and combines them into clauses and reviews (`Writer`).
 
 The label depends on the whole sentence, not on single words. Predicates occur under both labels: negated (안 재밌다),
-conceded (연기는 좋은데 스토리가 엉망), expected (노잼일 줄 알았는데 꿀잼), said by others (다들 명작이라는데 난 별로).
+conceded (연기는 좋은데 스토리가 엉망), expected (노잼일 줄 알았는데 꿀잼), attributed to others (다들 명작이라는데 난 별로).
 Counting words of praise and blame predicts about six of ten labels.
 
 The same seed gives the same bytes on every Python version: all randomness comes from `random.Random.random`, the only
@@ -23,7 +23,7 @@ from typing import Callable, NamedTuple, Sequence, TypeVar
 
 TRAIN_ROWS = 3600
 TEST_ROWS = 800
-TRAIN_EMPTY = 5  # like the corpus, whose one known defect is a few rows without a document
+TRAIN_EMPTY = 5  # rows without a document, as in the corpus
 TEST_EMPTY = 1
 SEED = 20244
 MAX_CHARS = 140  # the limit of the review form that NSMC's rows came from
@@ -402,7 +402,7 @@ class Writer:
         return forms.after(self.pick(adverbs)) if self.chance(0.3) else forms
 
     def predicate(self, entries: ByLabel, label: int, negation: float = 0.11) -> Forms:
-        """A predicate with `label`: a word of that label, or with probability `negation` a negated one of the other."""
+        """Writes a predicate with `label`: a word of it, or with probability `negation` a negated word of the other."""
         if self.chance(negation):
             return self.negate(self.common(entries[1 - label]))
         entry = self.common(entries[label])
@@ -511,12 +511,12 @@ class Writer:
     def hearsay(self, label: int) -> str:
         """Other people's opinion and the writer's: 다들 명작이라는데 난 별로. Sometimes they agree."""
         if self.chance(0.2):
-            said = self.opinion(label).quoted + self.pick(("더니", "고 하더니", "고 해서 봤는데"))
+            quotation = self.opinion(label).quoted + self.pick(("더니", "고 하더니", "고 해서 봤는데"))
             own = self.pick(("역시", "인정", "진짜", "과연"))
         else:
-            said = self.opinion(1 - label).quoted + self.pick(("는데", "고 하는데", "더니", "고 하던데"))
+            quotation = self.opinion(1 - label).quoted + self.pick(("는데", "고 하는데", "더니", "고 하던데"))
             own = self.pick(SELF)
-        return f"{self.pick(SPEAKERS)} {said} {own} {self.end(self.clause(label))}"
+        return f"{self.pick(SPEAKERS)} {quotation} {own} {self.end(self.clause(label))}"
 
     def protest(self, label: int) -> str:
         """A protest against (or a nod to) an opinion: 재미없다는 사람들 이해가 안 된다."""
@@ -574,7 +574,7 @@ class Writer:
         ))  # fmt: skip
 
     def body(self, label: int) -> str:
-        """One pattern, perhaps with an opener or a sentence before it and more sentences after it."""
+        """Writes one pattern, sometimes with an opener or a sentence before it and more sentences after it."""
         pattern = self._pattern()
         text = pattern(label)
         if pattern == self.short:
@@ -603,7 +603,7 @@ class Writer:
         return self.pick((self.statement, self.agreement, self.contrast, self.expectation))(label)
 
     def roughen(self, text: str, label: int) -> str:
-        """Makes the text look typed: an end mark or emoticon, sometimes a typo or missing spaces."""
+        """Adds punctuation or an emoticon, sometimes a typo or missing spaces, as in typed text."""
         if self.chance(0.06):
             wrong = self.pick([pair for pair in TYPOS if pair[0] in text] or [("", "")])
             text = text.replace(wrong[0], wrong[1], 1)

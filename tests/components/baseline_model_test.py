@@ -48,14 +48,14 @@ def fingerprint(model, serving_dir):
     return driver.Driver(None).run(info).exec_properties["fingerprint"].string_value
 
 
-def test_candidate_where_nothing_is_in_serving(models, tmp_path):
+def test_candidate_is_the_baseline_if_nothing_is_in_serving(models, tmp_path):
     baseline = run_executor(models[0], tmp_path / "serving", tmp_path)
     assert baseline.get_string_custom_property("source") == "candidate"
     assert baseline.get_string_custom_property("version") == ""
     assert model_files.tree_sha256(baseline.uri) == model_files.tree_sha256(models[0].uri)
 
 
-def test_newest_version_by_number(models, tmp_path):
+def test_version_with_the_largest_number_is_the_baseline(models, tmp_path):
     serve(models[0], tmp_path / "serving", "9")
     serve(models[1], tmp_path / "serving", "10")
     (tmp_path / "serving" / ".push-half").mkdir()
@@ -70,7 +70,7 @@ def test_newest_version_by_number(models, tmp_path):
     )
 
 
-def test_fingerprint_tells_what_is_in_serving(models, tmp_path):
+def test_fingerprint_depends_on_the_model_in_serving(models, tmp_path):
     assert fingerprint(models[0], tmp_path) == "candidate"
     serve(models[0], tmp_path, "1")
     assert fingerprint(models[0], tmp_path) == "candidate"
@@ -86,7 +86,7 @@ def test_broken_version_is_named(models, tmp_path):
             attempt(models[1], tmp_path)
 
 
-def test_push_during_the_run_is_refused(models, tmp_path):
+def test_push_during_the_run_is_an_error(models, tmp_path):
     serve(models[0], tmp_path / "serving", "1")
     with pytest.raises(UserError, match="serving.dir.*run again"):
         run_executor(models[1], tmp_path / "serving", tmp_path, fingerprint="candidate")
@@ -98,7 +98,7 @@ def test_serving_dir_should_be_a_folder(location):
         model_files.served_versions(location)
 
 
-def test_tree_digest_sees_names_contents_and_places(tmp_path):
+def test_tree_digest_depends_on_names_contents_and_folders(tmp_path):
     def digest(files, exclude=()):
         shutil.rmtree(tmp_path / "t", ignore_errors=True)
         for name, content in files.items():
@@ -113,7 +113,7 @@ def test_tree_digest_sees_names_contents_and_places(tmp_path):
     assert digest({"a": "1", "extra/y": "9"}, ["extra/x"]) != digest({"a": "1"})
 
 
-def test_a_push_changes_no_digest_but_other_label_names_do(tmp_path):
+def test_digest_depends_on_label_names_but_not_on_the_files_of_a_push(tmp_path):
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / "saved_model.pb").write_text("graph")
     before = model_files.model_sha256(str(tmp_path))
@@ -123,7 +123,7 @@ def test_a_push_changes_no_digest_but_other_label_names_do(tmp_path):
     assert model_files.model_sha256(str(tmp_path)) != before
 
 
-def test_cache_follows_the_serving_folder(models, tmp_path):
+def test_cache_depends_on_the_serving_folder(models, tmp_path):
     serving_dir = tmp_path / "serving"
 
     def run():

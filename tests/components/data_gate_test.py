@@ -1,4 +1,4 @@
-"""DataGate: each check fails on data that is wrong in this one respect, and good data passes."""
+"""DataGate: each check fails on data with the one problem that it detects, and good data passes."""
 
 import contextlib
 import csv
@@ -503,9 +503,7 @@ def test_without_a_reference_drift_passes_with_the_reason(tmp_path):
     assert results["script_drift"].passed
     assert "serving version 7 has no readable data profile" in results["script_drift"].reason
     assert results["served_profile"].passed
-    assert results["unknown_tokens"].reason == (
-        "not checked: serving version 7 has no tokeniser with a token for the unknown"
-    )
+    assert results["unknown_tokens"].reason == ("not checked: serving version 7 has no tokeniser with an unknown token")
 
 
 def test_a_section_keeps_the_defaults_of_missing_fields():
@@ -532,7 +530,7 @@ def test_few_rows_are_not_compared(tmp_path, serving):
         ("[]", "object"),
         (" " * (1 << 20) + "{}", "more than 1,048,576 bytes"),
     ],
-    ids=["torn", "another format", "no object", "huge"],
+    ids=["torn", "another format", "not an object", "huge"],
 )
 def test_an_unreadable_profile_is_a_warning(tmp_path, content_of_file, words):
     (tmp_path / "broken.json").write_text(content_of_file)

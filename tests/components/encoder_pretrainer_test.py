@@ -109,8 +109,8 @@ def test_15_percent_of_the_pieces_are_masked_and_nothing_else(word_ids, seed):
         assert (word_ids[row, positions] >= 5).all()
         np.testing.assert_array_equal(masked.labels[row][masked.weights[row] == 1], word_ids[row, positions])
         assert set(np.flatnonzero(changed[row])) <= set(positions)
-    seen = masked.word_ids[changed]
-    assert ((seen == masking.MASK_ID) | (seen >= 5)).all() and (seen < PIECES).all()
+    replaced = masked.word_ids[changed]
+    assert ((replaced == masking.MASK_ID) | (replaced >= 5)).all() and (replaced < PIECES).all()
 
 
 @hypothesis.given(padded_batches(), st.integers(0, 2**32 - 1))
@@ -128,10 +128,10 @@ def test_80_percent_of_chosen_tokens_are_masked_10_random_10_kept():
     masked = masking.mask_tokens(word_ids, 10_000, np.random.default_rng(0))
     rows, columns = np.nonzero(masked.weights)
     assert len(rows) == 2000 * 6
-    seen = masked.word_ids[rows, masked.positions[rows, columns]]
+    inputs = masked.word_ids[rows, masked.positions[rows, columns]]
     # 12,000 draws: three standard deviations are 1.1 % and 0.8 %.
-    assert np.mean(seen == masking.MASK_ID) == pytest.approx(0.8, abs=0.011)
-    assert np.mean(seen == 7) == pytest.approx(0.1, abs=0.009)
+    assert np.mean(inputs == masking.MASK_ID) == pytest.approx(0.8, abs=0.011)
+    assert np.mean(inputs == 7) == pytest.approx(0.1, abs=0.009)
     # Each position is as likely as any other.
     counts = np.bincount(masked.positions[rows, columns], minlength=42)
     assert counts.min() > 200 and counts.max() < 380
@@ -261,7 +261,7 @@ def test_output_does_not_depend_on_the_padding(models):
     assert np.abs(different[0] - different[1]).max() > 1e-3
 
 
-def test_pooler_passes_the_first_token_on(models):
+def test_pooled_output_is_the_first_token(models):
     outputs = encode(models, encoders.TEXTS, 20)
     first = outputs["sequence_output"][:, 0]
     np.testing.assert_allclose(outputs["pooled_output"], np.tanh(first), atol=1e-5)

@@ -57,7 +57,7 @@ def run(uri, handle, preprocess="", **digests):
 
 
 def fingerprint(handle, preprocess=""):
-    """Returns what the driver adds to the cache key."""
+    """Returns the fingerprint that the driver adds to the cache key."""
     info = data_types.ExecutionInfo(exec_properties={"handle": handle, "preprocess": preprocess})
     return driver.Driver(None).run(info).exec_properties[executor.FINGERPRINT].string_value
 
@@ -82,14 +82,14 @@ def test_handle_resolves_to_two_locations(handle, preprocess, expected):
     assert (sources.preprocess, sources.encoder, sources.heads) == expected
 
 
-def test_unknown_name_is_answered_with_a_suggestion_and_the_command():
+def test_error_of_an_unknown_name_suggests_a_name_and_the_command():
     with pytest.raises(UserError) as error:
         handles.resolve("bert_multi_case")
     assert str(error.value).startswith("encoder.handle = 'bert_multi_case': not in the catalogue; did you mean bert_m")
     assert "local_runner.py encoders" in str(error.value)
 
 
-def test_name_without_a_similar_one_gets_no_suggestion():
+def test_error_of_a_name_without_a_similar_one_has_no_suggestion():
     with pytest.raises(UserError, match="'xyz': not in the catalogue; see"):
         handles.resolve("xyz")
 
@@ -104,7 +104,7 @@ def test_address_outside_the_catalogue_needs_a_preprocess_model():
         handles.resolve("https://x/enc")
 
 
-# Folders of this machine.
+# Local folders.
 
 
 def test_folder_with_both_models_is_copied_without_links(local, tmp_path):

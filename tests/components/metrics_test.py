@@ -26,7 +26,7 @@ def values(labels, scores):
 
 
 def draw(chance, rows):
-    """Labels and the scores of two models that see much the same evidence."""
+    """Labels and the correlated scores of two models."""
     labels = chance.integers(0, 2, rows)
     evidence = 2.4 * labels - 1.2 + chance.normal(size=rows)
     scores = [1 / (1 + np.exp(-evidence - noise * chance.normal(size=rows))) for noise in (0.5, 0.8)]
@@ -43,7 +43,7 @@ def test_errors_equal_those_of_a_paired_bootstrap():
         differences.append({name: ours[name] - theirs[name] for name in ours})
     errors = metrics.paired_errors(collections.Counter(map(tuple, table.T.tolist())))
     for name in differences[0]:
-        # 400 draws know a standard deviation to within 4 %; the added rows make it a little wider.
+        # 400 draws estimate a standard deviation to within 4 %; the added rows make it a little wider.
         assert errors[name] == pytest.approx(np.std([d[name] for d in differences]), rel=0.15), name
 
 
@@ -66,7 +66,7 @@ def test_auc_error_is_infinite_without_rows_of_a_class():
 
 
 def test_a_score_above_the_boundary_stays_above_it():
-    # Of two models that say 0.5 and a little more, only the other says class 1.
+    # Of two models that output 0.5 and slightly more, only the second predicts class 1.
     assert metrics.paired_errors({(1, 500, 501): 50, (0, 500, 501): 50})["accuracy"] > 0.09
 
 

@@ -83,15 +83,15 @@ def test_a_drop_is_checked_against_its_margin(value, passed, words):
 @pytest.mark.parametrize(
     ("drop", "margin", "error", "passed"),
     [
-        (0.012, 0.01, 0.0087, True),  # Past the margin, within chance.
-        (0.012, 0.01, 0.0060, False),  # Past the margin, not by chance.
-        (0.012, 0.02, 0.0001, True),  # Not by chance, but not past the margin either.
+        (0.012, 0.01, 0.0087, True),  # Beyond the margin, not significant.
+        (0.012, 0.01, 0.0060, False),  # Beyond the margin, significant.
+        (0.012, 0.02, 0.0001, True),  # Significant, but within the margin.
         (0.0196, 0.01, 0.0100, True),  # At the interval's end.
         (0.0197, 0.01, 0.0100, False),
         (0.9, 0.0, math.inf, True),
     ],
 )
-def test_a_drop_blocks_only_past_its_margin_and_outside_its_interval(drop, margin, error, passed):
+def test_a_drop_blocks_only_beyond_its_margin_and_if_significant(drop, margin, error, passed):
     assert change(0.9 - drop, 0.9, error=error, max_drop=margin).passed is passed
 
 
@@ -104,7 +104,7 @@ def test_a_drop_within_its_interval_passes_with_the_interval_in_the_reason():
     )
 
 
-def test_lower_is_better_for_what_counts_errors():
+def test_lower_is_better_for_metrics_that_count_errors():
     compared = comparison(0.25, 0.10, metric="calibration_error")
     value, rise = check_metric(compared, MetricBound(max=0.2, max_rise=0.03), "calibration_error")
     assert (value.check, rise.check) == ("calibration_error", "calibration_error_rise")
@@ -186,11 +186,11 @@ def failed_pairs(*probabilities, **changed):
         ([(math.nan, 0.9), (0.1, 0.1), (math.nan, 0.1)], 0.5, 1.0),
     ],
 )
-def test_what_agrees_and_what_differs(answers, spacing, negation):
+def test_which_pairs_fail(answers, spacing, negation):
     assert failed_pairs(*answers) == {"same/spacing": spacing, "different/negation": negation}
 
 
-def test_scores_of_several_classes_are_as_far_apart_as_the_furthest():
+def test_distance_of_scores_of_several_classes_is_the_largest_one():
     scores = np.array([[[0.5, 0.45, 0.05]], [[0.3, 0.5, 0.2]]])
     answers = Answers(([("a", 0.5)], [("b", 0.5)]), scores)
     for tolerance, passed in ((0.21, True), (0.19, False)):
@@ -259,7 +259,7 @@ def test_the_bundled_korean_pairs_are_over_a_hundred():
         (HEADER + b"same\tx\ta\tb\nsame\tx\t\xb0\xa1\tb\n", "line 3: not UTF-8"),
     ],
 )
-def test_a_wrong_line_is_reported_with_what_would_be_right(content, words):
+def test_error_of_a_wrong_line_has_the_expected_format(content, words):
     with pytest.raises(UserError, match="^pairs.tsv") as error:
         invariance.parse_pairs(content, "pairs.tsv")
     assert words in str(error.value)
@@ -283,7 +283,7 @@ any_pair = st.builds(Pair, st.sampled_from(["same", "different"]), names, senten
 
 
 @given(st.lists(any_pair.filter(lambda pair: pair.first != pair.second), min_size=1, unique=True))
-def test_what_is_written_is_read(pairs):
+def test_pairs_round_trip(pairs):
     lines = ["\t".join(dataclasses.astuple(pair)) for pair in pairs]
     assert invariance.parse_pairs(HEADER + "\n".join(lines).encode(), "") == pairs
 
@@ -317,7 +317,7 @@ def test_bounds_survive_being_written_and_read(file):
     assert config.gates.model["auc"].min is None and config.gates.slices["length:1-9"].severity == "warn"
 
 
-def test_the_pairs_file_is_found_from_where_it_is_named(file, tmp_path, monkeypatch):
+def test_relative_path_of_the_pairs(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     assert load_config(file).gates.invariance.pairs is None
     assert load_config(file, ["gates.invariance.pairs=p.tsv"]).gates.invariance.pairs == str(tmp_path.parent / "p.tsv")
@@ -338,7 +338,7 @@ def test_the_pairs_file_is_found_from_where_it_is_named(file, tmp_path, monkeypa
         ("gates.invariance.severity=stop", "gates.invariance.severity = 'stop'"),
     ],
 )  # fmt: skip
-def test_a_wrong_key_is_answered_with_the_right_one(file, override, words):
+def test_error_of_a_wrong_key_suggests_the_right_one(file, override, words):
     with pytest.raises(UserError) as error:
         load_config(file, [override])
     assert words in str(error.value)
@@ -424,7 +424,7 @@ def test_an_unsure_model_fails_calibration_only_and_a_negation_blind_one_invaria
     assert not model_utils.is_model_blessed(blessing)
 
 
-def test_a_model_that_can_not_be_loaded_fails_the_check(tmp_path):
+def test_a_model_that_cannot_be_loaded_fails_the_check(tmp_path):
     (tmp_path / "pairs.tsv").write_bytes(HEADER + ROW_PAIRS)
     bounds = InvarianceGateConfig(pairs=str(tmp_path / "pairs.tsv"))
     (check,) = executor._check_pairs(str(tmp_path), bounds, TASK)

@@ -1,4 +1,4 @@
-"""Pusher: what a reader of the serving folder sees, what is kept, and the cache."""
+"""Pusher: the content of the serving folder at any time, removed versions, and the cache."""
 
 import dataclasses
 import errno
@@ -83,7 +83,7 @@ def as_json(*checks):
 
 
 def inputs_to_trace(folder):
-    """The artifacts of a run that a pushed model is traced by."""
+    """The artifacts of a run that the record of its push refers to."""
     examples = artifact(standard_artifacts.Examples, folder / "examples")
     write_ingest(examples.uri, Ingest({}, 0, {"train": ["a.tsv"], "test": []}, None, "f" * 64))
     encoder = artifact(standard_artifacts.Model, folder / "encoder")
@@ -152,7 +152,7 @@ def test_inputs_missing_in_an_older_run_are_null(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "known"),
+    ("content", "is_valid"),
     [
         (b'{"push_id": "1", "model_sha256": "a", "time": "t"}', True),
         (b'{"push_id": "1", "model_sha256": "a", "of_a_later_release": [], "origin": {"more": 1}}', True),
@@ -163,10 +163,10 @@ def test_inputs_missing_in_an_older_run_are_null(tmp_path):
         (b"\xff\x00", False),
     ],
 )
-def test_record_is_read_leniently(tmp_path, content, known):
+def test_record_is_read_with_missing_or_unknown_keys_only(tmp_path, content, is_valid):
     (tmp_path / "assets.extra").mkdir()
     (tmp_path / model_files.PUSH_RECORD).write_bytes(content)
-    assert (record.read(str(tmp_path)) is not None) == known
+    assert (record.read(str(tmp_path)) is not None) == is_valid
 
 
 @hypothesis.settings(deadline=None)  # The machine may be busy.
@@ -177,7 +177,7 @@ def test_versions_only_grow(taken, now_s):
     assert all(version > other for other in taken)
 
 
-def test_version_past_what_a_server_reads_is_refused():
+def test_version_too_large_for_a_server_is_an_error():
     assert publication.next_version([2**63 - 2], 0) == 2**63 - 1
     with pytest.raises(UserError, match=f"version {2**63 - 1} is the largest possible"):
         publication.next_version([2**63 - 1], 0)
@@ -425,7 +425,7 @@ def import_node(artifact, name):
     return importer.Importer(artifact.uri, type(artifact), custom_properties=properties).with_id(name)
 
 
-def test_cache_follows_the_serving_folder(tmp_path):
+def test_cache_depends_on_the_serving_folder(tmp_path):
     serving_dir = tmp_path / "serving"
     inputs = {"model": [make_model(tmp_path / "model")], **inputs_to_trace(tmp_path)}
 
@@ -454,5 +454,5 @@ def test_cache_follows_the_serving_folder(tmp_path):
     assert run() == (1, first), "nothing changed: cached"
     shutil.rmtree(serving_dir)
     executions, second = run()
-    assert (executions, len(second)) == (2, 1), "a deleted serving folder gets its model again"
+    assert (executions, len(second)) == (2, 1), "the model is pushed again into a deleted serving folder"
     assert run() == (2, second)

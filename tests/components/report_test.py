@@ -24,7 +24,7 @@ SUMMARY = Summary(
 )
 
 
-def test_a_run_that_ended_early_has_a_page_and_nothing_in_it_is_run(tmp_path):
+def test_page_of_a_run_that_ended_early_is_escaped(tmp_path):
     written = report.write(str(tmp_path), SUMMARY, None)
     with open(written.report_path, encoding="utf-8") as stream:
         page = stream.read()
@@ -68,7 +68,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
 
 
-def test_wherever_the_input_is_shown_it_is_text(tmp_path):
+def test_input_is_escaped_everywhere(tmp_path):
     summary = dataclasses.replace(
         SUMMARY,
         pipeline=HOSTILE,

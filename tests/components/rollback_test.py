@@ -53,7 +53,7 @@ def test_rollback_publishes_the_earlier_model_with_a_record(serving_dir):
     assert sorted(os.listdir(serving_dir))[:2] == [".push.lock", ".push.state.json"]
 
 
-def test_the_profile_of_its_data_comes_back_with_a_model(serving_dir):
+def test_rollback_restores_the_profile_of_the_data(serving_dir):
     (serving_dir / "102" / model_files.DATA_PROFILE).write_text('{"rows": 2}')
     version = rollback.roll_back(str(serving_dir))
     assert json.loads(pathlib.Path(version.path, model_files.DATA_PROFILE).read_text()) == {"rows": 2}
@@ -140,7 +140,7 @@ def test_damaged_version_is_an_error(serving_dir):
     with pytest.raises(UserError, match=f"{serving_dir}/102: the files have changed since the push"):
         rollback.roll_back(str(serving_dir))
     (serving_dir / "102" / "saved_model.pb").unlink()
-    with pytest.raises(UserError, match=f"{serving_dir}/102: no SavedModel there"):
+    with pytest.raises(UserError, match=f"{serving_dir}/102: has no SavedModel"):
         rollback.roll_back(str(serving_dir))
     assert versions(serving_dir) == [101, 102, 103]
     assert content(serving_dir, rollback.roll_back(str(serving_dir), to=101).number) == "a"
@@ -189,7 +189,7 @@ def test_rolled_back_model_is_not_pushed_even_if_its_version_was_removed(serving
     assert pushed.get_int_custom_property("pushed") == 0
 
 
-def test_model_allowed_once_is_like_any_other(serving_dir, tmp_path):
+def test_model_allowed_once_is_no_longer_rolled_back(serving_dir, tmp_path):
     rollback.roll_back(str(serving_dir))
     pushed = push(make_model(tmp_path / "again", "c"), serving_dir, allow_rolled_back=True)
     assert pushed.get_string_custom_property("pushed_version") == "105"

@@ -42,20 +42,20 @@ def test_user_error_is_reported_with_the_failed_checks(tmp_path):
     assert "too few rows" in page and "3 &lt;rows&gt;" in page
 
 
-def test_another_failure(tmp_path):
+def test_other_error_is_a_failure(tmp_path):
     notes.write(folder(tmp_path), notes.Failure("trainer", "ResourceExhaustedError: no memory", False))
     content, _ = run(tmp_path)
     assert (content["status"], content["error"]) == ("failed", "trainer: ResourceExhaustedError: no memory")
 
 
-def test_a_failure_without_a_note(tmp_path):
+def test_failure_without_a_note(tmp_path):
     content, page = run(tmp_path)
     assert (content["status"], content["exit_status"]) == ("failed", 1)
     assert content["error"].startswith("a task was cancelled or killed before")
     assert content["error"] in html.unescape(page)
 
 
-def test_the_report_of_run_report_is_kept(tmp_path):
+def test_existing_report_is_copied(tmp_path):
     os.makedirs(folder(tmp_path))
     for name, text in (("summary.json", '{"status": "pushed"}'), ("report.html", "<p>pushed</p>")):
         with open(os.path.join(folder(tmp_path), name), "w") as stream:
@@ -63,7 +63,7 @@ def test_the_report_of_run_report_is_kept(tmp_path):
     assert run(tmp_path) == ({"status": "pushed"}, "<p>pushed</p>")
 
 
-def test_a_task_that_succeeds_removes_its_own_note_only(tmp_path):
+def test_task_that_succeeds_removes_only_its_own_note(tmp_path):
     notes.write(folder(tmp_path), notes.Failure("trainer", "lost", False))
     notes.remove(folder(tmp_path), "data-gate")
     assert notes.read(folder(tmp_path)).task == "trainer"

@@ -16,9 +16,9 @@ from components.serving_validator.request_set import (
     GOLDEN,
     HOSTILE,
     MALFORMED,
-    MISSHAPEN,
     RECOVERY,
     TOGETHER,
+    WRONG_SHAPE,
     Request,
 )
 from core.config import ServingGateConfig
@@ -79,7 +79,7 @@ def good():
         Request("a at once", CONCURRENT, (b"a",)): response(0.5),
         Request("together at once", CONCURRENT, (b"b", b"a")): response(0.75, 0.5),
         Request("number", MALFORMED, malformed={"text": [1.5]}): refusal(),
-        Request("table", MISSHAPEN, malformed={"text": [[b"a"]]}): response(0.5),
+        Request("table", WRONG_SHAPE, malformed={"text": [[b"a"]]}): response(0.5),
         Request("afterwards", RECOVERY, (b"a",)): response(0.5),
         Request("empty string", HOSTILE, (b"",)): response(0.3),
         Request("batch of 0", HOSTILE, ()): response(),
@@ -271,7 +271,7 @@ def test_json_has_no_types():
 
 
 @pytest.mark.parametrize("mode, passed, severity", [("auto", True, "warn"), ("required", False, "fail")])
-def test_check_says_that_no_model_server_was_queried(mode, passed, severity):
+def test_check_reports_that_no_model_server_was_queried(mode, passed, severity):
     check = run_checks(bounds=ServingGateConfig(model_server=mode))[-1]
     assert (check.check, check.passed, check.severity, check.value) == ("model_server", passed, severity, "not run")
     assert check.reason == "not run: none here"
@@ -324,9 +324,9 @@ def test_requests_match_their_names():
     assert list(requests)[-4:] == ["hostile texts and reviews together", "batch of 0", "batch of 1", "batch of 1,000"]
 
 
-def test_requests_that_may_kill_come_after_those_that_do_not():
+def test_requests_that_may_crash_the_process_come_last():
     groups = [r.group for r in request_set.build_requests([b"a"], [b"g"])]
-    order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, MISSHAPEN, RECOVERY, HOSTILE]
+    order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, WRONG_SHAPE, RECOVERY, HOSTILE]
     assert [group for group in dict.fromkeys(groups) if group in order] == order
 
 

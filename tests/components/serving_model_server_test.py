@@ -29,7 +29,7 @@ def requests():
 
 @pytest.fixture
 def on_path(tmp_path, monkeypatch):
-    """An empty folder that is all of PATH."""
+    """An empty folder that is the only one on PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -117,7 +117,7 @@ def test_hanging_server_is_reported_with_the_request(served, server_check):
     )
 
 
-def test_no_server_here(on_path, model, requests):
+def test_no_server_is_installed(on_path, model, requests):
     result = model_server.query_model_server(model, requests, ServingGateConfig())
     assert result == NotRun("tensorflow_model_server is not on PATH, and neither is docker")
 

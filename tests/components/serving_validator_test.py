@@ -71,12 +71,12 @@ def validate(tmp_path, model, examples, golden, **bounds):
 
 
 def validate_changed(tmp_path, examples, change, **bounds):
-    """Runs the executor on a faulty model whose training process answered as it does, review by review."""
+    """Runs the executor on a faulty model that agrees with its training process on single reviews."""
     model = saved_models.save_artifact(str(tmp_path / "model"), change=change)
     return validate(tmp_path, model, examples, golden_answers(path_utils.serving_model_path(model.uri)), **bounds)
 
 
-def test_good_model_is_blessed_whatever_warns(tmp_path, examples, caplog):
+def test_good_model_is_blessed_despite_warnings(tmp_path, examples, caplog):
     caplog.set_level("INFO", "reviews.progress")
     model = saved_models.save_artifact(str(tmp_path / "model"))
     golden = golden_answers(path_utils.serving_model_path(model.uri))
@@ -108,7 +108,7 @@ def run_checks(transcript, golden, **bounds):
     return judge.judge(transcript, [], NotRun("off"), golden, ServingGateConfig(**bounds), TASK)
 
 
-def test_fine_but_slow_model_fails_latency_only(good):
+def test_correct_but_slow_model_fails_latency_only(good):
     assert failed(run_checks(*good)) == []
     assert failed(run_checks(*good, max_p50_ms=1e-3, max_p99_ms=1e-3)) == LATENCIES
 
@@ -133,7 +133,7 @@ def test_batch_dependent_model_fails_batch_independence_only(tmp_path, examples)
     assert sorted(os.listdir(blessing.uri)) == ["INFRA_NOT_BLESSED", "checks.json"]
 
 
-def crashes_on_nothing(text, logit):
+def crashes_on_empty_text(text, logit):
     def abort():
         with tf.control_dependencies([tf.raw_ops.Abort(error_msg="no text")]):
             return tf.identity(logit)
@@ -142,7 +142,7 @@ def crashes_on_nothing(text, logit):
 
 
 def test_crash_on_a_hostile_text_fails_those_only(tmp_path, examples):
-    _, checks = validate_changed(tmp_path, examples, crashes_on_nothing)
+    _, checks = validate_changed(tmp_path, examples, crashes_on_empty_text)
     assert failed(checks) == ["answers_hostile_rows"]
     reason = reason_of(checks, "answers_hostile_rows")
     assert "empty string: the process was killed by SIGABRT" in reason
@@ -150,8 +150,8 @@ def test_crash_on_a_hostile_text_fails_those_only(tmp_path, examples):
     assert reason_of(checks, "model_server").endswith("the model failed in a fresh process")
 
 
-class Remembers(tf.Module):
-    """Keeps the logits in a variable while it does something else: right for one caller at a time."""
+class StatefulModel(tf.Module):
+    """Keeps the logits in a variable during other work, which is correct for one caller at a time only."""
 
     def __init__(self):
         super().__init__()
@@ -159,17 +159,17 @@ class Remembers(tf.Module):
 
     def __call__(self, text, logit):
         with tf.control_dependencies([self.kept.assign(logit)]):
-            # Some milliseconds' work, not a constant, so that callers overlap.
+            # A few milliseconds of work that can't be folded into a constant, so that callers overlap.
             work = tf.fill([256, 256], tf.reduce_sum(logit))
         for _ in range(4):
             work = tf.tanh(tf.linalg.matmul(work, work))
         with tf.control_dependencies([work]):
-            # The graph would leave out work that the answer does not depend on.
+            # Without this dependency, the work would be pruned from the graph.
             return self.kept.read_value() + 1e-30 * work[0, 0]
 
 
 def test_thread_unsafe_model_fails_concurrency_only(tmp_path, examples):
-    _, checks = validate_changed(tmp_path, examples, Remembers())
+    _, checks = validate_changed(tmp_path, examples, StatefulModel())
     assert failed(checks) == ["concurrent_callers"]
 
 
@@ -196,7 +196,7 @@ def test_model_that_joins_a_path_to_its_own_folder_is_not_self_contained(tmp_pat
     assert references.outside_files(saved_models.save(folder, change=reads)) == [folder]
 
 
-def test_words_that_look_like_paths_are_none(tmp_path):
+def test_strings_that_look_like_paths_pass(tmp_path):
     def looks(text, logit):
         return logit + tf.cast(tf.reduce_any(text[0] == tf.constant(["/", "/no/such", "/a\0b", "말"])), tf.float32)
 

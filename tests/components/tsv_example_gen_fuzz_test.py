@@ -68,7 +68,7 @@ def test_fuzzed_lines_are_of_every_kind_and_the_same_for_a_seed():
     assert len(lines) == 3000 and not any(b"\n" in line for line in lines)
 
 
-def test_the_comparison_counts_what_is_lost_changed_or_doubled(tmp_path, monkeypatch):
+def test_comparison_counts_lost_and_duplicate_lines(tmp_path, monkeypatch):
     from components.tsv_example_gen import reader
 
     read_lines = reader.read_lines

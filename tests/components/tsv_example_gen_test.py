@@ -130,7 +130,7 @@ def test_columns_are_found_by_name():
 
 @pytest.mark.parametrize(
     "names, message",
-    [(("id", "text", "label"), "data.text = 'document' is not"), (("id",) * 2, "is not|appears twice")],
+    [(("id", "text", "label"), "data.text = 'document': missing"), (("id",) * 2, "missing|appears more than once")],
 )
 def test_missing_column_is_named(names, message):
     with pytest.raises(UserError, match=message):
@@ -253,8 +253,8 @@ def test_any_cut_gives_the_same_lines(tmp_path_factory, body, mark, range_bytes,
     assert [line.content for line in whole] == expected
     assert [line.number for line in whole] == list(range(2, 2 + len(expected)))
     assert all((start + body)[line.offset :].startswith(line.content) for line in whole)
-    found = lines_of(path, config(path, quoting="none"), range_bytes)
-    assert [(line.offset, line.content) for line in found] == [(line.offset, line.content) for line in whole]
+    lines = lines_of(path, config(path, quoting="none"), range_bytes)
+    assert [(line.offset, line.content) for line in lines] == [(line.offset, line.content) for line in whole]
 
 
 @pytest.mark.parametrize("range_bytes", [700, 1 << 20])
@@ -281,9 +281,9 @@ def test_line_of_exactly_the_limit_is_read(tmp_path):
         (b"", "is empty: no rows after the header"),
         (b"\xef\xbb\xbf", "is empty"),
         (HEADER, "is empty"),
-        (b"id\ttext\tlabel\n1\tx\t1\n", "data.text = 'document' is not among the columns 'id', 'text', 'label'"),
-        (b"number\tdocument\tlabel\n1\tx\t1\n", "data.id = 'id' is not .* set data.id=null"),
-        (b"id\tdocument\tdocument\tlabel\n1\tx\tx\t1\n", "data.text = 'document' appears twice"),
+        (b"id\ttext\tlabel\n1\tx\t1\n", "data.text = 'document': missing from the columns 'id', 'text', 'label'"),
+        (b"number\tdocument\tlabel\n1\tx\t1\n", "data.id = 'id': missing .* set data.id=null"),
+        (b"id\tdocument\tdocument\tlabel\n1\tx\tx\t1\n", "data.text = 'document': appears more than once"),
         (b"\x7fELF\x02\x01\0\0\n\x01\n", "is a binary file"),
         (b"\x89PNG\r\n\x1a\n\x00", "first line can't be decoded with data.encoding = utf-8: a binary file"),
         (
@@ -311,7 +311,7 @@ def test_few_damaged_lines_are_accepted(tmp_path):
     "location, message",
     [
         ("no.tsv", "No such file or directory"),
-        ("", "is a folder; name a file, or a glob such as .*/\\*.tsv"),
+        ("", "is a folder; set a file, or a glob such as .*/\\*.tsv"),
         ("no-*.tsv", "no file matches"),
         ("no-{SPAN}.tsv", "no file matches"),
     ],
@@ -325,9 +325,9 @@ def test_location_without_a_file(tmp_path, location, message):
 def test_configured_span_has_priority_over_a_larger_one(tmp_path):
     for span in (6, 7, 12):
         rows_file(tmp_path / f"a-{span}.tsv", 1)
-    found = sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=7))
-    assert ([os.path.basename(file.path) for file in found.train], found.span) == (["a-7.tsv"], 7)
-    with pytest.raises(UserError, match="no file matches with span 8"):
+    resolved = sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=7))
+    assert ([os.path.basename(file.path) for file in resolved.train], resolved.span) == (["a-7.tsv"], 7)
+    with pytest.raises(UserError, match="no file matches span 8"):
         sources.resolve(config(tmp_path / "a-{SPAN}.tsv", span=8))
 
 
@@ -371,12 +371,12 @@ def test_damaged_gzip(tmp_path):
         (["a1.tsv", "b1.tsv", "c2.tsv"], "[ab]?.tsv", ["a1.tsv", "b1.tsv"], None),
     ],
 )
-def test_location_to_files(tmp_path, names, location, chosen, span):
+def test_location_resolves_to_files(tmp_path, names, location, chosen, span):
     for name in names:
         rows_file(tmp_path / name, 1)
-    found = sources.resolve(config(tmp_path / location))
-    assert [os.path.relpath(file.path, tmp_path) for file in found.train] == chosen
-    assert found.span == span
+    resolved = sources.resolve(config(tmp_path / location))
+    assert [os.path.relpath(file.path, tmp_path) for file in resolved.train] == chosen
+    assert resolved.span == span
 
 
 def test_empty_part_of_a_glob_is_skipped_and_parts_have_their_own_headers(tmp_path):
@@ -409,7 +409,7 @@ def test_sha256_of_a_local_file(tmp_path):
     with pytest.raises(UserError, match=f"its SHA-256 is .*, not data.train_sha256 = {right}"):
         sources.resolve(config(path, train_sha256=right))
     rows_file(tmp_path / "b.tsv", 3)
-    with pytest.raises(UserError, match="needs exactly one file, but 2 match"):
+    with pytest.raises(UserError, match="requires exactly one file, but 2 match"):
         sources.resolve(config(tmp_path / "*.tsv", train_sha256=right))
 
 
@@ -509,17 +509,17 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     test.write_bytes(test.read_bytes() + b"300\tno label\r\n")
     examples = run(tmp_path, config(train, test, dev_fraction=0.3, max_line_bytes=2000), fingerprint="given")
 
-    found = read_all(examples.uri)
-    assert found["test"] == [(str(i), f"test {i}", i % 2) for i in range(200, 203)]
-    assert sorted(found["train"] + found["dev"]) == sorted((str(i), f'row "{i}", here', i % 2) for i in range(60))
-    assert found["train"] and found["dev"]
+    splits = read_all(examples.uri)
+    assert splits["test"] == [(str(i), f"test {i}", i % 2) for i in range(200, 203)]
+    assert sorted(splits["train"] + splits["dev"]) == sorted((str(i), f'row "{i}", here', i % 2) for i in range(60))
+    assert splits["train"] and splits["dev"]
 
     outcome = read_ingest(examples.uri)
     assert outcome.rows["train"] == {
-        "accepted": len(found["train"]),
+        "accepted": len(splits["train"]),
         "rejected": {"bad_label": 1, "bad_quoting": 1, "empty_text": 1, "line_too_long": 1, "undecodable": 1},
     }
-    assert outcome.rows["dev"] == {"accepted": len(found["dev"]), "rejected": {}}
+    assert outcome.rows["dev"] == {"accepted": len(splits["dev"]), "rejected": {}}
     assert outcome.rows["test"] == {"accepted": 3, "rejected": {"wrong_column_count": 1}}
     assert (outcome.files, outcome.span) == ({"train": [str(train)], "test": [str(test)]}, None)
     assert outcome.fingerprint == "given" == examples.get_string_custom_property("input_fingerprint")
@@ -537,10 +537,10 @@ def test_plain_dialect_without_header_in_cp949_gzip(tmp_path):
     lines = [f'{i % 2}\t"영화 {i}' for i in range(40)]
     train.write_bytes(gzip.compress("\n".join(lines).encode("cp949")))
     data = config(train, quoting="none", header=("label", "document"), id=None, encoding="cp949", dev_fraction=0.3)
-    found = read_all(run(tmp_path, data).uri)
-    rows = [row for split_rows in found.values() for row in split_rows]
+    splits = read_all(run(tmp_path, data).uri)
+    rows = [row for split_rows in splits.values() for row in split_rows]
     assert sorted((text, label) for _, text, label in rows) == sorted((f'"영화 {i}', i % 2) for i in range(40))
-    assert all(found.values())  # No test file: a test split is held out.
+    assert all(splits.values())  # No test file: a test split is held out.
     assert (f"{train}:0", '"영화 0', 0) in rows
     assert len({record_id for record_id, *_ in rows}) == 40
 

@@ -48,8 +48,8 @@ def make(out: Path, *arguments: str) -> None:
 
 def test_script_reproduces_the_committed_files(tmp_path):
     make(tmp_path / "new")
-    made = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
-    assert made == {path.name: path.read_bytes() for path in (TRAIN, TEST)}
+    written = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (TRAIN, TEST)}
 
 
 def test_another_seed_gives_other_reviews(tmp_path):
@@ -106,8 +106,8 @@ def test_ids_are_unique_over_both_files(training, held_out):
 def test_few_duplicates_little_overlap_and_no_contradiction(training, held_out):
     documents = [document for _, document, _ in training if document]
     assert len(documents) - len(set(documents)) < 0.02 * len(documents)
-    seen = set(documents)
-    assert sum(document in seen for _, document, _ in held_out if document) < 0.02 * len(held_out)
+    training_documents = set(documents)
+    assert sum(document in training_documents for _, document, _ in held_out if document) < 0.02 * len(held_out)
     labelled = {(document, label) for _, document, label in training + held_out if document}
     assert len({document for document, _ in labelled}) == len(labelled)
 

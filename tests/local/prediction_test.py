@@ -169,7 +169,7 @@ def test_a_pipe_is_read(tmp_path):
     [
         (None, "can't be read: No such file or directory"),
         (b"", "is empty"),
-        (b"id\ttext\n1\tx\n", "data.text = 'document' is not among the columns 'id', 'text'"),
+        (b"id\ttext\n1\tx\n", "data.text = 'document': missing from the columns 'id', 'text'"),
         (b'"document\nx\n', "the first line is not a valid header (bad_quoting"),
         (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with data.encoding = utf-8"),
     ],
