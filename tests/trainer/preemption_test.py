@@ -44,12 +44,12 @@ class Training:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def states(self):
-        found = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
-        return sorted(int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in found)
+        files = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
+        return sorted(int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in files)
 
     def wait_for_step(self, step, process):
         deadline = time.monotonic() + 120
-        while not any(found >= step for found in self.states()):
+        while not any(saved >= step for saved in self.states()):
             assert process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "no checkpoint within two minutes"
             time.sleep(0.02)
@@ -80,7 +80,7 @@ def test_a_training_killed_twice_gives_the_same_bits_as_an_uninterrupted_one(tmp
 
 
 def _worker_process(parent, index):
-    """The process id of a local worker."""
+    """Returns the process id of a local worker."""
     for line in subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True).stdout.splitlines()[1:]:
         pid, ppid = map(int, line.split())
         if ppid == parent:
