@@ -39,7 +39,7 @@ LAUNCHER_FILE = "launcher"
 LAUNCHER_TIMEOUT_S = 180.0
 
 # The exit status after a collective error. The Training Operator restarts a worker that exits with 128 or more, and
-# reserves 138 for programs that want to be restarted.
+# reserves 138 for programs that need to be restarted.
 LOST_PEER_STATUS = 138
 
 # How long a finished worker keeps its connections open for worker 0, which may still need them and ends the job.

@@ -92,11 +92,11 @@ def test_workers_see_one_cluster_and_their_own_index(tmp_path):
 def test_workers_share_cores_and_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)))
     launch(tmp_path, "finish", "finish", gpus=("0", "2", "5", "7"))
-    seen = [note["environment"] for note in notes(tmp_path)]
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in seen] == ["0,2", "5,7"]
-    assert {environment["TF_NUM_INTRAOP_THREADS"] for environment in seen} == {"4"}
-    assert {environment["TF_NUM_INTEROP_THREADS"] for environment in seen} == {"4"}
-    assert {environment["TF_USE_LEGACY_KERAS"] for environment in seen} == {"1"}
+    environments = [note["environment"] for note in notes(tmp_path)]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["0,2", "5,7"]
+    assert {environment["TF_NUM_INTRAOP_THREADS"] for environment in environments} == {"4"}
+    assert {environment["TF_NUM_INTEROP_THREADS"] for environment in environments} == {"4"}
+    assert {environment["TF_USE_LEGACY_KERAS"] for environment in environments} == {"1"}
 
 
 def test_workers_connect_to_each_other_without_a_proxy(tmp_path, monkeypatch):
