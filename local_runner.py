@@ -2,7 +2,7 @@
 """Runs the pipeline on this machine, predicts with its models, rolls back, lists encoders.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
-130 interrupted (the same command resumes).
+130 interrupted (run the same command to resume).
 """
 
 import argparse
@@ -11,7 +11,7 @@ import sys
 import warnings
 from typing import Optional, Sequence
 
-# Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
+# Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import rich.console  # noqa: E402
@@ -30,7 +30,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words.insert(0, "run")
-    return command_line.call(_parser().parse_args(words), "interrupted; the same command resumes")
+    return command_line.call(_parser().parse_args(words), "interrupted; run the same command to resume")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):
-            # TensorFlow looks for CUDA's libraries only when it is imported.
+            # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
-            from local import run as local  # Slow: after usage errors, and with its output in the log.
+            from local import run as local  # Slow, so after usage errors; its output goes to the log.
         return local.run(settings, folder, console)
 
 
@@ -87,7 +87,7 @@ def rollback(options: argparse.Namespace) -> int:
 
 
 def _suppress_warnings() -> None:
-    """Hides what libraries print when they are imported: missing GPUs, deprecations."""
+    """Hides the warnings of libraries about missing GPUs and deprecations."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
 
@@ -115,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=run)
 
     command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
-    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: lines of the standard input)")
+    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
-    command.add_argument("--out", metavar="TSV", help="output file (default: the standard output)")
+    command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
     command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=predict)

@@ -1,1 +1,1 @@
-"""What every other package may use: configuration, checks, errors, progress, versions."""
+"""Shared by all packages: configuration, checks, errors, progress, versions."""

@@ -6,7 +6,7 @@ import os
 from typing import Literal, Mapping, Optional, Sequence, Union
 
 CHECKS_FILE = "checks.json"
-# In ModelGate's folder: `candidate` -> its metrics, `baseline` -> those of the model in serving, null without one.
+# In ModelGate's folder: the metrics of `candidate` and of `baseline`, the model in serving, which is null without one.
 METRICS_FILE = "metrics.json"
 
 Metrics = Mapping[str, Optional[Mapping[str, float]]]
@@ -25,8 +25,8 @@ class Check:
       passed: whether the check passed.
       value: the measured value.
       bound: its limit.
-      reason: a sentence that explains the result, with its numbers.
-      severity: what a failed check does: `fail` stops the run or the push, `warn` is only reported.
+      reason: a sentence that explains the result, with numbers.
+      severity: effect of a failed check: `fail` stops the run or the push, `warn` is only reported.
     """
 
     gate: str

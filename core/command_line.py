@@ -1,4 +1,4 @@
-"""What the command lines share: the parser and the exit status of errors."""
+"""Shared by the command lines: the parser, and the exit status of errors."""
 
 import argparse
 from typing import NoReturn, Optional
@@ -11,7 +11,7 @@ from core.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):
-    """Escapes what its errors quote, such as the name of a file from a glob."""
+    """Escapes the words that its errors quote, such as a file name from a glob."""
 
     def error(self, message: str) -> NoReturn:
         super().error(escape.line(message))

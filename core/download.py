@@ -1,4 +1,4 @@
-"""Downloads each file once, whole or not at all, and reports the progress."""
+"""Downloads each file once, completely or not at all, and reports the progress."""
 
 import os
 import re
@@ -9,11 +9,11 @@ import requests
 
 from core import progress
 
-# Without a byte for half a minute the server is not going to answer.
+# A server that sends nothing for this long is considered dead.
 _SILENCE_TIMEOUT_S = 30
 # A gateway returns these while the server behind it restarts; other statuses are permanent.
 _RETRIED_STATUSES = (502, 503, 504)
-# The last two come 1 and 2 seconds after the previous try.
+# The first is immediate, the others wait for 1 and 2 seconds.
 _RETRIES = 3
 _BLOCK_BYTES = 1 << 20
 _REPORT_BYTES = 16 << 20
@@ -63,14 +63,14 @@ class _Downloader:
     def __call__(self, url: str, output_file: str, _: Any, check_only: bool = False) -> None:
         with _session() as session, session.get(url, stream=True, timeout=_SILENCE_TIMEOUT_S) as response:
             response.raise_for_status()
-            # urllib3 takes half a file for a whole one unless it checks the length.
+            # Otherwise urllib3 accepts a truncated file.
             response.raw.enforce_content_length = True
             with open(output_file, "wb") as stream:
                 self._copy(response, stream, f"downloading {url}")
 
     def _copy(self, response: requests.Response, stream: Any, stage: str) -> None:
-        stated = response.headers.get("Content-Length", "")
-        done, next_report, total = 0, 0, int(stated) if stated.isdecimal() else 0
+        content_length = response.headers.get("Content-Length", "")
+        done, next_report, total = 0, 0, int(content_length) if content_length.isdecimal() else 0
         for block in response.iter_content(_BLOCK_BYTES):
             done += len(block)
             if self._max_bytes is not None and done > self._max_bytes:
@@ -87,7 +87,7 @@ def _session() -> requests.Session:
         _RETRIES,
         backoff_factor=0.5,
         status_forcelist=_RETRIED_STATUSES,
-        raise_on_status=False,  # raise_for_status() names the status.
+        raise_on_status=False,  # raise_for_status() does, with the status.
         respect_retry_after_header=False,  # A server could request a day.
     )
     for scheme in ("https://", "http://"):

@@ -21,4 +21,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns the end of a message about an unknown name: the most similar known names, or all if none is similar."""
     names = list(known)
     similar = difflib.get_close_matches(name, names, cutoff=0.8)
-    return f"; did you mean {' or '.join(similar)}?" if similar else f"; there are {', '.join(names)}"
+    return f"; did you mean {' or '.join(similar)}?" if similar else f"; available: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from typing import IO, Any, Iterator
 
 @contextlib.contextmanager
 def atomic_write(path: str, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a temporary file that replaces `path` when the block ends; a reader never sees half a file.
+    """Opens a temporary file that replaces `path` when the block ends; a reader never sees a partial file.
 
     Args:
       path: a local path, or an address that TensorFlow can write, such as `gs://`.

@@ -1,6 +1,6 @@
-"""Where this code is installed: the files that come with it, and the names of its commands.
+"""The installation: its bundled files, and the names of its commands.
 
-A checkout and an installed package have the same layout: `configs` and `data` lie beside the packages.
+A checkout and an installed package have the same layout: `configs` and `data` are next to the packages.
 """
 
 import os
@@ -14,9 +14,9 @@ _CONSOLE_SCRIPTS = {"local_runner.py": "reviews", "kubeflow_runner.py": "reviews
 
 
 def find_config(name: str) -> str:
-    """Returns the file of a bundled configuration, such as `nsmc`; any other name is a path and is returned as it is.
+    """Returns the file of a bundled configuration, such as `nsmc`; any other name is a path and is returned unchanged.
 
-    A file or folder of that name in the current folder comes first.
+    A file or folder of that name in the current folder takes precedence.
     """
     bundled = os.path.join(CONFIGS, f"{name}.yaml")
     is_bundled = os.sep not in name and not os.path.exists(name) and os.path.isfile(bundled)
@@ -30,6 +30,6 @@ def program(script: str) -> str:
 
 
 def command(script: str) -> str:
-    """Returns what to type to start it: `reviews`, or `.venv/bin/python local_runner.py`."""
+    """Returns the command to type: `reviews`, or `.venv/bin/python local_runner.py`."""
     name = program(script)
     return f".venv/bin/python {name}" if name == script else name

@@ -31,7 +31,7 @@ class SecretVariable(Section):
 
 
 class Toleration(Section):
-    """A taint of nodes on which pods may be scheduled nevertheless."""
+    """A toleration: pods may be scheduled on nodes with this taint."""
 
     key: Optional[QualifiedName] = None
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -48,7 +48,7 @@ class Toleration(Section):
         return self
 
     def manifest(self) -> dict[str, Any]:
-        """Returns the toleration as Kubernetes, and KFP's platform document, spell it."""
+        """Returns the toleration in the format of Kubernetes and of KFP's platform document."""
         fields = self.model_dump(exclude_none=True)
         if "seconds" in fields:
             fields["tolerationSeconds"] = fields.pop("seconds")
@@ -65,9 +65,9 @@ class Volume(Section):
 
 
 class PodConfig(Section):
-    """A component's pod; a missing value is that of `kubeflow.defaults`.
+    """A component's pod; missing values are taken from `kubeflow.defaults`.
 
-    Memory is in GB of 10^9 bytes everywhere, as the backend takes it (`memoryLimit`): see `gigabytes`.
+    All memory is in GB of 10^9 bytes, the unit of the backend's `memoryLimit`; see `gigabytes`.
     """
 
     image: Optional[Image] = None

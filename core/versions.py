@@ -4,8 +4,8 @@ import importlib.metadata
 import platform
 import sys
 
-# The old set of versions (setup.py): TFX 1.16 and TensorFlow 2.16, on Python 3.10. What only that set needs asks for
-# this, and goes with it.
+# The old set of versions (setup.py): TFX 1.16 and TensorFlow 2.16, on Python 3.10. Code that only
+# this set needs checks this flag, and can be removed with the set.
 OLD_SET = sys.version_info < (3, 11)
 
 # Packages whose version may explain a difference between two runs.

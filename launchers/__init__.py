@@ -1,1 +1,1 @@
-"""Starts the workers that train together, on this machine or on a cluster, and follows them to their end."""
+"""Starts the workers that train together, on this machine or on a cluster, and monitors them until they finish."""

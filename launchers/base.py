@@ -1,4 +1,4 @@
-"""What a launcher runs, how it reports a failure, and what every launcher does."""
+"""The interface of a launcher, its jobs and its errors."""
 
 import abc
 import dataclasses
@@ -16,13 +16,13 @@ def import_path(function: Callable[..., Any]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class WorkerJob:
-    """What each worker runs.
+    """The function that each worker runs, and its arguments.
 
     Attributes:
       target: `import_path` of the function that is called with the arguments.
       arguments: JSON values by name.
-      log_dir: folder of `worker-0.log`, `worker-1.log`, ..., one per worker with everything that it prints; created if
-        missing, existing logs are appended to.
+      log_dir: folder of `worker-0.log`, `worker-1.log`, ..., one per worker with all of its output; created if missing,
+        existing logs are appended to.
       inputs: names of the arguments that are paths to read, one or a list: of a file, a folder, or a glob pattern.
       outputs: names of the arguments that are folders which worker 0 writes.
     """
@@ -38,7 +38,7 @@ class WorkerJob:
 
         Args:
           folder: where to write it.
-          arguments: the job's, with paths as the workers see them.
+          arguments: the job's arguments, with paths as the workers see them.
         """
         file = os.path.join(folder, JOB_FILE)
         with open(file, "w", encoding="utf-8") as stream:
@@ -63,8 +63,8 @@ class Launcher(abc.ABC):
     """Runs jobs on workers that train together.
 
     An implementation puts the job's file where its workers can read it, starts them, each with a `TF_CONFIG` that
-    names all of them, and follows them to the end. It passes worker 0's progress to `core.progress`, and leaves no
-    worker running however the job ends.
+    names all of them, and monitors them until they finish. It passes worker 0's progress to `core.progress`, and leaves
+    no worker running however the job ends.
     """
 
     @abc.abstractmethod
@@ -73,10 +73,10 @@ class Launcher(abc.ABC):
 
         Args:
           job: what to run.
-          workers: how many workers, at least 1. Worker 0 is the one that writes.
+          workers: number of workers, at least 1. Only worker 0 writes.
 
         Raises:
-          UserError: a worker raised it, with this text; or the job can't be divided among so many workers.
+          UserError: a worker raised it, with this text; or the job can't be divided among this number of workers.
           WorkerFailed: a worker raised another error, died or stopped responding. If several failed, it is the one
             that failed first.
         """

@@ -35,7 +35,7 @@ _LONGEST_TICK_S = 0.5
 _GATHER_S = 2.0
 _MISSED_HEARTBEATS = 5
 
-# How long a finished worker may take to exit, so that a library that hangs in its teardown delays the job no longer.
+# How long a finished worker may take to exit, so that a library that hangs in its teardown delays the job no further.
 _EXIT_S = 10.0
 
 # How long a worker may take to exit before it is killed (TensorFlow's SIGTERM handler only announces a preemption):
@@ -107,7 +107,7 @@ class LocalProcesses(Launcher):
 
 @dataclasses.dataclass(frozen=True)
 class _Failure:
-    """How a worker failed.
+    """A worker's failure.
 
     Attributes:
       at: when, on the launcher's clock.
@@ -121,7 +121,7 @@ class _Failure:
 
 
 class _Worker:
-    """A worker's process and what its messages reported.
+    """A worker's process, and its state according to its messages.
 
     Attributes:
       channel: the reading end of its pipe, non-blocking.
@@ -168,7 +168,7 @@ class _Worker:
             self.failure = _Failure(now, self.error(_describe_exit(status)))
 
     def close(self) -> None:
-        """Closes the pipe, on which the worker ends."""
+        """Closes the pipe, which ends the worker."""
         self.channel.close()
 
     def has_ended(self) -> bool:
@@ -181,7 +181,7 @@ class _Worker:
 
     def reap(self) -> None:
         """Waits for the killed process."""
-        # Only a process that is stuck in the kernel survives SIGKILL for so long; waiting longer would hang this one.
+        # Only a process that is stuck in the kernel survives SIGKILL this long; waiting longer would hang this one.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_KILL_S)
 
@@ -201,8 +201,8 @@ class _Worker:
 class _Clock:
     """Counts the seconds during which this process was running.
 
-    After a suspension (Ctrl-Z, a virtual machine that is migrated) every worker has been silent for long, but none has
-    failed.
+    After a suspension (Ctrl-Z, a virtual machine that is migrated) every worker has been silent for a long time, but
+    none has failed.
     """
 
     def __init__(self) -> None:
@@ -287,7 +287,7 @@ def _exit_status(pid: int) -> "Optional[os.waitid_result]":
 
 
 def _describe_exit(result: "os.waitid_result") -> str:
-    """Describes how a child ended: 'killed by signal 9 (SIGKILL)'."""
+    """Describes how a child ended, such as 'killed by signal 9 (SIGKILL)'."""
     number = result.si_status
     if result.si_code == os.CLD_EXITED:
         return f"ended with exit status {number} before its work was done"

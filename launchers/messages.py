@@ -96,7 +96,7 @@ def encode(message: Message) -> str:
 
 
 def decode(line: bytes) -> Message:
-    """Reads a line that `encode` made.
+    """Decodes a line from `encode`.
 
     Raises:
       ValueError: the line is empty or incomplete.

@@ -8,9 +8,9 @@ possibly from different hosts:
 | file                 | content                                                                                      |
 |----------------------|----------------------------------------------------------------------------------------------|
 | `worker-<i>.jsonl`   | the messages of all attempts of worker i; a killed attempt may leave an incomplete last line |
-| `LAUNCHER_FILE`      | changes from time to time for as long as the launcher is alive                               |
+| `LAUNCHER_FILE`      | the launcher's heartbeat: its content changes for as long as the launcher is alive           |
 
-Nothing slow is imported before the target's module, which therefore sees the environment as the launcher set it.
+No slow library is imported before the target's module, so all of them see the environment that the launcher set.
 """
 
 import abc
@@ -36,18 +36,18 @@ LAUNCHER_FILE = "launcher"
 
 # The launcher rewrites its file every 10 s, and network file systems cache reads for up to a minute. This timeout is
 # the only thing that ends the workers of a cancelled run: its Trainer is killed before it can stop them.
-LAUNCHER_SILENCE_S = 180.0
+LAUNCHER_TIMEOUT_S = 180.0
 
 # The exit status after a collective error. The Training Operator restarts a worker that exits with 128 or more, and
-# reserves 138 for programs that want to be restarted.
+# reserves 138 for programs that need to be restarted.
 LOST_PEER_STATUS = 138
 
-# How long a finished worker keeps its end of the last exchange open for worker 0, whose end is the job's.
+# How long a finished worker keeps its connections open for worker 0, which may still need them and ends the job.
 _LINGER_S = 30.0
 
 
 class _Channel(logging.Handler, abc.ABC):
-    """Sends messages to the launcher, among them the progress records that it handles.
+    """Sends messages to the launcher, including the progress records that it handles.
 
     If the launcher is gone, the process ends: nobody is waiting for its result.
     """
@@ -74,11 +74,11 @@ class _Channel(logging.Handler, abc.ABC):
 
     @abc.abstractmethod
     def end(self, status: int) -> None:
-        """Ends the process with this exit status, or returns to let the caller do it."""
+        """Ends the process with this exit status, or returns so that the caller does."""
 
     @abc.abstractmethod
     def _write(self, text: str) -> None:
-        """Writes to where the launcher reads."""
+        """Writes text to the launcher."""
 
     @abc.abstractmethod
     def _abort(self) -> None:
@@ -108,7 +108,7 @@ class _Pipe(_Channel):
         self._stream.flush()
 
     def _abort(self) -> None:
-        # The worker leads its process group, so this also kills what it started.
+        # The worker leads its process group, so this also kills its child processes.
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -126,12 +126,12 @@ class _SharedFolder(_Channel):
     def watch(self) -> None:
         # Compares contents, not times: the hosts' clocks may differ.
         last, changed_at = None, time.monotonic()
-        while time.monotonic() - changed_at < LAUNCHER_SILENCE_S:
+        while time.monotonic() - changed_at < LAUNCHER_TIMEOUT_S:
             content = self._read_launcher_file()
             if content is not None and content != last:
                 last, changed_at = content, time.monotonic()
-            time.sleep(LAUNCHER_SILENCE_S / 100)
-        print(f"timed out: no sign of life from the launcher for {LAUNCHER_SILENCE_S:g} s", file=sys.stderr, flush=True)
+            time.sleep(LAUNCHER_TIMEOUT_S / 100)
+        print(f"timed out: no heartbeat from the launcher for {LAUNCHER_TIMEOUT_S:g} s", file=sys.stderr, flush=True)
         self._abort()
 
     def end(self, status: int) -> None:
@@ -191,7 +191,7 @@ def _run(job_file: str, channel: _Channel) -> int:
         gpu.load_libraries()  # TensorFlow looks for them once, when the target imports it.
         _import_function(job["target"])(job["arguments"])
     except BaseException as error:  # SystemExit too: a target that exits early has not done its work.
-        # Before the message, on which the launcher ends this process.
+        # Before the message, because the launcher ends this process when it arrives.
         traceback.print_exc()
         message = Error(type(error).__name__, str(error), user_error=isinstance(error, UserError))
         channel.send(message)

@@ -1,7 +1,7 @@
-"""Runs the components of a pipeline on this machine, one after the other, and keeps the outcome of each.
+"""Runs the components of a pipeline on this machine, one after the other, and records the outcome of each.
 
-TFX's LocalDagRunner only writes log lines. This runner launches the same nodes with the same public classes, and keeps
-what the summary needs: status, seconds, cached, output artifacts.
+TFX's LocalDagRunner only writes log lines. This runner launches the same nodes with the same public classes, and
+records what the summary needs: status, seconds, cached, output artifacts.
 """
 
 import datetime
@@ -25,7 +25,7 @@ class DagRunner(tfx_runner.IrBasedRunner):
     """Runs the nodes in topological order; `outcomes` has one entry per node, in that order."""
 
     def __init__(self, terminal: Terminal, folder: str):
-        """Makes a runner.
+        """Creates a runner.
 
         Args:
           terminal: shows each component as it starts and ends.

@@ -1,4 +1,4 @@
-"""Queries a model: sentences or the rows of a TSV in, label names and probabilities out."""
+"""Predicts label names and probabilities for sentences or the rows of a TSV."""
 
 import contextlib
 import csv
@@ -23,7 +23,7 @@ from core.errors import UserError
 from core.files import atomic_write
 from local import serving
 
-# Rows to read before they are scored: sorted by length they need little padding, and memory stays flat.
+# Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.
 CHUNK_ROWS = 4096
 BATCH_ROWS = 128
 
@@ -37,7 +37,7 @@ class Model:
     """A served model with its card."""
 
     folder: str
-    # Kept, because a signature holds the variables of its SavedModel only weakly.
+    # Kept, because a signature has only weak references to the variables of its SavedModel.
     loaded: Any
     card: model_card.ModelCard
 
@@ -57,7 +57,7 @@ def load_model(folder: Optional[str], root: str) -> Model:
     """Loads a model that a pipeline exported.
 
     Args:
-      folder: of the model; None takes the newest one pushed under the run root.
+      folder: the model's folder; None for the newest model pushed under the run root.
       root: the run root.
 
     Raises:
@@ -72,7 +72,7 @@ def load_model(folder: Optional[str], root: str) -> Model:
 
 
 def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> int:
-    """Scores sentences, or the lines of the standard input, onto the standard output; returns the exit status."""
+    """Scores sentences, or the lines of standard input, and prints the scores; returns the exit status."""
     texts = list(sentences) or [line.rstrip("\n") for line in sys.stdin]
     for text, (label, probability) in zip(texts, model.predict(texts), strict=True):
         if as_json:
@@ -85,14 +85,14 @@ def predict_sentences(model: Model, sentences: Sequence[str], as_json: bool) -> 
 def predict_file(model: Model, file: str, out: Optional[str], as_json: bool) -> int:
     """Scores the rows of a TSV and writes them in the same order, with two more columns.
 
-    The file is read as in training, with the settings in the model's card, so texts are the same. Rows that training
-    would reject have empty predictions, except that rows without a valid label are scored. A line that can't be parsed
-    is written as one field; of a line longer than `data.max_line_bytes`, only the first kibibyte.
+    The file is read as in training, with the settings in the model's card, so the texts are the same. Rows that
+    training would reject have empty predictions, except that rows without a valid label are scored. A line that can't
+    be parsed is written as one field; of a line longer than `data.max_line_bytes`, only the first kibibyte.
 
     Args:
-      model: to score with.
+      model: the model.
       file: the TSV.
-      out: the file to write; None for the standard output.
+      out: the file to write; None for standard output.
       as_json: one JSON object per row instead of a TSV.
 
     Returns:
@@ -107,9 +107,9 @@ def predict_file(model: Model, file: str, out: Optional[str], as_json: bool) -> 
             scorer.write(stream, as_json)
     summary = f"{scorer.rows} rows"
     if scorer.unscored:
-        summary += f", {scorer.unscored} without a score (unreadable, or no text)"
+        summary += f", {scorer.unscored} without a score (unreadable or no text)"
     if scorer.labelled:
-        summary += f"; accuracy {scorer.right / scorer.labelled:.4f} on {scorer.labelled} labelled rows"
+        summary += f"; accuracy {scorer.correct / scorer.labelled:.4f} on {scorer.labelled} labelled rows"
     print(summary, file=sys.stderr)
     return 0
 
@@ -137,7 +137,7 @@ class _FileScorer:
             self._text = parse.find_column(self._head.columns, "data.text", text_column)
         except UserError as error:
             raise file.error(str(error)) from error
-        self.rows = self.unscored = self.labelled = self.right = 0
+        self.rows = self.unscored = self.labelled = self.correct = 0
 
     def write(self, stream: IO[str], as_json: bool) -> None:
         """Writes every row with its score to the stream."""
@@ -151,7 +151,7 @@ class _FileScorer:
                 _write_tsv(stream, [*fields, *_format_score(score)], quoting)
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Score]]]:
-        """Yields each row's fields with its score, None without one."""
+        """Yields each row's fields and its score, which is None for rejected rows."""
         ranges = reader.cut_into_ranges(self._file, self._head)
         lines = itertools.chain.from_iterable(reader.read_lines(part, self._data.max_line_bytes) for part in ranges)
         while chunk := [self._parse(line) for line in itertools.islice(lines, CHUNK_ROWS)]:
@@ -178,7 +178,7 @@ class _FileScorer:
         label = task.parse_label(row.get(self._data.label, ""))
         if label is not None:
             self.labelled += 1
-            self.right += task.label_names[label] == score[0]
+            self.correct += task.label_names[label] == score[0]
 
 
 @contextlib.contextmanager

@@ -42,18 +42,18 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     Args:
       config: configuration of the run.
       folder: folder of the pipeline, locked by the caller.
-      console: for the user.
+      console: the user's console.
 
     Returns:
       The exit status, from `components.run_report.summary.EXIT_STATUS`.
 
     Raises:
       UserError: `trainer.device` is `gpu` and no GPU can be used.
-      KeyboardInterrupt: the run was interrupted; the same command resumes it.
+      KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
     if config.trainer.device == "gpu":
-        gpu.visible_gpus("gpu")  # Otherwise the Trainer would raise in half an hour.
+        gpu.visible_gpus("gpu")  # Raises now instead of in the Trainer, half an hour later.
     config = _resolve(config, folder)
     screen = terminal.Terminal(console)
     runner = dag_runner.DagRunner(screen, folder)
@@ -68,7 +68,7 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         with screen.show_progress():
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
             runner.run(graph.create_pipeline(config, root, checkpoints, connection))
-    except Exception as failure:  # Whatever the error, the run gets a summary.
+    except Exception as failure:  # A failed run gets a summary too.
         logging.exception("the run failed")
         error = failure
     summary = dataclasses.replace(
@@ -91,13 +91,13 @@ def _print(console: rich.console.Console, message: str) -> None:
 
 
 def _resolve(config: Config, folder: str) -> Config:
-    """Fills in the serving folder, and replaces files by copies that are named by their content."""
+    """Fills in the serving folder, and replaces files by copies in folders named by their digests."""
     serving_dir = config.serving.dir or serving.default_dir(folder)
     files = os.path.join(folder, "files")
     schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
     pairs = _copy_by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
     if pairs is not None:
-        invariance.read_pairs(pairs)  # Otherwise ModelGate would raise after the training.
+        invariance.read_pairs(pairs)  # Raises now instead of in ModelGate, after the training.
     invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})
     return config.model_copy(
         update={
@@ -147,8 +147,8 @@ def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], folder: s
     if _is_disk_full(error):
         free = shutil.disk_usage(folder).free >> 20
         return (
-            f"no space is left on a disk ({free:,} MiB free under {folder}); free some or set another --root, and the "
-            "same command resumes the run"
+            f"no space left on device ({free:,} MiB free under {folder}); free some or set another --root, then run "
+            "the same command to resume"
         )
     failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
     first_line = (str(error).strip() or "no message").splitlines()[0]
@@ -156,7 +156,7 @@ def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], folder: s
 
 
 def _is_disk_full(error: Optional[BaseException]) -> bool:
-    """Compares texts, because libraries wrap the error of the system in their own."""
+    """Compares texts, because libraries wrap the system's error in their own."""
     while error is not None:
         if any(text in str(error) for text in (os.strerror(errno.ENOSPC), "database or disk is full")):
             return True

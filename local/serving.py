@@ -17,7 +17,7 @@ from core.errors import UserError
 
 
 def default_dir(folder: str) -> str:
-    """Returns the default of `serving.dir` for the folder of a pipeline."""
+    """Returns the default of `serving.dir` for a pipeline's folder."""
     return os.path.join(folder, "serving")
 
 
@@ -46,7 +46,7 @@ def newest_model(root: str) -> str:
     """Returns the newest model pushed by any pipeline under the run root.
 
     Raises:
-      UserError: there is none.
+      UserError: no model was pushed.
     """
     newest = [versions[-1] for folder in _folders(root) if (versions := model_files.served_versions(folder))]
     if not newest:
@@ -58,7 +58,7 @@ def show(serving_dir: str, console: rich.console.Console) -> None:
     """Prints a table of the versions, newest first.
 
     Raises:
-      UserError: the folder has no version or can't be read.
+      UserError: the folder has no versions or can't be read.
     """
     versions = rollback.list_versions(serving_dir)
     rolled_back = publication.read_state(serving_dir).rolled_back
@@ -93,7 +93,7 @@ def _folders(root: str) -> list[str]:
 
 
 def _pushed(version: Version) -> tuple[str, str, str]:
-    """Returns the time, the accuracy and the run of a push; empty if unknown."""
+    """Returns the time, the accuracy and the run id of a push; unknown values are empty."""
     if version.record is None:
         return "", "", ""
     origin = version.record.origin
@@ -116,5 +116,5 @@ def _notes(version: Version, newest: Version, rolled_back: Collection[str]) -> I
 
 
 def _plain(*lines: str) -> rich.text.Text:
-    """Returns text without markup or control characters, because a record is untrusted."""
+    """Returns lines as text without markup or control characters, because a record is untrusted."""
     return rich.text.Text("\n".join(map(escape.line, lines)))

@@ -14,7 +14,7 @@ LOG_FILE = "run.log"
 
 @contextlib.contextmanager
 def lock(folder: str) -> Iterator[None]:
-    """Creates the folder and keeps other runs out of it inside the context.
+    """Creates the folder and locks it against other runs inside the context.
 
     Raises:
       UserError: the folder can't be created or written, or another run is using it.
@@ -24,9 +24,11 @@ def lock(folder: str) -> Iterator[None]:
         os.makedirs(folder, exist_ok=True)
         file.acquire()
     except filelock.Timeout as error:
-        raise UserError(f"{folder}: another run is at work here; wait for it, or set another --root") from error
+        raise UserError(
+            f"{folder}: another run is using this folder; wait until it ends, or set another --root"
+        ) from error
     except OSError as error:
-        raise UserError(f"--root: can't write to {folder}: {error.strerror}; set a writable folder") from error
+        raise UserError(f"--root: can't write to {folder}: {error.strerror}; should be a writable folder") from error
     try:
         yield
     finally:

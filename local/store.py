@@ -5,8 +5,9 @@
   artifacts/<node>/<output>/<number>/               an output; the number is the id of the execution in the store
   artifacts/.seals/<node>/<output>/<number>.json    name -> bytes of each file of a complete output
 
-TFX's cache reuses an earlier output if its folder exists, whatever is in it. So a repair removes outputs of killed
-executions, and moves outputs that changed after the run and outputs of a lost store, whose ids new executions reuse.
+TFX's cache reuses an earlier output if its folder exists, regardless of its content. So a repair removes outputs of
+killed executions, and moves outputs that changed after the run. If the store was lost, it moves all outputs, because
+new executions reuse their ids.
 """
 
 import contextlib
@@ -44,7 +45,7 @@ def repair(folder: str) -> list[str]:
       folder: folder of the pipeline, locked by the caller, so that no execution is running in it.
 
     Returns:
-      A message for everything that was complete and will run again.
+      One message for each complete output that has to be created again.
 
     Raises:
       UserError: the metadata store is damaged.
@@ -165,7 +166,7 @@ def _move_damaged(artifacts: str) -> list[str]:
 
 
 def _difference(seal_file: str, output: str) -> Optional[str]:
-    """Returns how an output differs from its seal, or None."""
+    """Describes how an output differs from its seal; None if it does not."""
     if not os.path.isdir(output):
         return f"{output} is missing"
     with open(seal_file, encoding="utf-8") as stream:
@@ -182,7 +183,7 @@ def _difference(seal_file: str, output: str) -> Optional[str]:
 
 
 def _sizes(folder: str) -> dict[str, int]:
-    """Relative name -> bytes of every file under a folder."""
+    """Returns relative name -> bytes of every file under a folder."""
     return {
         os.path.relpath(path, folder): os.path.getsize(path)
         for parent, _, names in os.walk(folder)

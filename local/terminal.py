@@ -1,4 +1,4 @@
-"""Shows a run on the terminal: a line per component, a progress bar, and the outcome."""
+"""Shows a run on the terminal: one line per component, a progress bar, and the outcome."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ from local.outcome import NodeOutcome
 class Terminal(logging.Handler):
     """Prints components and their progress.
 
-    On a terminal the running component has a spinner or a bar; a pipe only gets the line of each finished component.
+    On a terminal the running component has a spinner or a bar; a pipe only gets one line per finished component.
     """
 
     def __init__(self, console: rich.console.Console):
@@ -55,7 +55,7 @@ class Terminal(logging.Handler):
             progress.LOGGER.setLevel(level)
 
     def start(self, node_id: str) -> None:
-        """Shows that a component runs."""
+        """Shows that a component is running."""
         self._node, self._stage = node_id, ""
         self._restart_bar(node_id, None)
 
@@ -134,7 +134,7 @@ def _show_metrics(console: rich.console.Console, metrics: Metrics) -> None:
 
 
 def _format_metric(value: float) -> str:
-    """Formats a count as a whole number and a share with four digits."""
+    """Formats a count as an integer and a share with four decimals."""
     return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
 
 

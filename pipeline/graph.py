@@ -1,6 +1,6 @@
 """The pipeline's graph: its components and the channels between them, the same on every target.
 
-TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's clients: 12 seconds of CPU.
+TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's clients, which takes 12 CPU seconds.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ def create_pipeline(
     """Builds the pipeline for a configuration. Pure: the same arguments give the same pipeline.
 
     Args:
-      config: of the run, with `serving.dir` set.
+      config: the run's configuration, with `serving.dir` set.
       pipeline_root: folder of the artifacts.
       checkpoints: folder of the checkpoints from which a killed training resumes.
       metadata_connection: the local metadata store; None on a cluster, which has its own.
@@ -71,7 +71,7 @@ def _components(
     config: Config, checkpoints: str, workers: Optional[Mapping[str, Any]], reports_dir: str
 ) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
-    # Not under the Trainer's own folders, which the retry of a killed execution does not get.
+    # Outside the Trainer's output folders, because a retry of a killed execution gets new ones.
     placement = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
     encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], placement)
     gates = _gate_nodes(config, data, encoder, trainer)

@@ -15,8 +15,8 @@ def test_name_of_a_file_is_escaped_in_an_error(tmp_path, capsys):
 
 
 def test_argument_is_escaped_in_a_usage_error(capsys):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_:
         local_runner.main(["encoders", HOSTILE])
-    assert ended.value.code == 2
+    assert exit_.value.code == 2
     text = capsys.readouterr().err
     assert "unrecognized arguments: \\x1b]0;owned" in text and not set("\x1b\x07\x9b\u202e") & set(text)

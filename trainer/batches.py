@@ -12,10 +12,10 @@ from trainer.tokens import FILLER, MASK, TYPE_IDS, WORD_IDS, Tokens
 # 10 %; more would reduce the randomness of the batches.
 WINDOW_BATCHES = 100
 
-# If every width costs a compilation: the share of real tokens to reach, and the maximum number of widths. NSMC needs
-# 11 of them.
-LEAST_REAL_SHARE = 0.87
-MOST_WIDTHS = 16
+# If every width costs a compilation: the minimum share of real tokens, and the maximum number of widths. NSMC needs 11
+# widths.
+MIN_REAL_SHARE = 0.87
+MAX_WIDTHS = 16
 
 InputsOf = Callable[[np.ndarray, Optional[int]], Any]
 
@@ -84,7 +84,7 @@ def width_of(longest: int, widths: Sequence[int]) -> Optional[int]:
     return widths[int(np.searchsorted(widths, longest))] if len(widths) else None
 
 
-def choose_widths(lengths: np.ndarray, batches: Sequence[np.ndarray], least_real_share: float) -> list[int]:
+def choose_widths(lengths: np.ndarray, batches: Sequence[np.ndarray], min_real_share: float) -> list[int]:
     """Chooses the smallest set of widths to which batches can be padded at little cost.
 
     For each number of widths, dynamic programming over the histogram of the batches' longest rows finds the best ones.
@@ -93,24 +93,24 @@ def choose_widths(lengths: np.ndarray, batches: Sequence[np.ndarray], least_real
     Args:
       lengths: int[n], number of tokens of each row.
       batches: row numbers of each batch.
-      least_real_share: share of real tokens to reach, 0 to 1.
+      min_real_share: minimum share of real tokens, 0 to 1.
 
     Returns:
-      Ascending widths, at most `MOST_WIDTHS`; the last one fits the longest row of all.
+      Ascending widths, at most `MAX_WIDTHS`; the last one fits the longest row of all.
     """
     longest, batch_of = np.unique([int(lengths[rows].max()) for rows in batches], return_inverse=True)
     counts = np.bincount(batch_of, weights=[len(rows) for rows in batches])
     real = sum(int(lengths[rows].sum()) for rows in batches)
     chosen = [int(longest[-1])]
-    for widths, computed in itertools.islice(_best_widths(longest, counts), MOST_WIDTHS):
+    for widths, computed in itertools.islice(_best_widths(longest, counts), MAX_WIDTHS):
         chosen = widths
-        if real >= least_real_share * computed:
+        if real >= min_real_share * computed:
             break
     return [*chosen[:-1], int(lengths.max())]
 
 
 def _best_widths(longest: np.ndarray, counts: np.ndarray) -> Iterator[tuple[list[int], float]]:
-    """Yields the best widths of each number 1, 2, ... and how many tokens are computed with them.
+    """Yields the best 1, 2, ... widths and the number of tokens that are computed with them.
 
     Args:
       longest: int[k], the distinct lengths of longest rows, ascending.
@@ -138,7 +138,7 @@ def token_inputs(tokens: Tokens) -> tuple[InputsOf, Any]:
 
 
 def feature_inputs(features: np.ndarray) -> tuple[InputsOf, Any]:
-    """Does the same for features float32[n, hidden] of the rows."""
+    """Does the same as `token_inputs` for features float32[n, hidden] of the rows."""
     return lambda rows, width: features[rows], tf.TensorSpec([None, features.shape[1]], tf.float32)
 
 
@@ -151,7 +151,7 @@ def dataset(
     widths: Sequence[int] = (),
     replica_rows: Optional[int] = None,
 ) -> tf.data.Dataset:
-    """Returns a worker's dataset: of each global batch in turn, the shares of the worker's replicas.
+    """Returns a worker's dataset: for each global batch in turn, the shares of the worker's replicas.
 
     Args:
       inputs: from `token_inputs` or `feature_inputs`.
@@ -169,13 +169,13 @@ def dataset(
     inputs_of, spec = inputs
     replicas = context.num_replicas_in_sync
     local = replicas // context.num_input_pipelines
-    mine = slice(context.input_pipeline_id * local, (context.input_pipeline_id + 1) * local)
+    local_replicas = slice(context.input_pipeline_id * local, (context.input_pipeline_id + 1) * local)
 
     def generate() -> Iterator[tuple[Any, np.ndarray, np.ndarray, np.float32]]:
         for rows in batches():
             width = width_of(int(lengths[rows].max()), widths)
-            for share in np.array_split(rows, replicas)[mine]:
-                # A replica without rows takes part in the step with a filler row.
+            for share in np.array_split(rows, replicas)[local_replicas]:
+                # A replica without rows gets a filler row, since all replicas run the step.
                 filled = np.full(max(replica_rows or len(share), 1), FILLER)
                 filled[: len(share)] = share
                 weights = (filled != FILLER).astype(np.float32)

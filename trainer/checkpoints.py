@@ -5,7 +5,7 @@
 | `state-<step>.*`       | the whole state of the training; the newest two are kept                 |
 | `best-<step>.*`        | the weights after the best epoch; those that a kept state names are kept |
 
-One worker writes, all read. If a state is incomplete (a killed writer, a full disk), the previous one is used.
+One worker writes, all workers read. If a state is incomplete (a killed writer, a full disk), the previous one is used.
 """
 
 import glob
@@ -26,16 +26,16 @@ KEPT_STATES = 2
 # The key of `Checkpoint(progress=<PythonState>)` in a checkpoint.
 _PROGRESS = "progress/.ATTRIBUTES/py_state"
 
-# What TensorFlow raises for a file that is truncated, corrupt or missing, or holds other variables: its reader raises
-# Python's exceptions for some of TensorFlow's codes.
+# TensorFlow's errors for a file that is truncated, corrupt or missing, or contains other variables. For some of its
+# status codes, the reader raises Python's exceptions.
 _UNREADABLE = (tf.errors.OpError, ValueError, LookupError, RuntimeError, AssertionError, message.DecodeError)
 
-# Another training's folder is abandoned if nothing was written to it for so long.
+# Another training's folder is abandoned if nothing was written to it for this long.
 ABANDONED_AFTER_S = 7 * 24 * 3600
 
 
 def training_key(*parts: Any) -> str:
-    """Returns a key of everything that a training's result depends on, JSON values."""
+    """Returns a key for all JSON values that a training's result depends on."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -135,7 +135,7 @@ class Checkpoints:
 
 
 def _verify(path: str) -> Any:
-    """Reads every tensor of a checkpoint, so that TensorFlow checks the checksums; returns the reader."""
+    """Reads every tensor of a checkpoint, so that TensorFlow verifies the checksums; returns the reader."""
     reader = tf.train.load_checkpoint(path)
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)

@@ -30,7 +30,7 @@ def worker_count(strategy: tf.distribute.Strategy) -> int:
 
 
 def worker_index(strategy: tf.distribute.Strategy) -> int:
-    """Returns this process's index; worker 0 is the one that writes."""
+    """Returns this process's index; only worker 0 writes."""
     return strategy.cluster_resolver.task_id if _is_cluster(strategy) else 0
 
 
@@ -45,8 +45,8 @@ def all_equal(strategy: tf.distribute.Strategy, value: int) -> bool:
 
     @tf.function(autograph=False)
     def sums() -> tf.Tensor:
-        mine = strategy.run(lambda: tf.constant([value, value * value], tf.int64))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, mine, axis=None)
+        local = strategy.run(lambda: tf.constant([value, value * value], tf.int64))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, local, axis=None)
 
     # Equal if and only if the variance is 0.
     total, squares = sums().numpy().tolist()

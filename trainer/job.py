@@ -24,7 +24,7 @@ class TrainingJob:
       model_run_dir: folder for the files of `artifacts.model_run`.
       custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model card), `checkpoints` (a folder that
         outlives this execution and that all workers share), `tfjob` (TFJobConfig) if the workers are pods of a cluster,
-        and `run`, an id that keeps apart the checkpoints of identical trainings that run at the same time.
+        and `run`, an id that separates the checkpoints of identical trainings that run at the same time.
     """
 
     train_files: Sequence[str]

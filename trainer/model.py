@@ -59,7 +59,7 @@ def load_encoder(folder: str, strategy: Optional[tf.distribute.Strategy] = None)
     network = native.rebuild_bert(tf.saved_model.load(folder))
     with strategy.scope():
         if network is None:
-            logging.warning("%s: not a BERT that can be rebuilt; trained as a SavedModel in float32", folder)
+            logging.warning("%s: can't be rebuilt as a BERT; trained as a SavedModel in float32", folder)
             return SavedEncoder(folder)
         return network.copy() if strategy.num_replicas_in_sync > 1 else network
 
@@ -82,7 +82,7 @@ class Head(tf.Module):
 
     def __call__(self, pooled: tf.Tensor, seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Computes the logits, always in float32."""
-        # Random numbers other than the encoder's, which uses the seed itself.
+        # Other random numbers than the encoder's, which uses the seed itself.
         dropout = bert.Dropout(None if seed is None else ~seed, self._dropout)
         return tf.matmul(dropout(pooled), self.kernel) + self.bias
 
@@ -110,12 +110,12 @@ class Classifier(tf.Module):
 class WarmUpDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to the peak, then the rest of a linear decay from the peak at step 0 to 0 at the last step.
 
-    The values are those of tf-models' schedule, computed without a branch, whose condition a GPU would have to send
-    to the host in every step.
+    The values are those of tf-models' schedule, computed without a branch, because a GPU would have to send its
+    condition to the host in every step.
     """
 
     def __init__(self, peak: float, steps: int, warmup_steps: int):
-        """Sets the peak, the number of all steps, and the number of warm-up steps."""
+        """Sets the peak, the total number of steps, and the number of warm-up steps."""
         self._peak, self._steps, self._warmup_steps = peak, steps, warmup_steps
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Pooled outputs of a frozen encoder, computed once and stored beside the checkpoints."""
+"""Pooled outputs of a frozen encoder, computed once and stored next to the checkpoints."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The precision of matrix products: the configured one, or the fastest on this device."""
+"""The precision of matrix products: the configured one, or the fastest one on this device."""
 
 import logging
 import time
@@ -6,7 +6,7 @@ from typing import Sequence
 
 import tensorflow as tf
 
-# How much faster bfloat16 products have to be to make up for the casts around them.
+# The speedup of bfloat16 products that compensates for the casts around them.
 WORTHWHILE_SPEEDUP = 1.5
 
 # Compute capabilities from which tensor cores multiply bfloat16 (Ampere) and float16 (Volta).

@@ -18,9 +18,9 @@ def write(job: TrainingJob, data: Reviews, classifier: model.Classifier, figures
 
     Args:
       job: names the folders.
-      data: the reviews that it was trained on.
+      data: the reviews that the model was trained on.
       classifier: the trained model, on variables of this process.
-      figures: how training went.
+      figures: the figures of the training.
     """
     golden = _predict_golden(classifier, job.task, data.dev)
     served = export.ServedClassifier(data.preprocess, classifier, job.task, job.config.max_length)

@@ -31,7 +31,7 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: has attributes with the names of the fields of `TrainingJob`.
     """
     job = TrainingJob(**{field.name: getattr(fn_args, field.name) for field in dataclasses.fields(TrainingJob)})
-    # If TF_CONFIG is set, this process is one of the workers that a scheduler has started.
+    # If TF_CONFIG is set, a scheduler has started this process as one of the workers.
     if job.config.workers == 1 or "TF_CONFIG" in os.environ:
         train(dataclasses.asdict(job))
         return
@@ -68,8 +68,8 @@ def _launcher(job: TrainingJob) -> Launcher:
 def _gpu_names(device: str) -> list[str]:
     """Returns the names in `CUDA_VISIBLE_DEVICES` of the GPUs that local workers share."""
     count = len(gpu.visible_gpus(device))
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",")[:count] if named else [str(i) for i in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",")[:count] if visible else [str(i) for i in range(count)]
 
 
 def _train(
@@ -148,8 +148,8 @@ def _choose_dtype(
     if isinstance(encoder, model.SavedEncoder) or config.mode == "feature_based":
         if config.precision not in ("auto", "float32"):
             raise UserError(
-                f"trainer.precision = {config.precision}: should be float32 or auto for a frozen encoder, or one that "
-                "is not a BERT that can be rebuilt"
+                f"trainer.precision = {config.precision}: not supported for a frozen encoder, or one that can't be "
+                "rebuilt as a BERT; set float32 or auto"
             )
         return tf.float32
     dtype = precision.choose(config.precision, gpus)
@@ -201,7 +201,7 @@ def _choose_widths(config: TrainerConfig, data: Reviews) -> list[int]:
     """Returns the widths of all batches, including that of the longest dev row."""
     lengths = data.train.tokens.lengths
     first_epoch = batches.epoch_batches(lengths, config.batch_size, config.seed, 0)
-    widths = batches.choose_widths(lengths, first_epoch, batches.LEAST_REAL_SHARE)
+    widths = batches.choose_widths(lengths, first_epoch, batches.MIN_REAL_SHARE)
     return [*widths[:-1], max(widths[-1], int(data.dev.tokens.lengths.max(initial=0)))]
 
 

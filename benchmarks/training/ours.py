@@ -58,7 +58,7 @@ class Setting:
         if not self._gpus:
             return []
         first_epoch = batches.epoch_batches(lengths[0], self._workload.batch_size, self._workload.seed, 0)
-        widths = batches.choose_widths(lengths[0], first_epoch, batches.LEAST_REAL_SHARE)
+        widths = batches.choose_widths(lengths[0], first_epoch, batches.MIN_REAL_SHARE)
         return [*widths[:-1], max(int(some.max()) for some in lengths)]
 
     @staticmethod

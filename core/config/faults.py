@@ -8,18 +8,18 @@ import pydantic
 from core.config.sections import Config
 from core.section import Section
 
-# Stands for any key in the path of a key: a metric under `gates.model`, a number in a list.
+# Matches any key in a path, such as a metric under `gates.model` or an index in a list.
 _ANY = "*"
-# A key that more sections have says nothing about the one that was meant.
+# A key in more sections than this is too ambiguous for a suggestion.
 _MAX_SUGGESTIONS = 3
 
 
 def describe_faults(error: pydantic.ValidationError, section: str = "") -> str:
-    """Returns all faults in one line.
+    """Describes all faults in one line.
 
     Args:
       error: raised by validating a configuration, or one section of it.
-      section: the name of that section.
+      section: name of that section; empty for a whole configuration.
     """
     prefix = (section,) if section else ()
     return "; ".join(_describe({**fault, "loc": (*prefix, *fault["loc"])}) for fault in error.errors())
@@ -50,7 +50,7 @@ def _suggest(path: Sequence[str]) -> str:
         similar = elsewhere
     if similar:
         return f"; did you mean {' or '.join(similar)}?"
-    return f"; there are {', '.join(siblings)}" if siblings else ""
+    return f"; available: {', '.join(siblings)}" if siblings else ""
 
 
 def _keys(section: type[Section], parents: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

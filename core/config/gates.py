@@ -48,11 +48,11 @@ class DataGateConfig(Section):
     script_share: CheckSeverity = CheckSeverity()
     served_profile: CheckSeverity = CheckSeverity(severity="warn")
 
-    # NSMC has none; in UTF-8 read as Latin-1 they are 36 %.
+    # NSMC has none; UTF-8 text read as Latin-1 has 36 %.
     unreadable_characters: UpperBound = UpperBound(max=0.01)
     # Short reviews repeat: 1.6 % of 5,000 test rows of NSMC are among 14,274 training rows, 2.2 % among 34,272.
     test_in_train: UpperBound = UpperBound(max=0.1)
-    # Of the training rows, by the tokeniser of the model in serving, whatever data it was trained on. A vocabulary of
+    # Of the training rows, by the tokeniser of the model in serving, regardless of its training data. A vocabulary of
     # 8,000 from half of NSMC misses 0.3 % of the other half; one of 2,000 from the bundled sample misses 13 % of NSMC.
     unknown_tokens: UpperBound = UpperBound(max=0.1)
 
@@ -72,7 +72,7 @@ class DataGateConfig(Section):
     @pydantic.field_validator("*", mode="before")
     @classmethod
     def _fill_in_defaults(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        """A key that is missing from the section of a check keeps the default of that check."""
+        """Takes the keys that are missing from the section of a check from the default of that check."""
         default = cls.model_fields[info.field_name or ""].default
         if isinstance(default, CheckSeverity) and isinstance(value, Mapping):
             return {**default.model_dump(), **value}
@@ -105,7 +105,7 @@ class FailedPairs(Section):
     """Maximum share of failed sentence pairs, by kind."""
 
     same: Fraction = 0.2
-    # Small models go by single words; set 1 for a model that need not understand negation.
+    # Small models classify by single words; set 1 for a model that need not understand negation.
     different: Fraction = 0.5
 
 

@@ -58,7 +58,7 @@ def _read_yaml(file: str) -> dict[str, Any]:
         with open(file, encoding="utf-8") as stream:
             tree = yaml.safe_load(stream)
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; give a YAML file such as those in configs/") from error
+        raise UserError(f"{file}: {error.strerror}; should be a YAML file such as those in configs/") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
@@ -113,17 +113,20 @@ def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         data = DataConfig.model_validate(tree.get("data"))
-        stated = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
+        configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
     except (pydantic.ValidationError, AttributeError, TypeError, ValueError):
         return tree  # Validating the whole tree reports it.
     task = make_task((data.text,), data.labels)
-    _check_metric_bounds(stated["model"], task)
-    bounds = {"model": _merge(task.default_bounds, stated["model"]), "slices": _slice_bounds(stated["slices"], task)}
+    _check_metric_bounds(configured["model"], task)
+    bounds = {
+        "model": _merge(task.default_bounds, configured["model"]),
+        "slices": _slice_bounds(configured["slices"], task),
+    }
     return {**tree, "gates": {**tree.get("gates", {}), **bounds}}
 
 
-def _check_metric_bounds(stated: Mapping[str, Any], task: Task) -> None:
-    for name, bound in stated.items():
+def _check_metric_bounds(configured: Mapping[str, Any], task: Task) -> None:
+    for name, bound in configured.items():
         if name not in task.evaluation_metrics:
             raise UserError(f"gates.model.{name}: no such metric{did_you_mean(name, task.evaluation_metrics)}")
         lower = task.evaluation_metrics[name].lower_is_better
@@ -134,28 +137,28 @@ def _check_metric_bounds(stated: Mapping[str, Any], task: Task) -> None:
                 raise UserError(f"gates.model.{name}.{key}: {better} is better for this metric; use {instead}")
 
 
-def _slice_bounds(stated: Mapping[str, Any], task: Task) -> dict[str, Any]:
+def _slice_bounds(configured: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """Returns the bound of each slice: the task's default, overridden by `default`, then by the slice's own keys."""
-    for name, bound in stated.items():
+    for name, bound in configured.items():
         if name not in (_EVERY_SLICE, *slices.NAMES):
             raise UserError(f"gates.slices.{name}: no such slice{did_you_mean(name, (_EVERY_SLICE, *slices.NAMES))}")
         if not isinstance(bound, Mapping):
             keys = ", ".join(SliceBound.model_fields)
             raise UserError(f"gates.slices.{name} = {bound!r}: should be a mapping with any of the keys {keys}")
-    default = {**task.default_slice_bound, **stated.get(_EVERY_SLICE, {})}
-    return {name: {**default, **stated.get(name, {})} for name in slices.NAMES}
+    default = {**task.default_slice_bound, **configured.get(_EVERY_SLICE, {})}
+    return {name: {**default, **configured.get(name, {})} for name in slices.NAMES}
 
 
 def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
     """Makes relative paths absolute, in place; addresses and names from the catalogue stay as they are."""
     for field in _LOCATIONS:
         *sections, key = field.split(".")
-        holder: Any = tree
+        parent: Any = tree
         for section in sections:
-            holder = holder.get(section) if isinstance(holder, dict) else None
-        location = holder.get(key) if isinstance(holder, dict) else None
+            parent = parent.get(section) if isinstance(parent, dict) else None
+        location = parent.get(key) if isinstance(parent, dict) else None
         if isinstance(location, str) and _is_path(field, location):
-            holder[key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
+            parent[key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
 
 
 def _is_path(field: str, location: str) -> bool:

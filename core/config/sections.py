@@ -1,4 +1,4 @@
-"""The sections of a configuration and their defaults; `gates` and `kubeflow` are in modules of their own."""
+"""The sections of a configuration and their defaults; `gates` and `kubeflow` have their own modules."""
 
 import codecs
 import os
@@ -65,7 +65,7 @@ class DataConfig(Section):
         try:
             newline = "\t\n".encode(codecs.lookup(value).name)
         except (LookupError, UnicodeError) as error:
-            raise ValueError("should be a text encoding that Python knows, such as utf-8 or cp949") from error
+            raise ValueError("should be a text encoding that Python supports, such as utf-8 or cp949") from error
         if newline != b"\t\n":
             raise ValueError("should encode a tab and a newline as one byte each; convert the file to utf-8 first")
         return value
@@ -141,7 +141,7 @@ class TrainerConfig(Section):
     # Processes that train together, each with all GPUs of its host or its share of this machine's. `batch_size` is the
     # total over all of them: more workers train faster on the same batches.
     workers: Count = 1
-    # The most that a killed training loses. A checkpoint holds three numbers per weight: 1.3 GB for BERT-base.
+    # A killed training loses at most this much work. A checkpoint holds three numbers per weight: 1.3 GB for BERT-base.
     checkpoint_seconds: Positive = 120.0
 
     @pydantic.model_validator(mode="after")

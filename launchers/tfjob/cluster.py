@@ -1,4 +1,4 @@
-"""The calls to the Kubernetes API that a job needs; their errors name what to do about them."""
+"""The calls to the Kubernetes API that a job needs; their errors explain how to fix them."""
 
 import contextlib
 import json
@@ -111,14 +111,14 @@ class Cluster:
 
         Args:
           pod: its name.
-          since_s: start with what was written so many seconds ago; default: with the first line.
+          since_s: start with the last `since_s` seconds of the log; default: with its first line.
 
         Yields:
-          Pieces of the log, until its container has ended.
+          Chunks of the log, until its container has ended.
 
         Raises:
           ApiException: the container has not started.
-          urllib3.exceptions.HTTPError: the connection was lost, or nothing was written for a while.
+          urllib3.exceptions.HTTPError: the connection was lost, or the log had no new output within the timeout.
         """
         response = self._core.read_namespaced_pod_log(
             pod,
@@ -150,19 +150,19 @@ def _login() -> kubernetes.client.Configuration:
 
 @contextlib.contextmanager
 def _explain_errors(action: str, namespace: str) -> Iterator[None]:
-    """Raises the errors that the user can fix as a UserError."""
+    """Raises a `UserError` for the errors that the user can fix."""
     try:
         yield
     except ApiException as error:
-        sentence = _sentence(error, action, namespace)
-        if sentence is None:
+        explanation = _explain(error, action, namespace)
+        if explanation is None:
             raise
-        raise UserError(sentence) from error
+        raise UserError(explanation) from error
     except urllib3.exceptions.MaxRetryError as error:
         raise UserError(f"the cluster's API server does not respond: {error.reason}") from error
 
 
-def _sentence(error: ApiException, action: str, namespace: str) -> Optional[str]:
+def _explain(error: ApiException, action: str, namespace: str) -> Optional[str]:
     message = _status(error).get("message") or error.reason
     if error.status == 401:
         return f"401: not authenticated by the cluster ({message}); log in again"

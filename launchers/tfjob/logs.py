@@ -1,4 +1,4 @@
-"""Copies the workers' logs from the cluster while they are written: a restarted pod loses its own."""
+"""Copies the workers' logs from the cluster while they are written, since the log of a restarted pod is lost."""
 
 import os
 import threading
@@ -27,7 +27,7 @@ class Logs:
         return os.path.join(self._folder, f"worker-{worker}.log")
 
     def follow(self, pods: Sequence[kubernetes.client.V1Pod]) -> None:
-        """Starts to copy the logs of these pods; skips those that have not started."""
+        """Starts copying the logs of these pods; skips those that have not started."""
         for pod in pods:
             before = self._copies.get(pod.metadata.uid)
             if pod.status.phase not in (None, "Pending") and (before is None or before.is_broken):

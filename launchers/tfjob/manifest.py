@@ -50,7 +50,7 @@ class User:
 def job_name(target: str, arguments: Mapping[str, Any]) -> str:
     """Names the job of an execution.
 
-    The arguments contain the execution's output folders, so a retry gets the same name and another run another one.
+    The arguments contain the execution's output folders, so a retry has the same name and another run has another.
 
     Args:
       target: import path of the function that the workers call.

@@ -13,7 +13,7 @@ from tfx.utils import io_utils
 from launchers import worker
 from launchers.base import WorkerJob
 
-# A job's folder is abandoned if its launcher has shown no sign of life for so long.
+# A job's folder is abandoned if its launcher has written no heartbeat for this long.
 _ABANDONED_AFTER_S = 24 * 3600
 
 Value = Union[str, Sequence[str]]
@@ -32,20 +32,20 @@ class Stage:
         self._outputs = {name: os.path.join(folder, "outputs", name) for name in job.outputs}
 
     def create(self) -> str:
-        """Creates the folder, replacing that of an earlier attempt, and copies the inputs to it.
+        """Creates the folder, replacing that of an earlier attempt, and copies the inputs into it.
 
         Returns:
           The path of the job's file, whose arguments are the paths in this folder.
         """
         self.remove()
         os.makedirs(self.folder)
-        self.show_life()
+        self.write_heartbeat()
         _remove_abandoned(os.path.dirname(self.folder))
         inputs = {name: self._copy_in(name, self._job.arguments[name]) for name in self._job.inputs}
         return self._job.write(self.folder, {**self._job.arguments, **inputs, **self._outputs})
 
-    def show_life(self) -> None:
-        """Shows the workers that the launcher is alive; they end after `worker.LAUNCHER_SILENCE_S` without it."""
+    def write_heartbeat(self) -> None:
+        """Writes the launcher's heartbeat; the workers end after `worker.LAUNCHER_TIMEOUT_S` without one."""
         with open(os.path.join(self.folder, worker.LAUNCHER_FILE), "w", encoding="utf-8") as stream:
             stream.write(str(time.time_ns()))
 
@@ -54,15 +54,15 @@ class Stage:
         return [name for name, staged in self._outputs.items() if not os.path.isdir(staged)]
 
     def deliver(self) -> None:
-        """Copies each output to its place, completely or not at all."""
-        places = {staged: self._job.arguments[name].rstrip("/") for name, staged in self._outputs.items()}
-        for staged, place in places.items():
-            # Next to its place first, since the volume is another file system.
-            io_utils.copy_dir(staged, place + ".part")
-        for place in places.values():
-            if fileio.exists(place):
-                fileio.rmtree(place)
-            fileio.rename(place + ".part", place)
+        """Copies each output to its destination, completely or not at all."""
+        destinations = {staged: self._job.arguments[name].rstrip("/") for name, staged in self._outputs.items()}
+        for staged, destination in destinations.items():
+            # Next to the destination first, since the volume is another file system and a rename can't cross it.
+            io_utils.copy_dir(staged, destination + ".part")
+        for destination in destinations.values():
+            if fileio.exists(destination):
+                fileio.rmtree(destination)
+            fileio.rename(destination + ".part", destination)
 
     def remove(self) -> None:
         """Removes the folder if it exists."""
@@ -70,10 +70,10 @@ class Stage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _copy_in(self, name: str, value: Value) -> Value:
-        """Copies the paths of an argument; returns the argument's value for the copies."""
+        """Copies the paths of an argument; returns the paths of the copies."""
         if isinstance(value, str):
             return _copy(value, os.path.join(self.folder, "inputs", name))
-        return [_copy(one, os.path.join(self.folder, "inputs", name, str(i))) for i, one in enumerate(value)]
+        return [_copy(path, os.path.join(self.folder, "inputs", name, str(i))) for i, path in enumerate(value)]
 
 
 def _copy(pattern: str, folder: str) -> str:

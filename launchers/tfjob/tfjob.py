@@ -1,4 +1,4 @@
-"""Workers as pods: creates a TFJob for a job, follows it to its end, and removes all of it."""
+"""Workers as pods: creates a TFJob for a job, monitors it until it finishes, and deletes it."""
 
 import contextlib
 import logging
@@ -27,8 +27,8 @@ _POD_NAME_VARIABLE, _POD_UID_VARIABLE = "KFP_POD_NAME", "KFP_POD_UID"
 # How long to wait for a deleted job: its pods have a few seconds each, and a node may not respond.
 _REMOVAL_S = 60.0
 
-# Time between signs of life, a fraction of `worker.LAUNCHER_SILENCE_S`, after which the workers give up.
-_SIGN_OF_LIFE_S = 10.0
+# Time between heartbeats, a fraction of `worker.LAUNCHER_TIMEOUT_S`.
+_HEARTBEAT_S = 10.0
 
 # How long to wait for the end of the logs after the pods are gone.
 _LOGS_S = 5.0
@@ -38,13 +38,13 @@ class TFJob(Launcher):
     """Workers as pods of a TFJob.
 
     If a worker is lost the others fail too, since none can train alone; the operator restarts all of them, and they
-    continue from their last checkpoint. A retried execution first removes what its previous attempt left.
+    continue from their last checkpoint. A retried execution first removes the remains of its previous attempt.
 
     Attributes:
       config: the pods' configuration.
       poll_s: time between two checks of the job.
-      stall_timeout_s: how long all scheduled workers may go without a message: the most that loading a large encoder,
-        compiling its first step or writing the model takes.
+      stall_timeout_s: how long all scheduled workers may go without a message. Loading a large encoder, compiling its
+        first step and writing the model take minutes without one.
     """
 
     def __init__(self, config: TFJobConfig, poll_s: float = 5.0, stall_timeout_s: float = 1800.0):
@@ -65,7 +65,7 @@ class TFJob(Launcher):
             try:
                 job_file = stage.create()
                 user = manifest.User(os.getuid(), os.getgid())
-                with _signs_of_life(stage):
+                with _heartbeats(stage):
                     cluster.create(manifest.tfjob(self.config, name, workers, job_file, user, _own_pod()))
                     self._follow(name, cluster, stage, logs, workers)
                 if stage.missing():
@@ -80,7 +80,7 @@ class TFJob(Launcher):
         workers = Workers(stage.folder, count, self.config.restarts, self.stall_timeout_s, logs.path)
         deadline = time.monotonic() + self.config.timeout_s
         while True:
-            # The job before its workers, so that their last messages have arrived when it has ended.
+            # The job before its workers, so that their last messages have arrived when it has finished.
             job = cluster.job(name)
             pods = cluster.pods(name)
             logs.follow(pods)
@@ -100,21 +100,21 @@ class TFJob(Launcher):
 
 
 @contextlib.contextmanager
-def _signs_of_life(stage: Stage) -> Iterator[None]:
-    """Shows the workers that this process is alive, even while it waits for the API server."""
-    ended = threading.Event()
+def _heartbeats(stage: Stage) -> Iterator[None]:
+    """Writes heartbeats for the workers, even while this process waits for the API server."""
+    finished = threading.Event()
 
-    def show() -> None:
-        while not ended.wait(_SIGN_OF_LIFE_S):
+    def write() -> None:
+        while not finished.wait(_HEARTBEAT_S):
             with contextlib.suppress(OSError):
-                stage.show_life()
+                stage.write_heartbeat()
 
-    thread = threading.Thread(target=show, daemon=True)
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        finished.set()
         thread.join()
 
 
@@ -136,7 +136,7 @@ def _own_pod() -> Optional[manifest.Owner]:
 
 
 def _clean_up(name: str, cluster: Cluster, stage: Stage, logs: Logs) -> None:
-    """Removes the job, its pods and its folder; errors are only logged, to not hide the job's own failure."""
+    """Removes the job, its pods and its folder; errors are only logged, to keep the job's own failure visible."""
     try:
         if not cluster.remove(name, _REMOVAL_S):
             logging.warning("TFJob %s is still being deleted", name)
@@ -149,7 +149,7 @@ def _clean_up(name: str, cluster: Cluster, stage: Stage, logs: Logs) -> None:
 
 @contextlib.contextmanager
 def _termination_as_exit() -> Iterator[None]:
-    """Turns SIGTERM, with which a cluster ends a pod, into an exception, so that this process can clean up."""
+    """Converts SIGTERM, with which a cluster ends a pod, to an exception, so that this process can clean up."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

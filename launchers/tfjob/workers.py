@@ -1,4 +1,4 @@
-"""What the launcher knows about a job's workers, from their messages and from their pods."""
+"""The state of a job's workers, according to their messages and their pods."""
 
 import os
 import time
@@ -19,10 +19,10 @@ class Worker:
 
     Attributes:
       index: its number.
-      starts: how often it was started.
+      starts: number of its attempts.
       stage: its last progress, in words.
       done: whether its target has returned.
-      error: what its target raised, if it was not a collective error.
+      error: the error that its target raised, unless it was a collective error.
       lost_peer: the last collective error that its target raised.
     """
 
@@ -73,7 +73,7 @@ class Worker:
 
 
 class Workers:
-    """All workers of a job, and why it has failed."""
+    """All workers of a job, and the reason of its failure."""
 
     def __init__(self, folder: str, count: int, restarts: int, stall_timeout_s: float, log: Callable[[int], str]):
         """Starts with no messages read.
@@ -87,8 +87,8 @@ class Workers:
         """
         self._all = [Worker(i, folder) for i in range(count)]
         self._restarts, self._stall_timeout_s, self._log = restarts, stall_timeout_s, log
-        self._endings: dict[int, str] = {}
-        self._waiting, self._active_at = "", time.monotonic()
+        self._pod_failures: dict[int, str] = {}
+        self._pending, self._active_at = "", time.monotonic()
 
     @property
     def last_progress(self) -> str:
@@ -99,19 +99,19 @@ class Workers:
         """Reads the state of the pods, and the messages that have arrived since the last call."""
         pod_of = {int(pod.metadata.labels[manifest.INDEX_LABEL]): pod for pod in pods}
         for i, pod in pod_of.items():
-            if ending := _ending(pod):
-                self._endings.pop(i, None)  # Reinserted, since the last one is the newest.
-                self._endings[i] = ending
-        heard = [each.read() for each in self._all]
-        obstacles = {each.index: _obstacle(pod_of.get(each.index)) for each in self._all}
-        if any(heard) or any(obstacles.values()):
+            if failure := _pod_failure(pod):
+                self._pod_failures.pop(i, None)  # Reinserted, since the last one is the newest.
+                self._pod_failures[i] = failure
+        new_messages = [each.read() for each in self._all]
+        reasons = {each.index: _pending_reason(pod_of.get(each.index)) for each in self._all}
+        if any(new_messages) or any(reasons.values()):
             self._active_at = time.monotonic()
         # When worker 0 is done the job is, and the other pods are removed.
         if not self._all[0].done:
-            self._report_obstacles(obstacles)
+            self._report_pending(reasons)
 
     def raise_failure(self) -> None:
-        """Raises the error that failed the job, if the workers show one.
+        """Raises the error that failed the job, if there is one.
 
         Raises:
           UserError: a worker raised it.
@@ -124,8 +124,8 @@ class Workers:
         most = max(self._all, key=lambda each: each.starts)
         if most.starts - 1 > self._restarts:
             reason = most.lost_peer or "no reason was reported"
-            limit = f"{self._restarts} times (kubeflow.workers.restarts)"
-            raise self.lost(f"was lost more than {limit}; {reason}", most.index)
+            limit = f"kubeflow.workers.restarts = {self._restarts}"
+            raise self.lost(f"lost more often than {limit} allows; {reason}", most.index)
         if time.monotonic() - self._active_at > self._stall_timeout_s:
             silence = f"no worker has sent a message for {self._stall_timeout_s:g} s"
             raise self.error(f"timed out: {silence}; last progress: {self.last_progress}")
@@ -134,43 +134,43 @@ class Workers:
         """Returns the exception for a worker's failure.
 
         Args:
-          reason: what happened to it, or to the job, in words.
+          reason: a description of the failure.
           index: its number.
         """
         return WorkerFailed(index, len(self._all), reason, self._log(index))
 
     def lost(self, reason: str, index: int = 0) -> WorkerFailed:
         """Returns the exception for a lost worker; if a pod has failed, it names the latest and how it ended."""
-        if not self._endings:
+        if not self._pod_failures:
             return self.error(reason, index)
-        index, ending = next(reversed(self._endings.items()))
-        return self.error(f"{ending}; {reason}", index)
+        index, failure = next(reversed(self._pod_failures.items()))
+        return self.error(f"{failure}; {reason}", index)
 
     def _exception(self, index: int, error: Error) -> Exception:
         return UserError(error.message) if error.user_error else self.error(str(error), index)
 
-    def _report_obstacles(self, obstacles: Mapping[int, Optional[str]]) -> None:
-        """Reports what unscheduled workers wait for, each time that it changes."""
-        text = "; ".join(f"worker {i}: {obstacle}" for i, obstacle in obstacles.items() if obstacle)
-        if text and text != self._waiting:
-            running = sum(obstacle is None for obstacle in obstacles.values())
-            progress.report(f"waiting for workers ({text})", running, len(obstacles))
-        self._waiting = text
+    def _report_pending(self, reasons: Mapping[int, Optional[str]]) -> None:
+        """Reports why workers are pending, whenever that changes."""
+        text = "; ".join(f"worker {i}: {reason}" for i, reason in reasons.items() if reason)
+        if text and text != self._pending:
+            running = sum(reason is None for reason in reasons.values())
+            progress.report(f"waiting for workers ({text})", running, len(reasons))
+        self._pending = text
 
 
-def _ending(pod: kubernetes.client.V1Pod) -> Optional[str]:
-    """Describes how a pod has failed, None if it has not, or only because another one was lost."""
+def _pod_failure(pod: kubernetes.client.V1Pod) -> Optional[str]:
+    """Describes a pod's failure; None if it has not failed, or only because another one was lost."""
     for container in pod.status.container_statuses or ():
         end = container.state.terminated
         if end and end.exit_code not in (0, worker.LOST_PEER_STATUS):
             return f"ended with exit status {end.exit_code} ({end.reason})"
     if pod.status.phase == "Failed" and pod.status.reason:
-        return f"was ended by the cluster ({pod.status.reason})"
+        return f"terminated by the cluster ({pod.status.reason})"
     return None
 
 
-def _obstacle(pod: Optional[kubernetes.client.V1Pod]) -> Optional[str]:
-    """Describes what a worker waits for, None if it is scheduled."""
+def _pending_reason(pod: Optional[kubernetes.client.V1Pod]) -> Optional[str]:
+    """Describes why a worker is pending; None if it is scheduled."""
     if pod is None:
         return "no pod yet"
     if pod.status.phase != "Pending":

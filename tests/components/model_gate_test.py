@@ -331,7 +331,7 @@ def test_relative_path_of_the_pairs(file, tmp_path, monkeypatch):
         ("gates.model.accuracy.max_rise=0.1", "higher is better for this metric; use max_drop"),
         ("gates.model.recall_2.min=0.1", "gates.model.recall_2: no such metric; did you mean recall_1"),
         ("gates.model.accuracy.min=2", "gates.model.accuracy.min = 2"),
-        ("gates.slices.length:5.min=0.1", "gates.slices.length:5: no such slice; there are default, length:1-9"),
+        ("gates.slices.length:5.min=0.1", "gates.slices.length:5: no such slice; available: default, length:1-9"),
         ("gates.slices.default=0.1", "with any of the keys min, max_drop, min_rows"),
         ("gates.slices.length:1-9.min_rows=0", "min_rows = 0"),
         ("gates.invariance.max_failed.same=2", "gates.invariance.max_failed.same = 2"),

@@ -75,7 +75,7 @@ def test_any_value_can_be_set(file, override, field, value):
         ("data.dev_fraction=1", ["data.dev_fraction = 1", "less than 1"]),
         ("trainer.mode=both", ["trainer.mode = 'both'", "'fine_tune' or 'feature_based'"]),
         ("trainer.lr=1", ["trainer.lr: no such key", "learning_rate"]),
-        ("optimiser.lr=1", ["optimiser: no such key; there are name, data, encoder, trainer"]),
+        ("optimiser.lr=1", ["optimiser: no such key; available: name, data, encoder, trainer"]),
         ("data.labels=[a, b, c]", ["3 labels", "two"]),
         ("data.span=3", ["span: 3 has no effect", "contains no {SPAN}"]),
         ("data.encoding=utf-16", ["data.encoding = 'utf-16'", "one byte"]),
@@ -123,7 +123,7 @@ def test_error_names_the_key_the_value_and_what_would_be_right(file, override, w
     ],
 )
 @pytest.mark.parametrize("in_file", [True, False])
-def test_misspelt_key_is_answered_with_a_suggestion(file, key, suggestion, in_file):
+def test_misspelt_key_gets_a_suggestion(file, key, suggestion, in_file):
     if in_file:
         with open(file, encoding="utf-8") as stream:
             tree = yaml.safe_load(stream)
@@ -139,7 +139,7 @@ def test_misspelt_key_is_answered_with_a_suggestion(file, key, suggestion, in_fi
     assert f"{key}: no such key; did you mean {suggestion}" in str(error.value)
 
 
-def test_misspelt_metric_or_slice_is_answered_with_a_suggestion(file):
+def test_misspelt_metric_or_slice_gets_a_suggestion(file):
     with pytest.raises(UserError, match="gates.model.acuracy: no such metric; did you mean accuracy?"):
         load_config(file, ["gates.model.acuracy.min=0.5"])
     with pytest.raises(UserError, match="gates.slices.script:hangeul: no such slice; did you mean script:hangul"):

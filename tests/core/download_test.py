@@ -16,12 +16,12 @@ BODY = b"x" * 5000
 
 @contextlib.contextmanager
 def server(*statuses):
-    """Answers with the statuses in turn, then with 200 and `BODY`."""
-    left = list(statuses)
+    """Responds with the statuses in turn, then with 200; the body is always `BODY`."""
+    remaining = list(statuses)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(left.pop(0) if left else 200)
+            self.send_response(remaining.pop(0) if remaining else 200)
             self.send_header("Content-Length", str(len(BODY)))
             self.send_header("Retry-After", "3600")
             self.end_headers()

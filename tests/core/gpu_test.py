@@ -1,4 +1,4 @@
-"""GPU support, on any machine: stand-ins for wheels and driver are real shared libraries; no test needs a GPU."""
+"""GPU support, tested without a GPU: fake wheels and a fake driver are real shared libraries."""
 
 import ctypes.util
 import dataclasses
@@ -21,7 +21,7 @@ from core.versions import OLD_SET
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = shutil.which("cc") or shutil.which("gcc")
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler to make stand-in libraries with")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler to build the fake libraries")
 WHEELS = importlib.util.find_spec("nvidia") is not None
 needs_wheels = pytest.mark.skipif(not WHEELS, reason="the gpu extra is not installed")
 
@@ -40,7 +40,6 @@ NO_DRIVER = dataclasses.replace(
     GOOD, kernel_driver=False, cards=0, device_files=0, driver_cuda=None, missing_libraries=("libcudart.so.12",)
 )
 
-
 CUDA_VARIABLES = ("LD_LIBRARY_PATH", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES")
 
 
@@ -49,7 +48,7 @@ def facts(**changes):
 
 
 def compile_library(path, code="", needs=()):
-    """Makes a shared library of C code."""
+    """Builds a shared library from C code."""
     path.parent.mkdir(parents=True, exist_ok=True)
     source = path.with_suffix(".c")
     source.write_text(code)
@@ -60,7 +59,7 @@ def compile_library(path, code="", needs=()):
 
 
 def python(code, path=None, **environment):
-    """Runs code in a fresh process that knows nothing of CUDA but what it is told; returns the JSON it prints last."""
+    """Runs code in a process without this one's CUDA variables; returns the last line of its output, as JSON."""
     clean = {k: v for k, v in os.environ.items() if k not in CUDA_VARIABLES}
     clean["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([str(path)] if path else [])])
     result = subprocess.run(
@@ -74,12 +73,12 @@ def python(code, path=None, **environment):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-# Which libraries this process holds, by the names by which TensorFlow asks for them.
-HELD = """
+# Defines a function that checks whether a library is loaded, by the name that TensorFlow opens.
+IS_LOADED = """
 import ctypes, json, os
 from core import gpu
 
-def held(name):
+def is_loaded(name):
     try:
         return bool(ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW))
     except OSError:
@@ -92,7 +91,7 @@ old_set = pytest.mark.skipif(not OLD_SET, reason="TensorFlow 2.21 finds the whee
 
 @pytest.fixture
 def wheels(tmp_path):
-    """A folder with `nvidia` in it, laid out like the wheels; its libcusolver needs its libcublas."""
+    """The folder `nvidia`, laid out as in the wheels; its libcusolver depends on its libcublas."""
     nvidia = tmp_path / "site" / "nvidia"
     cudart = compile_library(nvidia / "cuda_runtime" / "lib" / "libcudart.so.12")
     cublas = compile_library(nvidia / "cublas" / "lib" / "libcublas.so.12", needs=[cudart])
@@ -101,7 +100,7 @@ def wheels(tmp_path):
     ptxas = nvidia / "cuda_nvcc" / "bin" / "ptxas"
     ptxas.parent.mkdir(parents=True)
     ptxas.touch()
-    (nvidia / "__init__.py").touch()  # as in the wheels; without it installed wheels would go first
+    (nvidia / "__init__.py").touch()  # As in the wheels; without it installed wheels would come first.
     return nvidia
 
 
@@ -109,12 +108,12 @@ def wheels(tmp_path):
 @old_set
 def test_libraries_of_wheels_are_found_by_name_once_loaded(wheels):
     answer = python(
-        HELD
+        IS_LOADED
         + """
 names = ["libcudart.so.12", "libcublas.so.12", "libcusolver.so.11", "libcupti.so.12"]
-before = [held(name) for name in names]
+before = [is_loaded(name) for name in names]
 loaded = gpu.load_libraries()
-print(json.dumps([before, loaded, [held(name) for name in names], gpu.load_libraries() == loaded]))
+print(json.dumps([before, loaded, [is_loaded(name) for name in names], gpu.load_libraries() == loaded]))
 """,
         wheels.parent,
     )
@@ -127,7 +126,7 @@ print(json.dumps([before, loaded, [held(name) for name in names], gpu.load_libra
 
 @needs_compiler
 @old_set
-def test_a_broken_library_is_told_of_and_does_not_stop_the_others(wheels):
+def test_a_broken_library_is_reported_and_the_others_are_loaded(wheels):
     broken = wheels / "cublas" / "lib" / "libcublas.so.12"
     broken.write_bytes(b"not a library")
     loaded, warnings = python(
@@ -149,7 +148,7 @@ def test_a_broken_library_is_told_of_and_does_not_stop_the_others(wheels):
 
 @needs_compiler
 @old_set
-def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
+def test_a_library_in_ld_library_path_takes_precedence(wheels, tmp_path):
     own = compile_library(tmp_path / "own" / "libcupti.so.12")
     loaded = python(
         "import json\nfrom core import gpu\nprint(json.dumps(gpu.load_libraries()))",
@@ -162,7 +161,7 @@ def test_a_library_of_the_users_own_choice_stays(wheels, tmp_path):
 
 @needs_compiler
 @old_set
-def test_the_compiler_of_the_wheels_comes_last_on_the_path_and_once(wheels):
+def test_the_compiler_is_added_once_at_the_end_of_path(wheels):
     path, flags = python(
         "import json, os\nfrom core import gpu\ngpu.load_libraries(); gpu.load_libraries()\n"
         "print(json.dumps([os.environ['PATH'], os.environ['XLA_FLAGS']]))",
@@ -174,7 +173,7 @@ def test_the_compiler_of_the_wheels_comes_last_on_the_path_and_once(wheels):
     assert flags == f'--xla_dump_to=dump --xla_gpu_cuda_data_dir="{wheels}/cuda_nvcc"'
 
 
-def test_without_wheels_nothing_is_loaded_and_the_environment_stays(monkeypatch):
+def test_without_wheels_nothing_is_loaded_and_the_environment_is_unchanged(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     before = dict(os.environ)
     assert gpu.load_libraries() == []
@@ -190,19 +189,19 @@ def test_without_wheels_nothing_is_loaded_and_the_environment_stays(monkeypatch)
         ("flags.txt", "flags.txt"),
     ],
 )
-def test_what_xla_flags_say_already_stays(flags, expected):
+def test_existing_xla_flags_are_kept(flags, expected):
     assert gpu.xla_flags(flags, "/a b") == expected
 
 
 @needs_wheels
 @old_set
-def test_tensorflow_gets_every_library_from_the_installed_wheels():
+def test_every_required_library_is_loaded_from_the_installed_wheels():
     answer = python(
-        HELD
+        IS_LOADED
         + """
-before = [name for name in gpu.REQUIRED_LIBRARIES if held(name)]
+before = [name for name in gpu.REQUIRED_LIBRARIES if is_loaded(name)]
 loaded = gpu.load_libraries()
-missing = [name for name in gpu.REQUIRED_LIBRARIES if not held(name)]
+missing = [name for name in gpu.REQUIRED_LIBRARIES if not is_loaded(name)]
 facts = gpu.collect_facts()
 print(json.dumps([before, missing, loaded, facts.missing_libraries]))
 """
@@ -221,7 +220,7 @@ def test_the_required_libraries_are_those_of_the_installed_tensorflow():
     assert f"libcudnn.so.{build['cudnn_version']}" in gpu.REQUIRED_LIBRARIES
 
 
-# A driver's library with one GPU of compute capability 8.0, as far as TensorFlow asks before it lists the GPU.
+# A driver's library with one GPU of compute capability 8.0: the functions that TensorFlow calls to list it.
 DRIVER = """
 #include <string.h>
 enum {{ PROCESSORS = 16, MAJOR = 75, MINOR = 76 }};
@@ -230,7 +229,7 @@ int cuInit(unsigned flags) {{ return {status}; }}
 int cuGetErrorName(int status, const char **name) {{ *name = status == 100 ? "CUDA_ERROR_NO_DEVICE" : 0; return 0; }}
 int cuDeviceGetCount(int *count) {{ *count = 1; return 0; }}
 int cuDeviceGet(int *device, int index) {{ *device = index; return 0; }}
-int cuDeviceGetName(char *name, int size, int device) {{ strcpy(name, "stand-in"); return 0; }}
+int cuDeviceGetName(char *name, int size, int device) {{ strcpy(name, "fake"); return 0; }}
 int cuDeviceGetPCIBusId(char *id, int size, int device) {{ strcpy(id, "0000:01:00.0"); return 0; }}
 int cuDeviceTotalMem_v2(size_t *bytes, int device) {{ *bytes = (size_t)16 << 30; return 0; }}
 int cuDeviceComputeCapability(int *major, int *minor, int device) {{ *major = 8; *minor = 0; return 0; }}
@@ -251,13 +250,13 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {{
         (12020, 77, ((12, 2), "CUDA error 77")),
     ],
 )
-def test_the_driver_is_asked_for_its_release_and_its_error(tmp_path, version, status, answer):
+def test_the_driver_reports_its_release_and_its_error(tmp_path, version, status, answer):
     # By its real name it would be found by TensorFlow and by later tests.
     library = compile_library(tmp_path / "libdriver.so", DRIVER.format(version=version, status=status))
-    assert gpu.ask_driver(str(library)) == answer
+    assert gpu.query_driver(str(library)) == answer
 
 
-DEMAND = """
+REQUIRE_GPU = """
 import json
 from core.errors import UserError
 from core import gpu
@@ -273,35 +272,33 @@ except UserError as error:
 
 @needs_compiler
 @needs_wheels
-def test_tensorflow_itself_takes_the_gpu_of_a_stand_in_driver(tmp_path):
+def test_tensorflow_lists_the_gpu_of_a_fake_driver(tmp_path):
     compile_library(tmp_path / "libcuda.so.1", DRIVER.format(version=12030, status=0))
-    assert python(DEMAND, LD_LIBRARY_PATH=str(tmp_path)) == [True]
+    assert python(REQUIRE_GPU, LD_LIBRARY_PATH=str(tmp_path)) == [True]
 
 
 @needs_compiler
-@pytest.mark.skipif(
-    WHEELS or ctypes.util.find_library("cudart") is not None, reason="this machine has CUDA libraries that would do"
-)
-def test_tensorflow_itself_refuses_that_gpu_without_libraries_and_they_are_named(tmp_path):
+@pytest.mark.skipif(WHEELS or ctypes.util.find_library("cudart") is not None, reason="this machine has CUDA libraries")
+def test_missing_libraries_of_a_gpu_are_named(tmp_path):
     compile_library(tmp_path / "libcuda.so.1", DRIVER.format(version=12030, status=0))
-    answer = python(DEMAND, LD_LIBRARY_PATH=str(tmp_path))
+    answer = python(REQUIRE_GPU, LD_LIBRARY_PATH=str(tmp_path))
     assert "CUDA libraries can't be loaded: libcudart.so.12, libcublasLt.so.12, libcublas.so.12 and 4 more;" in answer
 
 
-def test_a_driver_library_that_is_not_there_gives_no_answer(tmp_path):
-    assert gpu.ask_driver(str(tmp_path / "libcuda.so.1")) == (None, None)
+def test_a_missing_driver_has_no_release_and_no_error(tmp_path):
+    assert gpu.query_driver(str(tmp_path / "libcuda.so.1")) == (None, None)
 
 
-def test_facts_of_this_machine_agree_with_what_it_has(monkeypatch):
+def test_facts_describe_this_machine(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    found = gpu.collect_facts()
-    assert found.kernel_driver == os.path.exists("/proc/driver/nvidia/version")
-    assert found.cuda_visible_devices == "0,1"
-    if found.kernel_driver or found.driver_cuda:
-        pytest.skip("this machine has an NVIDIA driver; the rest is about one without")
-    assert (found.cards, found.device_files, found.driver_error) == (0, 0, None)
-    assert not found.has_gpu
-    assert "no NVIDIA driver" in gpu.explain(found)
+    collected = gpu.collect_facts()
+    assert collected.kernel_driver == os.path.exists("/proc/driver/nvidia/version")
+    assert collected.cuda_visible_devices == "0,1"
+    if collected.kernel_driver or collected.driver_cuda:
+        pytest.skip("this machine has an NVIDIA driver; the rest is for a machine without one")
+    assert (collected.cards, collected.device_files, collected.driver_error) == (0, 0, None)
+    assert not collected.has_gpu
+    assert "no NVIDIA driver" in gpu.explain(collected)
 
 
 def test_facts_count_the_cards_of_the_host_and_the_files_of_the_process(tmp_path):
@@ -311,9 +308,9 @@ def test_facts_count_the_cards_of_the_host_and_the_files_of_the_process(tmp_path
     (tmp_path / "dev").mkdir()
     for name in ("nvidia0", "nvidiactl", "nvidia-uvm"):
         (tmp_path / "dev" / name).touch()
-    found = gpu.collect_facts(str(tmp_path))
-    assert (found.kernel_driver, found.cards, found.device_files) == (True, 2, 1)
-    assert found.has_gpu
+    collected = gpu.collect_facts(str(tmp_path))
+    assert (collected.kernel_driver, collected.cards, collected.device_files) == (True, 2, 1)
+    assert collected.has_gpu
 
 
 @pytest.mark.parametrize(
@@ -326,26 +323,26 @@ def test_facts_count_the_cards_of_the_host_and_the_files_of_the_process(tmp_path
         ({"driver_error": "CUDA_ERROR_NO_DEVICE", "cards": 0, "device_files": 0}, False),
     ],
 )
-def test_a_machine_has_a_gpu_if_driver_or_files_say_so(changes, expected):
+def test_driver_or_files_show_that_a_machine_has_a_gpu(changes, expected):
     assert facts(**changes).has_gpu is expected
 
 
 @pytest.mark.parametrize(
-    "found, said",
+    "machine, words",
     [
         (facts(tensorflow_cuda=None), ["built without CUDA", "sh scripts/setup.sh gpu"]),
-        (facts(cuda_visible_devices="-1"), ['CUDA_VISIBLE_DEVICES="-1" hides every GPU', "unset it"]),
-        (NO_DRIVER, ["no NVIDIA driver", "install NVIDIA's driver", "nvidia-smi"]),
+        (facts(cuda_visible_devices="-1"), ['CUDA_VISIBLE_DEVICES="-1" hides all GPUs', "unset it"]),
+        (NO_DRIVER, ["no NVIDIA driver", "install its driver", "nvidia-smi"]),
         (
             facts(driver_cuda=None, device_files=0),
-            ["no libcuda.so.1 and no /dev/nvidia0 here", "--gpus all", "nvidia.com/gpu"],
+            ["no access to libcuda.so.1 and /dev/nvidia0", "--gpus all", "nvidia.com/gpu"],
         ),
-        (facts(driver_cuda=None), ["no libcuda.so.1 here", "--gpus all"]),
-        (facts(device_files=0, driver_error="CUDA_ERROR_NO_DEVICE"), ["no /dev/nvidia0 here", "--gpus all"]),
-        (facts(driver_cuda=(11, 4)), ["too old", "serves CUDA 11.4, TensorFlow needs 12", "CUDA Version 12.0"]),
+        (facts(driver_cuda=None), ["no access to libcuda.so.1;", "--gpus all"]),
+        (facts(device_files=0, driver_error="CUDA_ERROR_NO_DEVICE"), ["no access to /dev/nvidia0;", "--gpus all"]),
+        (facts(driver_cuda=(11, 4)), ["too old", "supports CUDA 11.4, TensorFlow needs 12", "CUDA Version 12.0"]),
         (
             facts(driver_error="CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"),
-            ["does not start (CUDA_ERROR_SYSTEM_DRIVER_MISMATCH)", "nvidia-smi", "reboot"],
+            ["fails to initialise (CUDA_ERROR_SYSTEM_DRIVER_MISMATCH)", "nvidia-smi", "reboot"],
         ),
         (
             facts(missing_libraries=("libcufft.so.11", "libcudnn.so.8")),
@@ -358,25 +355,25 @@ def test_a_machine_has_a_gpu_if_driver_or_files_say_so(changes, expected):
         (GOOD, ["TF_CPP_MIN_LOG_LEVEL=0"]),
     ],
 )
-def test_each_cause_is_told_with_what_to_do(found, said):
-    sentence = gpu.explain(found)
-    for part in said:
-        assert part in sentence
-    assert "\n" not in sentence and not sentence.endswith(".")
+def test_each_cause_is_explained_with_its_remedy(machine, words):
+    explanation = gpu.explain(machine)
+    for word in words:
+        assert word in explanation
+    assert "\n" not in explanation and not explanation.endswith(".")
 
 
-def test_windows_linux_without_device_files_is_no_fault():
-    found = facts(kernel_driver=False, cards=0, device_files=0, missing_libraries=("libcudnn.so.8",))
-    assert "libcudnn.so.8" in gpu.explain(found)
+def test_wsl_needs_no_device_files():
+    wsl = facts(kernel_driver=False, cards=0, device_files=0, missing_libraries=("libcudnn.so.8",))
+    assert "libcudnn.so.8" in gpu.explain(wsl)
 
 
 @pytest.mark.parametrize("value", ["", " ", "-1", "-1,0", "2", "7,0", "none", "NoDevFiles"])
 def test_values_that_hide_both_gpus(value):
-    assert "hides every GPU" in gpu.explain(facts(cuda_visible_devices=value))
+    assert "hides all GPUs" in gpu.explain(facts(cuda_visible_devices=value))
 
 
 @pytest.mark.parametrize("value", ["0", "1", "1,-1", "0,7", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-1c2d3e4f"])
-def test_values_that_leave_a_gpu(value):
+def test_values_that_leave_a_gpu_visible(value):
     assert "hides" not in gpu.explain(facts(cuda_visible_devices=value))
 
 
@@ -384,16 +381,16 @@ def test_values_that_leave_a_gpu(value):
 def tensorflow_sees(monkeypatch):
     """Makes TensorFlow list the given devices as visible GPUs."""
 
-    def list_them(*gpus):
+    def set_visible(*gpus):
         monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(gpus) if kind == "GPU" else [])
 
-    return list_them
+    return set_visible
 
 
-def test_gpu_demanded_but_none_seen_is_the_users_error(monkeypatch, tensorflow_sees):
+def test_required_but_missing_gpu_is_a_user_error(monkeypatch, tensorflow_sees):
     tensorflow_sees()
     monkeypatch.setattr(gpu, "collect_facts", lambda: NO_DRIVER)
-    with pytest.raises(UserError, match="^trainer.device = gpu: TensorFlow sees no GPU: there is no NVIDIA driver"):
+    with pytest.raises(UserError, match="^trainer.device = gpu: TensorFlow sees no GPU: no NVIDIA driver; "):
         gpu.visible_gpus("gpu")
 
 
@@ -430,13 +427,13 @@ def test_memory_growth_is_set_on_every_gpu(monkeypatch, tensorflow_sees, caplog)
     assert not caplog.records
 
 
-def test_a_gpu_that_is_in_use_without_growth_is_told_of(monkeypatch, tensorflow_sees, caplog):
+def test_a_gpu_in_use_without_memory_growth_is_reported(monkeypatch, tensorflow_sees, caplog):
     only = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
     tensorflow_sees(only)
 
-    def refuse(device, enable):
+    def fail(device, enable):
         raise RuntimeError("Physical devices cannot be modified after being initialized")
 
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", refuse)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", fail)
     assert gpu.visible_gpus("gpu") == [only]
     assert "/physical_device:GPU:0" in caplog.text

@@ -14,7 +14,7 @@ def test_every_bundled_configuration_has_a_name():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_a_bundled_file(name, tmp_path, monkeypatch):
+def test_a_name_selects_a_bundled_file(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pathlib.Path(installation.find_config(name)).samefile(pathlib.Path(installation.CONFIGS, f"{name}.yaml"))
 
@@ -25,7 +25,7 @@ def test_anything_else_is_a_path(name, tmp_path, monkeypatch):
     assert installation.find_config(name) == name
 
 
-def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+def test_a_file_of_that_name_takes_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nsmc").write_text("name: mine")
     assert installation.find_config("nsmc") == "nsmc"
@@ -40,6 +40,6 @@ def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
         ("/usr/bin/pytest", "kubeflow_runner.py", "kubeflow_runner.py", ".venv/bin/python kubeflow_runner.py"),
     ],
 )
-def test_a_command_has_the_name_that_it_was_started_by(started, script, name, command, monkeypatch):
+def test_a_command_has_the_name_by_which_it_was_started(started, script, name, command, monkeypatch):
     monkeypatch.setattr("sys.argv", [started])
     assert (installation.program(script), installation.command(script)) == (name, command)

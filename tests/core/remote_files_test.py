@@ -1,4 +1,4 @@
-"""Files that are written through TensorFlow."""
+"""Remote files, which are written through TensorFlow."""
 
 import pytest
 import tensorflow as tf

@@ -43,7 +43,7 @@ gates: {model: {calibration_error: {max: 1, max_rise: 1}}}
 """
 
 
-# A model that learns next to nothing, and bounds that it fails.
+# A model that learns almost nothing, and bounds that it does not meet.
 UNREACHABLE = (
     "trainer.epochs=1",
     "trainer.learning_rate=1e-9",
@@ -59,7 +59,7 @@ def call(*arguments, stdin=None):
 
 
 def executions(folder, run):
-    """Node id -> state of the executions of the run-th run, read from MLMD."""
+    """Returns node id -> state of the executions of the run with this index, from MLMD."""
     store = metadata_store.MetadataStore(
         metadata.sqlite_metadata_connection_config(os.path.join(folder, "metadata.sqlite"))
     )
@@ -178,7 +178,7 @@ def test_killed_run_resumes_and_excludes_a_second_run(job, first):
                 break
         second = call(*arguments)
         running.kill()
-    assert second.returncode == 2 and "another run is at work here" in second.stderr
+    assert second.returncode == 2 and "another run is using this folder" in second.stderr
     again = call(*arguments)
     assert again.returncode in (0, 3), again.stdout + again.stderr
     report = {c["id"]: (c["status"], c["cached"]) for c in summary(job)["components"]}

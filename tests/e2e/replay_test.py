@@ -61,8 +61,8 @@ def _job(tmp_path_factory):
 
 
 def replay(job, train, *parameters):
-    given = [f"train={job / train}", f"test={job / 'test.tsv'}", *parameters]
-    return call("replay", job / "tiny.yaml", "--root", job / "replay", "--param", *given)
+    values = [f"train={job / train}", f"test={job / 'test.tsv'}", *parameters]
+    return call("replay", job / "tiny.yaml", "--root", job / "replay", "--param", *values)
 
 
 def newest_record(job):
@@ -94,7 +94,7 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job):
         assert record["run_id"] in stream.read()
 
 
-def test_an_error_in_the_data_stops_the_run_and_the_report_says_why(job):
+def test_an_error_in_the_data_stops_the_run_and_is_in_the_report(job):
     done = replay(job, "nothing.tsv")
     assert done.returncode == 2, done.stdout + done.stderr
     record = newest_record(job)

@@ -1,7 +1,7 @@
-"""What the launchers' tests run in workers.
+"""The jobs of the launchers' tests.
 
 `act` is the target: worker i calls `arguments["acts"][i]`, a function of this module. As a script,
-`python -m tests.launchers.launched_jobs FOLDER ACT...`, it launches such a job.
+`python -m tests.launchers.launched_jobs FOLDER ACT...`, the module launches such a job.
 """
 
 import json
@@ -53,7 +53,7 @@ def sleep():
     time.sleep(LONG_S)
 
 
-def sleep_deaf_to_sigterm():
+def sleep_ignoring_sigterm():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(LONG_S)
 
@@ -70,7 +70,7 @@ def fork_and_sleep():
 def fork_and_be_killed():
     if os.fork() == 0:
         time.sleep(LONG_S)
-    kill_myself()
+    kill_self()
 
 
 def fork_and_finish():
@@ -108,7 +108,7 @@ def raise_value_error_later():
 
 
 def raise_user_error():
-    raise UserError("trainer.epochs = 학습: give a number\n" + "x" * 200_000)
+    raise UserError("trainer.epochs = 학습: should be a number\n" + "x" * 200_000)
 
 
 def raise_collective_error():
@@ -120,19 +120,19 @@ def raise_collective_error_later():
     raise_collective_error()
 
 
-def leave():
+def exit_early():
     sys.exit(0)
 
 
-def leave_at_once():
+def exit_immediately():
     os._exit(3)
 
 
-def kill_myself():
+def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop_myself():
+def stop_self():
     os.kill(os.getpid(), signal.SIGSTOP)
     sleep()
 
@@ -144,8 +144,8 @@ def write():
 
 
 def write_and_be_killed():
-    print("the last word")
-    kill_myself()
+    print("the last line")
+    kill_self()
 
 
 if __name__ == "__main__":

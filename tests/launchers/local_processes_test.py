@@ -1,4 +1,4 @@
-"""Real worker processes without TensorFlow: what they see, how they fail, and that none is left running."""
+"""Real worker processes without TensorFlow: their environment, their failures and their termination."""
 
 import contextlib
 import glob
@@ -20,29 +20,29 @@ from tests.launchers import launched_jobs
 
 
 def launch(folder, *acts, **settings):
-    """Lets worker i call `acts[i]`."""
+    """Launches a job in which worker i calls `acts[i]`."""
     job = WorkerJob(launched_jobs.ACT, {"folder": str(folder), "acts": acts}, str(folder))
     local_processes.LocalProcesses(**settings).launch(job, len(acts))
 
 
 def notes(folder):
-    """What the workers noted about themselves."""
-    found = []
-    while os.path.exists(path := launched_jobs.note_file(folder, len(found))):
+    """Returns the process id, the folder and the environment that each worker wrote."""
+    result = []
+    while os.path.exists(path := launched_jobs.note_file(folder, len(result))):
         with open(path, encoding="utf-8") as stream:
-            found.append(json.load(stream))
-    return found
+            result.append(json.load(stream))
+    return result
 
 
 def running(folder):
-    """The workers that are still running and their children, without zombies, which pid 1 may not have reaped."""
-    sessions, found = {note["pid"] for note in notes(folder)}, []
+    """Returns the ids of running workers and their children, except zombies, which pid 1 may not have reaped."""
+    sessions, pids = {note["pid"] for note in notes(folder)}, []
     for path in glob.glob("/proc/[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(path, encoding="utf-8") as stream:
             pid, (state, _, _, session) = path.split("/")[2], stream.read().rpartition(")")[2].split()[:4]
             if int(session) in sessions and state != "Z":
-                found.append(int(pid))
-    return found
+                pids.append(int(pid))
+    return pids
 
 
 def wait_until(condition, timeout_s=20):
@@ -53,7 +53,7 @@ def wait_until(condition, timeout_s=20):
 
 
 def failure(folder, *acts, **settings):
-    """The error that the acts fail with; no worker is left running after it."""
+    """Returns the error with which the acts fail; checks that no worker is left running."""
     with pytest.raises(WorkerFailed) as caught:
         launch(folder, *acts, **settings)
     assert len(notes(folder)) == len(acts)
@@ -80,7 +80,7 @@ def parent(tmp_path):
         process.wait()
 
 
-def test_workers_see_one_cluster_and_their_own_place(tmp_path):
+def test_workers_see_one_cluster_and_their_own_index(tmp_path):
     launch(tmp_path, "finish", "finish", "finish")
     configs = [json.loads(note["environment"]["TF_CONFIG"]) for note in notes(tmp_path)]
     assert [config["task"] for config in configs] == [{"type": "worker", "index": i} for i in range(3)]
@@ -92,11 +92,11 @@ def test_workers_see_one_cluster_and_their_own_place(tmp_path):
 def test_workers_share_cores_and_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)))
     launch(tmp_path, "finish", "finish", gpus=("0", "2", "5", "7"))
-    seen = [note["environment"] for note in notes(tmp_path)]
-    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in seen] == ["0,2", "5,7"]
-    assert {environment["TF_NUM_INTRAOP_THREADS"] for environment in seen} == {"4"}
-    assert {environment["TF_NUM_INTEROP_THREADS"] for environment in seen} == {"4"}
-    assert {environment["TF_USE_LEGACY_KERAS"] for environment in seen} == {"1"}
+    environments = [note["environment"] for note in notes(tmp_path)]
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments] == ["0,2", "5,7"]
+    assert {environment["TF_NUM_INTRAOP_THREADS"] for environment in environments} == {"4"}
+    assert {environment["TF_NUM_INTEROP_THREADS"] for environment in environments} == {"4"}
+    assert {environment["TF_USE_LEGACY_KERAS"] for environment in environments} == {"1"}
 
 
 def test_workers_connect_to_each_other_without_a_proxy(tmp_path, monkeypatch):
@@ -127,7 +127,7 @@ def test_progress_of_worker_0_is_reported_here(tmp_path, caplog):
     assert reported == [("epoch 1/2", 1, 4, {"loss": 0.5, "kind": "slow"}), ("epoch 2/2", 4, 4, {})]
 
 
-def test_logs_hold_what_workers_and_their_programs_wrote(tmp_path):
+def test_logs_contain_the_output_of_workers_and_their_children(tmp_path):
     launch(tmp_path, "finish", "write")
     assert (tmp_path / "worker-0.log").read_text() == ""
     log = (tmp_path / "worker-1.log").read_text(encoding="utf-8")
@@ -136,13 +136,13 @@ def test_logs_hold_what_workers_and_their_programs_wrote(tmp_path):
 
 def test_log_of_a_killed_worker_is_complete(tmp_path):
     failure(tmp_path, "sleep", "write_and_be_killed")
-    assert "the last word" in (tmp_path / "worker-1.log").read_text()
+    assert "the last line" in (tmp_path / "worker-1.log").read_text()
 
 
-def test_log_goes_on_where_an_earlier_job_ended(tmp_path):
+def test_log_is_appended_to_that_of_an_earlier_job(tmp_path):
     failure(tmp_path, "write_and_be_killed")
     launch(tmp_path, "write")
-    assert (tmp_path / "worker-0.log").read_text(encoding="utf-8").startswith("the last word\nprinted")
+    assert (tmp_path / "worker-0.log").read_text(encoding="utf-8").startswith("the last line\nprinted")
 
 
 def test_error_of_one_worker_ends_the_others(tmp_path):
@@ -153,14 +153,14 @@ def test_error_of_one_worker_ends_the_others(tmp_path):
     assert "Traceback" in log.read_text() and "and this is a second line" in log.read_text()
 
 
-def test_worker_that_ignores_sigterm_is_ended_too(tmp_path):
-    failure(tmp_path, "sleep_deaf_to_sigterm", "raise_value_error_later")
+def test_worker_that_ignores_sigterm_is_killed(tmp_path):
+    failure(tmp_path, "sleep_ignoring_sigterm", "raise_value_error_later")
 
 
-def test_user_error_arrives_in_full(tmp_path):
+def test_user_error_is_passed_on_in_full(tmp_path):
     with pytest.raises(UserError) as caught:
         launch(tmp_path, "sleep", "raise_user_error")
-    assert str(caught.value) == "trainer.epochs = 학습: give a number\n" + "x" * 200_000
+    assert str(caught.value) == "trainer.epochs = 학습: should be a number\n" + "x" * 200_000
     assert running(tmp_path) == []
 
 
@@ -173,9 +173,9 @@ def test_missing_target_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        ("kill_myself", "killed by signal 9 (SIGKILL)"),
-        ("leave_at_once", "ended with exit status 3 before its work was done"),
-        ("leave", "SystemExit: 0"),
+        ("kill_self", "killed by signal 9 (SIGKILL)"),
+        ("exit_immediately", "ended with exit status 3 before its work was done"),
+        ("exit_early", "SystemExit: 0"),
     ],
 )
 def test_worker_that_ends_early_is_named(tmp_path, act, reason):
@@ -183,7 +183,7 @@ def test_worker_that_ends_early_is_named(tmp_path, act, reason):
     assert (error.worker, error.reason) == (1, reason)
 
 
-def test_death_is_noticed_while_a_child_holds_the_pipe_and_the_child_is_killed(tmp_path):
+def test_death_is_detected_while_a_child_holds_the_pipe_and_the_child_is_killed(tmp_path):
     with pytest.raises(WorkerFailed, match="killed by signal 9"):
         launch(tmp_path, "fork_and_be_killed")
     wait_until(lambda: running(tmp_path) == [], timeout_s=5)
@@ -194,7 +194,7 @@ def test_children_of_workers_end_with_the_job(tmp_path):
     wait_until(lambda: running(tmp_path) == [], timeout_s=5)
 
 
-@pytest.mark.parametrize("cause", ["raise_value_error_later", "kill_myself"])
+@pytest.mark.parametrize("cause", ["raise_value_error_later", "kill_self"])
 def test_error_of_a_survivor_does_not_hide_the_cause(tmp_path, cause):
     error = failure(tmp_path, "raise_collective_error", cause)
     assert error.worker == 1
@@ -205,7 +205,7 @@ def test_error_of_a_survivor_does_not_hide_a_stopped_worker(tmp_path, monkeypatc
     monkeypatch.setattr(local_processes, "_GATHER_S", 0.2)
     monkeypatch.setattr(local_processes, "_MISSED_HEARTBEATS", 2)
     monkeypatch.setattr(local_processes, "_TERMINATION_S", 0.2)
-    error = failure(tmp_path, "raise_collective_error_later", "stop_myself")
+    error = failure(tmp_path, "raise_collective_error_later", "stop_self")
     assert error.worker == 1
     assert error.reason.startswith("stopped responding")
 
@@ -218,7 +218,7 @@ def test_collective_error_without_another_failure_is_reported(tmp_path, monkeypa
 
 def test_stopped_worker_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(local_processes, "_TERMINATION_S", 0.2)
-    error = failure(tmp_path, "sleep", "stop_myself", silence_timeout_s=1.5)
+    error = failure(tmp_path, "sleep", "stop_self", silence_timeout_s=1.5)
     assert error.worker == 1
     assert error.reason == "stopped responding: no message for 2 s; its last progress: none"
 
@@ -242,14 +242,14 @@ def test_worker_that_hangs_after_its_work_does_not_delay_the_job(tmp_path, monke
 
 
 def test_workers_do_not_survive_a_killed_parent(tmp_path, parent):
-    process = parent("sleep_deaf_to_sigterm", "fork_and_sleep")
+    process = parent("sleep_ignoring_sigterm", "fork_and_sleep")
     wait_until(lambda: len(running(tmp_path)) == 3)
     process.kill()
     wait_until(lambda: running(tmp_path) == [], timeout_s=5)
 
 
 def test_interrupted_parent_stops_its_workers_first(tmp_path, parent):
-    process = parent("sleep", "sleep_deaf_to_sigterm")
+    process = parent("sleep", "sleep_ignoring_sigterm")
     assert len(running(tmp_path)) == 2
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == -signal.SIGINT

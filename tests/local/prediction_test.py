@@ -1,4 +1,4 @@
-"""Predictions: a file is read as in training, and output for people contains nothing that a terminal obeys."""
+"""Predictions: a file is read as in training, and control characters are escaped for terminals."""
 
 import csv
 import gzip
@@ -27,8 +27,8 @@ TASK = make_task(("document",), {"0": "부정", "1": "긍정"})
 SAMPLE = pathlib.Path(__file__).parents[2] / "data" / "sample"
 
 
-class Answers:
-    """A model that gives every text the same answer and records the texts."""
+class FakeModel:
+    """A model that returns the same score for every text and records the texts."""
 
     def __init__(self, label="긍정", **data):
         layout = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", **data}
@@ -42,20 +42,20 @@ class Answers:
 
 def predict(file, out, as_json=False, **data):
     """Returns the texts that the model was queried with, and the lines of the output."""
-    model = Answers(**data)
+    model = FakeModel(**data)
     assert prediction.predict_file(model, str(file), str(out), as_json) == 0
     return model.texts, out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def test_sentences_and_labels_are_escaped_for_terminals(capsys):
-    assert prediction.predict_sentences(Answers(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], as_json=False) == 0
+    assert prediction.predict_sentences(FakeModel(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], as_json=False) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("긍정\\x1b]0;owned") and lines[0].endswith("75.0%  굿\\n")
     assert not set("\x1b\x07\x9b\u202e") & set("".join(lines))
 
 
 def test_json_has_the_exact_text(capsys):
-    prediction.predict_sentences(Answers(), [HOSTILE], as_json=True)
+    prediction.predict_sentences(FakeModel(), [HOSTILE], as_json=True)
     assert json.loads(capsys.readouterr().out)["text"] == HOSTILE
 
 
@@ -68,7 +68,7 @@ def files(draw):
     start += b"document\tlabel\r\n" if has_header else b""
     lines = draw(st.lists(tsv_lines.any_line(data["quoting"], data["encoding"]), max_size=20))
     ends = [draw(st.sampled_from([b"\n", b"\r\n"])) for _ in lines]
-    # More good lines than damaged ones can follow, so that the file's encoding is accepted.
+    # Enough good lines that the file's encoding is accepted, even if all others are damaged.
     content = start + b"good\t1\n" * 60 + b"".join(line + end for line, end in zip(lines, ends, strict=True))
     header = True if has_header else ("document", "label")
     return {**data, "header": header}, draw(st.booleans()), content.removesuffix(b"\n" * draw(st.booleans()))
@@ -133,11 +133,11 @@ def test_rows_and_columns_are_kept_in_order(tmp_path, capsys):
         ["f", "bad", "0", "긍정", "0.750000"],
     ]
     assert capsys.readouterr().err == (
-        "7 rows, 4 without a score (unreadable, or no text); accuracy 0.5000 on 2 labelled rows\n"
+        "7 rows, 4 without a score (unreadable or no text); accuracy 0.5000 on 2 labelled rows\n"
     )
 
 
-def test_a_file_without_header_and_quoting(tmp_path):
+def test_a_file_without_header_and_quoting_is_scored(tmp_path):
     source = tmp_path / "in.tsv.gz"
     source.write_bytes(gzip.compress('1\t"영화\n0\t별로'.encode("cp949")))
     data = {"quoting": "none", "header": ["label", "document"], "encoding": "cp949"}

@@ -9,7 +9,7 @@ from local import run as local
 
 
 def wrap(inner, outer):
-    """Returns an error that a library raises because of another one."""
+    """Returns the outer error, raised from the inner one."""
     try:
         try:
             raise inner
@@ -27,9 +27,9 @@ def wrap(inner, outer):
         wrap(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), RuntimeError("the stage failed")),
     ],
 )
-def test_full_disk_error_says_what_to_do(tmp_path, error):
+def test_full_disk_error_explains_what_to_do(tmp_path, error):
     message = local._describe_error(error, [], str(tmp_path))
-    assert message.startswith("no space is left on a disk") and str(tmp_path) in message and "free some" in message
+    assert message.startswith("no space left on device") and str(tmp_path) in message and "free some" in message
 
 
 def test_other_error_is_quoted(tmp_path):

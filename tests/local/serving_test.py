@@ -114,9 +114,9 @@ def test_unknown_version_lists_the_versions(root, capsys):
 
 @pytest.mark.parametrize("arguments", ["--to second", "--to 1 --list", "--config a --serving b"])
 def test_wrong_usage(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_:
         call(*arguments.split(), capsys=capsys)
-    assert ended.value.code == 2
+    assert exit_.value.code == 2
 
 
 def test_newest_model_of_any_pipeline(root, tmp_path):

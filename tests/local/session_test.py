@@ -13,7 +13,7 @@ from local import session
 def test_second_run_in_the_same_folder_is_an_error(tmp_path):
     folder = str(tmp_path / "job")
     with session.lock(folder):
-        with pytest.raises(UserError, match="another run is at work"):
+        with pytest.raises(UserError, match="another run is using this folder"):
             with session.lock(folder):
                 pytest.fail("two runs at once")
     with session.lock(folder):

@@ -55,17 +55,17 @@ def test_unchanged_output_stays(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spoil, difference",
+    "damage, difference",
     [
         (lambda output: (output / "Split-train" / "data").write_text("01234"), "data has 5 bytes, had 10"),
         (lambda output: (output / "Split-train" / "data").unlink(), "data is missing"),
         (lambda output: (output / "more").write_text(""), "more was added"),
     ],
 )
-def test_changed_output_is_reported_and_moved(tmp_path, spoil, difference):
+def test_changed_output_is_reported_and_moved(tmp_path, damage, difference):
     (output,) = record(tmp_path, State.COMPLETE)
     seal(tmp_path, output)
-    spoil(output)
+    damage(output)
     (message,) = store.repair(str(tmp_path))
     assert message.startswith("Node runs again: its output 'model' changed after the run") and difference in message
     assert not output.exists() and output.with_name("1.damaged").exists()
@@ -101,7 +101,7 @@ def test_artifacts_of_a_lost_store_are_moved(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.93, 0.999])
-def test_truncated_store_is_an_error_that_says_what_to_do(tmp_path, share):
+def test_truncated_store_is_a_user_error(tmp_path, share):
     (output,) = record(tmp_path, State.COMPLETE)
     database = tmp_path / "metadata.sqlite"
     os.truncate(database, int(database.stat().st_size * share))

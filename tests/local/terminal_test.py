@@ -30,13 +30,13 @@ SUMMARY = Summary(
 
 
 def printed(act, width=100):
-    """Returns what `act(console)` prints in a pipe."""
+    """Returns the output of `act(console)` to a pipe."""
     stream = io.StringIO()
     act(rich.console.Console(file=stream, width=width))
     return stream.getvalue()
 
 
-def test_each_component_is_a_line_with_its_duration_and_status():
+def test_each_component_has_a_line_with_its_duration_and_status():
     def act(console):
         screen = terminal.Terminal(console)
         with screen.show_progress():

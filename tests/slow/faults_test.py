@@ -92,14 +92,14 @@ def test_a_second_run_in_the_same_folder_is_refused(place):
     first = place.start("trainer.seed=1")
     first.wait_for("TsvExampleGen")
     second = place.run("trainer.seed=1")
-    check(second, 2, "another run is at work", first.end())
+    check(second, 2, "another run is using this folder", first.end())
 
 
 def test_of_two_runs_started_at_once_in_a_new_folder_one_is_refused(tmp_path):
     place = Place(str(tmp_path))
     running = [place.start(), place.start()]
     done, refused = sorted((each.end() for each in running), key=lambda ended: ended.status)
-    check(refused, 2, "another run is at work", done)
+    check(refused, 2, "another run is using this folder", done)
 
 
 def test_two_jobs_push_into_one_serving_folder_at_once(place, tmp_path):
@@ -137,7 +137,7 @@ def test_the_disk_of_the_run_root_is_full(tmp_path):
         place = Place(str(tmp_path / "job"), root=os.path.join(disk, "runs"))
         seen = place.run()
         injections.remount(disk, "size=2g")
-        check(seen, 1, "no space is left", place.run())
+        check(seen, 1, "no space left on device", place.run())
 
 
 @needs_root

@@ -29,12 +29,12 @@ def test_sorted_batches_contain_every_row_once_with_the_least_padding(lengths, b
     assert [lengths[rows].min() for rows in evaluation[1:]] >= [lengths[rows].max() for rows in evaluation[:-1]]
 
 
-def test_the_docstrings_example(monkeypatch):
+def test_the_example_in_the_docstring_of_epoch_batches(monkeypatch):
     monkeypatch.setattr(batches, "WINDOW_BATCHES", 2)
     lengths = np.array([9, 2, 3, 8])
     for seed in range(5):
-        found = [tuple(lengths[rows]) for rows in batches.epoch_batches(lengths, 2, seed, 0)]
-        assert sorted(found) == [(2, 3), (8, 9)]
+        batch_lengths = [tuple(lengths[rows]) for rows in batches.epoch_batches(lengths, 2, seed, 0)]
+        assert sorted(batch_lengths) == [(2, 3), (8, 9)]
 
 
 def test_order_depends_only_on_seed_and_epoch():
@@ -51,7 +51,7 @@ def test_padding_share_counts_padding_to_the_longest_row():
     assert batches.padding_share(np.array([2, 4, 4]), [np.array([0, 1]), np.array([2])]) == pytest.approx(2 / 12)
 
 
-def test_reviews_like_nsmcs_have_less_than_six_percent_of_padding():
+def test_reviews_as_long_as_nsmcs_have_less_than_6_percent_padding():
     # Log-normal with NSMC's mean of 20 tokens and a 99th percentile near 77.
     lengths = np.clip(np.random.default_rng(0).lognormal(2.8, 0.65, 14000).astype(int), 3, 128)
     assert batches.padding_share(lengths, batches.epoch_batches(lengths, 32, 0, 0)) < 0.06
@@ -62,8 +62,8 @@ def test_endless_batches_continue_from_any_step(lengths, batch_size, seed, data)
     steps = -(-len(lengths) // batch_size)
     first = data.draw(st.integers(0, 3 * steps))
     whole = [rows for epoch in range(5) for rows in batches.epoch_batches(lengths, batch_size, seed, epoch)]
-    found = itertools.islice(batches.endless_batches(lengths, batch_size, seed, first, steps), steps)
-    for rows, expected in zip(found, whole[first:], strict=False):
+    continued = itertools.islice(batches.endless_batches(lengths, batch_size, seed, first, steps), steps)
+    for rows, expected in zip(continued, whole[first:], strict=False):
         np.testing.assert_array_equal(rows, expected)
 
 
@@ -72,11 +72,11 @@ def test_chosen_widths_fit_every_batch_and_reach_the_share_or_the_maximum_number
     plan = batches.epoch_batches(lengths, batch_size, 0, 0)
     widths = batches.choose_widths(lengths, plan, share)
     assert widths == sorted(set(widths)) and widths[-1] == lengths.max()
-    assert len(widths) <= batches.MOST_WIDTHS
+    assert len(widths) <= batches.MAX_WIDTHS
     longest = {int(lengths[rows].max()) for rows in plan}
     reached = 1 - batches.padding_share(lengths, plan, widths)
     best = 1 - batches.padding_share(lengths, plan)
-    assert reached >= share or reached == pytest.approx(best) or len(widths) == batches.MOST_WIDTHS
+    assert reached >= share or reached == pytest.approx(best) or len(widths) == batches.MAX_WIDTHS
     assert longest >= set(widths)
 
 
@@ -94,17 +94,17 @@ def test_no_other_choice_of_as_many_widths_pads_less(lengths, number):
         )
 
 
-def test_the_docstrings_widths():
+def test_the_example_in_the_docstring_of_choose_widths():
     lengths = np.array([4, 5, 20])
     plan = [np.array([row]) for row in range(3)]
     assert batches.choose_widths(lengths, plan, 0.9) == [5, 20]
     assert batches.choose_widths(lengths, plan, 1.0) == [4, 5, 20]
 
 
-def test_reviews_like_nsmcs_need_few_widths_for_85_percent():
+def test_reviews_as_long_as_nsmcs_need_few_widths_for_85_percent():
     lengths = np.clip(np.random.default_rng(0).lognormal(2.8, 0.65, 14000).astype(int), 3, 128)
     plan = batches.epoch_batches(lengths, 32, 0, 0)
-    widths = batches.choose_widths(lengths, plan, batches.LEAST_REAL_SHARE)
+    widths = batches.choose_widths(lengths, plan, batches.MIN_REAL_SHARE)
     assert len(widths) <= 12
     for epoch in range(3):
         assert batches.padding_share(lengths, batches.epoch_batches(lengths, 32, 0, epoch), widths) < 0.15
@@ -115,10 +115,10 @@ def _elements(workers, local_replicas, count, rows, **arguments):
     lengths = np.array([2, 3, 4])
     ids = np.arange(1, 10, dtype=np.int32)
     tokens = Tokens(ids, np.zeros(9, np.uint8), np.array([0, 2, 5]), lengths)
-    found = []
+    elements = []
     for worker in range(workers):
         context = tf.distribute.InputContext(workers, worker, workers * local_replicas)
-        made = batches.dataset(
+        dataset = batches.dataset(
             batches.token_inputs(tokens),
             np.array([0, 1, 1]),
             lengths,
@@ -126,8 +126,8 @@ def _elements(workers, local_replicas, count, rows, **arguments):
             context,
             **arguments,
         )
-        found.append(list(made.take(count).as_numpy_iterator()))
-    return found
+        elements.append(list(dataset.take(count).as_numpy_iterator()))
+    return elements
 
 
 def test_a_dataset_yields_batches_with_labels_weights_and_the_number_of_rows():
@@ -139,8 +139,8 @@ def test_a_dataset_yields_batches_with_labels_weights_and_the_number_of_rows():
 
 @pytest.mark.parametrize(("workers", "local_replicas"), [(1, 2), (2, 1), (2, 2), (1, 3)])
 def test_replicas_share_a_batch_without_loss_or_repetition(workers, local_replicas):
-    found = _elements(workers, local_replicas, local_replicas, np.array([2, 0, 1]))
-    elements = [element for worker in found for element in worker]
+    by_worker = _elements(workers, local_replicas, local_replicas, np.array([2, 0, 1]))
+    elements = [element for worker in by_worker for element in worker]
     assert len(elements) == workers * local_replicas
     shared = [int(row[0]) for inputs, _, weights, _ in elements for row in inputs[WORD_IDS][weights > 0]]
     assert shared == [6, 1, 3]

@@ -27,8 +27,8 @@ def _network(tmp_path_factory):
 
 def test_sizes_are_inferred_from_the_weights(network):
     shapes = {name: tuple(weight.shape) for name, weight in zip(network._sizes.names, network.weights, strict=True)}
-    found = bert.infer_sizes(shapes)
-    assert (found.vocabulary, found.hidden, found.layers, found.heads) == (
+    sizes = bert.infer_sizes(shapes)
+    assert (sizes.vocabulary, sizes.hidden, sizes.layers, sizes.heads) == (
         shapes["word_embeddings/embeddings:0"][0],
         encoders.CONFIG.hidden,
         encoders.CONFIG.layers,
@@ -86,8 +86,8 @@ def test_every_weight_gets_a_gradient_and_no_branch_is_traced(network, dtype):
     for weight, gradient in zip(network.weights, gradients(inputs_of(IDS), seed), strict=True):
         assert tf.convert_to_tensor(gradient).shape == weight.shape and gradient.dtype == tf.float32
     graph = gradients.get_concrete_function(inputs_of(IDS), seed).graph
-    found = {op.type.removeprefix("Stateless") for op in graph.get_operations()}
-    assert not found & {"If", "While", "Case", "PyFunc", "EagerPyFunc"}
+    types = {op.type.removeprefix("Stateless") for op in graph.get_operations()}
+    assert not types & {"If", "While", "Case", "PyFunc", "EagerPyFunc"}
 
 
 def _gradients(function, *arguments):

@@ -48,12 +48,12 @@ def _flip(path):
         stream.write(bytes([byte[0] ^ 0xFF]))
 
 
-@pytest.mark.parametrize("harm", [_cut, _flip, os.remove], ids=["cut", "flipped bit", "removed"])
+@pytest.mark.parametrize("damage", [_cut, _flip, os.remove], ids=["cut", "flipped bit", "removed"])
 @pytest.mark.parametrize("kind", ["state", "best"])
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
-def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, harm, kind, suffix):
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path, damage, kind, suffix):
     _write(tmp_path, 9, 10)
-    harm(str(tmp_path / f"{kind}-10{suffix}"))
+    damage(str(tmp_path / f"{kind}-10{suffix}"))
     store, weights = _open(tmp_path)
     assert store.restore() == {"best_step": 9, "step": 9}
     assert [weight.numpy().ravel()[0] for weight in weights] == [9, 9]
@@ -79,8 +79,8 @@ def test_a_state_without_its_best_weights_is_not_restored_partly(tmp_path):
 
 def test_only_two_states_and_their_best_weights_are_kept(tmp_path):
     _write(tmp_path, 1, 2, 3, 10)
-    found = {file for file in os.listdir(tmp_path) if file.endswith(".index")}
-    assert found == {"state-3.index", "state-10.index", "best-3.index", "best-10.index"}
+    files = {file for file in os.listdir(tmp_path) if file.endswith(".index")}
+    assert files == {"state-3.index", "state-10.index", "best-3.index", "best-10.index"}
 
 
 def test_the_best_is_kept_for_any_number_of_later_states(tmp_path):

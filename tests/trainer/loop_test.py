@@ -1,4 +1,4 @@
-"""The training loop, with only a head on given features, which is fast."""
+"""The training loop, with only a head on fixed features, which is fast."""
 
 import os
 
@@ -48,15 +48,15 @@ class Run:
         return result, [weight.numpy() for weight in self.head.weights]
 
     def train_until(self, step):
-        """Trains until the process "is killed" before a step."""
+        """Trains until the process is killed before a step."""
         train = self.steps.train
 
-        def killed(iterator, number):
+        def train_or_kill(iterator, number):
             if int(number) == step:
                 raise Killed
             return train(iterator, number)
 
-        self.steps.train = killed
+        self.steps.train = train_or_kill
         with pytest.raises(Killed):
             self.loop.run()
 
@@ -93,14 +93,14 @@ def test_a_killed_training_gives_the_same_bits_as_an_uninterrupted_one(uninterru
         np.testing.assert_array_equal(one, two)
 
 
-def test_it_continues_from_the_last_step(tmp_path):
+def test_a_killed_training_continues_from_the_last_step(tmp_path):
     Run(tmp_path, checkpoint_seconds=1e-9).train_until(20)
     run = Run(tmp_path)
-    seen = []
+    steps = []
     train = run.steps.train
-    run.steps.train = lambda iterator, step: seen.append(int(step)) or train(iterator, step)
+    run.steps.train = lambda iterator, step: steps.append(int(step)) or train(iterator, step)
     run.train()
-    assert seen == list(range(20, 27))
+    assert steps == list(range(20, 27))
 
 
 def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
@@ -158,10 +158,10 @@ def _op_types(function):
 def test_a_step_needs_no_host(tmp_path):
     run = Run(tmp_path)
     iterator = run.loop._iterator(run.loop._train, 8, run.loop._train_batches)
-    found = _op_types(run.steps.train.get_concrete_function(iterator, tf.constant(0, tf.int64)))
-    assert {"MatMul", "ResourceApplyAdam", "IteratorGetNext"} <= found
+    types = _op_types(run.steps.train.get_concrete_function(iterator, tf.constant(0, tf.int64)))
+    assert {"MatMul", "ResourceApplyAdam", "IteratorGetNext"} <= types
     # Python ops, and branches and loops, whose conditions are evaluated on the host.
-    assert not {op for op in found if "Py" in op or op.removeprefix("Stateless") in ("If", "While", "Case", "Switch")}
+    assert not {op for op in types if "Py" in op or op.removeprefix("Stateless") in ("If", "While", "Case", "Switch")}
 
 
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.1, 0.5, 1.0])

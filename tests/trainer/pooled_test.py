@@ -11,16 +11,16 @@ from tests import encoders
 from trainer import native, pooled, tokens
 
 
-@pytest.fixture(scope="module", name="made")
-def _made(tmp_path_factory):
-    """(encoder, tokens of some rows)."""
+@pytest.fixture(scope="module", name="inputs")
+def _inputs(tmp_path_factory):
+    """An encoder, and the tokens of some rows."""
     folder = encoders.save(str(tmp_path_factory.mktemp("encoder") / "encoder"))
     texts = [text.encode() for text in encoders.TEXTS]
-    made = tokens.tokenise(tf.saved_model.load(folder + "/preprocess"), texts, 16)
-    return native.rebuild_bert(tf.saved_model.load(folder + "/encoder")), made
+    rows = tokens.tokenise(tf.saved_model.load(folder + "/preprocess"), texts, 16)
+    return native.rebuild_bert(tf.saved_model.load(folder + "/encoder")), rows
 
 
-class Counted:
+class TraceCounter:
     """An encoder that counts how often it is traced."""
 
     def __init__(self, encoder):
@@ -31,15 +31,15 @@ class Counted:
         return self.encoder(inputs)
 
 
-def test_they_are_the_encoders_outputs_in_the_order_of_the_rows(made, tmp_path):
-    encoder, rows = made
-    found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
+def test_pooled_outputs_are_the_encoders_in_the_order_of_the_rows(inputs, tmp_path):
+    encoder, rows = inputs
+    outputs = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
     alone = [encoder(rows.padded(np.array([row]))).numpy()[0] for row in range(len(rows.lengths))]
-    np.testing.assert_allclose(found, alone, atol=1e-6)
+    np.testing.assert_allclose(outputs, alone, atol=1e-6)
 
 
-def test_a_second_attempt_reads_the_outputs_of_the_first(made, tmp_path):
-    encoder, rows = Counted(made[0]), made[1]
+def test_a_second_attempt_reads_the_outputs_of_the_first(inputs, tmp_path):
+    encoder, rows = TraceCounter(inputs[0]), inputs[1]
     strategy = tf.distribute.get_strategy()
     first = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", strategy)
     second = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", strategy)
@@ -47,10 +47,10 @@ def test_a_second_attempt_reads_the_outputs_of_the_first(made, tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
-def test_an_incomplete_file_of_a_killed_attempt_is_not_read(made, tmp_path):
+def test_an_incomplete_file_of_a_killed_attempt_is_not_read(inputs, tmp_path):
     (tmp_path / "pooled-train-0-of-1.npy.1.tmp").write_bytes(b"\x93NUMPY")
-    encoder, rows = Counted(made[0]), made[1]
-    found = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
-    assert encoder.traced == 1 and found.shape == (len(rows.lengths), encoders.CONFIG.hidden)
+    encoder, rows = TraceCounter(inputs[0]), inputs[1]
+    outputs = pooled.pooled_outputs(encoder, rows, str(tmp_path), "train", tf.distribute.get_strategy())
+    assert encoder.traced == 1 and outputs.shape == (len(rows.lengths), encoders.CONFIG.hidden)
     # The incomplete file is removed with the folder, at the end of the training.
     assert sorted(os.listdir(tmp_path)) == ["pooled-train-0-of-1.npy", "pooled-train-0-of-1.npy.1.tmp"]

@@ -45,12 +45,12 @@ class Training:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def states(self):
-        found = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
-        return sorted(int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in found)
+        files = tf.io.gfile.glob(os.path.join(self.checkpoints, "*", "state-*.index"))
+        return sorted(int(file.rsplit("-", 1)[1].removesuffix(".index")) for file in files)
 
     def wait_for_step(self, step, process):
         deadline = time.monotonic() + 120
-        while not any(found >= step for found in self.states()):
+        while not any(saved >= step for saved in self.states()):
             assert process.poll() is None, (self.folder / "log").read_text()[-2000:]
             assert time.monotonic() < deadline, "no checkpoint within two minutes"
             time.sleep(0.02)

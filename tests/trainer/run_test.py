@@ -138,7 +138,7 @@ def test_logs_pictures_and_the_model_card_are_written(trained):
     assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA
 
 
-def test_the_same_seed_gives_the_same_weights_whatever_the_shards(trained, tmp_path):
+def test_the_same_seed_gives_the_same_weights_for_any_shards(trained, tmp_path):
     again = model_run.read_golden(train(str(tmp_path / "again"), rows=ROWS[::-1], shards=3)[1])
     assert again == model_run.read_golden(trained[1])
 
@@ -148,7 +148,7 @@ def test_a_finished_training_leaves_no_checkpoints(trained):
     assert os.listdir(folder) == []
 
 
-def test_feature_based_training_leaves_the_encoder_as_it_was(tmp_path):
+def test_feature_based_training_does_not_change_the_encoder(tmp_path):
     folder, run = train(str(tmp_path / "frozen"), mode="feature_based", learning_rate=0.05, epochs=4)
     history = model_run.read_training(run).history
     assert history[-1]["loss"] < history[0]["loss"]
@@ -159,7 +159,7 @@ def test_feature_based_training_leaves_the_encoder_as_it_was(tmp_path):
         np.testing.assert_array_equal(after[weight.name], weight)
 
 
-def test_reviews_are_read_in_an_order_that_shards_do_not_change(tmp_path):
+def test_reviews_are_read_in_an_order_that_does_not_depend_on_shards(tmp_path):
     preprocess = tf.saved_model.load(encoders.save(str(tmp_path / "encoder")) + "/preprocess")
     one = write_examples(str(tmp_path / "one"), ROWS).uri
     three = write_examples(str(tmp_path / "three"), ROWS[::-1], shards=3).uri
@@ -170,7 +170,7 @@ def test_reviews_are_read_in_an_order_that_shards_do_not_change(tmp_path):
     assert first.digest == second.digest
     rows = np.arange(len(ROWS))
     np.testing.assert_array_equal(first.tokens.padded(rows)[WORD_IDS], second.tokens.padded(rows)[WORD_IDS])
-    # Each text lies with its own tokens and label.
+    # Each text is in the same row as its tokens and label.
     own = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(first.first_texts))], tf.constant(16))
     np.testing.assert_array_equal(first.tokens.padded(rows, 16)[WORD_IDS], own[WORD_IDS])
     labels = {text.encode(): label for _, text, label in ROWS}
@@ -217,7 +217,7 @@ def test_a_damaged_encoder_is_rejected_before_it_is_loaded(tmp_path, monkeypatch
         artifact = save(uri)
         with open(os.path.join(path_utils.serving_model_dir(uri), "encoder", "saved_model.pb"), "ab") as file:
             file.write(b"x")
-        monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("it was loaded"))
+        monkeypatch.setattr(tf.saved_model, "load", lambda *_: pytest.fail("the encoder was loaded"))
         return artifact
 
     monkeypatch.setattr(encoders, "save_artifact", save_damaged)

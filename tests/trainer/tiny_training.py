@@ -37,7 +37,7 @@ def job(
     checkpoints: Union[str, pathlib.Path],
     **settings: Any,
 ) -> TrainingJob:
-    """Returns a training on these inputs."""
+    """Returns the job of a training on these inputs."""
     config = TrainerConfig(**{**_SETTINGS, "precision": "float32", "device": "cpu", **settings})
     return TrainingJob(
         [str(inputs / "train.gz")],

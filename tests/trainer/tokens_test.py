@@ -14,7 +14,7 @@ from trainer.tokens import FILLER, MASK, TYPE_IDS, WORD_IDS, Tokens
 LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=100).map(np.array)
 
 
-def make(lengths):
+def make_tokens(lengths):
     ids = np.arange(1, lengths.sum() + 1, dtype=np.int32)
     return Tokens(ids, (ids % 2).astype(np.uint8), np.cumsum(lengths) - lengths, lengths)
 
@@ -22,16 +22,16 @@ def make(lengths):
 @settings(max_examples=50)
 @given(LENGTHS, st.integers(0, 5), st.data())
 def test_padded_rows_are_tokens_and_then_zeros(lengths, extra, data):
-    made = make(lengths)
+    reviews = make_tokens(lengths)
     rows = np.array(data.draw(st.lists(st.integers(FILLER, len(lengths) - 1), min_size=1, max_size=20)))
     longest = max(1, *(0 if row == FILLER else int(lengths[row]) for row in rows))
-    padded = made.padded(rows, longest + extra if extra else None)
+    padded = reviews.padded(rows, longest + extra if extra else None)
     assert {(array.dtype, array.shape) for array in padded.values()} == {
         (np.dtype(np.int32), (len(rows), longest + extra))
     }
     for i, row in enumerate(rows):
         n = 0 if row == FILLER else lengths[row]
-        ids = np.arange(made.starts[row], made.starts[row] + n) + 1
+        ids = np.arange(reviews.starts[row], reviews.starts[row] + n) + 1
         assert padded[MASK][i].tolist() == [1] * n + [0] * (longest + extra - n)
         assert padded[WORD_IDS][i, :n].tolist() == ids.tolist()
         assert padded[TYPE_IDS][i, :n].tolist() == (ids % 2).tolist()
@@ -41,11 +41,13 @@ def test_padded_rows_are_tokens_and_then_zeros(lengths, extra, data):
 @given(LENGTHS, st.randoms(use_true_random=False))
 def test_reordering_shares_the_tokens(lengths, random):
     order = np.array(random.sample(range(len(lengths)), len(lengths)))
-    made = make(lengths)
-    moved = made.ordered(order)
-    assert moved.word_ids is made.word_ids
+    reviews = make_tokens(lengths)
+    reordered = reviews.ordered(order)
+    assert reordered.word_ids is reviews.word_ids
     for i, row in enumerate(order):
-        np.testing.assert_array_equal(moved.padded(np.array([i]))[WORD_IDS], made.padded(np.array([row]))[WORD_IDS])
+        np.testing.assert_array_equal(
+            reordered.padded(np.array([i]))[WORD_IDS], reviews.padded(np.array([row]))[WORD_IDS]
+        )
 
 
 @pytest.fixture(scope="module", name="preprocess")
@@ -56,12 +58,12 @@ def _preprocess(tmp_path_factory):
 def test_tokens_equal_the_preprocess_models_for_any_number_of_chunks(preprocess, monkeypatch):
     texts = [text.encode() for text in encoders.TEXTS] + [b""]
     monkeypatch.setattr(tokens, "CHUNK_ROWS", 5)
-    made = tokens.tokenise(preprocess, texts, 8)
+    stored = tokens.tokenise(preprocess, texts, 8)
     packed = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(texts))], seq_length=tf.constant(8))
-    for name, array in made.padded(np.arange(len(texts)), 8).items():
+    for name, array in stored.padded(np.arange(len(texts)), 8).items():
         np.testing.assert_array_equal(array, packed[name])
 
 
 def test_no_texts_give_no_tokens(preprocess):
-    made = tokens.tokenise(preprocess, [], 8)
-    assert made.lengths.shape == (0,) and made.padded(np.arange(0))[WORD_IDS].shape == (0, 1)
+    stored = tokens.tokenise(preprocess, [], 8)
+    assert stored.lengths.shape == (0,) and stored.padded(np.arange(0))[WORD_IDS].shape == (0, 1)

@@ -2,9 +2,9 @@
 
 `tfjob_crd.json` is `spec.versions[v1].schema.openAPIV3Schema` of manifests/base/crds/kubeflow.org_tfjobs.yaml in
 github.com/kubeflow/training-operator v1.9.3 (commit c77ee3ff4d21aa8e5027580d83361c1a426ee789, Apache-2.0), without the
-descriptions. To make it anew:
+descriptions. To regenerate it:
 
-    go mod download -json github.com/kubeflow/training-operator@v1.9.3      # says the folder
+    go mod download -json github.com/kubeflow/training-operator@v1.9.3      # prints the folder
     python -m tests.launchers.tfjob.crd <folder>/manifests/base/crds/kubeflow.org_tfjobs.yaml
 """
 
@@ -21,13 +21,13 @@ _FILE = pathlib.Path(__file__).with_name("tfjob_crd.json")
 
 
 def problems(job):
-    """What the API server and the operator's webhook refuse of a manifest, or would drop without a word."""
-    found = [f"{error.json_path}: {error.message}" for error in _validator().iter_errors(job)]
+    """Describes the fields of a manifest that the API server or the operator's webhook rejects or silently drops."""
+    result = [f"{error.json_path}: {error.message}" for error in _validator().iter_errors(job)]
     name = job["metadata"]["name"]
     # The pod's service has this name, which is a DNS label.
     if not re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", name) or len(f"{name}-worker-99") > 63:
-        found.append(f"$.metadata.name: {name}")
-    return found
+        result.append(f"$.metadata.name: {name}")
+    return result
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def _validator():
 
 
 def _strict(node):
-    """Adds that fields which the schema does not name are refused: the API server drops them in silence."""
+    """Forbids fields that are not in the schema, which the API server would silently drop."""
     if isinstance(node, list):
         return [_strict(item) for item in node]
     if not isinstance(node, dict):

@@ -1,8 +1,8 @@
-"""An API server that knows TFJobs, pods and their logs, and an operator that starts replicas as local processes.
+"""An API server for TFJobs, pods and their logs, and an operator that starts replicas as local processes.
 
-The operator does what the Training Operator 1.9 does with a job that has only workers: TF_CONFIG, labels and names;
-a worker that ends with 128 or more is started again in a new pod (restartPolicy ExitCode), one below fails the job,
-worker 0's end is its success; what still runs then is ended (cleanPodPolicy Running).
+The operator handles a job that has only workers as the Training Operator 1.9 does. It sets TF_CONFIG, labels and names.
+A worker that exits with 128 or more is restarted in a new pod, a lower status fails the job (restartPolicy ExitCode).
+The job succeeds when worker 0 does; pods that are still running are then stopped (cleanPodPolicy Running).
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Pod:
         environment = {variable["name"]: variable["value"] for variable in container["env"]}
         cluster = {"worker": job["addresses"]}
         tf_config = {"cluster": cluster, "task": {"type": "worker", "index": index}, "environment": "cloud"}
-        # "python" of the image is this one.
+        # So that the command's `python` is this interpreter.
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         with open(self.log, "wb") as output:
             self.process = subprocess.Popen(
@@ -92,12 +92,12 @@ class Cluster:
       jobs: by name.
       pods: by job and index.
       created: every job that was ever created.
-      refusals: (method, part of the path) -> [answers to give first, each (status, body)].
-      is_full: no pod is started.
+      failures: (method, part of the path) -> [responses to send first, each (status, body)].
+      is_full: whether no more pods can be started.
     """
 
     def __init__(self, folder):
-        self.jobs, self.pods, self.created, self.refusals = {}, {}, [], {}
+        self.jobs, self.pods, self.created, self.failures = {}, {}, [], {}
         self.is_full = False
         self.lock, self._closed = threading.RLock(), threading.Event()
         self._folder = pathlib.Path(folder)
@@ -108,7 +108,7 @@ class Cluster:
             thread.start()
 
     def kubeconfig(self):
-        """Writes a kubeconfig that logs in here."""
+        """Writes a kubeconfig for this cluster; returns its path."""
         file = self._folder / "kubeconfig"
         server = f"http://127.0.0.1:{self._server.server_port}"
         config = {
@@ -133,7 +133,7 @@ class Cluster:
                 pod.end()
 
     def create(self, job):
-        """Takes a job; returns (status, body)."""
+        """Creates a job; returns (status, body)."""
         name = job["metadata"]["name"]
         if problems := crd.problems(job):
             return 422, _status(422, "Invalid", "; ".join(problems))
@@ -161,7 +161,7 @@ class Cluster:
             for pod in pods.values():
                 pod.end()
             del self.jobs[name], self.pods[name]
-        elif _holds(job, "Succeeded") or _holds(job, "Failed"):
+        elif _has_condition(job, "Succeeded") or _has_condition(job, "Failed"):
             for index, pod in list(pods.items()):
                 if pod.exit_code is None:
                     pod.end()
@@ -194,7 +194,7 @@ def _set_condition(job, kind, message):
     job["status"]["conditions"] = conditions
 
 
-def _holds(job, kind):
+def _has_condition(job, kind):
     return any(c["type"] == kind and c["status"] == "True" for c in job["status"]["conditions"])
 
 
@@ -226,16 +226,16 @@ def _handler(cluster):
             pass
 
         def do_GET(self):
-            self._answer()
+            self._respond()
 
         do_POST = do_DELETE = do_GET
 
-        def _answer(self):
+        def _respond(self):
             url = urllib.parse.urlparse(self.path)
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
-            for (method, part), answers in cluster.refusals.items():
-                if answers and method == self.command and part in url.path:
-                    return self._send(*answers.pop(0))
+            for (method, part), responses in cluster.failures.items():
+                if responses and method == self.command and part in url.path:
+                    return self._send(*responses.pop(0))
             if (match := _PODS.fullmatch(url.path)) and match[2]:
                 return self._follow_log(match[2])
             with cluster.lock:
@@ -277,8 +277,8 @@ def _handler(cluster):
                 has_ended = False
                 while not has_ended:
                     has_ended = pods[0].exit_code is not None
-                    if piece := log.read():
-                        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                    if chunk := log.read():
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
                     time.sleep(_TICK_S)
                 self.wfile.write(b"0\r\n\r\n")
 

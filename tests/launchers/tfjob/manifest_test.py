@@ -32,7 +32,7 @@ SETTINGS = {
     "restarts": 3,
     "shared_dir": "/mnt/reviews/checkpoints/nsmc",
 }
-LEAST = {**SETTINGS, "pod": {"image": "registry.example.com/reviews:1"}}
+MINIMAL = {**SETTINGS, "pod": {"image": "registry.example.com/reviews:1"}}
 OWNER = manifest.Owner("trainer-x", "0b5e", "kubeflow")
 
 
@@ -49,14 +49,14 @@ def pod(job):
     return worker(job)["template"]["spec"]
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, LEAST])
+@pytest.mark.parametrize("settings", [SETTINGS, MINIMAL])
 @pytest.mark.parametrize("owner", [OWNER, None])
 def test_every_field_is_in_the_schema(settings, owner):
     assert crd.problems(tfjob(settings, owner)) == []
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda job: job["spec"]["runPolicy"].update(timeoutSeconds=1),
         lambda job: job["spec"].update(cleanPodPolicy="All"),
@@ -69,9 +69,9 @@ def test_every_field_is_in_the_schema(settings, owner):
         lambda job: job["metadata"].update(name="1-starts-with-a-digit"),
     ],
 )
-def test_fields_that_the_cluster_would_drop_or_reject_are_found(spoil):
+def test_fields_that_the_cluster_would_drop_or_reject_are_reported(damage):
     job = copy.deepcopy(tfjob())
-    spoil(job)
+    damage(job)
     assert len(crd.problems(job)) == 1
 
 
@@ -119,7 +119,7 @@ def test_workers_run_as_the_launchers_user():
 
 
 def test_minimal_configuration_has_no_resources():
-    spec = pod(tfjob(LEAST))
+    spec = pod(tfjob(MINIMAL))
     assert "resources" not in spec["containers"][0]
     assert not {"nodeSelector", "tolerations", "imagePullSecrets"} & set(spec)
 
@@ -142,7 +142,7 @@ def test_a_job_without_a_pod_in_its_namespace_has_no_owner(owner):
     assert "ownerReferences" not in tfjob(owner=owner)["metadata"]
 
 
-def test_each_execution_has_its_name():
+def test_each_execution_has_its_own_name():
     name = manifest.job_name("a.b", {"out": "/x", "n": 1})
     assert name == manifest.job_name("a.b", {"n": 1, "out": "/x"})
     assert (

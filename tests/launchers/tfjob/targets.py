@@ -47,9 +47,9 @@ def count(arguments):
 
 
 def die(arguments):
-    """Is killed each time it starts."""
+    """Worker 1 is killed each time that it starts."""
     if index() == 1:
-        launched_jobs.kill_myself()
+        launched_jobs.kill_self()
     time.sleep(launched_jobs.LONG_S)
 
 

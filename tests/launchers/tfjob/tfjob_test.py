@@ -64,7 +64,7 @@ def launch(volume, job, **changes):
 
 
 def act(volume, *acts, **changes):
-    """Lets worker i call `acts[i]`."""
+    """Launches a job in which worker i calls `acts[i]`."""
     job = WorkerJob(launched_jobs.ACT, {"folder": str(volume), "acts": acts}, str(volume / "logs"))
     launch(volume, job, **changes)
 
@@ -81,7 +81,7 @@ def wait_until(condition, timeout_s=30):
         time.sleep(0.02)
 
 
-def test_two_workers_read_staged_inputs_and_worker_0s_output_comes_back(cluster, volume, tmp_path):
+def test_two_workers_read_staged_inputs_and_worker_0s_output_is_delivered(cluster, volume, tmp_path):
     for name in ("train/a.gz", "train/b.gz", "dev/a.gz", "encoder/encoder/1.pb"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"content of {name}")
@@ -101,14 +101,14 @@ def test_two_workers_read_staged_inputs_and_worker_0s_output_comes_back(cluster,
         "b.gz": "content of train/b.gz",
         "encoder/1.pb": "content of encoder/encoder/1.pb",
     }
-    given = json.loads((out / "arguments.json").read_text())
-    assert given.pop("rate") == 0.5
-    assert all(path.startswith(str(volume)) for path in [*given.pop("patterns"), *given.values()])
+    received = json.loads((out / "arguments.json").read_text())
+    assert received.pop("rate") == 0.5
+    assert all(path.startswith(str(volume)) for path in [*received.pop("patterns"), *received.values()])
     assert sorted(os.listdir(tmp_path)) == ["cluster", "dev", "encoder", "out", "train", "volume"]
     assert_nothing_is_left(cluster, volume)
 
 
-def test_output_that_worker_0_has_not_written_is_a_failure_and_touches_nothing(cluster, volume, tmp_path):
+def test_missing_output_of_worker_0_is_a_failure_and_changes_nothing(cluster, volume, tmp_path):
     (tmp_path / "out").mkdir()
     arguments = {"folder": str(volume), "acts": ["finish", "finish"], "out": str(tmp_path / "out")}
     job = WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs"), outputs=("out",))
@@ -147,7 +147,7 @@ def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume
 
 
 def test_a_worker_that_is_lost_too_often_fails_the_job(cluster, volume):
-    with pytest.raises(WorkerFailed, match="lost more than 1 times .kubeflow.workers.restarts") as caught:
+    with pytest.raises(WorkerFailed, match="lost more often than kubeflow.workers.restarts = 1 allows") as caught:
         launch(volume, job_of(targets.die, volume, {}), restarts=1)
     assert caught.value.worker == 1
     assert_nothing_is_left(cluster, volume)
@@ -159,10 +159,10 @@ def test_without_restarts_the_first_loss_fails_the_job(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_user_error_arrives_in_full(cluster, volume):
+def test_user_error_is_passed_on_in_full(cluster, volume):
     with pytest.raises(UserError) as caught:
         act(volume, "sleep", "raise_user_error")
-    assert str(caught.value) == "trainer.epochs = 학습: give a number\n" + "x" * 200_000
+    assert str(caught.value) == "trainer.epochs = 학습: should be a number\n" + "x" * 200_000
     assert_nothing_is_left(cluster, volume)
 
 
@@ -177,7 +177,7 @@ def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
 
 def test_worker_that_exits_without_a_message_is_reported_with_its_status(cluster, volume):
     with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job is failing"):
-        act(volume, "sleep", "leave_at_once")
+        act(volume, "sleep", "exit_immediately")
     assert_nothing_is_left(cluster, volume)
 
 
@@ -212,7 +212,7 @@ def _launching_process(cluster, volume, job):
     ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
 )
 def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
-    arguments = {"folder": str(volume), "acts": ["sleep", "sleep_deaf_to_sigterm"]}
+    arguments = {"folder": str(volume), "acts": ["sleep", "sleep_ignoring_sigterm"]}
     process = _launching_process(cluster, volume, WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs")))
     wait_until(lambda: os.path.exists(launched_jobs.note_file(volume, 1)))
     (job,) = cluster.pods.values()
@@ -238,16 +238,16 @@ def test_a_retry_replaces_the_job_of_a_killed_launcher(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_workers_end_without_a_sign_of_life_from_the_launcher(tmp_path):
+def test_workers_end_without_a_heartbeat_from_the_launcher(tmp_path):
     (tmp_path / worker.LAUNCHER_FILE).write_text("1")
     (tmp_path / "job.json").write_text(json.dumps({"target": "time.sleep", "arguments": 60}))
-    code = f"from launchers import worker; worker.LAUNCHER_SILENCE_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
+    code = f"from launchers import worker; worker.LAUNCHER_TIMEOUT_S = 1; worker.main({str(tmp_path / 'job.json')!r})"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    for sign in range(4):
+    for i in range(4):
         time.sleep(0.5)
-        (tmp_path / worker.LAUNCHER_FILE).write_text(f"again {sign}")
+        (tmp_path / worker.LAUNCHER_FILE).write_text(f"again {i}")
     assert process.poll() is None
-    assert "timed out: no sign of life" in process.communicate(timeout=20)[1]
+    assert "timed out: no heartbeat" in process.communicate(timeout=20)[1]
     assert process.returncode == 1
 
 
@@ -260,7 +260,7 @@ def test_a_deleted_job_is_reported(cluster, volume):
 
 
 @pytest.mark.parametrize(
-    ("request_", "answer", "message"),
+    ("request_", "response", "message"),
     [
         (
             ("POST", "tfjobs"),
@@ -280,8 +280,8 @@ def test_a_deleted_job_is_reported(cluster, volume):
         (("POST", "tfjobs"), (401, ""), "401: not authenticated"),
     ],
 )
-def test_rejections_by_the_cluster_are_user_errors(cluster, volume, request_, answer, message):
-    cluster.refusals[request_] = [answer]
+def test_rejections_by_the_cluster_are_user_errors(cluster, volume, request_, response, message):
+    cluster.failures[request_] = [response]
     with pytest.raises(UserError, match=message):
         act(volume, "sleep", "sleep")
     assert cluster.jobs == {}
@@ -290,11 +290,11 @@ def test_rejections_by_the_cluster_are_user_errors(cluster, volume, request_, an
 
 def test_calls_that_fail_temporarily_are_retried(cluster, volume):
     down = (503, "upstream connect error")
-    cluster.refusals = {
+    cluster.failures = {
         (verb, part): [down, down] for verb, part in (("POST", "tfjobs"), ("GET", "tfjobs"), ("GET", "pods"))
     }
     act(volume, "finish", "finish")
-    assert not any(cluster.refusals.values())
+    assert not any(cluster.failures.values())
     assert_nothing_is_left(cluster, volume)
 
 

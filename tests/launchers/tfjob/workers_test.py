@@ -46,7 +46,7 @@ def pending(waiting=None, condition=None):
         (pending(), "pending"),
     ],
 )
-def test_what_a_worker_waits_for_is_reported_once(tmp_path, caplog, pod, text):
+def test_reason_of_a_pending_worker_is_reported_once(tmp_path, caplog, pod, text):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     job = workers.Workers(str(tmp_path), 1, 0, 60, str)
     job.update([pod])
