@@ -68,7 +68,9 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
     node_ids = {node: node.id for node in pipeline.components}
     for node in pipeline.components:
         node.with_id(to_task_id(node.id))
-    outcome = RunOutcome(config.name, os.path.join(kubeflow.work_dir, _REPORTS)).with_id(to_task_id("RunOutcome"))
+    outcome = RunOutcome(
+        config.name, os.path.join(kubeflow.work_dir, _REPORTS), config.notify.model_dump_json()
+    ).with_id(to_task_id("RunOutcome"))
     spec = _spec(pipeline, outcome, kubeflow)
     node_ids[outcome] = "RunOutcome"
     pods, volumes = {}, {}

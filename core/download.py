@@ -1,20 +1,13 @@
 """Downloads each file once, completely or not at all, and reports the progress."""
 
 import os
-import re
 from typing import Any, Optional
 
 import pooch
 import requests
 
-from core import progress
+from core import progress, web
 
-# A server that sends nothing for this long is considered dead.
-_SILENCE_TIMEOUT_S = 30
-# A gateway returns these while the server behind it restarts; other statuses are permanent.
-_RETRIED_STATUSES = (502, 503, 504)
-# The first is immediate, the others wait for 1 and 2 seconds.
-_RETRIES = 3
 _BLOCK_BYTES = 1 << 20
 _REPORT_BYTES = 16 << 20
 
@@ -49,7 +42,7 @@ def fetch(address: str, folder: str, sha256: Optional[str] = None, max_bytes: Op
     try:
         return pooch.retrieve(address, known_hash=known_hash, path=folder, downloader=_Downloader(max_bytes))
     except requests.RequestException as error:
-        raise DownloadError(_reason(error)) from error
+        raise DownloadError(web.describe(error)) from error
     except ValueError as error:
         raise ChecksumError(str(error)) from error
 
@@ -61,7 +54,7 @@ class _Downloader:
         self._max_bytes = max_bytes
 
     def __call__(self, url: str, output_file: str, _: Any, check_only: bool = False) -> None:
-        with _session() as session, session.get(url, stream=True, timeout=_SILENCE_TIMEOUT_S) as response:
+        with web.session() as session, session.get(url, stream=True, timeout=web.SILENCE_TIMEOUT_S) as response:
             response.raise_for_status()
             # Otherwise urllib3 accepts a truncated file.
             response.raw.enforce_content_length = True
@@ -79,28 +72,6 @@ class _Downloader:
             if done >= next_report:
                 progress.report(stage, done, total, unit="bytes")
                 next_report = done + _REPORT_BYTES
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    retries = requests.adapters.Retry(
-        _RETRIES,
-        backoff_factor=0.5,
-        status_forcelist=_RETRIED_STATUSES,
-        raise_on_status=False,  # raise_for_status() does, with the status.
-        respect_retry_after_header=False,  # A server could request a day.
-    )
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retries))
-    return session
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Returns the HTTP status, or the innermost error of the network."""
-    if error.response is not None:
-        return f"HTTP status {error.response.status_code}: {error.response.reason}"
-    inner = re.search(r"\[Errno -?\d+\] [^')\"]+", str(error))
-    return inner.group() if inner else type(error).__name__
 
 
 def cache_folder(name: str) -> str:

@@ -16,7 +16,7 @@ import rich.console
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
 from components.model_gate import invariance
-from components.run_report import gather, report
+from components.run_report import gather, notification, report
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from core import escape, gpu
 from core.config import Config
@@ -48,12 +48,14 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
       The exit status, from `components.run_report.summary.EXIT_STATUS`.
 
     Raises:
-      UserError: `trainer.device` is `gpu` and no GPU can be used.
+      UserError: `trainer.device` is `gpu` and no GPU can be used, or `notify` needs an environment variable that is not
+        set.
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
     if config.trainer.device == "gpu":
         gpu.visible_gpus("gpu")  # Raises now instead of in the Trainer, half an hour later.
+    notification.check(config.notify)
     config = _resolve(config, folder)
     screen = terminal.Terminal(console)
     runner = dag_runner.DagRunner(screen, folder)
@@ -78,8 +80,8 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
     )
     summary, write_error = _write_report(folder, summary, runner.outcomes)
     terminal.show_outcome(console, summary)
-    if write_error:
-        _print(console, write_error)
+    for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
+        _print(console, message)
     if config.data.schema_file is None:
         path = _schema_path(runner.outcomes)
         _print(console, f"the schema was inferred: review {path} and set data.schema_file to it")

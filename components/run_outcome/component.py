@@ -19,6 +19,7 @@ class RunOutcomeSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
         REPORTS_DIR: component_spec.ExecutionParameter(type=str),
+        executor.NOTIFY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {REPORT: component_spec.ChannelParameter(type=RunSummary)}
@@ -30,12 +31,15 @@ class RunOutcome(base_component.BaseComponent):
     SPEC_CLASS = RunOutcomeSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, pipeline_name: str, reports_dir: str):
+    def __init__(self, pipeline_name: str, reports_dir: str, notify: str):
         """Initialises the component.
 
         Args:
           pipeline_name: the heading of the report.
           reports_dir: folder with one folder per run, which has the notes of failed nodes or RunReport's files.
+          notify: the section `notify` of the configuration, as JSON.
         """
         report = types.Channel(type=RunSummary)
-        super().__init__(RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, report=report))
+        super().__init__(
+            RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, notify=notify, report=report)
+        )

@@ -1,5 +1,6 @@
 """Executor of RunOutcome."""
 
+import json
 import os
 import shutil
 from typing import Any, Optional
@@ -9,13 +10,16 @@ from tfx.dsl.components.base import base_executor
 
 from components import execution
 from components.run_outcome import notes
-from components.run_report import report
+from components.run_report import notification, report
 from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Status, Summary, run_folder
+from core.config import NotifyConfig
+
+NOTIFY = "notify"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies RunReport's files, or writes them if the run failed earlier."""
+    """Copies RunReport's files, or writes them if the run failed earlier, and notifies of the outcome."""
 
     def Do(
         self,
@@ -31,6 +35,9 @@ class Executor(base_executor.BaseExecutor):
             report.write(folder, summarise(exec_properties[PIPELINE_NAME], notes.read(folder)), None)
         for name in (SUMMARY_FILE, REPORT_FILE):
             shutil.copyfile(os.path.join(folder, name), os.path.join(output_dict[REPORT][0].uri, name))
+        with open(os.path.join(folder, SUMMARY_FILE), encoding="utf-8") as stream:
+            summary = json.load(stream)
+        notification.notify(NotifyConfig.model_validate_json(exec_properties[NOTIFY]), summary)
 
 
 def summarise(pipeline: str, failure: Optional[notes.Failure]) -> Summary:

@@ -5,7 +5,7 @@ are relative to that file's folder, those after `--set` to the current folder.
 
 | module        | holds                                                                              |
 |---------------|------------------------------------------------------------------------------------|
-| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`; `Config`     |
+| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`, `notify`; `Config` |
 | `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task.py`         |
 | `loading.py`  | a file and `--set` -> `Config`                                                     |
 | `faults.py`   | error messages, with a suggestion for a misspelt key                               |
@@ -32,6 +32,7 @@ from core.config.sections import (
     Config,
     DataConfig,
     EncoderConfig,
+    NotifyConfig,
     PretrainConfig,
     ServingConfig,
     TrainerConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "GatesConfig",
     "InvarianceGateConfig",
     "MetricBound",
+    "NotifyConfig",
     "PretrainConfig",
     "Script",
     "ServingConfig",

@@ -1,6 +1,7 @@
 """The sections of a configuration and their defaults; `gates` and `kubeflow` have their own modules."""
 
 import codecs
+import json
 import os
 from typing import Annotated, Any, Literal, Mapping, Optional, Union
 
@@ -174,6 +175,32 @@ class BeamConfig(Section):
     args: tuple[str, ...] = ()
 
 
+class NotifyConfig(Section):
+    """Who is notified when a run has ended. `${NAME}` in the address and the headers is an environment variable."""
+
+    on: tuple[Literal["pushed", "not_blessed", "stopped", "failed"], ...] = (
+        "pushed",
+        "not_blessed",
+        "stopped",
+        "failed",
+    )
+    webhook: Optional[Annotated[str, pydantic.Field(pattern=r"^(https?://|\$\{\w+\})")]] = None
+    headers: Mapping[str, str] = {}
+    # Slack, Mattermost and others show the field `text`.
+    template: str = '{"text": "$message"}'
+    # Program and arguments; gets `summary.json` on its standard input.
+    command: tuple[str, ...] = ()
+
+    @pydantic.field_validator("template")
+    @classmethod
+    def _json(cls, value: str) -> str:
+        try:
+            json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"should be JSON ({error})") from error
+        return value
+
+
 class Config(Section):
     """A whole run."""
 
@@ -184,6 +211,7 @@ class Config(Section):
     gates: GatesConfig = GatesConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
+    notify: NotifyConfig = NotifyConfig()
     # Only `kubeflow_runner.py` needs it.
     kubeflow: Optional[KubeflowConfig] = None
 

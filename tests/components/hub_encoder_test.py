@@ -25,7 +25,7 @@ from artifacts.model_files import tree_sha256
 from components.hub_encoder import driver, executor, handles
 from components.hub_encoder.catalogue import CATALOGUE
 from components.hub_encoder.component import HubEncoder
-from core import download
+from core import web
 from core.errors import UserError
 from tests import encoders
 
@@ -316,7 +316,7 @@ def test_error_without_a_network_has_instructions(scheme, tmp_path):
 
 
 def test_server_that_never_answers_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "_SILENCE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(web, "SILENCE_TIMEOUT_S", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -8,11 +8,12 @@ from tfx.dsl.components.base import base_executor
 from artifacts import RunSummary
 from components.run_outcome import executor, notes
 from components.run_report.executor import PIPELINE_NAME, REPORTS_DIR
-from components.run_report.summary import run_folder
+from components.run_report.summary import Summary, run_folder
 from core.checks import Check
+from core.config import NotifyConfig
 
 
-def run(tmp_path):
+def run(tmp_path, notify="{}"):
     artifact = RunSummary()
     artifact.uri = str(tmp_path / "out")
     os.makedirs(artifact.uri)
@@ -20,6 +21,7 @@ def run(tmp_path):
     properties = {
         PIPELINE_NAME: "reviews",
         REPORTS_DIR: str(tmp_path / "reports"),
+        executor.NOTIFY: notify,
     }
     executor.Executor(context).Do({}, {"report": [artifact]}, properties)
     with open(os.path.join(artifact.uri, "report.html")) as stream:
@@ -57,10 +59,19 @@ def test_failure_without_a_note(tmp_path):
 
 def test_existing_report_is_copied(tmp_path):
     os.makedirs(folder(tmp_path))
-    for name, text in (("summary.json", '{"status": "pushed"}'), ("report.html", "<p>pushed</p>")):
+    summary = Summary("reviews", "pushed", pushed_path="serving/1", versions={})
+    for name, text in (("summary.json", json.dumps(summary.to_json())), ("report.html", "<p>pushed</p>")):
         with open(os.path.join(folder(tmp_path), name), "w") as stream:
             stream.write(text)
-    assert run(tmp_path) == ({"status": "pushed"}, "<p>pushed</p>")
+    content, page = run(tmp_path)
+    assert (content["status"], page) == ("pushed", "<p>pushed</p>")
+
+
+def test_the_outcome_is_notified(tmp_path):
+    notes.write(folder(tmp_path), notes.Failure("trainer", "ResourceExhaustedError: no memory", False))
+    command = ["sh", "-c", f'echo "$REVIEWS_MESSAGE" >{tmp_path}/message']
+    run(tmp_path, NotifyConfig(command=command).model_dump_json())
+    assert (tmp_path / "message").read_text() == "reviews: failed: trainer: ResourceExhaustedError: no memory\n"
 
 
 def test_task_that_succeeds_removes_only_its_own_note(tmp_path):
