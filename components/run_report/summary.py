@@ -111,5 +111,5 @@ def run_folder(reports_dir: str, run_id: Optional[str]) -> str:
       ValueError: `run_id` is None.
     """
     if run_id is None:
-        raise ValueError(f"no run id to name a folder in {reports_dir} after")
+        raise ValueError(f"run id missing: it is the name of the run's folder in {reports_dir}")
     return os.path.join(reports_dir, run_id)
