@@ -109,7 +109,9 @@ mount_all() {
     mount_ro ../shared /src/shared
     # In a worktree .git is a file that names a folder elsewhere.
     mount_ro .git /src/checkout/.git
-    if file=$(git rev-parse --path-format=absolute --git-common-dir 2>/dev/null) && [[ -f .git ]]; then mount_ro "$file"; fi
+    if file=$(git rev-parse --path-format=absolute --git-common-dir 2>/dev/null) && [[ -f .git ]]; then
+        mount_ro "$file"
+    fi
 }
 
 # Replaces this process by make in the system, so that the exit status is that of make.
