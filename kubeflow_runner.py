@@ -165,18 +165,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     when = command.add_mutually_exclusive_group(required=True)
     when.add_argument(
-        "--cron",
-        metavar="EXPRESSION",
-        help="cron expression in UTC: six fields, seconds first; five fields are translated",
+        "--cron", metavar="EXPRESSION", help="times in UTC: six fields, seconds first; five fields are translated"
     )
     when.add_argument("--every", metavar="INTERVAL", help="interval between runs, such as 90m, 6h or 1d")
     command.add_argument("--catch-up", action="store_true", help="also start the runs of missed times")
     command.add_argument(
-        "--max-concurrency",
-        metavar="N",
-        type=int,
-        default=1,
-        help="maximum number of overlapping runs, 1 to 10 (default: 1)",
+        "--max-concurrency", metavar="N", type=int, default=1, help="overlapping runs, 1 to 10 (default: 1)"
     )
     command.set_defaults(command=schedule)
 
@@ -185,9 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=unschedule)
 
     command = commands.add_parser("runs", parents=[settings], help="list the latest runs and schedules")
-    command.add_argument(
-        "--limit", metavar="N", type=int, default=10, help="maximum number of runs and of schedules (default: 10)"
-    )
+    command.add_argument("--limit", metavar="N", type=int, default=10, help="runs and schedules to list (default: 10)")
     command.set_defaults(command=runs)
     return parser
 

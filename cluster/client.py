@@ -125,9 +125,7 @@ def schedule(
         max_concurrency=max_concurrency,
     )
     outcome, busy = schedules.apply(client, wanted)
-    _print(
-        console, f"schedule {name}: {outcome.value}", f"runs {tables.format_trigger(wanted.when)}", *_next_run(trigger)
-    )
+    _print(console, f"schedule {name}: {outcome.value}", f"runs {tables.format_trigger(wanted.when)}", *_next(trigger))
     _print_busy(console, busy)
 
 
@@ -216,7 +214,7 @@ def _experiment_id(client: kfp.Client, config: KubeflowConfig) -> Optional[str]:
     return next((experiment.experiment_id for experiment in matches), None)
 
 
-def _next_run(trigger: Union[Cron, int]) -> list[str]:
+def _next(trigger: Union[Cron, int]) -> list[str]:
     """Returns a line with the next run, which shows whether the cron expression was read as intended."""
     return [f"next: {tables.format_time(trigger.next_after(_now()))} UTC"] if isinstance(trigger, Cron) else []
 
