@@ -2,7 +2,7 @@
 """Compile the pipeline for Kubeflow Pipelines v2, replay it on this machine, submit and schedule it.
 
 Exit status: 0 success; 1 failure; 2 error in the usage, the configuration or the input;
-3 the candidate was not blessed, nothing was pushed; 130 interrupted.
+3 the candidate was not blessed and nothing was pushed; 130 interrupted.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 import warnings
 from typing import Optional, Sequence
 
-# Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub want Keras 2.
+# Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # At import, libraries warn about missing GPUs and their own deprecations.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -40,7 +40,7 @@ def compile_file(options: argparse.Namespace) -> int:
     output = options.output or f"{settings.name}.yaml"
     compatibility.check_config(settings)
     console = rich.console.Console()
-    # Imports take seconds, so the user's errors come first. TFMA prints about its own imports.
+    # The imports take seconds, so errors of the user are reported before them. TFMA prints messages at import.
     with console.status("loading TensorFlow and TFX"), contextlib.redirect_stderr(io.StringIO()):
         from cluster import compiler
     compiler.compile_pipeline(settings, output)
@@ -154,38 +154,38 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "submit", parents=[settings, parameters, version], help="start a run of a compiled file on the cluster"
     )
-    command.add_argument("--name", help="name of the run (default: the pipeline's and the time)")
+    command.add_argument("--name", help="name of the run (default: name of the pipeline and time)")
     command.set_defaults(command=submit)
 
     command = commands.add_parser(
         "schedule", parents=[settings, parameters, version], help="run a compiled file regularly"
     )
     command.add_argument(
-        "--name", help="name of the schedule, which replaces one of the same name (default: the pipeline's)"
+        "--name", help="name of the schedule; replaces an existing one of this name (default: name of the pipeline)"
     )
     when = command.add_mutually_exclusive_group(required=True)
     when.add_argument(
-        "--cron", metavar="EXPRESSION", help="in UTC: six fields, seconds first; five fields are translated"
+        "--cron", metavar="EXPRESSION", help="times in UTC: six fields, seconds first; five fields are translated"
     )
-    when.add_argument("--every", metavar="INTERVAL", help="interval, such as 90m, 6h or 1d")
-    command.add_argument("--catch-up", action="store_true", help="make up for missed runs")
+    when.add_argument("--every", metavar="INTERVAL", help="interval between runs, such as 90m, 6h or 1d")
+    command.add_argument("--catch-up", action="store_true", help="also start the runs of missed times")
     command.add_argument(
-        "--max-concurrency", metavar="N", type=int, default=1, help="how many runs may overlap (default: 1, at most 10)"
+        "--max-concurrency", metavar="N", type=int, default=1, help="overlapping runs, 1 to 10 (default: 1)"
     )
     command.set_defaults(command=schedule)
 
     command = commands.add_parser("unschedule", parents=[settings], help="remove a schedule")
-    command.add_argument("name", nargs="?", help="name of the schedule (default: the pipeline's)")
+    command.add_argument("name", nargs="?", help="name of the schedule (default: name of the pipeline)")
     command.set_defaults(command=unschedule)
 
     command = commands.add_parser("runs", parents=[settings], help="list the latest runs and schedules")
-    command.add_argument("--limit", metavar="N", type=int, default=10, help="how many of each (default: 10)")
+    command.add_argument("--limit", metavar="N", type=int, default=10, help="runs and schedules to list (default: 10)")
     command.set_defaults(command=runs)
     return parser
 
 
 def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Returns parsers of the options that commands share: for the configuration, run parameters and uploads."""
+    """Returns parsers of the options that several commands have: configuration, run parameters, uploads."""
     settings, parameters, version = (argparse.ArgumentParser(add_help=False) for _ in range(3))
     settings.add_argument(
         "--config",
@@ -202,7 +202,7 @@ def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser,
         default=[],
         help="override values of the configuration",
     )
-    parameters.add_argument("file", metavar="FILE.yaml", help="written by `compile`")
+    parameters.add_argument("file", metavar="FILE.yaml", help="compiled file, written by `compile`")
     parameters.add_argument(
         "--param", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="run parameters, such as epochs=3"
     )

@@ -20,23 +20,23 @@ def runs_table(
     """Returns a table of runs, in their order.
 
     Args:
-      runs: of the server.
+      runs: runs as the server returns them.
       started_by: the schedules, for their names.
-      limit: of rows.
-      now: end of the duration of active runs.
+      limit: maximum number of rows.
+      now: the time until which the duration of active runs is counted.
     """
     names = {schedule.recurring_run_id: schedule.display_name for schedule in started_by}
     table = _table("runs", "name", "id", "state", "created (UTC)", "duration", "schedule")
     for run in itertools.islice(runs, limit):
-        # For an active run the server says 1970.
-        ended = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
+        # For an active run the server returns 1970.
+        end = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
         _add_row(
             table,
             run.display_name,
             run.run_id,
             run.state or "PENDING",
             format_time(run.created_at),
-            format_duration((ended - run.created_at).total_seconds()),
+            format_duration((end - run.created_at).total_seconds()),
             names.get(run.recurring_run_id, run.recurring_run_id or ""),
         )
     return table
@@ -46,16 +46,16 @@ def schedules_table(listed: Iterable[schedules.RecurringRun], limit: int, now: d
     """Returns a table of schedules, in their order.
 
     Args:
-      listed: of the server.
-      limit: of rows.
-      now: the next run is after it.
+      listed: schedules as the server returns them.
+      limit: maximum number of rows.
+      now: the time after which the next run is computed.
     """
     table = _table("schedules", "name", "when", "state", "next (UTC)", "max. concurrency", "id")
     for schedule in itertools.islice(listed, limit):
         on, periodic = schedules.is_on(schedule), schedule.trigger.periodic_schedule
         next_time = None
         if periodic:
-            # Only the cluster knows when an interval started.
+            # The start of the interval is known only in the cluster.
             when = format_trigger(int(periodic.interval_second))
         else:
             expression = schedule.trigger.cron_schedule.cron or ""
@@ -102,5 +102,5 @@ def _table(title: str, *headings: str) -> rich.table.Table:
 
 
 def _add_row(table: rich.table.Table, *cells: str) -> None:
-    """Names come from other users: markup and control characters in them are shown as text."""
+    """Adds a row. Names come from other users, so markup and control characters are shown as text."""
     table.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))

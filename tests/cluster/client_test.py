@@ -286,7 +286,7 @@ def test_duplicates_are_reduced_to_one(server, config, write):
 def test_a_schedule_that_is_off_is_switched_on_again(server, config, write):
     scheduled(config, write())
     only(server.backend.jobs)["mode"] = "DISABLE"
-    assert "and is on again" in scheduled(config, write())
+    assert "switched on again" in scheduled(config, write())
     assert len(server.backend.enabled("nightly")) == 1
 
 
@@ -488,7 +488,7 @@ LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (LOGIN, "200: not an answer of Kubeflow Pipelines.*KF_PIPELINES_SA_TOKEN_PATH"),
+        (LOGIN, "200: not a response of Kubeflow Pipelines.*KF_PIPELINES_SA_TOKEN_PATH"),
         (
             (302, "text/html", b"", {"Location": "https://login.example.com/auth"}),
             "302: redirected to https://login.example.com",
@@ -497,15 +497,15 @@ LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
         (fake_backend.json_answer(403, {"message": "User x may not list"}), r"403: forbidden \(User x may not list\)"),
         (
             (404, "text/plain", b"404 page not found", {}),
-            "404: not an answer of Kubeflow Pipelines; check kubeflow.host",
+            "404: not a response of Kubeflow Pipelines; check kubeflow.host",
         ),
         (fake_backend.json_answer(500, {"error": "database is gone"}), r"500: server error \(database is gone\)"),
-        ((502, "text/html", b"<html>Bad gateway</html>", {}), "502: not an answer of Kubeflow Pipelines"),
+        ((502, "text/html", b"<html>Bad gateway</html>", {}), "502: not a response of Kubeflow Pipelines"),
         (fake_backend.json_answer(400, {"error_message": "bad\x1b[31m"}), r"400: bad\\x1b\[31m"),
-        ((200, "application/json", b"{", {}), "200: not an answer"),
+        ((200, "application/json", b"{", {}), "200: not a response"),
     ],
 )
-def test_a_wrong_answer_is_one_sentence(server, config, write, answer, sentence):
+def test_a_wrong_response_is_reported_in_one_sentence(server, config, write, answer, sentence):
     server.answer = answer
     commands = [
         lambda: submitted(config, write()),
@@ -555,7 +555,7 @@ def test_https_to_a_server_without_tls(server):
 def test_a_server_that_does_not_answer_in_time(server, config, monkeypatch):
     monkeypatch.setattr("cluster.connection.TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
     server.pause_s = 1.0
-    with pytest.raises(UserError, match="no answer within"):
+    with pytest.raises(UserError, match="no response within"):
         listed(config)
 
 

@@ -66,7 +66,7 @@ CASES = {
     "the encoding of another file": ("data", None, ("data.encoding=latin-1",)),
     "English rows": ("data", _english, ()),
     "nearly one label only": ("data", _one_sided, ()),
-    # One epoch: a model that has memorised shuffled labels also flips its answer at random on similar sentences.
+    # One epoch: a model that has memorised shuffled labels also changes its answer at random on similar sentences.
     "labels shuffled": ("model", _shuffled, ("trainer.epochs=1",)),
     "labels of long reviews shuffled": ("model", _long_shuffled, ()),
     "served too slowly": ("serving", None, ("gates.serving.max_p50_ms=0.01",)),

@@ -35,15 +35,15 @@ gates:
   slices: {default: {min: 0, max_drop: 1}}
 """
 _TIMEOUT_S = 600.0
-_ENDED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
+_FINISHED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
+class RunResult:
     """A finished run.
 
     Attributes:
-      status: exit status; negative if a signal ended it.
+      status: exit status; negative if it was killed by a signal.
       output: both streams.
     """
 
@@ -53,7 +53,7 @@ class Ended:
     @property
     def nodes(self) -> list[str]:
         """The components that finished, in order."""
-        return _ENDED.findall(self.output)
+        return _FINISHED.findall(self.output)
 
     @property
     def cached(self) -> set[str]:
@@ -86,26 +86,26 @@ class Running:
         """Waits until a component has finished (None: until the first output) or the run is over."""
         while self.process.poll() is None:
             output = "".join(self._lines)
-            if (node in _ENDED.findall(output)) if node else output:
+            if (node in _FINISHED.findall(output)) if node else output:
                 return
             time.sleep(0.02)
 
     def wait(self, seconds: float) -> None:
-        """Waits that long, at most until the run is over."""
+        """Waits for some seconds, at most until the run is over."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
 
-    def kill(self, sent: signal.Signals = signal.SIGKILL) -> Ended:
+    def kill(self, sent: signal.Signals = signal.SIGKILL) -> RunResult:
         """Sends a signal to the run's process, not to its children."""
         if self.process.poll() is None:
             self.process.send_signal(sent)
         return self.end()
 
-    def end(self) -> Ended:
+    def end(self) -> RunResult:
         """Waits until the run is over."""
         status = self.process.wait(_TIMEOUT_S)
         self._reader.join(_TIMEOUT_S)
-        return Ended(status, "".join(self._lines))
+        return RunResult(status, "".join(self._lines))
 
 
 class Place:
@@ -153,8 +153,8 @@ class Place:
         words = [sys.executable, os.path.join(REPO, "local_runner.py"), "run", "--config", self.config]
         return Running([*words, "--root", self.root, *(["--set", *settings] if settings else [])])
 
-    def run(self, *settings: str) -> Ended:
-        """Runs to the end."""
+    def run(self, *settings: str) -> RunResult:
+        """Runs the job until it finishes."""
         return self.start(*settings).end()
 
     def summary(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Place:
 
 
 def write_reviews(path: str, count: int, seed: int) -> None:
-    """Writes reviews whose label a tiny model can learn."""
+    """Writes reviews whose labels a tiny model can learn."""
     chance = random.Random(seed)
     with open(path, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
