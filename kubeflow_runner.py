@@ -127,13 +127,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(installation.program("kubeflow_runner.py"), __doc__)
     commands = parser.add_subparsers(required=True, metavar="compile|replay|submit|schedule|unschedule|runs")
     settings, parameters, version = _shared_options()
+    _add_compile(commands, settings)
+    _add_replay(commands, parameters)
+    _add_submit(commands, settings, parameters, version)
+    _add_schedule(commands, settings, parameters, version)
+    _add_unschedule(commands, settings)
+    _add_runs(commands, settings)
+    return parser
 
+
+def _add_compile(commands: "argparse._SubParsersAction", settings: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "compile", parents=[settings], help="write the pipeline as a file for Kubeflow Pipelines"
     )
     command.add_argument("--output", metavar="FILE.yaml", help="file to write (default: <name>.yaml)")
     command.set_defaults(command=compile_file)
 
+
+def _add_replay(commands: "argparse._SubParsersAction", parameters: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "replay", parents=[parameters], help="run a compiled file on this machine, without a cluster"
     )
@@ -151,15 +162,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=replay)
 
-    command = commands.add_parser(
-        "submit", parents=[settings, parameters, version], help="start a run of a compiled file on the cluster"
-    )
+
+def _add_submit(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("submit", parents=parents, help="start a run of a compiled file on the cluster")
     command.add_argument("--name", help="name of the run (default: the pipeline's and the time)")
     command.set_defaults(command=submit)
 
-    command = commands.add_parser(
-        "schedule", parents=[settings, parameters, version], help="run a compiled file regularly"
-    )
+
+def _add_schedule(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("schedule", parents=parents, help="run a compiled file regularly")
     command.add_argument(
         "--name", help="name of the schedule, which replaces one of the same name (default: the pipeline's)"
     )
@@ -174,14 +185,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=schedule)
 
+
+def _add_unschedule(commands: "argparse._SubParsersAction", settings: argparse.ArgumentParser) -> None:
     command = commands.add_parser("unschedule", parents=[settings], help="remove a schedule")
     command.add_argument("name", nargs="?", help="name of the schedule (default: the pipeline's)")
     command.set_defaults(command=unschedule)
 
+
+def _add_runs(commands: "argparse._SubParsersAction", settings: argparse.ArgumentParser) -> None:
     command = commands.add_parser("runs", parents=[settings], help="list the latest runs and schedules")
     command.add_argument("--limit", metavar="N", type=int, default=10, help="how many of each (default: 10)")
     command.set_defaults(command=runs)
-    return parser
 
 
 def _shared_options() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser, argparse.ArgumentParser]:

@@ -97,7 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
+    _add_run(commands, root)
+    _add_predict(commands, root)
+    _add_encoders(commands)
+    _add_rollback(commands, root)
+    return parser
 
+
+def _add_run(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
     command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
     command.add_argument(
         "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
@@ -114,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
     command.set_defaults(command=run)
 
+
+def _add_predict(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
     command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
     command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
@@ -122,9 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=predict)
 
+
+def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
     command.set_defaults(command=encoders)
 
+
+def _add_rollback(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
     command = commands.add_parser("rollback", parents=[root], help="put an earlier model back in serving")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
@@ -138,7 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
     command.set_defaults(command=rollback)
-    return parser
 
 
 if __name__ == "__main__":
