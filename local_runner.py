@@ -6,6 +6,7 @@ Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 cand
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -17,7 +18,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from core import command_line, config, escape, gpu, installation  # noqa: E402
+from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from local import session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -39,13 +40,14 @@ def run(options: argparse.Namespace) -> int:
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
     with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
-        console = rich.console.Console(file=screen)
+        # Among the output of libraries, a bar would be drawn over it.
+        console = rich.console.Console(file=screen, force_interactive=False if options.verbose else None)
         if not options.verbose:
             console.print(
                 f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
-        with console.status("loading TensorFlow and TFX"):
+        with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
             from local import run as local  # Slow, so after usage errors; its output goes to the log.
@@ -54,18 +56,21 @@ def run(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: labels sentences or the rows of a TSV."""
-    _suppress_warnings()
-    from local import prediction
+    with streams.discard_output(options.verbose) as (out, error):
+        from local import prediction
 
-    model = prediction.load_model(options.model, options.root)
-    if options.file:
-        return prediction.predict_file(model, options.file, options.out, options.json)
-    return prediction.predict_sentences(model, options.sentences, options.json)
+        model = prediction.load_model(options.model, options.root)
+        # Loggers that libraries have created keep the streams from before.
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), warnings.catch_warnings():
+            if not options.verbose:
+                warnings.simplefilter("ignore")
+            if options.file:
+                return prediction.predict_file(model, options.file, options.out, options.json)
+            return prediction.predict_sentences(model, options.sentences, options.json)
 
 
 def encoders(options: argparse.Namespace) -> int:
     """`encoders`: prints the catalogue."""
-    _suppress_warnings()
     from components.hub_encoder import catalogue
 
     rich.console.Console().print(catalogue.table())
@@ -74,22 +79,16 @@ def encoders(options: argparse.Namespace) -> int:
 
 def rollback(options: argparse.Namespace) -> int:
     """`rollback`: puts an earlier model back in serving, or lists the versions."""
-    _suppress_warnings()
-    from local import serving
+    with streams.discard_output(options.verbose) as (out, _):
+        from local import serving
 
-    serving_dir = options.serving or serving.find(options.root, options.config)
-    console = rich.console.Console()
-    if options.list:
-        serving.show(serving_dir, console)
-    else:
-        serving.roll_back(serving_dir, options.to, console)
+        serving_dir = options.serving or serving.find(options.root, options.config)
+        console = rich.console.Console(file=out)
+        if options.list:
+            serving.show(serving_dir, console)
+        else:
+            serving.roll_back(serving_dir, options.to, console)
     return 0
-
-
-def _suppress_warnings() -> None:
-    """Hides the warnings of libraries about missing GPUs and deprecations."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,15 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
-    _add_run(commands, root)
-    _add_predict(commands, root)
+    verbose = argparse.ArgumentParser(add_help=False)
+    verbose.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
+    _add_run(commands, root, verbose)
+    _add_predict(commands, root, verbose)
     _add_encoders(commands)
-    _add_rollback(commands, root)
+    _add_rollback(commands, root, verbose)
     return parser
 
 
-def _add_run(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
+def _add_run(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("run", parents=parents, help="run the pipeline (the default command)")
     command.add_argument(
         "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
     )
@@ -118,12 +119,11 @@ def _add_run(commands: "argparse._SubParsersAction", root: argparse.ArgumentPars
         help="override a value of the configuration, such as trainer.epochs=3",
     )
     command.add_argument("--workers", metavar="N", help="number of training processes (trainer.workers)")
-    command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
     command.set_defaults(command=run)
 
 
-def _add_predict(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
+def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("predict", parents=parents, help="label sentences with a model")
     command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
@@ -137,8 +137,8 @@ def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command.set_defaults(command=encoders)
 
 
-def _add_rollback(commands: "argparse._SubParsersAction", root: argparse.ArgumentParser) -> None:
-    command = commands.add_parser("rollback", parents=[root], help="put an earlier model back in serving")
+def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("rollback", parents=parents, help="put an earlier model back in serving")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--config",

@@ -12,7 +12,7 @@ import rich.progress
 import rich.table
 
 from components.run_report.summary import SplitRows, Summary
-from core import escape, installation, progress
+from core import escape, installation, progress, streams
 from core.checks import Check, Metrics
 from local.outcome import NodeOutcome
 
@@ -27,16 +27,14 @@ class Terminal(logging.Handler):
         super().__init__(logging.INFO)
         self.console = console
         self._node = ""
-        self._bar = rich.progress.Progress(
+        self._bar = streams.make_progress(
+            console,
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(bar_width=20),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TextColumn("left"),
             rich.progress.TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
         )
         self._task: Optional[rich.progress.TaskID] = None
         self._stage = ""
