@@ -58,7 +58,9 @@ def _flush() -> None:
     sys.stderr.flush()
 
 
-def make_progress(console: rich.console.Console, *columns: rich.progress.ProgressColumn) -> rich.progress.Progress:
+def make_progress(
+    console: rich.console.Console, *columns: rich.progress.ProgressColumn, expand: bool = False
+) -> rich.progress.Progress:
     """Makes a progress display that disappears when it ends, and is not shown in a pipe.
 
     It does not replace `sys.stdout` and `sys.stderr` while it is shown, as `console.status` and a plain `Progress` do:
@@ -67,6 +69,7 @@ def make_progress(console: rich.console.Console, *columns: rich.progress.Progres
     return rich.progress.Progress(
         *columns,
         console=console,
+        expand=expand,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
