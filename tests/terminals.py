@@ -7,7 +7,7 @@ import re
 import struct
 import subprocess
 import termios
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 from rich import cells
 
@@ -30,13 +30,13 @@ class Ended:
     rows: Sequence[str]
 
 
-def run(command: Sequence[str], columns: int, watch: Optional[Callable[[subprocess.Popen, str], None]] = None) -> Ended:
+def run(command: Sequence[str], columns: int, interrupt_at: Optional[str] = None) -> Ended:
     """Runs a command in a pseudo-terminal.
 
     Args:
       command: the command.
       columns: width of the terminal.
-      watch: called with the process and the output so far, whenever there is more.
+      interrupt_at: Ctrl-C is typed when this text is printed.
     """
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -55,8 +55,9 @@ def run(command: Sequence[str], columns: int, watch: Optional[Callable[[subproce
     received = b""
     while chunk := _read(ours):
         received += chunk
-        if watch:
-            watch(process, received.decode(errors="ignore"))
+        if interrupt_at and interrupt_at in received.decode(errors="ignore"):
+            os.write(ours, b"\x03")
+            interrupt_at = None
     os.close(ours)
     output = received.decode()
     return Ended(process.wait(), output, screen_rows(output, columns))
