@@ -101,7 +101,7 @@ def runs(options: argparse.Namespace) -> int:
     with _console(options) as console:
         from cluster import client
 
-        client.runs(_cluster(options), limit=options.limit, console=console)
+        client.runs(_cluster(options), limit=options.limit, as_json=options.json, console=console)
     return 0
 
 
@@ -202,6 +202,7 @@ def _add_unschedule(commands: "argparse._SubParsersAction", *parents: argparse.A
 def _add_runs(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
     command = commands.add_parser("runs", parents=parents, help="list the latest runs and schedules")
     command.add_argument("--limit", metavar="N", type=int, default=10, help="how many of each (default: 10)")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=runs)
 
 

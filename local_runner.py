@@ -29,7 +29,7 @@ COMMANDS = ("run", "predict", "encoders", "rollback")
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     return command_line.call(_parser().parse_args(words), "interrupted; run the same command to resume")
 
@@ -70,10 +70,16 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def encoders(options: argparse.Namespace) -> int:
-    """`encoders`: prints the catalogue."""
+    """`encoders`: prints the catalogue, or the part of it that matches words."""
     from components.hub_encoder import catalogue
 
-    rich.console.Console().print(catalogue.table())
+    entries = catalogue.find(options.words)
+    if options.json:
+        command_line.print_json(catalogue.records(entries), sys.stdout)
+    else:
+        # In a pipe, a line per encoder.
+        console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+        console.print(catalogue.table(entries, console.width))
     return 0
 
 
@@ -84,7 +90,9 @@ def rollback(options: argparse.Namespace) -> int:
 
         serving_dir = options.serving or serving.find(options.root, options.config)
         console = rich.console.Console(file=out)
-        if options.list:
+        if options.list and options.json:
+            command_line.print_json(serving.records(serving_dir), out)
+        elif options.list:
             serving.show(serving_dir, console)
         else:
             serving.roll_back(serving_dir, options.to, console)
@@ -118,7 +126,7 @@ def _add_run(commands: "argparse._SubParsersAction", *parents: argparse.Argument
         default=[],
         help="override a value of the configuration, such as trainer.epochs=3",
     )
-    command.add_argument("--workers", metavar="N", help="number of training processes (trainer.workers)")
+    command.add_argument("--workers", metavar="N", type=int, help="number of training processes (trainer.workers)")
     command.set_defaults(command=run)
 
 
@@ -134,6 +142,8 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
 
 def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
+    command.add_argument("words", metavar="WORD", nargs="*", help="language or part of the name, such as ko or electra")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=encoders)
 
 
@@ -150,6 +160,7 @@ def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.Arg
     what = command.add_mutually_exclusive_group()
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
+    command.add_argument("--json", action="store_true", help="with --list: print one JSON object per line")
     command.set_defaults(command=rollback)
 
 

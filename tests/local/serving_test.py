@@ -1,6 +1,7 @@
 """Serving folders, and the command `local_runner.py rollback`."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -127,3 +128,15 @@ def test_newest_model_of_any_pipeline(root, tmp_path):
     assert serving.newest_model(str(root)) == str(newer)
     (root / "more" / "serving" / str(model_files.LARGEST_VERSION + 1)).mkdir()
     assert serving.newest_model(str(root)) == str(newer)
+
+
+def test_versions_as_json_are_one_object_per_line(root, capfd):
+    first, second = versions(root / "job" / "serving")
+    call("--root", root, "--to", first, capfd=capfd)
+    status, text = call("--root", root, "--list", "--json", capfd=capfd)
+    newest, other, oldest = map(json.loads, text.splitlines())
+    assert status == 0
+    assert [row["version"] for row in (other, oldest)] == [second, first]
+    assert newest["in_serving"] and newest["notes"] == ["in serving", f"rollback to {first}, replaces {second}"]
+    assert other["rolled_back"] and other["run_id"] == "run-b" and not other["in_serving"]
+    assert newest["path"] == str(root / "job" / "serving" / str(newest["version"]))
