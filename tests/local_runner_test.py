@@ -30,7 +30,7 @@ def test_argument_is_escaped_in_a_usage_error(capsys):
     [
         (["rn"], "rn: no such command; did you mean run?"),
         (["train-it"], "train-it: no such command; available: run, predict"),
-        (["run", "--verbos=1", "--wrkers", "2"], "--wrkers 2; did you mean --verbose and --workers?"),
+        (["run", "--verbsoe", "--wrkers", "2"], "--wrkers 2; did you mean --verbose and --workers?"),
         (["--confg", "nsmc"], "unrecognized arguments: --confg nsmc; did you mean --config?"),
         (["encoders", "--frobnicate"], "unrecognized arguments: --frobnicate\n"),
     ],

@@ -152,7 +152,7 @@ def test_misspelt_metric_or_slice_gets_a_suggestion(file):
     [
         ([], r"FILE: trainer\.epochs = 0: [^;]*"),
         (["trainer.epochs=-1"], r"--set trainer\.epochs = -1: [^;]*"),
-        (["trainer.seed=a", "lr=1"], r"FILE: trainer\.epochs = 0: [^;]*; --set lr: .*; --set trainer\.seed = 'a': .*"),
+        (["trainer.seed=a", "lr=1"], r"FILE: trainer\.epochs = 0: [^;]*; --set trainer\.seed = 'a': .*; --set lr: .*"),
         (["gates.model.acuracy.min=1"], r"--set gates\.model\.acuracy: no such metric; did you mean accuracy\?"),
     ],
 )
