@@ -6,6 +6,7 @@ Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 cand
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
@@ -17,7 +18,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from core import command_line, config, escape, gpu, installation  # noqa: E402
+from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from local import session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -28,7 +29,7 @@ COMMANDS = ("run", "predict", "encoders", "rollback")
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     return command_line.call(_parser().parse_args(words), "interrupted; run the same command to resume")
 
@@ -39,13 +40,14 @@ def run(options: argparse.Namespace) -> int:
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
     with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
-        console = rich.console.Console(file=screen)
+        # Among the output of libraries, a bar would be drawn over it.
+        console = rich.console.Console(file=screen, force_interactive=False if options.verbose else None)
         if not options.verbose:
             console.print(
                 f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
-        with console.status("loading TensorFlow and TFX"):
+        with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
             from local import run as local  # Slow, so after usage errors; its output goes to the log.
@@ -54,42 +56,47 @@ def run(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: labels sentences or the rows of a TSV."""
-    _suppress_warnings()
-    from local import prediction
+    with streams.discard_output(options.verbose) as (out, error):
+        from local import prediction
 
-    model = prediction.load_model(options.model, options.root)
-    if options.file:
-        return prediction.predict_file(model, options.file, options.out, options.json)
-    return prediction.predict_sentences(model, options.sentences, options.json)
+        model = prediction.load_model(options.model, options.root)
+        # Loggers that libraries have created keep the streams from before.
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), warnings.catch_warnings():
+            if not options.verbose:
+                warnings.simplefilter("ignore")
+            if options.file:
+                return prediction.predict_file(model, options.file, options.out, options.json)
+            return prediction.predict_sentences(model, options.sentences, options.json)
 
 
 def encoders(options: argparse.Namespace) -> int:
-    """`encoders`: prints the catalogue."""
-    _suppress_warnings()
+    """`encoders`: prints the catalogue, or the part of it that matches words."""
     from components.hub_encoder import catalogue
 
-    rich.console.Console().print(catalogue.table())
+    entries = catalogue.find(options.words)
+    if options.json:
+        command_line.print_json(catalogue.records(entries), sys.stdout)
+    else:
+        # In a pipe, a line per encoder.
+        console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+        console.print(catalogue.table(entries, console.width))
     return 0
 
 
 def rollback(options: argparse.Namespace) -> int:
     """`rollback`: puts an earlier model back in serving, or lists the versions."""
-    _suppress_warnings()
-    from local import serving
+    with streams.discard_output(options.verbose) as (out, _):
+        from local import serving
 
-    serving_dir = options.serving or serving.find(options.root, options.config)
-    console = rich.console.Console()
-    if options.list:
-        serving.show(serving_dir, console)
-    else:
-        serving.roll_back(serving_dir, options.to, console)
+        serving_dir = options.serving or serving.find(options.root, options.config)
+        console = rich.console.Console(file=out)
+        if options.list and options.json:
+            command_line.print_json(serving.records(serving_dir), out)
+        elif options.list:
+            serving.show(serving_dir, console)
+        else:
+            serving.roll_back(serving_dir, options.to, console)
     return 0
-
-
-def _suppress_warnings() -> None:
-    """Hides the warnings of libraries about missing GPUs and deprecations."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,8 +104,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
+    verbose = argparse.ArgumentParser(add_help=False)
+    verbose.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
+    _add_run(commands, root, verbose)
+    _add_predict(commands, root, verbose)
+    _add_encoders(commands)
+    _add_rollback(commands, root, verbose)
+    return parser
 
-    command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
+
+def _add_run(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("run", parents=parents, help="run the pipeline (the default command)")
     command.add_argument(
         "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
     )
@@ -110,11 +126,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="override a value of the configuration, such as trainer.epochs=3",
     )
-    command.add_argument("--workers", metavar="N", help="number of training processes (trainer.workers)")
-    command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
+    command.add_argument("--workers", metavar="N", type=int, help="number of training processes (trainer.workers)")
     command.set_defaults(command=run)
 
-    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
+
+def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("predict", parents=parents, help="label sentences with a model")
     command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
@@ -122,10 +139,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=predict)
 
+
+def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
+    command.add_argument("words", metavar="WORD", nargs="*", help="language or part of the name, such as ko or electra")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=encoders)
 
-    command = commands.add_parser("rollback", parents=[root], help="put an earlier model back in serving")
+
+def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("rollback", parents=parents, help="put an earlier model back in serving")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--config",
@@ -137,8 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     what = command.add_mutually_exclusive_group()
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
+    command.add_argument("--json", action="store_true", help="with --list: print one JSON object per line")
     command.set_defaults(command=rollback)
-    return parser
 
 
 if __name__ == "__main__":

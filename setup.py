@@ -8,6 +8,7 @@ so a set can only be resolved with requirements/<set>/override.txt.
 """
 
 import pathlib
+import re
 
 from setuptools import find_packages, setup
 
@@ -127,7 +128,7 @@ PACKAGES = ("local", "cluster", "pipeline", "components", "trainer", "launchers"
 
 setup(
     name="review-sentiment-pipeline",
-    version="0.2.0",
+    version=re.search(r'^VERSION = "(.+)"', (HERE / "core/versions.py").read_text(encoding="utf-8"), re.M)[1],
     description="A TFX pipeline from review TSVs to a gated, served sentiment model",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -1,6 +1,7 @@
 """The commands of `kubeflow_runner.py` that need a cluster: submit, schedule, unschedule, runs."""
 
 import datetime
+import itertools
 import os
 from typing import Any, Mapping, Optional, Union
 
@@ -14,7 +15,7 @@ from cluster.compiled_file import CompiledFile
 from cluster.connection import connect, suppress_output
 from cluster.cron import Cron
 from cluster.upload import UploadedVersion
-from core import escape
+from core import command_line, escape
 from core.errors import UserError
 from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
@@ -151,13 +152,14 @@ def unschedule(config: KubeflowConfig, *, name: str, console: rich.console.Conso
     _print_busy(console, busy)
 
 
-def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -> None:
+def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, as_json: bool = False) -> None:
     """Prints the experiment's newest runs and its schedules.
 
     Args:
       config: the cluster.
       limit: maximum number of runs, and of schedules.
       console: where to print.
+      as_json: one JSON object per line instead of tables.
 
     Raises:
       UserError: the limit is not positive, or a request failed.
@@ -167,17 +169,22 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -
     client = connect(config)
     experiment_id = _experiment_id(client, config)
     if experiment_id is None:
-        _print(
-            console, f"{config.host}: experiment {config.experiment} does not exist yet; submit and schedule create it"
-        )
+        if not as_json:
+            hint = "does not exist yet; submit and schedule create it"
+            _print(console, f"{config.host}: experiment {config.experiment} {hint}")
         return
     existing = list(
         paging.list_all(
             client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id, sort_by="created_at desc"
         )
     )
-    console.print(tables.runs_table(paging.list_runs(client, experiment_id), existing, limit, _now()))
-    console.print(tables.schedules_table(existing, limit, _now()))
+    newest = itertools.islice(paging.list_runs(client, experiment_id), limit)
+    if as_json:
+        command_line.print_json(map(tables.run_record, newest), console.file)
+        command_line.print_json((tables.schedule_record(each, _now()) for each in existing[:limit]), console.file)
+    else:
+        console.print(tables.runs_table(newest, existing, limit, _now()))
+        console.print(tables.schedules_table(existing, limit, _now()))
 
 
 def _upload(

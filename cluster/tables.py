@@ -1,4 +1,4 @@
-"""Tables of a server's runs and schedules."""
+"""A server's runs and schedules: tables for people, records for programs."""
 
 import datetime
 import itertools
@@ -52,26 +52,64 @@ def schedules_table(listed: Iterable[schedules.RecurringRun], limit: int, now: d
     """
     table = _table("schedules", "name", "when", "state", "next (UTC)", "max. concurrency", "id")
     for schedule in itertools.islice(listed, limit):
-        on, periodic = schedules.is_on(schedule), schedule.trigger.periodic_schedule
-        next_time = None
-        if periodic:
-            # The start of the interval is known only in the cluster.
-            when = format_trigger(int(periodic.interval_second))
-        else:
-            expression = schedule.trigger.cron_schedule.cron or ""
-            when = format_trigger(expression)
-            parsed = cron.parse_existing(expression) if on else None
-            next_time = parsed.next_after(now) if parsed else None
         _add_row(
             table,
             schedule.display_name,
-            when,
-            "on" if on else "off",
-            format_time(next_time),
+            format_trigger(_trigger(schedule)),
+            "on" if schedules.is_on(schedule) else "off",
+            format_time(_next_time(schedule, now)),
             str(schedule.max_concurrency),
             schedule.recurring_run_id,
         )
     return table
+
+
+def run_record(run: Any) -> dict[str, Any]:
+    """Returns a run for programs; times are ISO 8601, in UTC."""
+    # For an active run the server says 1970.
+    ended = run.finished_at and run.finished_at > run.created_at
+    return {
+        "kind": "run",
+        "name": run.display_name,
+        "id": run.run_id,
+        "state": run.state or "PENDING",
+        "created_at": run.created_at.isoformat(timespec="seconds"),
+        "finished_at": run.finished_at.isoformat(timespec="seconds") if ended else None,
+        "schedule_id": run.recurring_run_id,
+    }
+
+
+def schedule_record(schedule: schedules.RecurringRun, now: datetime.datetime) -> dict[str, Any]:
+    """Returns a schedule for programs; `cron` or `every_s` is null.
+
+    Args:
+      schedule: the schedule.
+      now: the next run is after it.
+    """
+    trigger, next_time = _trigger(schedule), _next_time(schedule, now)
+    return {
+        "kind": "schedule",
+        "name": schedule.display_name,
+        "id": schedule.recurring_run_id,
+        "on": schedules.is_on(schedule),
+        "cron": trigger if isinstance(trigger, str) else None,
+        "every_s": trigger if isinstance(trigger, int) else None,
+        "next_at": next_time.isoformat(timespec="seconds") if next_time else None,
+        "max_concurrency": int(schedule.max_concurrency),
+    }
+
+
+def _trigger(schedule: schedules.RecurringRun) -> Union[str, int]:
+    """Returns a schedule's cron expression, or its interval in seconds."""
+    periodic = schedule.trigger.periodic_schedule
+    return int(periodic.interval_second) if periodic else schedule.trigger.cron_schedule.cron or ""
+
+
+def _next_time(schedule: schedules.RecurringRun, now: datetime.datetime) -> Optional[datetime.datetime]:
+    """Returns when a schedule that is on starts its next run; only the cluster knows when an interval started."""
+    trigger = _trigger(schedule)
+    parsed = cron.parse_existing(trigger) if isinstance(trigger, str) and schedules.is_on(schedule) else None
+    return parsed.next_after(now) if parsed else None
 
 
 def format_trigger(trigger: Union[str, int]) -> str:

@@ -75,6 +75,9 @@ class DagRunner(tfx_runner.IrBasedRunner):
             outcome.status = "complete"
             if not outcome.cached:
                 store.seal(self._folder, list(outcome.outputs.values()))
+        except KeyboardInterrupt:
+            outcome.status = "interrupted"
+            raise
         finally:
             outcome.seconds = time.monotonic() - start
             self._terminal.end(outcome)

@@ -15,6 +15,7 @@ import rich.console
 
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
+from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
@@ -48,14 +49,16 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
       The exit status, from `components.run_report.summary.EXIT_STATUS`.
 
     Raises:
-      UserError: `trainer.device` is `gpu` and no GPU can be used, or `notify` needs an environment variable that is not
-        set.
+      UserError: `trainer.device` is `gpu` and no GPU can be used, `notify` needs an environment variable that is not
+        set, or the encoder's name or folder is wrong.
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
     if config.trainer.device == "gpu":
         gpu.visible_gpus("gpu")  # Raises now instead of in the Trainer, half an hour later.
     notification.check(config.notify)
+    if config.encoder.source == "hub":
+        handles.resolve(config.encoder.handle, config.encoder.preprocess or "")  # Raises now instead of in HubEncoder.
     config = _resolve(config, folder)
     screen = terminal.Terminal(console)
     runner = dag_runner.DagRunner(screen, folder)

@@ -7,6 +7,7 @@ from typing import Iterator, TextIO
 
 import filelock
 
+from core import streams
 from core.errors import UserError
 
 LOG_FILE = "run.log"
@@ -52,23 +53,5 @@ def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
     log_file = os.path.join(folder, LOG_FILE)
     if os.path.exists(log_file):
         os.replace(log_file, log_file + ".1")
-    with _redirect(log_file) as screen:
+    with streams.redirect_output(log_file) as (screen, _):
         yield screen
-
-
-@contextlib.contextmanager
-def _redirect(log_file: str) -> Iterator[TextIO]:
-    """Redirects the file descriptors, because C++ libraries bypass Python's streams."""
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    screen = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8")
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        for descriptor in (1, 2):
-            os.dup2(log, descriptor)
-        yield screen
-    finally:
-        screen.close()
-        for descriptor, original in zip((1, 2), saved, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
-        os.close(log)

@@ -22,9 +22,9 @@ def error_output(capsys):
     return " ".join(capsys.readouterr().err.split())
 
 
-def test_compile_names_the_file_after_the_pipeline(settings, capsys):
+def test_compile_names_the_file_after_the_pipeline(settings, capfd):
     assert kubeflow_runner.main(["compile", *settings, "--set", "name=reviews"]) == 0
-    assert "wrote reviews.yaml" in capsys.readouterr().out
+    assert capfd.readouterr().out == "wrote reviews.yaml\n"
     compatibility.check_file("reviews.yaml")
 
 

@@ -7,7 +7,7 @@ training that continues from a checkpoint computes the same as one that was neve
 import dataclasses
 import itertools
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -223,6 +223,7 @@ class Loop:
         self._train, self._dev = train, dev
         self._widths = widths
         self._steps_per_epoch = -(-len(train.labels) // config.batch_size)
+        self._total_steps = config.epochs * self._steps_per_epoch
         self._state = _State()
         # Sums that the device may still be computing; reading them waits for it.
         self._pending: list[tf.Tensor] = []
@@ -243,6 +244,8 @@ class Loop:
         self._first_step = state.step
         if not distribution.all_equal(self._strategy, state.step):
             raise RuntimeError("the workers found different checkpoints; all should share one folder")
+        if restored is not None:
+            self._report_resumption()
         dev_batches = batches.sorted_batches(self._dev.lengths, EVALUATION_BATCH)
         dev = self._iterator(self._dev, EVALUATION_BATCH, lambda: itertools.cycle(dev_batches))
         train = self._iterator(self._train, self._config.batch_size, self._train_batches)
@@ -324,7 +327,7 @@ class Loop:
         state.totals = [0.0, 0.0, 0.0]
         self._save()
         figures = {name: value for name, value in row.items() if name != "epoch"}
-        self._report_progress(len(state.history), **figures, examples_per_s=state.examples_per_s)
+        self._report_progress(len(state.history), {**figures, "examples_per_s": state.examples_per_s}, keep=True)
 
     def _save(self) -> None:
         self._checkpoints.save(self._state.step, dataclasses.asdict(self._state))
@@ -334,11 +337,17 @@ class Loop:
     def _report_step(self, examples_per_s: float) -> None:
         loss, score, rows = self._state.totals
         figures = {"loss": loss / rows, self._metric: score / rows, "examples_per_s": examples_per_s}
-        self._report_progress(len(self._state.history) + 1, **figures)
+        self._report_progress(len(self._state.history) + 1, figures)
 
-    def _report_progress(self, epoch: int, **figures: float) -> None:
-        total = self._config.epochs * self._steps_per_epoch
-        progress.report(f"epoch {epoch}/{self._config.epochs}", self._state.step, total, **figures)
+    def _report_progress(self, epoch: int, figures: Mapping[str, float], keep: bool = False) -> None:
+        progress.report(
+            f"epoch {epoch}/{self._config.epochs}", self._state.step, self._total_steps, keep=keep, **figures
+        )
+
+    def _report_resumption(self) -> None:
+        epochs, step, total = self._config.epochs, self._state.step, self._total_steps
+        epoch = min(len(self._state.history) + 1, epochs)
+        progress.report(f"resumed after step {step} of {total}, in epoch {epoch}/{epochs}", step, total, keep=True)
 
 
 def _add_up(sums: Sequence[tf.Tensor]) -> list[float]:

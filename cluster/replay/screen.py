@@ -8,7 +8,7 @@ import rich.markup
 import rich.progress
 
 from cluster.replay.record import COMPLETE, FAILED, SKIPPED, TaskRecord
-from core import escape
+from core import escape, streams
 
 _MARKS = {COMPLETE: "[green]✓[/]", FAILED: "[red]✗[/]", SKIPPED: "[dim]-[/]"}
 
@@ -32,8 +32,7 @@ class Screen:
             rich.progress.TextColumn("{task.description}"),
             rich.progress.TimeElapsedColumn(),
         )
-        hidden = not self._console.is_terminal
-        with rich.progress.Progress(*columns, console=self._console, transient=True, disable=hidden) as progress:
+        with streams.make_progress(self._console, *columns) as progress:
             progress.add_task(_escape(task), total=None)
             yield
 

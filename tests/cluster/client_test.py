@@ -1,4 +1,5 @@
 import io
+import json
 import socket
 
 import kfp
@@ -96,9 +97,9 @@ def unscheduled(config, name="nightly"):
     return console.text
 
 
-def listed(config, limit=10):
+def listed(config, limit=10, as_json=False):
     console = Console()
-    client.runs(config, limit=limit, console=console)
+    client.runs(config, limit=limit, console=console, as_json=as_json)
     return console.text
 
 
@@ -359,8 +360,26 @@ def test_runs_lists_the_newest_and_the_schedules(server, config, write):
     assert any("trap" in line and ":02:00" in line and " on " in line for line in lines)
 
 
+def test_runs_as_json_are_one_object_per_line(server, config, write):
+    scheduled(config, write())
+    scheduled(config, write(), name="often", cron_expression=None, every="90m", max_concurrency=2)
+    for number in range(3):
+        submitted(config, write(), name=f"run {number}\x9b31m")
+    lines = listed(config, limit=2, as_json=True).splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["name"] for record in records if record["kind"] == "run"] == ["run 2\x9b31m", "run 1\x9b31m"]
+    assert "\x9b" not in "".join(lines)
+    every, nightly = sorted(
+        (r for r in records if r["kind"] == "schedule"), key=lambda record: record["name"] != "often"
+    )
+    assert (every["name"], every["every_s"], every["cron"], every["next_at"]) == ("often", 5400, None, None)
+    assert every["max_concurrency"] == 2 and every["on"]
+    assert nightly["cron"] and nightly["next_at"].endswith("+00:00")
+
+
 def test_runs_of_an_experiment_that_does_not_exist_yet(config):
     assert "experiment reviews does not exist yet" in listed(config)
+    assert listed(config, as_json=True) == ""
     with pytest.raises(UserError, match="--limit 0"):
         listed(config, limit=0)
 

@@ -1,6 +1,7 @@
 """Configuration files: valid and invalid values, and the error messages."""
 
 import os
+import re
 
 import pydantic
 import pytest
@@ -144,6 +145,23 @@ def test_misspelt_metric_or_slice_gets_a_suggestion(file):
         load_config(file, ["gates.model.acuracy.min=0.5"])
     with pytest.raises(UserError, match="gates.slices.script:hangeul: no such slice; did you mean script:hangul"):
         load_config(file, ["gates.slices.script:hangeul.min=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], r"FILE: trainer\.epochs = 0: [^;]*"),
+        (["trainer.epochs=-1"], r"--set trainer\.epochs = -1: [^;]*"),
+        (["trainer.seed=a", "lr=1"], r"FILE: trainer\.epochs = 0: [^;]*; --set trainer\.seed = 'a': .*; --set lr: .*"),
+        (["gates.model.acuracy.min=1"], r"--set gates\.model\.acuracy: no such metric; did you mean accuracy\?"),
+    ],
+)
+def test_a_fault_after_set_is_not_blamed_on_the_file(file, overrides, message):
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write("trainer: {epochs: 0}\n")
+    with pytest.raises(UserError) as error:
+        load_config(file, overrides)
+    assert re.fullmatch(message, str(error.value).replace(file, "FILE"))
 
 
 def test_all_faults_are_in_one_message(file):

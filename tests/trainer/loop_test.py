@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 from official.nlp import optimization
 
+from core import progress
 from core.config import TrainerConfig
 from schema.task import task_from_json
 from trainer import batches, loop, model
@@ -103,6 +104,22 @@ def test_a_killed_training_gives_the_same_bits_as_an_uninterrupted_one(uninterru
     assert (result.best_epoch, result.best_step) == (uninterrupted[0].best_epoch, uninterrupted[0].best_step)
     for one, two in zip(weights, uninterrupted[1], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_resumed_training_reports_from_where(tmp_path, caplog):
+    caplog.set_level("INFO", progress.LOGGER.name)
+    Run(tmp_path, checkpoint_seconds=1e-9).train_until(20)
+    assert not any(record.stage.startswith("resumed") for record in caplog.records)
+    caplog.clear()
+    Run(tmp_path).train()
+    first, *others = caplog.records
+    assert (first.stage, first.done, first.total, first.keep) == (
+        "resumed after step 20 of 27, in epoch 3/3",
+        20,
+        27,
+        True,
+    )
+    assert [record.stage for record in others if record.keep] == ["epoch 3/3"]
 
 
 def test_a_killed_training_continues_from_the_last_step(tmp_path):
