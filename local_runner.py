@@ -18,7 +18,7 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import command_line, config, escape, gpu, installation  # noqa: E402
-from local import session  # noqa: E402
+from local import history, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
@@ -38,18 +38,22 @@ def run(options: argparse.Namespace) -> int:
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
-    with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
+    with (
+        session.lock(folder),
+        history.record_run(folder, settings) as run_folder,
+        session.redirect_output(run_folder, options.verbose) as screen,
+    ):
         console = rich.console.Console(file=screen)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(run_folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
         with console.status("loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
             from local import run as local  # Slow, so after usage errors; its output goes to the log.
-        return local.run(settings, folder, console)
+        return local.run(settings, folder, run_folder, console)
 
 
 def predict(options: argparse.Namespace) -> int:
