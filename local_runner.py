@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, predicts with its models, rolls back, lists encoders.
+"""Runs the pipeline on this machine, compares its runs, predicts with its models, rolls back, lists encoders.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
 130 interrupted (run the same command to resume).
 """
 
 import argparse
+import json
 import os
 import sys
 import warnings
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -18,11 +19,12 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import command_line, config, escape, gpu, installation  # noqa: E402
-from local import history, session  # noqa: E402
+from core.errors import UserError  # noqa: E402
+from local import comparison, comparison_view, history, history_view, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-COMMANDS = ("run", "predict", "encoders", "rollback")
+COMMANDS = ("run", "predict", "encoders", "rollback", "history", "compare", "open")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -90,6 +92,64 @@ def rollback(options: argparse.Namespace) -> int:
     return 0
 
 
+def show_history(options: argparse.Namespace) -> int:
+    """`history`: lists the runs of a pipeline, or writes a page about them."""
+    folder = history.find_pipeline(options.root, options.config, options.name)
+    runs = history.list_runs(folder)
+    if options.html:
+        from local import history_page  # matplotlib takes a second.
+
+        history_page.write(os.path.basename(folder), runs, options.html)
+    elif options.json:
+        _print_json(*history_view.describe_runs(runs))
+    else:
+        history_view.show(runs, rich.console.Console())
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`compare`: shows what differs between two runs."""
+    _suppress_warnings()
+    a, b = (history.find_run(word, options.root, options.config) for word in (options.a, options.b))
+    rows, note = (None, "--no-rows") if options.no_rows else _compare_rows(a, b, options.root)
+    result = {**comparison.compare(a, b), "rows": rows, "rows_note": note}
+    if options.json:
+        _print_json(result)
+    else:
+        comparison_view.show(result, rich.console.Console())
+    return 0
+
+
+def _compare_rows(a: history.Run, b: history.Run, root: str) -> tuple[Optional[dict[str, Any]], Optional[str]]:
+    """Returns the rows that only one model gets right, or None and the reason why they are unknown."""
+    obstacle = comparison.describe_obstacle(a, b)
+    if obstacle is not None:
+        return None, obstacle
+    with rich.console.Console(stderr=True).status("predicting the test rows with both models"):
+        from local import row_comparison  # Imports TensorFlow.
+
+        try:
+            return row_comparison.compare_rows(a, b, root), None
+        except UserError as error:
+            return None, str(error)
+
+
+def open_report(options: argparse.Namespace) -> int:
+    """`open`: opens the report of a run in the browser, or prints its path if there is none."""
+    path = history_view.find_report(history.find_run(options.run, options.root, options.config))
+    opened = history_view.open_in_browser(path)
+    if options.json:
+        _print_json({"report": path, "opened": opened})
+    elif not opened:
+        print(escape.line(path))
+    return 0
+
+
+def _print_json(*documents: Any) -> None:
+    for document in documents:
+        print(json.dumps(document, ensure_ascii=False))
+
+
 def _suppress_warnings() -> None:
     """Hides the warnings of libraries about missing GPUs and deprecations."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -142,7 +202,52 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
     command.set_defaults(command=rollback)
+
+    _add_history(commands, root)
+    _add_compare(commands, root)
+    _add_open(commands, root)
     return parser
+
+
+def _add_history(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("history", parents=[root], help="list the runs of a pipeline")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("name", metavar="NAME", nargs="?", help="name of the pipeline (default: the one under --root)")
+    which.add_argument("--config", metavar="FILE", type=installation.find_config, help="its configuration instead")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--html", metavar="FILE", help="write a page with charts of the metrics")
+    how.add_argument("--json", action="store_true", help="print one JSON object per run")
+    command.set_defaults(command=show_history)
+
+
+def _add_compare(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("compare", parents=[root], help="show what differs between two runs")
+    run_help = "a run's id in the history, latest, NAME/latest, or the path of its folder"
+    command.add_argument("a", metavar="A", help=run_help)
+    command.add_argument("b", metavar="B", help="the same")
+    _add_config(command)
+    command.add_argument("--no-rows", action="store_true", help="do not predict the test rows with both models")
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=compare)
+
+
+def _add_open(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("open", parents=[root], help="open the report of a run in the browser")
+    command.add_argument(
+        "run", metavar="RUN", nargs="?", default=history.LATEST, help="as in compare (default: latest)"
+    )
+    _add_config(command)
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=open_report)
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        help="configuration of the pipeline (default: search all pipelines under --root)",
+    )
 
 
 if __name__ == "__main__":

@@ -133,9 +133,7 @@ def list_runs(folder: str) -> list[Run]:
     runs = _runs(folder)
     if not runs:
         if os.path.exists(os.path.join(folder, SUMMARY_FILE)):
-            raise UserError(
-                f"{folder}: has only the last run of an earlier version, which kept no history; run it again"
-            )
+            raise UserError(f"{folder}: its last run is of a version that kept no history; run the pipeline again")
         raise UserError(f"{folder}: there are no runs yet; run the pipeline")
     return runs
 

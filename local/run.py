@@ -164,8 +164,8 @@ def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], run_folde
     if _is_disk_full(error):
         free = shutil.disk_usage(run_folder).free >> 20
         return (
-            f"no space left on device ({free:,} MiB free under {run_folder}); free some or set another --root, then run "
-            "the same command to resume"
+            f"no space left on device ({free:,} MiB free under {run_folder}); free some or set another --root, then "
+            "run the same command to resume"
         )
     failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
     first_line = (str(error).strip() or "no message").splitlines()[0]

@@ -1,0 +1,157 @@
+"""Shows the history of a pipeline: a table, JSON, a page; opens the report of a run."""
+
+import json
+import os
+import pathlib
+import sys
+import webbrowser
+from typing import Any, Mapping, Optional, Sequence
+
+import rich.box
+import rich.console
+import rich.table
+import rich.text
+
+from components.run_report.summary import REPORT_FILE
+from core import escape
+from core.checks import Check
+from core.errors import UserError
+from local import comparison, session
+from local.history import Run
+
+# A table of all metrics and of what changed does not fit into fewer columns.
+_WIDE = 130
+# Of a value in the table; the end of a path says more than its beginning.
+_VALUE_CHARACTERS = 40
+
+_COLOURS = {"pushed": "green", "not_blessed": "red", "stopped": "red", "failed": "red", "interrupted": "yellow"}
+
+
+def describe_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Describes the runs of a pipeline.
+
+    Args:
+      runs: oldest first.
+
+    Returns:
+      For each run `run`, `folder`, `status`, `started`; `reason`, why nothing was pushed; `metrics` of its model;
+      `pushed_path`, `pushed_version`; `seconds`; `changes`, key -> values before and after of the configuration's
+      changes since the run before; `data_changed`, whether the content of the input files did; both None if unknown.
+    """
+    described = []
+    settings: Optional[Mapping[str, Any]] = None
+    fingerprint: Optional[str] = None
+    for run in runs:
+        summary = run.summary or {}
+        current = (summary.get("data") or {}).get("fingerprint")
+        pushed_path = summary.get("pushed_path")
+        described.append(
+            {
+                **comparison.identify(run),
+                "reason": _reason(summary),
+                "metrics": comparison.candidate_metrics(summary),
+                "pushed_path": pushed_path,
+                "pushed_version": os.path.basename(pushed_path) if pushed_path else None,
+                "seconds": summary.get("seconds"),
+                "changes": comparison.compare_settings(settings, run.settings),
+                "data_changed": fingerprint != current if fingerprint and current else None,
+            }
+        )
+        settings, fingerprint = run.settings or settings, current or fingerprint
+    return described
+
+
+def _reason(summary: Mapping[str, Any]) -> Optional[str]:
+    failed = [check.reason for check in (Check(**each) for each in summary.get("gates", ())) if check.blocks]
+    return summary.get("error") or "; ".join(failed) or None
+
+
+def show(runs: Sequence[Run], console: rich.console.Console) -> None:
+    """Prints a table of the runs, newest first; a narrow terminal shows only the first metric."""
+    described = describe_runs(runs)
+    names = [name for name in dict.fromkeys(name for each in described for name in each["metrics"]) if _is_shown(name)]
+    shown = names if console.width >= _WIDE else names[:1]
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    table.add_column("run", no_wrap=True)
+    if console.width >= _WIDE:
+        table.add_column("started (UTC)", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in shown:
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("pushed version", justify="right")
+    table.add_column("s", justify="right")
+    table.add_column("changed since the run before", overflow="fold")
+    for each in reversed(described):
+        table.add_row(*_cells(each, shown, console.width >= _WIDE))
+    console.print(table)
+    if len(shown) < len(names):
+        print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {', '.join(names[1:])}")
+
+
+def _is_shown(metric: str) -> bool:
+    return metric != comparison.ROW_COUNT
+
+
+def _cells(run: Mapping[str, Any], metrics: Sequence[str], wide: bool) -> list[rich.text.Text]:
+    time = [format_time(run["started"])] if wide else []
+    values = [format_metric(run["metrics"].get(name)) for name in metrics]
+    seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
+    cells = [run["run"], *time, *values, run["pushed_version"] or "", seconds, "\n".join(_format_changes(run))]
+    texts = [_plain(cell) for cell in cells]
+    return [*texts[: 1 + wide], format_status(run["status"]), *texts[1 + wide :]]
+
+
+def _format_changes(run: Mapping[str, Any]) -> list[str]:
+    lines = [f"{key}: {format_value(a)} -> {format_value(b)}" for key, (a, b) in (run["changes"] or {}).items()]
+    return [*lines, "content of the data files"] if run["data_changed"] else lines
+
+
+def format_status(status: str) -> rich.text.Text:
+    """Formats a run's status in its colour."""
+    return rich.text.Text(escape.line(status.replace("_", " ")), style=_COLOURS.get(status, ""))
+
+
+def format_time(time: Optional[str]) -> str:
+    """`2026-11-26T16:31:05+00:00` -> `2026-11-26 16:31`."""
+    return "" if time is None else time[:16].replace("T", " ")
+
+
+def format_metric(value: Optional[float]) -> str:
+    """Formats a share with four decimals; an unknown one is empty."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def format_value(value: Any) -> str:
+    """Formats a value of the configuration as YAML would, and cuts off the beginning of a long one."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE_CHARACTERS else f"...{text[-_VALUE_CHARACTERS + 3 :]}"
+
+
+def print_text(console: rich.console.Console, text: str) -> None:
+    """Prints a line without markup or control characters."""
+    console.print(escape.line(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def _plain(text: str) -> rich.text.Text:
+    return rich.text.Text(escape.lines(text))
+
+
+def find_report(run: Run) -> str:
+    """Returns the path of a run's report.
+
+    Raises:
+      UserError: it has none.
+    """
+    path = run.path(REPORT_FILE)
+    if not os.path.isfile(path):
+        log_file = run.path(session.LOG_FILE)
+        hint = f"; its log is {log_file}" if os.path.isfile(log_file) else ""
+        raise UserError(f"{run.folder}: has no report: the run was {run.status}{hint}")
+    return path
+
+
+def open_in_browser(path: str) -> bool:
+    """Opens a page in the browser; returns False if there is no display or no browser."""
+    has_display = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    # Without a display, webbrowser would start a text browser in this terminal.
+    return has_display and webbrowser.open(pathlib.Path(path).absolute().as_uri())
