@@ -129,8 +129,7 @@ def _make_table(*headings: str, title: Optional[str] = None) -> rich.table.Table
 
 
 def _add_row(table: rich.table.Table, *cells: str) -> None:
-    """Adds a row of texts, in which neither markup nor control characters have a meaning."""
-    table.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))
+    table.add_row(*map(history_view.plain, cells))
 
 
 def _print_heading(console: rich.console.Console, text: str) -> None:

@@ -19,9 +19,9 @@ from core.errors import UserError
 from local import comparison, session
 from local.history import Run
 
-# A table of all metrics and of what changed does not fit into fewer columns.
-_WIDE = 130
-# Of a value in the table; the end of a path says more than its beginning.
+# A table with all metrics does not fit into fewer columns.
+_WIDE = 125
+# Of a value of the configuration; the end of a path says more than its beginning.
 _VALUE_CHARACTERS = 40
 
 _COLOURS = {"pushed": "green", "not_blessed": "red", "stopped": "red", "failed": "red", "interrupted": "yellow"}
@@ -67,38 +67,49 @@ def _reason(summary: Mapping[str, Any]) -> Optional[str]:
 
 
 def show(runs: Sequence[Run], console: rich.console.Console) -> None:
-    """Prints a table of the runs, newest first; a narrow terminal shows only the first metric."""
-    described = describe_runs(runs)
+    """Prints the runs, newest first: a table, why runs pushed nothing, and what changed from run to run."""
+    described = list(reversed(describe_runs(runs)))
     names = [name for name in dict.fromkeys(name for each in described for name in each["metrics"]) if _is_shown(name)]
     shown = names if console.width >= _WIDE else names[:1]
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    table.add_column("run", no_wrap=True)
-    if console.width >= _WIDE:
-        table.add_column("started (UTC)", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    for name in shown:
-        table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("pushed version", justify="right")
-    table.add_column("s", justify="right")
-    table.add_column("changed since the run before", overflow="fold")
-    for each in reversed(described):
-        table.add_row(*_cells(each, shown, console.width >= _WIDE))
-    console.print(table)
+    console.print(_make_table(described, shown))
+    _show_lines(console, "nothing pushed:", {each["run"]: _format_reason(each) for each in described})
+    _show_lines(console, "changed since the run before:", {each["run"]: _format_changes(each) for each in described})
     if len(shown) < len(names):
         print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {', '.join(names[1:])}")
 
 
+def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> rich.table.Table:
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
+    for heading in ("run", "started (UTC)", "status"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*metrics, "pushed", "s"):
+        table.add_column(heading.replace("_", " "), justify="right")
+    for run in runs:
+        seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
+        values = [format_metric(run["metrics"].get(name)) for name in metrics]
+        table.add_row(
+            *map(plain, (run["run"], format_time(run["started"]))),
+            format_status(run["status"]),
+            *map(plain, (*values, run["pushed_version"] or "", seconds)),
+        )
+    return table
+
+
+def _show_lines(console: rich.console.Console, heading: str, lines: Mapping[str, Sequence[str]]) -> None:
+    """Prints lines, each after the id of its run."""
+    if any(lines.values()):
+        print_text(console, heading)
+    for run, of_run in lines.items():
+        for line in of_run:
+            print_text(console, f"  {run}  {line}")
+
+
+def _format_reason(run: Mapping[str, Any]) -> list[str]:
+    return [run["reason"]] if run["reason"] else []
+
+
 def _is_shown(metric: str) -> bool:
     return metric != comparison.ROW_COUNT
-
-
-def _cells(run: Mapping[str, Any], metrics: Sequence[str], wide: bool) -> list[rich.text.Text]:
-    time = [format_time(run["started"])] if wide else []
-    values = [format_metric(run["metrics"].get(name)) for name in metrics]
-    seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
-    cells = [run["run"], *time, *values, run["pushed_version"] or "", seconds, "\n".join(_format_changes(run))]
-    texts = [_plain(cell) for cell in cells]
-    return [*texts[: 1 + wide], format_status(run["status"]), *texts[1 + wide :]]
 
 
 def _format_changes(run: Mapping[str, Any]) -> list[str]:
@@ -132,7 +143,8 @@ def print_text(console: rich.console.Console, text: str) -> None:
     console.print(escape.line(text), markup=False, highlight=False, soft_wrap=True)
 
 
-def _plain(text: str) -> rich.text.Text:
+def plain(text: str) -> rich.text.Text:
+    """Returns a text in which neither markup nor control characters have a meaning."""
     return rich.text.Text(escape.lines(text))
 
 

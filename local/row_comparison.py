@@ -46,7 +46,9 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     if names != other_names:
         raise UserError(f"the models predict other labels: {', '.join(names)}; {', '.join(other_names)}")
     pattern = os.path.join(comparison.test_examples(b) or "", "*")
-    count, fixed, broken = 0, [], []
+    count = 0
+    fixed: list[DifferentRow] = []
+    broken: list[DifferentRow] = []
     for ids, texts, labels in examples.read_rows([pattern], prediction.CHUNK_ROWS):
         count += len(ids)
         decoded = [text.decode("utf-8") for text in texts]
