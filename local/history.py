@@ -194,7 +194,7 @@ def find_run(word: str, root: str, config_file: Optional[str]) -> Run:
 
 
 def _no_such_run(word: str, run: str, folders: list[str]) -> UserError:
-    runs = [each for folder in folders for each in list_runs(folder)]
+    runs = [each for folder in folders for each in _runs(folder)] or list_runs(folders[0])
     if run == LATEST:
         return UserError(f"{word}: no run has reached a verdict yet; the newest is {runs[-1].id} ({runs[-1].status})")
     newest = ", ".join(each.id for each in runs[: -_LISTED_RUNS - 1 : -1])
