@@ -144,7 +144,7 @@ def paired_interval(fixed: int, broken: int, rows: int) -> Interval:
     """
     difference = (fixed - broken) / rows
     half = _Z_95 * math.sqrt((fixed + broken) / rows - difference**2) / math.sqrt(rows)
-    return difference - half, difference + half
+    return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
 def describe_obstacle(a: Run, b: Run) -> Optional[str]:

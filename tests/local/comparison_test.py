@@ -185,6 +185,7 @@ def test_intervals_of_known_values():
     # (8 - 1) / 80 = 0.0875 with a standard error of sqrt(9 / 80 - 0.0875 ** 2) / sqrt(80) = 0.0362
     assert comparison.paired_interval(8, 1, 80) == pytest.approx((0.0166, 0.1584), abs=1e-4)
     assert comparison.paired_interval(0, 0, 10) == (0, 0)
+    assert comparison.paired_interval(9, 0, 10)[1] == 1
 
 
 @pytest.mark.parametrize(
