@@ -41,7 +41,7 @@ def identify(run: Run) -> dict[str, Any]:
         "run": run.id,
         "folder": run.folder,
         "status": run.status,
-        "started": (run.summary or run.record).get("started"),
+        "started": run.record.get("started") or (run.summary or {}).get("started"),
     }
 
 

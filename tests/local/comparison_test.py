@@ -85,7 +85,7 @@ def test_history_json_is_one_object_per_run_oldest_first(folder, capsys):
         "run": "2",
         "folder": str(folder / "history" / "2"),
         "status": "not_blessed",
-        "started": "2026-11-26T16:31:06+00:00",
+        "started": "2026-11-26T16:31:05+00:00",
         "reason": "0.85 is below 0.9",
         "metrics": {"example_count": 100.0, "accuracy": 0.85, "auc": 0.85},
         "pushed_path": None,
