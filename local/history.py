@@ -95,12 +95,10 @@ def record_run(folder: str, settings: config.Config) -> Iterator[str]:
     """
     try:
         run_folder = _make_folder(os.path.join(folder, HISTORY))
-        run_file = os.path.join(run_folder, RUN_FILE)
-        with atomic_write(run_file) as stream:
-            json.dump(run_record.describe(os.path.basename(run_folder), settings), stream, ensure_ascii=False, indent=2)
     except OSError as error:
-        raise UserError(f"--root: can't write to {folder}: {error.strerror}; should be a writable folder") from error
+        raise _not_writable(folder, error) from error
     try:
+        run_file = _write_record(run_folder, settings)
         # Open for writing, because NFS has no exclusive lock of a file that is open for reading.
         with open(run_file, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -108,6 +106,21 @@ def record_run(folder: str, settings: config.Config) -> Iterator[str]:
     except UserError:
         shutil.rmtree(run_folder)
         raise
+
+
+def _write_record(run_folder: str, settings: config.Config) -> str:
+    """Writes `run.json`; returns its path."""
+    run_file = os.path.join(run_folder, RUN_FILE)
+    try:
+        with atomic_write(run_file) as stream:
+            json.dump(run_record.describe(os.path.basename(run_folder), settings), stream, ensure_ascii=False, indent=2)
+    except OSError as error:
+        raise _not_writable(run_folder, error) from error
+    return run_file
+
+
+def _not_writable(folder: str, error: OSError) -> UserError:
+    return UserError(f"--root: can't write to {folder}: {error.strerror}; should be a writable folder")
 
 
 def set_latest(run_folder: str) -> None:
