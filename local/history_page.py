@@ -13,7 +13,7 @@ import matplotlib.ticker
 from core import pages
 from core.errors import UserError
 from core.files import atomic_write
-from local import comparison, history_view
+from local import history_view
 from local.history import Run
 
 # Drawn in this colour and replaced by that of the page's text, which matplotlib can't name.
@@ -36,8 +36,7 @@ def write(pipeline: str, runs: Sequence[Run], file: str) -> None:
     """
     described = history_view.describe_runs(runs)
     evaluated = [run for run in described if run["metrics"]]
-    names = [name for name in dict.fromkeys(name for run in evaluated for name in run["metrics"])]
-    names = [name for name in names if name != comparison.ROW_COUNT]
+    names = history_view.metric_names(evaluated)
     page = pages.render(
         os.path.join(os.path.dirname(__file__), "history.html.j2"),
         pipeline=pipeline,
@@ -70,8 +69,8 @@ def draw_metric(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure = matplotlib.figure.Figure(figsize=(5, 2.4), layout="constrained")
         axes = figure.subplots()
-        axes.plot(*zip(*pushed, strict=True), "o-", color=_PUSHED) if pushed else None
-        axes.plot(*zip(*others, strict=True), "o", color=_OTHER, fillstyle="none") if others else None
+        axes.plot([x for x, _ in pushed], [y for _, y in pushed], "o-", color=_PUSHED)
+        axes.plot([x for x, _ in others], [y for _, y in others], "o", color=_OTHER, fillstyle="none")
         _style(axes, [history_view.format_time(run["started"]) for run in runs])
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

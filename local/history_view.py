@@ -69,7 +69,7 @@ def _reason(summary: Mapping[str, Any]) -> Optional[str]:
 def show(runs: Sequence[Run], console: rich.console.Console) -> None:
     """Prints the runs, newest first: a table, why runs pushed nothing, and what changed from run to run."""
     described = list(reversed(describe_runs(runs)))
-    names = [name for name in dict.fromkeys(name for each in described for name in each["metrics"]) if _is_shown(name)]
+    names = metric_names(described)
     shown = names if console.width >= _WIDE else names[:1]
     console.print(_make_table(described, shown))
     _show_lines(console, "nothing pushed:", {each["run"]: _format_reason(each) for each in described})
@@ -108,8 +108,10 @@ def _format_reason(run: Mapping[str, Any]) -> list[str]:
     return [run["reason"]] if run["reason"] else []
 
 
-def _is_shown(metric: str) -> bool:
-    return metric != comparison.ROW_COUNT
+def metric_names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the names of the metrics of any run, as returned by `describe_runs`, without the number of rows."""
+    names = dict.fromkeys(name for run in runs for name in run["metrics"])
+    return [name for name in names if name != comparison.ROW_COUNT]
 
 
 def _format_changes(run: Mapping[str, Any]) -> list[str]:

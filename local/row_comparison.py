@@ -13,16 +13,19 @@ from local.history import Run
 # Rows of each side that are shown; all are counted.
 SHOWN_ROWS = 20
 
+# A label name and its probability.
+Score = tuple[str, float]
+
 
 @dataclasses.dataclass(frozen=True)
 class DifferentRow:
-    """A test row that one model gets right and the other wrong; a prediction is a label name and its probability."""
+    """A test row that one model gets right and the other wrong."""
 
     id: str
     text: str
     label: str
-    a: prediction.Score
-    b: prediction.Score
+    a: Score
+    b: Score
 
 
 def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
@@ -66,7 +69,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
 
 
 def _different_row(
-    names: Sequence[str], row_id: bytes, text: str, label: int, a: prediction.Score, b: prediction.Score
+    names: Sequence[str], row_id: bytes, text: str, label: int, a: Score, b: Score
 ) -> Optional[DifferentRow]:
     name = names[label]
     if (a[0] == name) == (b[0] == name):
