@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, predicts with its models, rolls back, lists encoders.
+"""Runs the pipeline on this machine, compares its runs, predicts with its models, rolls back, lists encoders.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
 130 interrupted (run the same command to resume).
@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import warnings
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, TextIO
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -19,11 +19,12 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
-from local import session  # noqa: E402
+from core.errors import UserError  # noqa: E402
+from local import comparison, comparison_view, history, history_view, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-COMMANDS = ("run", "predict", "encoders", "rollback")
+COMMANDS = ("run", "predict", "encoders", "rollback", "history", "compare", "open")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -39,19 +40,23 @@ def run(options: argparse.Namespace) -> int:
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
-    with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
+    with (
+        session.lock(folder),
+        history.record_run(folder, settings) as run_folder,
+        session.redirect_output(run_folder, options.verbose) as screen,
+    ):
         # Among the output of libraries, a bar would be drawn over it.
         console = rich.console.Console(file=screen, force_interactive=False if options.verbose else None)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(run_folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
         with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
             from local import run as local  # Slow, so after usage errors; its output goes to the log.
-        return local.run(settings, folder, console)
+        return local.run(settings, folder, run_folder, console)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -99,6 +104,62 @@ def rollback(options: argparse.Namespace) -> int:
     return 0
 
 
+def show_history(options: argparse.Namespace) -> int:
+    """`history`: lists the runs of a pipeline, or writes a page about them."""
+    folder = history.find_pipeline(options.root, options.config, options.name)
+    runs = history.list_runs(folder)
+    if options.html:
+        from local import history_page  # matplotlib takes a second.
+
+        history_page.write(os.path.basename(folder), runs, options.html)
+    elif options.json:
+        command_line.print_json(history_view.describe_runs(runs), sys.stdout)
+    else:
+        history_view.show(runs, rich.console.Console())
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`compare`: shows what differs between two runs."""
+    with streams.discard_output(options.verbose) as (out, error):
+        a, b = (history.find_run(word, options.root, options.config) for word in (options.a, options.b))
+        rows, note = (None, "--no-rows") if options.no_rows else _compare_rows(a, b, options.root, error)
+        result = {**comparison.compare(a, b), "rows": rows, "rows_note": note}
+        if options.json:
+            command_line.print_json([result], out)
+        else:
+            comparison_view.show(result, rich.console.Console(file=out))
+    return 0
+
+
+def _compare_rows(
+    a: history.Run, b: history.Run, root: str, error_stream: TextIO
+) -> tuple[Optional[dict[str, Any]], Optional[str]]:
+    """Returns the rows that only one model gets right, or None and the reason why they are unknown."""
+    obstacle = comparison.describe_obstacle(a, b)
+    if obstacle is not None:
+        return None, obstacle
+    console = rich.console.Console(file=error_stream)
+    with streams.show_spinner(console, "predicting the test rows with both models"):
+        from local import row_comparison  # Imports TensorFlow.
+
+        try:
+            return row_comparison.compare_rows(a, b, root), None
+        except UserError as error:
+            return None, str(error)
+
+
+def open_report(options: argparse.Namespace) -> int:
+    """`open`: opens the report of a run in the browser, or prints its path if there is none."""
+    path = history_view.find_report(history.find_run(options.run, options.root, options.config))
+    opened = history_view.open_in_browser(path)
+    if options.json:
+        command_line.print_json([{"report": path, "opened": opened}], sys.stdout)
+    elif not opened:
+        print(escape.line(path))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(installation.program("local_runner.py"), __doc__)
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
@@ -110,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands, root, verbose)
     _add_encoders(commands)
     _add_rollback(commands, root, verbose)
+    _add_history(commands, root)
+    _add_compare(commands, root, verbose)
+    _add_open(commands, root)
     return parser
 
 
@@ -162,6 +226,47 @@ def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.Arg
     what.add_argument("--list", action="store_true", help="list the versions")
     command.add_argument("--json", action="store_true", help="with --list: print one JSON object per line")
     command.set_defaults(command=rollback)
+
+
+def _add_history(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("history", parents=parents, help="list the runs of a pipeline")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("name", metavar="NAME", nargs="?", help="name of the pipeline (default: the one under --root)")
+    which.add_argument("--config", metavar="FILE", type=installation.find_config, help="its configuration instead")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--html", metavar="FILE", help="write a page with charts of the metrics")
+    how.add_argument("--json", action="store_true", help="print one JSON object per run")
+    command.set_defaults(command=show_history)
+
+
+def _add_compare(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("compare", parents=parents, help="show what differs between two runs")
+    run_help = "a run's id in the history, latest, NAME/latest, or the path of its folder"
+    command.add_argument("a", metavar="A", help=run_help)
+    command.add_argument("b", metavar="B", help="the same")
+    _add_config(command)
+    command.add_argument("--no-rows", action="store_true", help="do not predict the test rows with both models")
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=compare)
+
+
+def _add_open(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("open", parents=parents, help="open the report of a run in the browser")
+    command.add_argument(
+        "run", metavar="RUN", nargs="?", default=history.LATEST, help="as in compare (default: latest)"
+    )
+    _add_config(command)
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=open_report)
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        help="configuration of the pipeline (default: search all pipelines under --root)",
+    )
 
 
 if __name__ == "__main__":

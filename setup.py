@@ -162,6 +162,7 @@ setup(
     package_data={
         "schema": ["schema.pbtxt"],
         "components.run_report": ["report.html.j2"],
+        "local": ["history.html.j2"],
         "configs": ["*.yaml"],
         "data.invariance": ["*.tsv"],
         "data.sample": ["*.txt", "README.md"],

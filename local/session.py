@@ -1,4 +1,4 @@
-"""The lock and the log in the folder of a pipeline."""
+"""The lock in the folder of a pipeline, and the log of a run."""
 
 import contextlib
 import os
@@ -38,10 +38,10 @@ def lock(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
-    """Redirects the output of all libraries to the log; the previous log is kept as `run.log.1`.
+    """Redirects the output of all libraries to the run's log.
 
     Args:
-      folder: folder of the pipeline.
+      folder: folder of the run.
       verbose: leave the output on the terminal instead.
 
     Yields:
@@ -50,8 +50,5 @@ def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
     if verbose:
         yield sys.stdout
         return
-    log_file = os.path.join(folder, LOG_FILE)
-    if os.path.exists(log_file):
-        os.replace(log_file, log_file + ".1")
-    with streams.redirect_output(log_file) as (screen, _):
+    with streams.redirect_output(os.path.join(folder, LOG_FILE)) as (screen, _):
         yield screen

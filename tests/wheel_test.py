@@ -106,5 +106,5 @@ def test_an_installed_package_predicts(call, tmp_path):
 @pytest.mark.slow
 def test_an_installed_package_runs_the_bundled_sample(call, tmp_path):
     call("reviews", "run")
-    assert (tmp_path / "runs" / "sample" / "report.html").exists()
+    assert (tmp_path / "runs" / "sample" / "history" / "latest" / "report.html").exists()
     assert call("reviews", "predict", "이것은 놀라운 영화입니다!").split()[0] in ("긍정", "부정")

@@ -43,6 +43,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
         "error": "data.train = <script>alert(1)</script>: no such file",
         "components": [],
         "rows": {"train": {"accepted": 7, "rejected": {"bad_label": 2}}},
+        "data": None,
         "encoder": None,
         "training": None,
         "metrics": {"candidate": None, "baseline": None},
@@ -57,7 +58,10 @@ def test_summary_json_has_the_documented_keys(tmp_path):
                 "severity": "fail",
             }
         ],
+        "model_path": None,
         "pushed_path": None,
+        "run": None,
+        "run_folder": None,
         "report_path": str(tmp_path / REPORT_FILE),
         "started": None,
         "seconds": None,

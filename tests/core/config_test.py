@@ -7,7 +7,7 @@ import pydantic
 import pytest
 import yaml
 
-from core.config import Config, load_config
+from core.config import Config, dump_config, load_config
 from core.errors import UserError
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "..", "configs")
@@ -195,3 +195,26 @@ def test_missing_file_is_named_in_the_error():
 def test_json_round_trip_keeps_everything(file):
     config = load_config(file, ["data.labels=[n, p]", "data.header=[id, document, label]"])
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+def test_saved_configuration_is_the_same_when_it_is_loaded_again(name, tmp_path, monkeypatch):
+    config = load_config(
+        os.path.join(CONFIGS, name), ["trainer.learning_rate=1e-9", "data.labels={'no': ☹, 'yes': '1'}"]
+    )
+    (tmp_path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_config("config.yaml") == config
+
+
+def test_secrets_are_not_saved_and_names_of_variables_are(file, tmp_path):
+    notify = (
+        "notify.webhook=https://hooks.example.com/s3cret",
+        "notify.headers={Authorization: 'Bearer ${TOKEN}', X-Key: s3cret}",
+    )
+    text = dump_config(load_config(file, notify))
+    assert "s3cret" not in text
+    (tmp_path / "saved.yaml").write_text(text)
+    saved = load_config(str(tmp_path / "saved.yaml")).notify
+    assert saved.webhook == "${NOTIFY_WEBHOOK}"
+    assert saved.headers == {"Authorization": "Bearer ${TOKEN}", "X-Key": "${NOTIFY_HEADERS_X_KEY}"}

@@ -64,7 +64,7 @@ def _expected(folder):
     data = {"train": TRAIN, "test": TEST, "sample_size": ROWS}
     (folder / "local.yaml").write_text(yaml.safe_dump({**CONFIG, "data": data}))
     assert call("local_runner.py", "run", "--config", folder / "local.yaml", "--root", folder / "local") == 0
-    summary = json.loads((folder / "local" / CONFIG["name"] / "summary.json").read_text())
+    summary = json.loads((folder / "local" / CONFIG["name"] / "history" / "latest" / "summary.json").read_text())
     # Beam sums in a different order each time.
     return pytest.approx(summary["metrics"]["candidate"], rel=1e-6)
 

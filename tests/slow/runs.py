@@ -134,6 +134,15 @@ class Place:
         return os.path.join(self.root, "drill")
 
     @property
+    def history(self) -> str:
+        """The folder of the runs."""
+        return os.path.join(self.run_folder, "history")
+
+    def runs(self) -> list[str]:
+        """The ids of the runs, oldest first."""
+        return sorted(name for name in os.listdir(self.history) if name[0].isdecimal())
+
+    @property
     def database(self) -> str:
         """The metadata store's file."""
         return os.path.join(self.run_folder, "metadata.sqlite")
@@ -158,8 +167,8 @@ class Place:
         return self.start(*settings).end()
 
     def summary(self) -> dict[str, Any]:
-        """The last run's `summary.json`."""
-        with open(os.path.join(self.run_folder, "summary.json"), encoding="utf-8") as stream:
+        """The `summary.json` of the newest run."""
+        with open(os.path.join(self.history, self.runs()[-1], "summary.json"), encoding="utf-8") as stream:
             return json.load(stream)
 
     def output(self, node: str, name: str) -> str:
