@@ -38,7 +38,7 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """Shows a sentence."""
-        self._console.print(_escape(sentence), highlight=False, soft_wrap=True)
+        streams.print_sentence(self._console, _escape(sentence))
 
     def finished(self, name: str, task: TaskRecord) -> None:
         """Shows the result of a task."""
@@ -50,7 +50,7 @@ class Screen:
         line = f"{_MARKS[task.status]} {_escape(name):<20}{seconds}  {_escape(detail)}"
         self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
         if task.status == FAILED:
-            self._console.print(f"  [red]error:[/] {_escape(task.error or '')}", highlight=False, soft_wrap=True)
+            streams.print_sentence(self._console, f"[red]error:[/] {_escape(task.error or '')}", indent=2)
 
     def places(self, places: Mapping[str, Optional[str]]) -> None:
         """Shows where things are: name -> path, None for those that do not exist."""
