@@ -8,7 +8,7 @@ from typing import IO, Any, Iterable, Mapping, NoReturn, Optional, Sequence
 import rich.console
 import rich.markup
 
-from core import escape, versions
+from core import escape, streams, versions
 from core.errors import UserError, did_you_mean
 
 
@@ -79,7 +79,7 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
         return options.command(options)
     except UserError as error:
         text = rich.markup.escape(escape.line(str(error)))
-        console.print(f"[red]error:[/] {text}", soft_wrap=True)
+        streams.print_sentence(console, f"[red]error:[/] {text}")
         return 2
     except KeyboardInterrupt:
         console.print(f"\n{interrupted}")

@@ -48,6 +48,7 @@ def test_interrupted_component_is_not_failed(place, interrupted):
     assert interrupted.status == 130, interrupted.rows
     (row,) = [row for row in interrupted.rows if row.startswith("- ")]
     assert re.fullmatch(r"- Trainer +[\d.]+ s  interrupted", row)
+    assert not any("left" in row or "^C" in row for row in interrupted.rows), "the progress line is gone"
     assert "failed" not in interrupted.output and "Traceback" not in interrupted.output
     assert "interrupted; run the same command to resume" in interrupted.rows
     check_rows(interrupted, 80)
