@@ -101,6 +101,7 @@ def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str], with_
 def _show_lines(console: rich.console.Console, heading: str, lines: Mapping[str, Sequence[str]]) -> None:
     """Prints lines, each after the id of its run."""
     if any(lines.values()):
+        console.print()
         print_text(console, heading)
     for run, of_run in lines.items():
         for line in of_run:

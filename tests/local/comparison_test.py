@@ -67,6 +67,7 @@ def test_history_lists_metrics_pushes_and_what_changed(folder, capfd):
         "nothing pushed:",
         "3 data.train = gone.tsv: No such file or directory",
         "2 0.85 is below 0.9",
+        "",
         "changed since the run before:",
         "5 content of the data files",
         "2 trainer.epochs: 2 -> 5",
