@@ -82,8 +82,7 @@ def encoders(options: argparse.Namespace) -> int:
     if options.json:
         command_line.print_json(catalogue.records(entries), sys.stdout)
     else:
-        # In a pipe, a line per encoder.
-        console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+        console = _make_console(sys.stdout)
         console.print(catalogue.table(entries, console.width))
     return 0
 
@@ -115,7 +114,7 @@ def show_history(options: argparse.Namespace) -> int:
     elif options.json:
         command_line.print_json(history_view.describe_runs(runs), sys.stdout)
     else:
-        history_view.show(runs, rich.console.Console())
+        history_view.show(runs, _make_console(sys.stdout))
     return 0
 
 
@@ -128,7 +127,7 @@ def compare(options: argparse.Namespace) -> int:
         if options.json:
             command_line.print_json([result], out)
         else:
-            comparison_view.show(result, rich.console.Console(file=out))
+            comparison_view.show(result, _make_console(out))
     return 0
 
 
@@ -158,6 +157,11 @@ def open_report(options: argparse.Namespace) -> int:
     elif not opened:
         print(escape.line(path))
     return 0
+
+
+def _make_console(stream: TextIO) -> rich.console.Console:
+    """Makes a console for a table, which is not folded in a pipe."""
+    return rich.console.Console(file=stream, width=None if stream.isatty() else 200)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -30,7 +30,7 @@ def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         with contextlib.ExitStack() as stack:
-            out, error = (stack.enter_context(os.fdopen(os.dup(each), "w", encoding="utf-8")) for each in saved)
+            out, error = (stack.enter_context(_open(each)) for each in saved)
             yield out, error
     finally:
         _flush()
@@ -38,6 +38,16 @@ def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
             os.dup2(original, descriptor)
             os.close(original)
         os.close(log)
+
+
+@contextlib.contextmanager
+def _open(descriptor: int) -> Iterator[TextIO]:
+    stream = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # The reader, such as `head`, has enough.
+            stream.close()
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def test_resumed_run_says_from_where_and_is_as_short_as_a_page(place, resumed):
     assert text.count("cached\n") == 6 and "pushed to" in text
     assert len(resumed.rows) < 70
     check_rows(resumed, 60)
-    assert os.path.getsize(os.path.join(place.run_folder, "run.log")) > 20_000, "the libraries' output"
+    assert os.path.getsize(os.path.join(place.history, "latest", "run.log")) > 20_000, "the libraries' output"
 
 
 def test_refused_run_names_the_bound(place, resumed):
