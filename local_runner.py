@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import warnings
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -18,7 +18,8 @@ import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
 from core import command_line, config, escape, gpu, installation  # noqa: E402
-from local import session  # noqa: E402
+from core.errors import UserError  # noqa: E402
+from local import output_file, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
@@ -55,12 +56,18 @@ def run(options: argparse.Namespace) -> int:
 def predict(options: argparse.Namespace) -> int:
     """`predict`: labels sentences or the rows of a TSV."""
     _suppress_warnings()
-    from local import prediction
+    if options.file is None and options.out is not None:
+        raise UserError("--out: has no effect without --file; redirect the standard output instead")
+    if options.file is not None:
+        output_file.check(options.file, options.out)
+    from local import answers, prediction, sentences, served_model  # Slow.
 
-    model = prediction.load_model(options.model, options.root)
-    if options.file:
-        return prediction.predict_file(model, options.file, options.out, options.json)
-    return prediction.predict_sentences(model, options.sentences, options.json)
+    model = served_model.load(options.model, options.root)
+    form = answers.Format(options.json, options.scores)
+    if options.file is None:
+        return sentences.predict(model, options.sentences, form, options.encoding or "utf-8")
+    given = {name: value for name in answers.OPTIONS if (value := getattr(options, name)) is not None}
+    return prediction.predict_file(model, options.file, options.out, form, given)
 
 
 def encoders(options: argparse.Namespace) -> int:
@@ -114,13 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
     command.set_defaults(command=run)
 
-    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
-    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
-    command.add_argument("--file", metavar="TSV", help="label the rows of a file")
-    command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
-    command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
-    command.add_argument("--json", action="store_true", help="print one JSON object per line")
-    command.set_defaults(command=predict)
+    _add_predict(commands, root)
 
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
     command.set_defaults(command=encoders)
@@ -139,6 +140,22 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--list", action="store_true", help="list the versions")
     command.set_defaults(command=rollback)
     return parser
+
+
+def _add_predict(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
+    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
+    command.add_argument("--file", metavar="TSV", help="label the rows of a file")
+    command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
+    command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    command.add_argument("--scores", action="store_true", help="add the probability of every class")
+    layout = command.add_argument_group("layout of the file (default: that of the model's training data)")
+    layout.add_argument("--text", metavar="COLUMN", help="column with the text")
+    layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
+    layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
+    layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
+    command.set_defaults(command=predict)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Shared by the command lines: the parser, and the exit status of errors."""
 
 import argparse
+import os
+import sys
 from typing import NoReturn, Optional
 
 import rich.console
@@ -30,7 +32,8 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
       interrupted: message for Ctrl-C.
 
     Returns:
-      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C.
+      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C; 1 if the reader of a pipe, such as `head`,
+      has closed it.
     """
     console = rich.console.Console(stderr=True)
     try:
@@ -42,3 +45,7 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
     except KeyboardInterrupt:
         console.print(f"\n{interrupted}")
         return 130
+    except BrokenPipeError:
+        # Python flushes the standard output at exit, which would fail again with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

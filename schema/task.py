@@ -108,6 +108,10 @@ class Task(abc.ABC):
         """Default of `gates.slices.default`: `min`, `max_drop` and `min_rows`."""
 
     @abc.abstractmethod
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        """Returns float[batch, classes] from the served outputs, in the order of `label_names`; each row adds up to 1."""
+
+    @abc.abstractmethod
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         """Returns (label name, its probability) for each row of the served outputs."""
 
@@ -184,6 +188,11 @@ class BinaryTask(Task):
     def default_slice_bound(self) -> Mapping[str, float]:
         # On 50 rows the 95 % confidence interval of an accuracy of 0.7 is +/- 0.13; on fewer it is useless.
         return {"min": 0.55, "max_drop": 0.05, "min_rows": 50}
+
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.stack([1.0 - outputs["probability"], outputs["probability"]], axis=1)
 
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         return [

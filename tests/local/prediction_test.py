@@ -17,7 +17,7 @@ from artifacts import model_card
 from components.tsv_example_gen import executor, parse, reader
 from core.config import DataConfig
 from core.errors import UserError
-from local import prediction
+from local import answers, prediction, sentences, served_model
 from schema import rejections
 from schema.task import make_task
 from tests import tsv_lines
@@ -37,25 +37,28 @@ class FakeModel:
 
     def predict(self, texts):
         self.texts += texts
-        return [(self.label, 0.75) for _ in texts]
+        return [served_model.Prediction(self.label, 0.75, (0.25, 0.75)) for _ in texts]
+
+    def count_cut(self, texts):
+        return 0
 
 
 def predict(file, out, as_json=False, **data):
     """Returns the texts that the model was queried with, and the lines of the output."""
     model = FakeModel(**data)
-    assert prediction.predict_file(model, str(file), str(out), as_json) == 0
+    assert prediction.predict_file(model, str(file), str(out), answers.Format(as_json)) == 0
     return model.texts, out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def test_sentences_and_labels_are_escaped_for_terminals(capsys):
-    assert prediction.predict_sentences(FakeModel(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], as_json=False) == 0
+    assert sentences.predict(FakeModel(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], answers.Format()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("긍정\\x1b]0;owned") and lines[0].endswith("75.0%  굿\\n")
     assert not set("\x1b\x07\x9b\u202e") & set("".join(lines))
 
 
 def test_json_has_the_exact_text(capsys):
-    prediction.predict_sentences(FakeModel(), [HOSTILE], as_json=True)
+    sentences.predict(FakeModel(), [HOSTILE], answers.Format(as_json=True))
     assert json.loads(capsys.readouterr().out)["text"] == HOSTILE
 
 
@@ -169,9 +172,9 @@ def test_a_pipe_is_read(tmp_path):
     [
         (None, "can't be read: No such file or directory"),
         (b"", "is empty"),
-        (b"id\ttext\n1\tx\n", "data.text = 'document': missing from the columns 'id', 'text'"),
+        (b"id\ttext\n1\tx\n", "--text = 'document': missing from the columns 'id', 'text'"),
         (b'"document\nx\n', "the first line is not a valid header (bad_quoting"),
-        (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with data.encoding = utf-8"),
+        (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with --encoding = utf-8"),
     ],
 )
 def test_an_unusable_file_is_named_and_nothing_is_written(tmp_path, content, message):
