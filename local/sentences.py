@@ -60,7 +60,7 @@ def read_waiting(descriptor: int, max_line_bytes: int) -> Iterator[list[bytes]]:
         *lines, rest = (rest + block).split(b"\n")
         rest = rest[: max_line_bytes + 1]
         if lines:
-            yield lines
+            yield [line[: max_line_bytes + 1] for line in lines]
     if rest:
         yield [rest]
 

@@ -195,10 +195,8 @@ class BinaryTask(Task):
         return np.stack([1.0 - outputs["probability"], outputs["probability"]], axis=1)
 
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
-        return [
-            (self.label_names[int(label)], float(p if label == 1 else 1.0 - p))
-            for label, p in zip(outputs["label"], outputs["probability"], strict=True)
-        ]
+        classes = zip(outputs["label"].tolist(), self.class_probabilities(outputs).tolist(), strict=True)
+        return [(self.label_names[label], probabilities[label]) for label, probabilities in classes]
 
 
 def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:

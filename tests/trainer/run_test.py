@@ -135,7 +135,7 @@ def test_logs_pictures_and_the_model_card_are_written(trained):
             assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
     assert tf.io.gfile.glob(os.path.join(trained[1], model_run.LOGS_DIR, "*", "events*"))
     card = model_card.read(trained[0])
-    assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA
+    assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA and card.max_length == 16
 
 
 def test_the_same_seed_gives_the_same_weights_for_any_shards(trained, tmp_path):
