@@ -23,7 +23,7 @@ from local import output_file, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-COMMANDS = ("run", "predict", "encoders", "rollback")
+COMMANDS = ("run", "predict", "init", "inspect", "doctor", "encoders", "rollback")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -68,6 +68,13 @@ def predict(options: argparse.Namespace) -> int:
         return sentences.predict(model, options.sentences, form, options.encoding or "utf-8")
     given = {name: value for name in answers.OPTIONS if (value := getattr(options, name)) is not None}
     return prediction.predict_file(model, options.file, options.out, form, given)
+
+
+def init(options: argparse.Namespace) -> int:
+    """`init`: writes a configuration for a table."""
+    from local import starter
+
+    return starter.init(options.file, options.out, rich.console.Console())
 
 
 def encoders(options: argparse.Namespace) -> int:
@@ -122,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=run)
 
     _add_predict(commands, root)
+    _add_init(commands)
 
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
     command.set_defaults(command=encoders)
@@ -156,6 +164,13 @@ def _add_predict(commands: Any, root: argparse.ArgumentParser) -> None:
     layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
+
+
+def _add_init(commands: Any) -> None:
+    command = commands.add_parser("init", help="write a configuration for a table of reviews")
+    command.add_argument("file", metavar="FILE", help="the table")
+    command.add_argument("--out", metavar="YAML", help="file to write (default: named after the table)")
+    command.set_defaults(command=init)
 
 
 if __name__ == "__main__":
