@@ -77,6 +77,30 @@ def init(options: argparse.Namespace) -> int:
     return starter.init(options.file, options.out, rich.console.Console())
 
 
+def inspect(options: argparse.Namespace) -> int:
+    """`inspect`: shows the tokens of a sentence, or the rows of a configuration's files."""
+    _suppress_warnings()
+    # With an encoder, `data` is a sentence like any other.
+    if options.what != "data" or options.encoder is not None:
+        from local import inspection
+
+        return inspection.inspect_sentence(
+            options.what, options.encoder, options.root, rich.console.Console(), options.json
+        )
+    settings = config.load_config(options.config, options.set)
+    from local import inspection  # Slow, so after usage errors.
+
+    return inspection.inspect_data(settings, rich.console.Console())
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`doctor`: checks this machine."""
+    _suppress_warnings()
+    from local import doctor as checks
+
+    return checks.run(options.root, rich.console.Console(), options.json)
+
+
 def encoders(options: argparse.Namespace) -> int:
     """`encoders`: prints the catalogue."""
     _suppress_warnings()
@@ -130,6 +154,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_predict(commands, root)
     _add_init(commands)
+    _add_inspect(commands, root)
+    _add_doctor(commands, root)
 
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
     command.set_defaults(command=encoders)
@@ -171,6 +197,26 @@ def _add_init(commands: Any) -> None:
     command.add_argument("file", metavar="FILE", help="the table")
     command.add_argument("--out", metavar="YAML", help="file to write (default: named after the table)")
     command.set_defaults(command=init)
+
+
+def _add_inspect(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("inspect", parents=[root], help="show tokens of a sentence, or rows of the data")
+    command.add_argument(
+        "what", metavar="SENTENCE|data", help="a sentence; or the word data, for the files of a configuration"
+    )
+    command.add_argument("--encoder", metavar="DIR", help="folder of an encoder (default: the newest of a run)")
+    command.add_argument("--json", action="store_true", help="print one JSON object (of a sentence)")
+    command.add_argument(
+        "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
+    )
+    command.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="as for run")
+    command.set_defaults(command=inspect)
+
+
+def _add_doctor(commands: Any, root: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("doctor", parents=[root], help="check whether a run can work on this machine")
+    command.add_argument("--json", action="store_true", help="print one JSON object per check")
+    command.set_defaults(command=doctor)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,6 @@ def read(model_dir: str) -> ModelCard:
             content = json.load(stream)
         return ModelCard(task_from_json(content["task"]), dict(content["data"]), content.get("max_length"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; should be the card of a model that this pipeline exported") from error
+        raise UserError(f"{path}: {error.strerror}; should be the card of a model of this pipeline") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged, or not the card of a model ({escape.quote(str(error))})") from error

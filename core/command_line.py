@@ -32,8 +32,8 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
       interrupted: message for Ctrl-C.
 
     Returns:
-      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C; 1 if the reader of a pipe, such as `head`,
-      has closed it.
+      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C; 1 if the reader of a pipe has closed it,
+      as `head` does.
     """
     console = rich.console.Console(stderr=True)
     try:

@@ -16,7 +16,9 @@ _MIN_LABELLED = 0.95
 _MIN_REPEATS = 5
 # The rarest values, up to this share of the rows together, are typos or "nan" and no labels.
 _RARE_SHARE = 0.005
-_LABEL_NAME = re.compile(r"label|sentiment|polarity|class|target|rating|stars?$|score|라벨|레이블|감성|감정|평점|별점", re.I)
+_LABEL_NAME = re.compile(
+    r"label|sentiment|polarity|class|target|rating|stars?$|score|라벨|레이블|감성|감정|평점|별점", re.I
+)
 _ID_NAME = re.compile(r"(^|[^a-z])(id|idx|index|no|key|uuid)$|번호|아이디", re.I)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 # Starts of values that belong before their opposite, which the alphabet puts first.

@@ -166,7 +166,9 @@ def find(seen: Table, roles: Roles, labels: Sequence[str]) -> Findings:
             usable.append((row[roles.text.index], row[roles.label.index]))
     share = rejected.total() / max(rejected.total() + len(usable), 1)
     if share > _MAX_REJECTED:
-        raise UserError(f"{seen.file}: {share:.0%} of the rows can't be used ({_format_counts(rejected)}); mend the file")
+        raise UserError(
+            f"{seen.file}: {share:.0%} of the rows can't be used ({_format_counts(rejected)}); mend the file"
+        )
     fraction, splits = _choose_fraction(seen.file, usable)
     letters = {name: TextCounts([text for text, _ in rows]).letters() for name, rows in splits.items()}
     scripts = _shares(sum(map(collections.Counter, letters.values()), collections.Counter()))
@@ -325,7 +327,13 @@ def _column_table(described: Sequence[Column], roles: Roles) -> rich.table.Table
     named = {roles.text.index: "text", roles.label.index: "label", **({roles.id.index: "id"} if roles.id else {})}
     for column in described:
         values = ", ".join(f"{value} ({count:,})" for value, count in column.values.most_common(10))
-        cells = (column.name, named.get(column.index, ""), f"{column.distinct:,}", f"{column.average_length:.0f}", values)
+        cells = (
+            column.name,
+            named.get(column.index, ""),
+            f"{column.distinct:,}",
+            f"{column.average_length:.0f}",
+            values,
+        )
         result.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))
     return result
 

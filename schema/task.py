@@ -109,7 +109,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
-        """Returns float[batch, classes] from the served outputs, in the order of `label_names`; each row adds up to 1."""
+        """Returns float[batch, classes] for the served outputs, in the order of `label_names`."""
 
     @abc.abstractmethod
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
@@ -196,7 +196,7 @@ class BinaryTask(Task):
 
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         classes = zip(outputs["label"].tolist(), self.class_probabilities(outputs).tolist(), strict=True)
-        return [(self.label_names[label], probabilities[label]) for label, probabilities in classes]
+        return [(self.label_names[int(label)], probabilities[int(label)]) for label, probabilities in classes]
 
 
 def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:

@@ -247,7 +247,7 @@ def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PC
 def parsed_lines(
     file_range: reader.FileRange, data: DataConfig, task: Task
 ) -> Iterator[tuple[reader.Line, Union[parse.Row, parse.Rejection]]]:
-    """Yields every line of a range with its row or rejection."""
+    """Yields every line of a range of a file with its row or rejection."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
     layout = parse.make_layout(file_range.columns, data, task)
     for count, line in enumerate(reader.read_lines(file_range, data.max_line_bytes), start=1):
@@ -260,6 +260,7 @@ def parsed_lines(
 
 
 def sample_hash(row: parse.Row, data: DataConfig) -> int:
+    """Returns the hash that decides whether a row is in the sample of `data.sample_size` rows."""
     return split.sample_hash(data.seed, row.id, row.texts, row.label)
 
 

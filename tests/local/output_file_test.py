@@ -53,7 +53,8 @@ def test_a_pipe_is_written_and_stays_a_pipe(tmp_path):
 
 
 def test_a_folder_is_not_an_output(tmp_path):
-    with pytest.raises(UserError, match="--out .*: can't be written .Is a directory"), output_file.open_stream(
-        str(tmp_path)
+    with (
+        pytest.raises(UserError, match="--out .*: can't be written .Is a directory"),
+        output_file.open_stream(str(tmp_path)),
     ):
         pass

@@ -144,7 +144,12 @@ def test_a_table_that_can_not_be_trained_on_is_named(tmp_path, rows, message):
 
 @pytest.mark.parametrize(
     "content, message",
-    [(b"", "is empty"), (b"\xef\xbb\xbf\n", "is empty"), (b"one\ntwo\nthree\n", "no columns"), (b"a\tb\n", "fewer than")],
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf\n", "is empty"),
+        (b"one\ntwo\nthree\n", "no columns"),
+        (b"a\tb\n", "fewer than"),
+    ],
 )
 def test_a_file_without_a_table_is_named(tmp_path, content, message):
     (tmp_path / "reviews.tsv").write_bytes(content)
