@@ -6,6 +6,8 @@ Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 cand
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import warnings
@@ -82,15 +84,19 @@ def inspect(options: argparse.Namespace) -> int:
     _suppress_warnings()
     # With an encoder, `data` is a sentence like any other.
     if options.what != "data" or options.encoder is not None:
-        from local import inspection
-
+        inspection = _import_inspection()
         return inspection.inspect_sentence(
             options.what, options.encoder, options.root, rich.console.Console(), options.json
         )
     settings = config.load_config(options.config, options.set)
-    from local import inspection  # Slow, so after usage errors.
+    return _import_inspection().inspect_data(settings, rich.console.Console())
 
-    return inspection.inspect_data(settings, rich.console.Console())
+
+def _import_inspection() -> Any:
+    """Imports the module without the complaint that TFMA prints if TFX imports it; slow, so after usage errors."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        from local import inspection
+    return inspection
 
 
 def doctor(options: argparse.Namespace) -> int:

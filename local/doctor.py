@@ -198,9 +198,7 @@ def _ask(host: str, timeout_s: float, answers: dict[str, str]) -> None:
 def _judge_host(host: str, fault: str) -> Finding:
     if not fault:
         return Finding("network", "ok", f"{host} answers")
-    advice = (
-        "without it, use encoder.source: pretrain, or set encoder.handle to a folder; a proxy goes into HTTPS_PROXY"
-    )
+    advice = "set HTTPS_PROXY if there is a proxy; or use encoder.source: pretrain, or a folder as encoder.handle"
     return Finding("network", "warning", f"{host} can't be reached ({fault})", advice)
 
 

@@ -83,7 +83,7 @@ def load(folder: Optional[str], root: str) -> Model:
     except Exception as error:  # A damaged SavedModel can raise any error.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
         raise UserError(
-            f"--model {folder}: can't be loaded, its files are damaged or incomplete ({reason}); set --model to another "
-            "version, or push the model again"
+            f"--model {folder}: can't be loaded, its files are damaged or incomplete ({reason}); set --model to "
+            "another version, or push the model again"
         ) from error
     return model

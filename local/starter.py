@@ -141,8 +141,10 @@ def convert_command(seen: Table) -> str:
     """Returns a shell command that writes a tab-separated copy, with one row on each line."""
     code = (
         "import csv, sys; "
-        f'rows = csv.reader(open(sys.argv[1], encoding="{seen.encoding}", newline=""), delimiter="{seen.delimiter}"); '
-        'out = csv.writer(open(sys.argv[2], "w", encoding="utf-8", newline=""), delimiter="\\t", lineterminator="\\n"); '
+        f'source = open(sys.argv[1], encoding="{seen.encoding}", newline=""); '
+        'target = open(sys.argv[2], "w", encoding="utf-8", newline=""); '
+        f'rows = csv.reader(source, delimiter="{seen.delimiter}"); '
+        'out = csv.writer(target, delimiter="\\t", lineterminator="\\n"); '
         'out.writerows([" ".join(field.split()) for field in row] for row in rows)'
     )
     copy = re.sub(r"\.\w+$", "", seen.file) + ".tsv"
@@ -250,7 +252,7 @@ def _training_lines(findings: Findings) -> Iterator[str]:
     rate, epochs = ("2.0e-4", 3) if large else ("5.0e-4", 5)
     yield "encoder:"
     yield "  # A small encoder that is trained on these texts: no download, no GPU. More accurate, with a network:"
-    yield f"  # source: hub, handle: {_ENCODERS.get(script, 'bert_multi_cased')}; and then trainer.learning_rate: 3.0e-5"
+    yield f"  # source: hub, handle: {_ENCODERS.get(script, 'bert_multi_cased')}; with trainer.learning_rate: 3.0e-5"
     yield "  source: pretrain"
     yield f"  pretrain: {{vocabulary: {vocabulary}, {size}}}"
     yield ""
@@ -261,7 +263,7 @@ def _training_lines(findings: Findings) -> Iterator[str]:
 
 def _gate_lines(findings: Findings) -> Iterator[str]:
     shares = ", ".join(f"{script} {share:.1%}" for script, share in findings.scripts.items())
-    yield f"# Letters: {_comment(shares) or 'none'}. A file in another language, or read with a wrong codec, has others."
+    yield f"# Letters: {_comment(shares) or 'none'}. Another language, or a wrong codec, has others."
     yield f"min_script_shares: {_yaml({findings.main_script: _SCRIPT_BOUND} if findings.main_script else {})}"
     defaults = DataGateConfig()
     if findings.label_share < 1.2 * defaults.min_label_share:
@@ -288,8 +290,8 @@ def _choose_fraction(file: str, usable: Sequence[tuple[str, str]]) -> tuple[floa
         if len(usable) >= _MIN_ROWS and min(map(len, splits.values())) >= DataGateConfig().min_rows:
             return fraction, splits
     raise UserError(
-        f"{file}: {len(usable)} usable rows are too few; a run needs at least {_MIN_ROWS} with different texts, so that "
-        "the splits train, dev and test all have some"
+        f"{file}: {len(usable)} usable rows are too few; a run needs at least {_MIN_ROWS} with different texts, so "
+        "that the splits train, dev and test all have some"
     )
 
 

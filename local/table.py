@@ -131,7 +131,7 @@ def detect_encoding(content: bytes) -> tuple[str, int]:
 
 
 def detect_delimiter(lines: Sequence[str]) -> Optional[str]:
-    """Returns the delimiter that cuts most lines into the same number of columns, at least two; None if there is none."""
+    """Returns the delimiter that cuts most lines into the same number of columns; None if none gives two or more."""
     shares = {delimiter: _regularity(lines, delimiter) for delimiter in DELIMITERS}
     best = max(shares, key=shares.__getitem__)  # The first of equals: a tab is rare in text.
     return best if shares[best] > 0.5 else None

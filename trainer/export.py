@@ -46,7 +46,7 @@ class ServedClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def count_tokens(self, text: tf.Tensor) -> tf.Tensor:
-        """Returns the number of tokens int64[batch] of texts string[batch], [CLS] and [SEP] included, before any cut."""
+        """Counts the tokens int64[batch] of texts string[batch], [CLS] and [SEP] included, before any cut."""
         words = self._tokenize(text)
         return words.merge_dims(1, -1).row_lengths() + _SPECIAL_TOKENS
 
