@@ -187,9 +187,9 @@ def check_network(hosts: Sequence[str], timeout_s: float = _NETWORK_TIMEOUT_S) -
     return [_judge_host(host, answers.get(host, f"no answer in {timeout_s:g} s")) for host in hosts]
 
 
-def _ask(host: str, timeout_s: float, answers: dict[str, str]) -> None:
+def _ask(host: str, timeout_s: float, answers: dict[str, str], scheme: str = "https") -> None:
     try:
-        requests.head(f"https://{host}", timeout=timeout_s)  # Any status is an answer.
+        requests.head(f"{scheme}://{host}", timeout=timeout_s)  # Any status is an answer.
         answers[host] = ""
     except requests.RequestException as error:
         answers[host] = web.describe(error)
