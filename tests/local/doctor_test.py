@@ -67,8 +67,9 @@ def test_memory_is_what_a_container_has_left(tmp_path):
     assert doctor.memory_gb(str(tmp_path)) == pytest.approx(3.0)
 
 
-def test_silent_hosts_are_asked_at_the_same_time():
+def test_silent_hosts_are_asked_at_the_same_time(monkeypatch):
     """Hosts that accept a connection and never answer, and one that refuses it."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     hosts = [f"127.0.0.1:{server.getsockname()[1]}" for server in silent]
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -83,7 +84,9 @@ def test_silent_hosts_are_asked_at_the_same_time():
     assert "Connection refused" in findings[4].text
 
 
-def test_a_host_that_answers_with_any_status_is_reached():
+def test_a_host_that_answers_with_any_status_is_reached(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
             self.send_error(404)
