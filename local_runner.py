@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-
+"""Runs the pipeline on this machine, and helps before and after: init, inspect, doctor, predict, rollback, encoders.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
 130 interrupted (run the same command to resume).
