@@ -9,7 +9,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence
 import pydantic
 
 from artifacts.model_card import ModelCard
-from components.tsv_example_gen import sources
+from components.tsv_example_gen import parse, sources
 from core.config import DataConfig, describe_faults
 from core.errors import UserError
 from local.served_model import Model, Prediction
@@ -81,11 +81,15 @@ def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str,
       options: values by names of `OPTIONS`.
 
     Raises:
-      UserError: an option has a wrong value.
+      UserError: an option has a wrong value, or names no column of a file without a header.
     """
     (text_column,) = card.task.text_columns
     # Without ids, which the file may not have.
     keys: dict[str, Any] = {"train": file.path, "id": None, "text": text_column, "labels": card.task.labels}
+    header = card.data.get("header", True)
+    for name in ("text", "label"):
+        if name in options and not isinstance(header, bool):  # A file without a header has the training file's columns.
+            parse.find_column(header, f"--{name}", options[name])
     try:
         return DataConfig(**{**keys, **card.data, **options})
     except pydantic.ValidationError as error:

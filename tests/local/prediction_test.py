@@ -224,6 +224,15 @@ def test_a_wrong_option_is_named(tmp_path, options, message):
         predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options=options)
 
 
+def test_an_option_names_a_column_of_a_file_without_a_header(tmp_path):
+    (tmp_path / "in.tsv").write_text("1\tgood\tbad\n")
+    header = ["label", "document", "reply"]
+    texts, _ = predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"text": "reply"}, header=header)
+    assert texts == ["bad"]
+    with pytest.raises(UserError, match="--text = 'review': missing from the columns 'label', 'document', 'reply'"):
+        predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"text": "review"}, header=header)
+
+
 def test_the_longest_line_is_that_of_the_training(tmp_path):
     (tmp_path / "in.tsv").write_text("document\n" + "x" * 2000 + "\ngood\n")
     assert predict(tmp_path / "in.tsv", tmp_path / "out.tsv", max_line_bytes=1024)[0] == ["good"]
