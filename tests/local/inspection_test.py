@@ -70,12 +70,13 @@ def test_the_command_prints_lines_or_json(encoder, capsys):
 
 
 def test_the_newest_encoder_of_the_run_root_is_used(encoder, tmp_path):
-    for time, name in ((2, "a/artifacts/HubEncoder"), (9, "b/artifacts/EncoderPretrainer"), (5, "c/artifacts/HubEncoder")):
-        folder = tmp_path / name / "encoder" / "1" / "Format-Serving"
+    place = "artifacts/EncoderPretrainer/encoder/1/Format-Serving"
+    for time, name in ((2, "a"), (9, "b"), (5, "c")):
+        folder = tmp_path / name / place
         folder.mkdir(parents=True)
         shutil.copy(os.path.join(encoder, encoder_artifact.CARD), folder)
         os.utime(folder / encoder_artifact.CARD, (time, time))
-    assert inspection.newest_encoder(str(tmp_path)) == str(tmp_path / "b/artifacts/EncoderPretrainer/encoder/1/Format-Serving")
+    assert inspection.newest_encoder(str(tmp_path)) == str(tmp_path / "b" / place)
     with pytest.raises(UserError, match="no run has made an encoder there yet"):
         inspection.newest_encoder(str(tmp_path / "none"))
 
