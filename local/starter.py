@@ -118,10 +118,9 @@ def require_readable(seen: Table, label: Column, labels: Sequence[str]) -> None:
     """
     name = seen.file
     if seen.is_wide:
-        copy = shlex.quote(f"{name}.utf8")
         raise UserError(
             f"{name}: its codec is {seen.encoding}, which a run can't read; convert it, then use the copy: "
-            f"iconv -f {'utf-16' if '16' in seen.encoding else 'utf-32'} -t utf-8 {shlex.quote(name)} > {copy}"
+            f"{recode_command(seen)}"
         )
     if seen.delimiter != "\t":
         raise UserError(
@@ -137,18 +136,32 @@ def require_readable(seen: Table, label: Column, labels: Sequence[str]) -> None:
         )
 
 
+def recode_command(seen: Table) -> str:
+    """Returns a shell command that writes a copy in UTF-8."""
+    codec = seen.encoding.replace("-le", "le").replace("-be", "be")  # As iconv spells it.
+    file, copy = shlex.quote(seen.file), shlex.quote(_copy_name(seen.file, "utf8"))
+    if seen.file.endswith(".gz"):
+        return f"zcat {file} | iconv -f {codec} -t utf-8 > {copy}"
+    return f"iconv -f {codec} -t utf-8 {file} > {copy}"
+
+
 def convert_command(seen: Table) -> str:
     """Returns a shell command that writes a tab-separated copy, with one row on each line."""
+    function = "gzip.open" if seen.file.endswith(".gz") else "open"
     code = (
-        "import csv, sys; "
-        f'source = open(sys.argv[1], encoding="{seen.encoding}", newline=""); '
+        "import csv, gzip, sys; "
+        f'source = {function}(sys.argv[1], "rt", encoding="{seen.encoding}", newline=""); '
         'target = open(sys.argv[2], "w", encoding="utf-8", newline=""); '
         f'rows = csv.reader(source, delimiter="{seen.delimiter}"); '
         'out = csv.writer(target, delimiter="\\t", lineterminator="\\n"); '
         'out.writerows([" ".join(field.split()) for field in row] for row in rows)'
     )
-    copy = re.sub(r"\.\w+$", "", seen.file) + ".tsv"
-    return f"python3 -c {shlex.quote(code)} {shlex.quote(seen.file)} {shlex.quote(copy)}"
+    return f"python3 -c {shlex.quote(code)} {shlex.quote(seen.file)} {shlex.quote(_copy_name(seen.file, 'tabs'))}"
+
+
+def _copy_name(file: str, what: str) -> str:
+    """Returns `reviews.tabs.tsv` for `reviews.csv.gz`: never the name of the file itself."""
+    return re.sub(r"(\.\w+)?(\.gz)?$", "", file, count=1) + f".{what}.tsv"
 
 
 def find(seen: Table, roles: Roles, labels: Sequence[str]) -> Findings:

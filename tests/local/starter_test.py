@@ -103,25 +103,31 @@ def test_a_run_reads_every_row_as_it_was_written(tmp_path_factory, drawn):
     assert loaded.gates.data.min_script_shares == {script: 0.5} and loaded.gates.invariance.pairs is None
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "|"])
-def test_another_delimiter_is_named_and_the_command_converts_it(tmp_path, delimiter):
+@pytest.mark.parametrize("delimiter, name", [(",", "it's.csv"), (";", "it.tsv"), ("|", "it.txt.gz")])
+def test_another_delimiter_is_named_and_the_command_converts_it(tmp_path, delimiter, name):
     rows = [(f"{text}{delimiter} and\nmore", label) for text, label in reviews(200)]
-    file = write(tmp_path / "it's.csv", [("review", "stars"), *rows], delimiter, "utf-8")
+    file = write(tmp_path / name, [("review", "stars"), *rows], delimiter, "utf-8")
     with pytest.raises(UserError, match=f"separated by a {table.DELIMITERS[delimiter]}, and a run reads only tab"):
         init(file, tmp_path / "out.yaml")
-    assert os.listdir(tmp_path) == ["it's.csv"]
+    assert os.listdir(tmp_path) == [name]
     subprocess.run(["sh", "-c", starter.convert_command(table.read(str(file)))], check=True)
-    init(tmp_path / "it's.tsv", tmp_path / "out.yaml")
+    init(tmp_path / f"{name.split('.')[0]}.tabs.tsv", tmp_path / "out.yaml")
     texts = [text for text, _ in read_as_configured(config.load_config(str(tmp_path / "out.yaml")))[0]]
     assert texts == [text.replace("\n", " ") for text, _ in rows]
 
 
+@pytest.mark.parametrize("name", ["reviews.tsv", "reviews.tsv.gz"])
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_codec_of_two_bytes_is_named(tmp_path, encoding):
-    file = write(tmp_path / "reviews.tsv", [("review", "stars"), *reviews(200, script="Hangul")], encoding=encoding)
-    with pytest.raises(UserError, match=f"its codec is {encoding[:6]}.*iconv -f {encoding[:6]} -t utf-8"):
+def test_a_codec_of_two_bytes_is_named_and_the_command_converts_it(tmp_path, encoding, name):
+    rows = reviews(200, script="Hangul")
+    file = write(tmp_path / name, [("review", "stars"), *rows], encoding=encoding)
+    with pytest.raises(UserError, match=f"its codec is {encoding}.*iconv -f {encoding[:6]}.* -t utf-8"):
         init(file, tmp_path / "out.yaml")
-    assert os.listdir(tmp_path) == ["reviews.tsv"]
+    assert os.listdir(tmp_path) == [name]
+    subprocess.run(["sh", "-c", starter.recode_command(table.read(str(file)))], check=True)
+    init(tmp_path / "reviews.utf8.tsv", tmp_path / "out.yaml")
+    texts = [text for text, _ in read_as_configured(config.load_config(str(tmp_path / "out.yaml")))[0]]
+    assert texts == [text for text, _ in rows]
 
 
 @pytest.mark.parametrize(
