@@ -3,6 +3,8 @@
 import argparse
 import difflib
 import json
+import os
+import sys
 from typing import IO, Any, Iterable, Mapping, NoReturn, Optional, Sequence
 
 import rich.console
@@ -72,7 +74,8 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
       interrupted: message for Ctrl-C.
 
     Returns:
-      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C.
+      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C; 1 if the reader of a pipe has closed it,
+      as `head` does.
     """
     console = rich.console.Console(stderr=True)
     try:
@@ -84,3 +87,7 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
     except KeyboardInterrupt:
         console.print(f"\n{interrupted}")
         return 130
+    except BrokenPipeError:
+        # Python flushes the standard output at exit, which would fail again with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
