@@ -94,6 +94,11 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def notable_rows(self) -> EvaluationMetric:
+        """Collects rows for the report: confident mistakes, and rows that only one of two models labels correctly."""
+
+    @property
+    @abc.abstractmethod
     def slice_metric(self) -> str:
         """The metric that is bounded on every slice; higher is better."""
 
@@ -164,6 +169,10 @@ class BinaryTask(Task):
     @property
     def difference_errors(self) -> EvaluationMetric:
         return EvaluationMetric("PairedErrors")
+
+    @property
+    def notable_rows(self) -> EvaluationMetric:
+        return EvaluationMetric("NotableRows")
 
     @property
     def slice_metric(self) -> str:

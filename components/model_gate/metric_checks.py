@@ -25,7 +25,7 @@ from schema.task import Task
 GATE = "model"
 
 # Half the width of a 95 % confidence interval, in standard errors.
-_Z_95 = 1.96
+Z_95 = 1.96
 
 # A difference of 0.01 is 0.010000000000000009 in floating point, and still within a margin of 0.01.
 _ROUNDING = 1e-9
@@ -71,14 +71,16 @@ class _Measurement:
     @property
     def half_interval(self) -> float:
         """Half the width of the difference's 95 % confidence interval."""
-        return _Z_95 * self.comparison.errors[self.metric]
+        return Z_95 * self.comparison.errors[self.metric]
 
-    def check(self, suffix: str, passed: bool, value: float, bound: Optional[float], sentence: str) -> Check:
+    def check(
+        self, suffix: str, passed: bool, value: float, bound: Optional[float], sentence: str, compared: bool = True
+    ) -> Check:
         """Makes a check named after the metric and the slice."""
         name, reason = self.metric + suffix, sentence
         if self.slice_name is not None:
             name, reason = f"{name}/{self.slice_name}", f"{self.slice_name} ({self.comparison.rows:,} rows): {sentence}"
-        return Check(GATE, name, passed, None if math.isnan(value) else value, bound, reason, self.severity)
+        return Check(GATE, name, passed, None if math.isnan(value) else value, bound, reason, self.severity, compared)
 
 
 def check_metrics(
@@ -124,13 +126,13 @@ def _check_slice(
 ) -> list[Check]:
     if comparison is None:
         reason = f"{name}: no test rows"
-        return [Check(GATE, f"{metric}/{name}", True, None, None, reason, bound.severity)]
+        return [Check(GATE, f"{metric}/{name}", True, None, None, reason, bound.severity, compared=False)]
     setting = f"gates.slices.{name}"
     measurement = _Measurement(metric, name, comparison, bound.min, bound.max_drop, False, setting, bound.severity)
     if comparison.rows >= bound.min_rows:
         return _check_bounds(measurement, has_baseline)
     sentence = f"{metric} {measurement.value:.4f}, not checked: fewer rows than {setting}.min_rows = {bound.min_rows:,}"
-    return [measurement.check("", True, measurement.value, None, sentence)]
+    return [measurement.check("", True, measurement.value, None, sentence, compared=False)]
 
 
 def _check_bounds(measurement: _Measurement, has_baseline: bool) -> list[Check]:
@@ -163,7 +165,8 @@ def _check_change(measurement: _Measurement, margin: float, has_baseline: bool) 
     """Compares the value with that of the model in serving."""
     suffix = "_rise" if measurement.lower_is_better else "_drop"
     if not has_baseline:
-        return measurement.check(suffix, True, 0.0, margin, "not compared: no other model is in serving")
+        reason = "not compared: no other model is in serving"
+        return measurement.check(suffix, True, 0.0, margin, reason, compared=False)
     worse_by = measurement.worse_by
     within = worse_by <= margin + _ROUNDING
     passed = within or worse_by <= measurement.half_interval

@@ -55,6 +55,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
                 "bound": 20.0,
                 "reason": "label '<b>' of 'a&b'",
                 "severity": "fail",
+                "compared": True,
             }
         ],
         "pushed_path": None,
