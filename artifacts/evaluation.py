@@ -80,6 +80,7 @@ class Evaluation(Section):
 
     Attributes:
       label_names: names of the classes.
+      metric_titles: metric name -> what people call it.
       has_baseline: whether a model is in serving; otherwise there is nothing to compare the candidate with.
       scores: the scores of all test rows.
       intervals: metric name -> confidence interval of the candidate's value, for metrics that have one.
@@ -95,6 +96,7 @@ class Evaluation(Section):
     """
 
     label_names: tuple[str, ...]
+    metric_titles: Mapping[str, str]
     has_baseline: bool
     scores: Scores
     intervals: Mapping[str, Interval]

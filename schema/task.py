@@ -89,6 +89,11 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def metric_titles(self) -> Mapping[str, str]:
+        """Name of an evaluation metric -> what people call it, with the names of the labels."""
+
+    @property
+    @abc.abstractmethod
     def difference_errors(self) -> EvaluationMetric:
         """Computes the standard errors of the metrics' differences between two models."""
 
@@ -164,6 +169,16 @@ class BinaryTask(Task):
             "recall_0": EvaluationMetric("Specificity"),
             "recall_1": EvaluationMetric("Recall"),
             "calibration_error": EvaluationMetric("CalibrationError", lower_is_better=True),
+        }
+
+    @property
+    def metric_titles(self) -> Mapping[str, str]:
+        return {
+            "accuracy": "accuracy",
+            "auc": "AUC",
+            "recall_0": f"recall of {self.label_names[0]}",
+            "recall_1": f"recall of {self.label_names[1]}",
+            "calibration_error": "calibration error",
         }
 
     @property

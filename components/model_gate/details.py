@@ -36,6 +36,7 @@ def make_evaluation(
     thresholds = label_errors.suspicion(counts)
     return Evaluation(
         label_names=task.label_names,
+        metric_titles=task.metric_titles,
         has_baseline=has_baseline,
         scores=Scores.model_validate(details[metrics.SCORES]),
         intervals=_intervals(overall, counts),

@@ -26,7 +26,7 @@ SECTIONS = ("model", "slices", "invariance")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes a `ModelBlessing` with `checks.json`, `metrics.json` and `evaluation.json`; it never raises over a bad model."""
+    """Writes a `ModelBlessing` with its checks, metrics and evaluation; bad models fail checks and raise no errors."""
 
     def Do(
         self,
