@@ -109,6 +109,10 @@ class Evaluation(Section):
     suspicion: Optional[tuple[float, ...]]
     suspects: int
 
+    def is_suspect(self, row: NotableRow) -> bool:
+        """Returns whether a row's label is suspected to be wrong."""
+        return self.suspicion is not None and abs(row.label - row.candidate) >= self.suspicion[row.label]
+
 
 def write(folder: str, evaluation: Evaluation) -> None:
     """Writes `evaluation.json`."""

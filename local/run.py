@@ -78,7 +78,9 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
     )
-    summary, write_error = _write_report(folder, summary, runner.outcomes)
+    log = os.path.join(folder, session.LOG_FILE)
+    details = gather.read_details(_artifacts(runner.outcomes), config.task.label_names, log)
+    summary, write_error = _write_report(folder, summary, details)
     terminal.show_outcome(console, summary)
     for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
         _print(console, message)
@@ -166,10 +168,10 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
     return False
 
 
-def _write_report(folder: str, summary: Summary, outcomes: Sequence[NodeOutcome]) -> tuple[Summary, Optional[str]]:
+def _write_report(folder: str, summary: Summary, details: gather.Details) -> tuple[Summary, Optional[str]]:
     """Writes the report; returns a message if that failed, so that the outcome is still shown."""
     try:
-        return report.write(folder, summary, _artifacts(outcomes).model_run), None
+        return report.write(folder, summary, details), None
     except OSError as error:
         return summary, f"{folder}: {SUMMARY_FILE} and {REPORT_FILE} were not written: {error.strerror}"
 

@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from components.run_report import gather
 from components.run_report.summary import Summary
 from local import run as local
 
@@ -39,6 +40,6 @@ def test_other_error_is_quoted(tmp_path):
 
 def test_summary_that_cannot_be_written_keeps_the_status(tmp_path):
     summary = Summary("reviews", "pushed")
-    summary, message = local._write_report(str(tmp_path / "gone"), summary, [])
+    summary, message = local._write_report(str(tmp_path / "gone"), summary, gather.Details())
     assert "summary.json and report.html were not written: No such file or directory" in message
     assert summary.status == "pushed" and summary.report_path is None
