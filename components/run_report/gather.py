@@ -86,7 +86,7 @@ def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_p
         samples={split: _read_sample(examples.uri, split) for split in features.SPLITS} if examples else {},
         rejected=examples_artifact.read_rejected(examples.uri, _REJECTED_ROWS) if examples else (),
         rejected_path=os.path.join(examples.uri, examples_artifact.REJECTED_FOLDER) if examples else None,
-        profile=data_profile.read(os.path.join(verdict.uri, examples_artifact.PROFILE_FILE)) if verdict else None,
+        profile=_read_profile(verdict),
         evaluation=evaluated,
         model_picture=_read_picture(artifacts.model_run),
         label_names=label_names or (evaluated.label_names if evaluated else ()),
@@ -99,6 +99,13 @@ def _read_sample(examples: str, split: str) -> list[SampleRow]:
     chunks = examples_artifact.read_rows([os.path.join(examples, f"Split-{split}", "*")], _SAMPLE_ROWS)
     rows = zip(*next(chunks, ((), (), ())), strict=True)
     return [SampleRow(_decode(row_id), _decode(text), int(label)) for row_id, text, label in rows]
+
+
+def _read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:
+    if verdict is None:
+        return None
+    path = os.path.join(verdict.uri, examples_artifact.PROFILE_FILE)
+    return data_profile.read(path) if os.path.exists(path) else None
 
 
 def _decode(value: bytes) -> str:

@@ -75,18 +75,19 @@ def describe_verdict(summary: Summary) -> tuple[str, str]:
 
 
 def next_step(summary: Summary) -> str:
-    """Returns what to do after the run, in one sentence."""
-    if summary.status == "pushed":
+    """Returns what to do after the run."""
+    if summary.status == "pushed" and summary.components:
         command = installation.command("local_runner.py")
         return f'Try it: {command} predict --model {summary.pushed_path} "이것은 놀라운 영화입니다!"'
-    if summary.status == "not_blessed":
-        return (
+    return {
+        "pushed": "The model is in serving.",
+        "not_blessed": (
             "What is in serving is unchanged. Look at the failed checks and the rows below, change the data, the "
             "training or the bounds, and run again: what has not changed is taken from the cache."
-        )
-    if summary.status == "stopped":
-        return "Nothing was pushed. Fix what the message names, then run the same command again."
-    return "Nothing was pushed. After the fix, the same command continues with what is complete."
+        ),
+        "stopped": "Nothing was pushed. Fix what the message names, then run again.",
+        "failed": "Nothing was pushed. After the fix, run again: what is complete is taken from the cache.",
+    }[summary.status]
 
 
 def group_by_verdict(checks: Sequence[Check]) -> dict[str, list[tuple[str, list[Check]]]]:

@@ -236,7 +236,7 @@ def test_a_run_that_ended_early_names_the_error_the_log_and_the_next_step(tmp_pa
     text, page = write(tmp_path, summary, Details(log_path="/runs/run.log"))
     assert f"{status.capitalize()} data.train = <script>alert(1)</script>: no such file" in page.text
     assert "<script" not in text and "&lt;script&gt;" in text and "a&amp;b" in text
-    assert "Log: /runs/run.log" in page.text and "the same command" in page.text
+    assert "Log: /runs/run.log" in page.text and "run again" in page.text
     assert "rejected: bad label 2" in page.text and "Metrics" not in page.text
     assert sorted(path.name for path in tmp_path.iterdir()) == [REPORT_FILE, SUMMARY_FILE]
 
