@@ -165,7 +165,8 @@ def _format_verdict(summary: Summary) -> str:
         command = f'{installation.command("local_runner.py")} predict --model {model} "이것은 놀라운 영화입니다!"'
         return f"\n[green]pushed[/] to {model}\ntry it: {command}{report}"
     if summary.status == "not_blessed":
-        return f"\n[red]not blessed[/], nothing was pushed: {_escape(summary.reason)}{report}"
+        reasons = "; ".join(check.reason for check in failed)
+        return f"\n[red]not blessed[/], nothing was pushed: {_escape(reasons)}{report}"
     if failed:
         return f"\n[red]stopped[/] before training: see the failed checks above{report}"
     return f"\n[red]{summary.status}[/]: {_escape(summary.error or '')}{report}"

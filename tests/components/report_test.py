@@ -220,6 +220,8 @@ def test_a_screen_reader_gets_headings_in_order_heads_of_rows_and_columns_and_un
 def test_the_page_needs_no_network_and_its_links_lead_somewhere(tmp_path):
     text, page = write(tmp_path, TRAINED, DETAILS)
     assert "http" not in text and "@import" not in text
+    # Colours of the charts come from the style sheet.
+    assert "var(--first)" in text and "#030303" not in text
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
 
 
