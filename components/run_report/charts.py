@@ -202,7 +202,7 @@ def slices(figures: Mapping[str, Slice], metric: str) -> Chart:
     alt = f"{metric} of {len(shown)} slices, lowest on {slice_title(lowest)}: {shown[lowest].value:.3f}"
     columns = ["slice", "rows", metric, "95 % interval", "in serving", "bound"]
     rows = [_slice_row(name, each) for name, each in figures.items()]
-    note = "The lines are 95 % intervals; few rows make it wide."
+    note = "The lines are 95 % intervals; few rows make them wide."
     return Chart("slices", f"{metric.capitalize()} by slice", alt, svg(), columns, rows, note)
 
 
