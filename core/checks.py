@@ -13,6 +13,7 @@ Metrics = Mapping[str, Optional[Mapping[str, float]]]
 NO_METRICS: Metrics = {"candidate": None, "baseline": None}
 
 Severity = Literal["fail", "warn"]
+Verdict = Literal["failed", "warning", "not checked", "passed"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Check:
       bound: its limit.
       reason: a sentence that explains the result, with numbers.
       severity: effect of a failed check: `fail` stops the run or the push, `warn` is only reported.
+      compared: whether there was something to check; if not, a check may pass although it says nothing about the model.
     """
 
     gate: str
@@ -36,6 +38,14 @@ class Check:
     bound: Optional[Union[float, str]]
     reason: str
     severity: Severity = "fail"
+    compared: bool = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict for people: a check that compared nothing has not passed, although it does not block."""
+        if not self.passed:
+            return "failed" if self.blocks else "warning"
+        return "passed" if self.compared else "not checked"
 
     @property
     def blocks(self) -> bool:

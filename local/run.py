@@ -86,8 +86,10 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
     )
+    log = os.path.join(run_folder, session.LOG_FILE)
+    details = gather.read_details(_artifacts(runner.outcomes), config.task.label_names, log)
     reached_verdict = error is None or isinstance(error, DataGateStopped)
-    summary, write_error = _write_report(run_folder, summary, runner.outcomes, reached_verdict)
+    summary, write_error = _write_report(run_folder, summary, details, reached_verdict)
     terminal.show_outcome(console, summary)
     for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
         _print(console, message)
@@ -187,11 +189,11 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
 
 
 def _write_report(
-    run_folder: str, summary: Summary, outcomes: Sequence[NodeOutcome], reached_verdict: bool
+    run_folder: str, summary: Summary, details: gather.Details, reached_verdict: bool
 ) -> tuple[Summary, Optional[str]]:
     """Writes the report; returns a message if that failed, so that the outcome is still shown."""
     try:
-        summary = report.write(run_folder, summary, _artifacts(outcomes).model_run)
+        summary = report.write(run_folder, summary, details)
     except OSError as error:
         return summary, f"{run_folder}: {SUMMARY_FILE} and {REPORT_FILE} were not written: {error.strerror}"
     try:

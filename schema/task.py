@@ -89,8 +89,18 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def metric_titles(self) -> Mapping[str, str]:
+        """Name of an evaluation metric -> what people call it, with the names of the labels."""
+
+    @property
+    @abc.abstractmethod
     def difference_errors(self) -> EvaluationMetric:
         """Computes the standard errors of the metrics' differences between two models."""
+
+    @property
+    @abc.abstractmethod
+    def notable_rows(self) -> EvaluationMetric:
+        """Collects rows for the report: confident mistakes, and rows that only one of two models labels correctly."""
 
     @property
     @abc.abstractmethod
@@ -166,8 +176,22 @@ class BinaryTask(Task):
         }
 
     @property
+    def metric_titles(self) -> Mapping[str, str]:
+        return {
+            "accuracy": "accuracy",
+            "auc": "AUC",
+            "recall_0": f"recall of {self.label_names[0]}",
+            "recall_1": f"recall of {self.label_names[1]}",
+            "calibration_error": "calibration error",
+        }
+
+    @property
     def difference_errors(self) -> EvaluationMetric:
         return EvaluationMetric("PairedErrors")
+
+    @property
+    def notable_rows(self) -> EvaluationMetric:
+        return EvaluationMetric("NotableRows")
 
     @property
     def slice_metric(self) -> str:

@@ -177,7 +177,7 @@ def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, rea
     passed = value is None or value <= bound.max
     if not passed:
         reason += f"; {value:.3g} exceeds gates.data.{section}.max = {bound.max:g}{hint}"
-    return Check(GATE, name, passed, value, bound.max, reason, bound.severity)
+    return Check(GATE, name, passed, value, bound.max, reason, bound.severity, compared=value is not None)
 
 
 def _describe_anomaly(anomaly: anomalies_pb2.AnomalyInfo) -> str:

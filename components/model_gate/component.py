@@ -23,7 +23,8 @@ class ModelGateSpec(component_spec.ComponentSpec):
 class ModelGate(base_component.BaseComponent):
     """Checks the candidate's metrics, overall and by slice, and its predictions for sentence pairs.
 
-    The output is a `ModelBlessing` as TFX's Pusher reads it, with `checks.json` and `metrics.json` in its folder.
+    The output is a `ModelBlessing` as TFX's Pusher reads it, with `checks.json`, `metrics.json` and
+    `evaluation.json` in its folder.
     """
 
     SPEC_CLASS = ModelGateSpec

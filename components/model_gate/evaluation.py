@@ -4,6 +4,7 @@ The stock Evaluator loads this module by its import path and calls `custom_eval_
 The bounds are in `metric_checks`.
 """
 
+import base64
 import dataclasses
 import functools
 import json
@@ -14,7 +15,7 @@ import tensorflow_model_analysis as tfma
 import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
 from tensorflow_model_analysis.api import types
 
-from components.model_gate import metrics
+from components.model_gate import metrics, notable_rows
 from schema import features, slices
 from schema.task import EvaluationMetric, Task
 
@@ -61,6 +62,7 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
         _EXAMPLE_COUNT: EvaluationMetric("ExampleCount"),
         **task.evaluation_metrics,
         "paired_errors": task.difference_errors,
+        notable_rows.NOTABLE_ROWS: task.notable_rows,
     }
     configs = [_metric_config(name, metric) for name, metric in named.items()]
     return tfma.EvalConfig(
@@ -76,7 +78,7 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
 
 def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
     # Without a module, TFMA looks in Keras and in itself.
-    module = metrics.__name__ if hasattr(metrics, metric.class_name) else ""
+    module = next((m.__name__ for m in (metrics, notable_rows) if hasattr(m, metric.class_name)), "")
     return tfma.MetricConfig(class_name=metric.class_name, module=module, config=json.dumps({"name": name}))
 
 
@@ -124,6 +126,18 @@ def read_comparisons(folder: str) -> dict[str, Comparison]:
     """
     candidate, baseline = (_read_values(folder, name) for name in (CANDIDATE, BASELINE))
     return {name: _comparison(values, baseline[name]) for name, values in candidate.items()}
+
+
+def read_details(folder: str) -> dict[str, Any]:
+    """Reads the overall metrics of an evaluation that are JSON: `metrics.SCORES` and `notable_rows.NOTABLE_ROWS`."""
+    result = tfma.load_eval_result(folder, model_name=CANDIDATE)
+    outputs = next(outputs for key, outputs in result.slicing_metrics if not key)
+    return {
+        # Protobuf's JSON has bytes in base64.
+        name: json.loads(base64.b64decode(value["bytesValue"]))
+        for name, value in outputs[""][""].items()
+        if "bytesValue" in value
+    }
 
 
 def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:

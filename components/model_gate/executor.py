@@ -8,9 +8,10 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from artifacts import baseline
+from artifacts import evaluation as evaluation_artifact
 from artifacts.blessing import bless
 from components import gate_config
-from components.model_gate import evaluation, invariance, metric_checks
+from components.model_gate import details, evaluation, invariance, metric_checks
 from core.checks import Check, write_metrics
 from core.config import GatesConfig, InvarianceGateConfig
 from schema.task import Task
@@ -25,7 +26,7 @@ SECTIONS = ("model", "slices", "invariance")
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes a `ModelBlessing` with `checks.json` and `metrics.json`; a bad model fails checks and raises no error."""
+    """Writes a `ModelBlessing` with its checks, metrics and evaluation; bad models fail checks and raise no errors."""
 
     def Do(
         self,
@@ -53,6 +54,9 @@ class Executor(base_executor.BaseExecutor):
             blessing.uri,
             {"candidate": overall.candidate, "baseline": overall.baseline if has_baseline else None},
         )
+        rows = evaluation.read_details(inputs[EVALUATION].uri)
+        evaluated = details.make_evaluation(comparisons, rows, bounds.slices, task, has_baseline)
+        evaluation_artifact.write(blessing.uri, evaluated)
         bless(blessing, checks)
 
 

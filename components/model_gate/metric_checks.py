@@ -25,7 +25,7 @@ from schema.task import Task
 GATE = "model"
 
 # Half the width of a 95 % confidence interval, in standard errors.
-_Z_95 = 1.96
+Z_95 = 1.96
 
 # A difference of 0.01 is 0.010000000000000009 in floating point, and still within a margin of 0.01.
 _ROUNDING = 1e-9
@@ -37,6 +37,7 @@ class _Measurement:
 
     Attributes:
       metric: name of the metric.
+      title: what people call it.
       slice_name: name of the slice, or None for all rows.
       comparison: both models on these rows.
       limit: the smallest value allowed (the largest, if lower is better); None for no bound.
@@ -47,6 +48,7 @@ class _Measurement:
     """
 
     metric: str
+    title: str
     slice_name: Optional[str]
     comparison: Comparison
     limit: Optional[float]
@@ -71,14 +73,16 @@ class _Measurement:
     @property
     def half_interval(self) -> float:
         """Half the width of the difference's 95 % confidence interval."""
-        return _Z_95 * self.comparison.errors[self.metric]
+        return Z_95 * self.comparison.errors[self.metric]
 
-    def check(self, suffix: str, passed: bool, value: float, bound: Optional[float], sentence: str) -> Check:
+    def check(
+        self, suffix: str, passed: bool, value: float, bound: Optional[float], sentence: str, compared: bool = True
+    ) -> Check:
         """Makes a check named after the metric and the slice."""
         name, reason = self.metric + suffix, sentence
         if self.slice_name is not None:
             name, reason = f"{name}/{self.slice_name}", f"{self.slice_name} ({self.comparison.rows:,} rows): {sentence}"
-        return Check(GATE, name, passed, None if math.isnan(value) else value, bound, reason, self.severity)
+        return Check(GATE, name, passed, None if math.isnan(value) else value, bound, reason, self.severity, compared)
 
 
 def check_metrics(
@@ -96,7 +100,8 @@ def check_metrics(
     for name, bound in bounds.items():
         lower = task.evaluation_metrics[name].lower_is_better
         limit, margin = (bound.max, bound.max_rise) if lower else (bound.min, bound.max_drop)
-        measurement = _Measurement(name, None, overall, limit, margin, lower, f"gates.model.{name}", bound.severity)
+        title, setting = task.metric_titles[name], f"gates.model.{name}"
+        measurement = _Measurement(name, title, None, overall, limit, margin, lower, setting, bound.severity)
         checks += _check_bounds(measurement, has_baseline)
     return checks
 
@@ -115,22 +120,25 @@ def check_slices(
     return [
         check
         for name, bound in bounds.items()
-        for check in _check_slice(name, comparisons.get(name), bound, task.slice_metric, has_baseline)
+        for check in _check_slice(name, comparisons.get(name), bound, task, has_baseline)
     ]
 
 
 def _check_slice(
-    name: str, comparison: Optional[Comparison], bound: SliceBound, metric: str, has_baseline: bool
+    name: str, comparison: Optional[Comparison], bound: SliceBound, task: Task, has_baseline: bool
 ) -> list[Check]:
+    metric, title = task.slice_metric, task.metric_titles[task.slice_metric]
     if comparison is None:
         reason = f"{name}: no test rows"
-        return [Check(GATE, f"{metric}/{name}", True, None, None, reason, bound.severity)]
+        return [Check(GATE, f"{metric}/{name}", True, None, None, reason, bound.severity, compared=False)]
     setting = f"gates.slices.{name}"
-    measurement = _Measurement(metric, name, comparison, bound.min, bound.max_drop, False, setting, bound.severity)
+    measurement = _Measurement(
+        metric, title, name, comparison, bound.min, bound.max_drop, False, setting, bound.severity
+    )
     if comparison.rows >= bound.min_rows:
         return _check_bounds(measurement, has_baseline)
-    sentence = f"{metric} {measurement.value:.4f}, not checked: fewer rows than {setting}.min_rows = {bound.min_rows:,}"
-    return [measurement.check("", True, measurement.value, None, sentence)]
+    sentence = f"{title} {measurement.value:.4f}, not checked: fewer rows than {setting}.min_rows = {bound.min_rows:,}"
+    return [measurement.check("", True, measurement.value, None, sentence, compared=False)]
 
 
 def _check_bounds(measurement: _Measurement, has_baseline: bool) -> list[Check]:
@@ -151,11 +159,11 @@ def _check_value(measurement: _Measurement, limit: float) -> Check:
     passed = value <= limit if lower else value >= limit  # False for nan.
     if math.isnan(value):
         rows = f"{measurement.comparison.rows:,} rows"
-        sentence = f"{measurement.metric} is undefined on {rows}; check that every label occurs in them"
+        sentence = f"{measurement.title} is undefined on {rows}; check that every label occurs in them"
     elif passed:
-        sentence = f"{measurement.metric} {value:.4f} is at {'most' if lower else 'least'} {limit:.4f}"
+        sentence = f"{measurement.title} {value:.4f} is at {'most' if lower else 'least'} {limit:.4f}"
     else:
-        sentence = f"{measurement.metric} {value:.4f} is {abs(limit - value):.4f} {side} {bound}"
+        sentence = f"{measurement.title} {value:.4f} is {abs(limit - value):.4f} {side} {bound}"
     return measurement.check("", passed, value, limit, sentence)
 
 
@@ -163,7 +171,8 @@ def _check_change(measurement: _Measurement, margin: float, has_baseline: bool) 
     """Compares the value with that of the model in serving."""
     suffix = "_rise" if measurement.lower_is_better else "_drop"
     if not has_baseline:
-        return measurement.check(suffix, True, 0.0, margin, "not compared: no other model is in serving")
+        reason = "not compared: no other model is in serving"
+        return measurement.check(suffix, True, 0.0, margin, reason, compared=False)
     worse_by = measurement.worse_by
     within = worse_by <= margin + _ROUNDING
     passed = within or worse_by <= measurement.half_interval
@@ -171,10 +180,10 @@ def _check_change(measurement: _Measurement, margin: float, has_baseline: bool) 
 
 
 def _describe_change(measurement: _Measurement, margin: float, within: bool, passed: bool) -> str:
-    metric = measurement.metric
-    value, before = f"{metric} {measurement.value:.4f}", f"the {measurement.before:.4f} of the model in serving"
+    title = measurement.title
+    value, before = f"{title} {measurement.value:.4f}", f"the {measurement.before:.4f} of the model in serving"
     if math.isnan(measurement.worse_by):
-        return f"{metric} can't be compared with the model in serving: it is undefined on these rows"
+        return f"{title} can't be compared with the model in serving: it is undefined on these rows"
     if measurement.worse_by <= 0:
         return f"{value} is no worse than {before}"
     side, noun = ("above", "rise") if measurement.lower_is_better else ("below", "drop")

@@ -6,6 +6,7 @@ bound would be random too. `PairedErrors` needs one pass and no random numbers.
 """
 
 import collections
+import json
 from typing import Any, Iterable, Mapping, Optional
 
 import apache_beam as beam
@@ -23,7 +24,10 @@ CALIBRATION_BINS = 10
 
 # Scores are rounded up to multiples of 1/1000, so that the table of a pair of models has at most two million cells,
 # for any number of rows; rounding up keeps scores above 0.5 above it.
-_STEPS = 1000
+STEPS = 1000
+
+# Name of the metric with the `Scores` of both models, as JSON.
+SCORES = "scores"
 
 # (label, candidate's score, baseline's score), the scores in steps -> rows.
 PairedScores = Mapping[tuple[int, int, int], int]
@@ -73,7 +77,10 @@ def calibration_error(histogram: calibration_histogram.Histogram) -> float:
 
 
 class PairedErrors(metric_types.Metric):
-    """Standard errors of candidate minus baseline on the same rows, for each metric: `accuracy_diff_error`, ..."""
+    """Standard errors of candidate minus baseline on the same rows, for each metric: `accuracy_diff_error`, ...
+
+    It also returns the scores that they are computed from, as the metric `SCORES`.
+    """
 
     def __init__(self, name: str = "paired_errors") -> None:
         super().__init__(_paired_error_computations, name=name)
@@ -96,7 +103,8 @@ class _PairedScoresCombiner(beam.CombineFn):
         super().__init__()
         self._eval_config = eval_config
         self._candidate, self._baseline = candidate, baseline
-        self.keys = [metric_types.MetricKey(name + ERROR_SUFFIX, model_name=candidate) for name in paired_errors({})]
+        names = [*(name + ERROR_SUFFIX for name in paired_errors({})), SCORES]
+        self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
 
     def create_accumulator(self) -> collections.Counter:
         return collections.Counter()
@@ -116,13 +124,14 @@ class _PairedScoresCombiner(beam.CombineFn):
         return merged
 
     def extract_output(self, accumulator: collections.Counter) -> dict[metric_types.MetricKey, float]:
-        return dict(zip(self.keys, paired_errors(accumulator).values(), strict=True))
+        values = [*paired_errors(accumulator).values(), json.dumps(count_scores(accumulator))]
+        return dict(zip(self.keys, values, strict=True))
 
     def _label_and_score(self, element: metric_types.StandardMetricInputs, model: str) -> tuple[int, int]:
         label, prediction, _ = next(
             metric_util.to_label_prediction_example_weight(element, eval_config=self._eval_config, model_name=model)
         )
-        return int(label.item()), int(np.ceil(prediction.item() * _STEPS))
+        return int(label.item()), int(np.ceil(prediction.item() * STEPS))
 
 
 def paired_errors(scores: PairedScores) -> dict[str, float]:
@@ -158,22 +167,55 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
     }
 
 
+def count_scores(scores: PairedScores) -> dict[str, Any]:
+    """Counts rows by label and score, for each model, and the rows on which only one of the models is correct.
+
+    Returns:
+      `candidate` and `baseline`: for each label, the number of rows at each of the `STEPS + 1` scores from 0 to 1;
+      `fixed`: rows that only the candidate labels correctly; `broken`: rows that only the baseline does.
+    """
+    counts = {"candidate": np.zeros((2, STEPS + 1), int), "baseline": np.zeros((2, STEPS + 1), int)}
+    correct: collections.Counter[tuple[bool, bool]] = collections.Counter()
+    for (label, candidate, baseline), rows in scores.items():
+        counts["candidate"][label, candidate] += rows
+        counts["baseline"][label, baseline] += rows
+        correct[(candidate > STEPS // 2) == label, (baseline > STEPS // 2) == label] += rows
+    return {
+        **{name: table.tolist() for name, table in counts.items()},
+        "fixed": correct[True, False],
+        "broken": correct[False, True],
+    }
+
+
+def auc_error(counts: np.ndarray) -> float:
+    """Returns the standard error of one model's AUC.
+
+    Args:
+      counts: int[2, STEPS + 1], rows by label and score.
+    """
+    labels, scores = (index.ravel() for index in np.indices(counts.shape))
+    rows = counts.ravel().astype(np.float64)
+    placements = _placements(scores, labels, rows)
+    errors = [_error_of_mean(placements[labels == label], rows[labels == label]) for label in (0, 1)]
+    return float(np.hypot(errors[0], errors[1]))
+
+
 def _is_correct(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     del rows
-    return ((scores > _STEPS // 2) == (labels == 1)).astype(np.float64)
+    return ((scores > STEPS // 2) == (labels == 1)).astype(np.float64)
 
 
 def _placements(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns the share of the other class's rows that a row is ranked correctly against; ties count half."""
-    counts = [np.bincount(scores[labels == k], rows[labels == k], _STEPS + 1) for k in (0, 1)]
+    counts = [np.bincount(scores[labels == k], rows[labels == k], STEPS + 1) for k in (0, 1)]
     ranks = [(np.cumsum(count) - count / 2) / max(count.sum(), 1.0) for count in counts]
     return np.where(labels == 1, ranks[0][scores], 1.0 - ranks[1][scores])
 
 
 def _signed_gaps(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Returns each row's contribution to its bin's distance; the mean over all rows is the calibration error."""
-    bins = np.minimum(scores * CALIBRATION_BINS // _STEPS, CALIBRATION_BINS - 1)
-    gaps = scores / _STEPS - labels
+    bins = np.minimum(scores * CALIBRATION_BINS // STEPS, CALIBRATION_BINS - 1)
+    gaps = scores / STEPS - labels
     return np.sign(np.bincount(bins, gaps * rows, CALIBRATION_BINS))[bins] * gaps
 
 

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 
 from components import execution
 from components.run_outcome import notes
-from components.run_report import notification, report
+from components.run_report import gather, notification, report
 from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Status, Summary, run_folder
 from core.config import NotifyConfig
@@ -32,7 +32,8 @@ class Executor(base_executor.BaseExecutor):
         # RunReport is the last node, so no other node has failed if its summary is there.
         if not os.path.isfile(os.path.join(folder, SUMMARY_FILE)):
             os.makedirs(folder, exist_ok=True)
-            report.write(folder, summarise(exec_properties[PIPELINE_NAME], notes.read(folder)), None)
+            failed = summarise(exec_properties[PIPELINE_NAME], notes.read(folder))
+            report.write(folder, failed, gather.Details())
         for name in (SUMMARY_FILE, REPORT_FILE):
             shutil.copyfile(os.path.join(folder, name), os.path.join(output_dict[REPORT][0].uri, name))
         with open(os.path.join(folder, SUMMARY_FILE), encoding="utf-8") as stream:

@@ -27,9 +27,10 @@ class Executor(base_executor.BaseExecutor):
         """See `RunReportSpec`."""
         artifacts = gather.RunArtifacts(**{name: values[0] for name, values in input_dict.items()})
         summary = gather.summarise(exec_properties[PIPELINE_NAME], artifacts)
+        details = gather.read_details(artifacts)
         folders = [output_dict[REPORT][0].uri]
         if exec_properties.get(REPORTS_DIR):
             folders.append(run_folder(exec_properties[REPORTS_DIR], execution.run_id(self._context)))
         for folder in folders:
             os.makedirs(folder, exist_ok=True)
-            report.write(folder, summary, artifacts.model_run)
+            report.write(folder, summary, details)

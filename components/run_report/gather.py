@@ -1,16 +1,25 @@
-"""Makes the summary of a run from its artifacts, even if the run ended early."""
+"""Reads a run's artifacts for its summary and its page, even if the run ended early."""
 
+import base64
 import dataclasses
-from typing import Optional
+import os
+from typing import Any, Mapping, Optional, Sequence
 
 from tfx.types import artifact
 from tfx.utils import path_utils
 
 from artifacts import encoder as encoder_artifact
+from artifacts import evaluation as evaluation_artifact
 from artifacts import examples as examples_artifact
 from artifacts import model_run
+from components.data_gate import profile as data_profile
 from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
 from core import checks
+from schema import features
+
+# Rows of each split, and rejected rows, that the page shows.
+_SAMPLE_ROWS = 3
+_REJECTED_ROWS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +34,91 @@ class RunArtifacts:
     model_blessing: Optional[artifact.Artifact] = None
     serving_blessing: Optional[artifact.Artifact] = None
     pushed_model: Optional[artifact.Artifact] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleRow:
+    """A row of a split."""
+
+    id: str
+    text: str
+    label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Details:
+    """What the page shows beyond the summary; a field keeps its default if the run ended before its component.
+
+    Attributes:
+      ingest: counts and sources of the examples.
+      samples: split -> some of its rows.
+      rejected: some of the rejected rows, as `artifacts.examples.read_rejected` returns them.
+      rejected_path: the folder of all rejected rows.
+      profile: the profile of the data.
+      evaluation: the evaluation behind the metrics.
+      model_picture: the picture of the model's layers, as a data URI.
+      label_names: names of the classes; empty if they are not known.
+      log_path: the log of the run; only of local runs.
+    """
+
+    ingest: Optional[examples_artifact.Ingest] = None
+    samples: Mapping[str, Sequence[SampleRow]] = dataclasses.field(default_factory=dict)
+    rejected: Sequence[Mapping[str, Any]] = ()
+    rejected_path: Optional[str] = None
+    profile: Optional[data_profile.Profile] = None
+    evaluation: Optional[evaluation_artifact.Evaluation] = None
+    model_picture: Optional[str] = None
+    label_names: Sequence[str] = ()
+    log_path: Optional[str] = None
+
+
+def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_path: Optional[str] = None) -> Details:
+    """Reads what the page shows beyond the summary.
+
+    Args:
+      artifacts: the artifacts that exist.
+      label_names: names of the classes; if empty, those of the evaluation.
+      log_path: the log of the run.
+    """
+    examples, verdict, blessing = artifacts.examples, artifacts.data_verdict, artifacts.model_blessing
+    evaluated = evaluation_artifact.read(blessing.uri) if blessing else None
+    return Details(
+        ingest=examples_artifact.read_ingest(examples.uri) if examples else None,
+        samples={split: _read_sample(examples.uri, split) for split in features.SPLITS} if examples else {},
+        rejected=examples_artifact.read_rejected(examples.uri, _REJECTED_ROWS) if examples else (),
+        rejected_path=os.path.join(examples.uri, examples_artifact.REJECTED_FOLDER) if examples else None,
+        profile=_read_profile(verdict),
+        evaluation=evaluated,
+        model_picture=_read_picture(artifacts.model_run),
+        label_names=label_names or (evaluated.label_names if evaluated else ()),
+        log_path=log_path,
+    )
+
+
+def _read_sample(examples: str, split: str) -> list[SampleRow]:
+    """Reads the first rows of a split's first shard."""
+    chunks = examples_artifact.read_rows([os.path.join(examples, f"Split-{split}", "*")], _SAMPLE_ROWS)
+    rows = zip(*next(chunks, ((), (), ())), strict=True)
+    return [SampleRow(_decode(row_id), _decode(text), int(label)) for row_id, text, label in rows]
+
+
+def _read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:
+    if verdict is None:
+        return None
+    path = os.path.join(verdict.uri, examples_artifact.PROFILE_FILE)
+    return data_profile.read(path) if os.path.exists(path) else None
+
+
+def _decode(value: bytes) -> str:
+    return value.decode("utf-8", errors="replace")
+
+
+def _read_picture(training: Optional[artifact.Artifact]) -> Optional[str]:
+    """Returns the Trainer's picture of the model as a data URI."""
+    if training is None:
+        return None
+    with open(os.path.join(training.uri, model_run.MODEL_PICTURE), "rb") as stream:
+        return "data:image/png;base64," + base64.b64encode(stream.read()).decode("ascii")
 
 
 def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:

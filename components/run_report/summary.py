@@ -122,6 +122,11 @@ class Summary:
         """The exit status of the command that ran the pipeline."""
         return EXIT_STATUS[self.status]
 
+    @property
+    def reason(self) -> str:
+        """Why nothing was pushed: the error, or the reasons of the failed checks; empty after a push."""
+        return self.error or "; ".join(check.reason for check in self.gates if check.blocks)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `summary.json`."""
         return {**dataclasses.asdict(self), "exit_status": self.exit_status}

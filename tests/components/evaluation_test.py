@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.model_gate import evaluation
+from components.model_gate import evaluation, metrics, notable_rows
 from schema.task import make_task
 from tests import evaluations
 
@@ -23,13 +23,17 @@ TABLE = [
 ]
 
 
-@pytest.fixture(scope="module", name="compared")
-def _compared(tmp_path_factory):
+@pytest.fixture(scope="module", name="evaluated")
+def _evaluated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     candidate = evaluations.save_table(str(folder / "candidate"), {text: p for text, _, p, _ in TABLE})
     baseline = evaluations.save_baseline(str(folder / "baseline"), {text: p for text, _, _, p in TABLE})
-    evaluated = evaluations.evaluate(str(folder), [row[:2] for row in TABLE], candidate, baseline)
-    return evaluation.read_comparisons(evaluated.uri)
+    return evaluations.evaluate(str(folder), [row[:2] for row in TABLE], candidate, baseline).uri
+
+
+@pytest.fixture(name="compared")
+def _compared(evaluated):
+    return evaluation.read_comparisons(evaluated)
 
 
 def test_config_has_both_models_and_no_thresholds():
@@ -85,3 +89,20 @@ def test_rows_are_sliced_by_length_and_script(compared):
     assert accuracy["script:other"] == (0.0, 1.0)
     # A slice without a row of class 1.
     assert math.isnan(compared["script:other"].candidate["recall_1"])
+
+
+def test_the_scores_and_the_notable_rows_survive_tfma(evaluated):
+    details = evaluation.read_details(evaluated)
+    scores = details[metrics.SCORES]
+    # Steps of 1/1000, rounded up; in float32, 0.73 and 0.93 are a little more.
+    assert [step for step, rows in enumerate(scores["candidate"][1]) if rows] == [330, 731, 830, 931]
+    assert [len(table) for table in scores["baseline"]] == [1001, 1001]
+    assert (scores["fixed"], scores["broken"]) == (2, 2)
+    rows = details[notable_rows.NOTABLE_ROWS]
+    assert {name: [row[1] for row in rows] for name, rows in rows.items()} == {
+        "mistakes_0": ["...."],
+        "mistakes_1": ["최고 ㅋㅋ"],
+        "fixed": ["정말 별로인 영화입니다", "굿 good"],  # Both change by 0.4.
+        "broken": ["최고 ㅋㅋ", "...."],
+    }
+    assert rows["mistakes_1"][0] == ["1", "최고 ㅋㅋ", 1, pytest.approx(0.33), pytest.approx(0.73)]

@@ -15,6 +15,7 @@ from tfx.dsl.components.common import importer
 from tfx.orchestration import pipeline
 from tfx.types import standard_artifacts
 
+from artifacts import evaluation
 from components import gate_config
 from components.model_gate import executor, invariance, metric_checks
 from components.model_gate.component import ModelGate
@@ -151,6 +152,10 @@ def test_each_slice_has_its_own_bound_and_a_small_one_is_not_checked():
         results["accuracy/script:latin"].reason
     )
     assert "no test rows" in results["accuracy/script:other"].reason
+    assert {name for name, check in results.items() if check.verdict == "not checked"} == {
+        "accuracy/script:latin",
+        "accuracy/script:other",
+    }
     first_run = metric_checks.check_slices(comparisons, bounds, TASK, has_baseline=False)
     assert not any("drop" in check.check for check in first_run)
 
@@ -395,6 +400,14 @@ def test_a_good_model_is_blessed_against_a_worse_one(tmp_path):
     metrics = checks.read_metrics(blessing.uri)
     assert (metrics["candidate"]["accuracy"], metrics["baseline"]["accuracy"]) == (1.0, 34 / 40)
     assert set(metrics["candidate"]) == {"example_count", *TASK.evaluation_metrics}
+    evaluated = evaluation.read(blessing.uri)
+    assert evaluated.has_baseline and evaluated.label_names == ("부정", "긍정")
+    assert (evaluated.scores.fixed, evaluated.scores.broken, len(evaluated.fixed)) == (6, 0, 6)
+    assert set(evaluated.changes) == set(TASK.evaluation_metrics)
+    assert evaluated.changes["accuracy"].difference == pytest.approx(6 / 40)
+    # Wilson's interval of 40 of 40.
+    assert evaluated.intervals["accuracy"].low == pytest.approx(0.9124, abs=1e-4)
+    assert evaluated.mistakes == ()
     assert {check.gate for check in checks.read_checks(blessing.uri)} == {"model", "invariance"}
 
 

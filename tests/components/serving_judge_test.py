@@ -276,6 +276,7 @@ def test_check_reports_that_no_model_server_was_queried(mode, passed, severity):
     assert (check.check, check.passed, check.severity, check.value) == ("model_server", passed, severity, "not run")
     assert check.reason == "not run: none here"
     assert check.blocks is not passed
+    assert check.verdict == ("not checked" if passed else "failed")
 
 
 def lines(*records):

@@ -108,7 +108,8 @@ def test_first_run_pushes_a_model(job, first):
     assert all(check["passed"] and check["reason"] for check in report["gates"])
     assert os.path.exists(os.path.join(report["pushed_path"], "saved_model.pb"))
     assert os.path.exists(os.path.join(report["encoder"]["path"], "encoder", "saved_model.pb"))
-    assert '<img src="data:image/png' in open(report["report_path"], encoding="utf-8").read()
+    page = open(report["report_path"], encoding="utf-8").read()
+    assert '<img src="data:image/png' in page and "Most confident mistakes" in page and "Calibration" in page
     (run,) = run_folders(job)
     assert {path.name for path in run.iterdir()} == {
         "config.yaml",

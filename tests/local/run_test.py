@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from components.run_report import gather
 from components.run_report.summary import Summary
 from core.config import load_config
 from core.errors import UserError
@@ -42,7 +43,7 @@ def test_other_error_is_quoted(tmp_path):
 
 def test_summary_that_cannot_be_written_keeps_the_status(tmp_path):
     summary = Summary("reviews", "pushed")
-    summary, message = local._write_report(str(tmp_path / "gone"), summary, [], True)
+    summary, message = local._write_report(str(tmp_path / "gone"), summary, gather.Details(), True)
     assert "summary.json and report.html were not written: No such file or directory" in message
     assert summary.status == "pushed" and summary.report_path is None
 
@@ -52,7 +53,9 @@ def test_only_a_verdict_moves_the_link_to_the_latest_run(tmp_path, reached_verdi
     for run in ("run-1", "run-2"):
         (tmp_path / run).mkdir()
     history.set_latest(str(tmp_path / "run-1"))
-    summary, message = local._write_report(str(tmp_path / "run-2"), Summary("reviews", "failed"), [], reached_verdict)
+    summary, message = local._write_report(
+        str(tmp_path / "run-2"), Summary("reviews", "failed"), gather.Details(), reached_verdict
+    )
     assert message is None and summary.report_path == str(tmp_path / "run-2" / "report.html")
     assert os.readlink(tmp_path / "latest") == latest
 

@@ -1,0 +1,308 @@
+"""Draws the charts of a report as SVG that takes its colours and its font from the page around it."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import re
+import warnings
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+
+import matplotlib
+import matplotlib.figure
+import numpy as np
+
+from artifacts.evaluation import Evaluation, Slice
+from components.run_report import curves
+
+# Colours of the drawing -> variables of the page's style sheet, which has other values in dark mode.
+INK, GRID, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
+_VARIABLES = {INK: "--ink", GRID: "--grid", FIRST: "--first", SECOND: "--second"}
+
+_SETTINGS = {
+    "svg.fonttype": "none",  # Text stays text.
+    "text.parse_math": False,  # Names of labels may have dollars.
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+}
+
+# In inches at 72 dots, so about the pixels of a phone divided by 72.
+_SIZE = (4.6, 3.2)
+
+_SCORE_BINS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart and the same numbers as a table.
+
+    Attributes:
+      name: identifier, unique on the page.
+      title: the heading.
+      alt: what the chart shows, for those who do not see it.
+      svg: the drawing, an `<svg>` element.
+      columns: heads of the table's columns.
+      rows: cells of the table; the first of each row is its head.
+      note: how to read the chart.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def training(history: Sequence[Mapping[str, float]], best_epoch: int) -> list[Chart]:
+    """Draws loss and metric over the epochs, for the training and the dev rows."""
+    names = [name for name in history[0] if f"dev_{name}" in history[0]]
+    return [_training_chart(history, best_epoch, name) for name in names]
+
+
+def _training_chart(history: Sequence[Mapping[str, float]], best_epoch: int, name: str) -> Chart:
+    epochs = [int(row["epoch"]) for row in history]
+    train, dev = ([row[prefix + name] for row in history] for prefix in ("", "dev_"))
+    with _drawing(f"training-{name}", (4.6, 2.6)) as (axes, svg):
+        axes.plot(epochs, train, "o-", color=FIRST, markersize=4, label="train")
+        axes.plot(epochs, dev, "s--", color=SECOND, markersize=4, label="dev")
+        axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="kept")
+        axes.set(xlabel="epoch", ylabel=name, xticks=epochs[:: -(-len(epochs) // 12)])
+        axes.legend()
+    rows = [
+        [f"{epoch}{' (kept)' if epoch == best_epoch else ''}", f"{a:.4f}", f"{b:.4f}"]
+        for epoch, a, b in zip(epochs, train, dev, strict=True)
+    ]
+    at_best = dev[epochs.index(best_epoch)]
+    alt = f"{name} over {len(epochs)} epochs; on dev {dev[0]:.4f} after the first, {at_best:.4f} after the kept epoch"
+    return Chart(f"training-{name}", f"{name.capitalize()} by epoch", alt, svg(), ["epoch", "train", "dev"], rows)
+
+
+def evaluation(evaluated: Evaluation) -> list[Chart]:
+    """Draws the scores, ROC, precision and recall, and calibration of both models."""
+    counts = {"candidate": np.array(evaluated.scores.candidate)}
+    if evaluated.has_baseline:
+        counts["in serving"] = np.array(evaluated.scores.baseline)
+    shares = {name: curves.thresholds(table) for name, table in counts.items()}
+    positive = evaluated.label_names[1]
+    return [
+        _scores(counts["candidate"], evaluated.label_names),
+        _calibration({name: curves.calibration(table) for name, table in counts.items()}, positive),
+        _roc(shares, evaluated.label_names),
+        _precision_recall(shares, positive),
+    ]
+
+
+def _scores(counts: np.ndarray, labels: Sequence[str]) -> Chart:
+    table = curves.histogram(counts, _SCORE_BINS)
+    edges = np.linspace(0, 1, _SCORE_BINS + 1)
+    with _drawing("scores") as (axes, svg):
+        axes.stairs(table[0], edges, color=SECOND, label=f"label {labels[0]}", linewidth=1.6, linestyle="--")
+        axes.stairs(table[1], edges, color=FIRST, label=f"label {labels[1]}", linewidth=1.6, fill=False)
+        axes.axvline(0.5, color=INK, linestyle=":", linewidth=1)
+        axes.set(xlabel=f"probability of {labels[1]}", ylabel="test rows", xlim=(0, 1), ylim=(0, None))
+        axes.legend(loc="upper center")
+    rows = [
+        [f"{edges[i]:.2f} to {edges[i + 1]:.2f}", f"{table[0, i]:,}", f"{table[1, i]:,}"] for i in range(_SCORE_BINS)
+    ]
+    unsure = int(table[:, 8:12].sum())
+    alt = f"Histogram of the candidate's scores by label; {unsure:,} of {table.sum():,} rows score between 0.4 and 0.6"
+    note = "Rows right of 0.5 are called " + labels[1] + "."
+    columns = ["score", f"label {labels[0]}", f"label {labels[1]}"]
+    return Chart("scores", "Scores by label", alt, svg(), columns, rows, note)
+
+
+def _calibration(bins: Mapping[str, list[curves.Bin]], positive: str) -> Chart:
+    with _drawing("calibration") as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="perfect")
+        for name, style in _styles(bins):
+            axes.plot([b.score for b in bins[name]], [b.observed for b in bins[name]], ms=4, label=name, **style)
+        axes.set(xlabel="predicted probability", ylabel=f"share of {positive}", xlim=(0, 1), ylim=(0, 1))
+        axes.legend(loc="upper left")
+    rows = [
+        [f"{b.low:.1f} to {b.high:.1f}", name, f"{b.rows:,}", f"{b.score:.3f}", f"{b.observed:.3f}"]
+        for name in bins
+        for b in bins[name]
+    ]
+    worst = max(bins["candidate"], key=lambda b: abs(b.score - b.observed))
+    alt = (
+        f"Predicted probability and share of {positive} in bins of the score; the candidate is furthest off between "
+        f"{worst.low:.1f} and {worst.high:.1f}: {worst.score:.2f} predicted, {worst.observed:.2f} observed"
+    )
+    columns = ["score", "model", "rows", "mean score", f"share of {positive}"]
+    note = "On the dotted line a probability means what it says; below it the model is too sure of " + positive + "."
+    return Chart("calibration", "Calibration", alt, svg(), columns, rows, note)
+
+
+def _roc(shares: Mapping[str, list[curves.Threshold]], labels: Sequence[str]) -> Chart:
+    with _drawing("roc") as (axes, svg):
+        axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="chance")
+        for name, style in _styles(shares, marker=False):
+            axes.plot([s.false_positives for s in shares[name]], [s.recall for s in shares[name]], label=name, **style)
+        axes.set(xlabel=f"{labels[0]} called {labels[1]}", ylabel=f"recall of {labels[1]}", xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="lower right")
+    alt = f"Share of {labels[1]} that is recognised against the share of {labels[0]} that is called {labels[1]}"
+    columns = ["from score", "model", f"{labels[0]} called {labels[1]}", f"recall of {labels[1]}"]
+    return Chart("roc", "ROC", alt, svg(), columns, _threshold_rows(shares, "false_positives", "recall"))
+
+
+def _precision_recall(shares: Mapping[str, list[curves.Threshold]], positive: str) -> Chart:
+    with _drawing("precision-recall") as (axes, svg):
+        for name, style in _styles(shares, marker=False):
+            points = shares[name][1:]
+            axes.plot([s.recall for s in points], [s.precision for s in points], label=name, **style)
+        axes.set(xlabel=f"recall of {positive}", ylabel=f"precision of {positive}", xlim=(0, 1), ylim=(0, 1.01))
+        axes.legend(loc="lower left")
+    alt = f"Precision of {positive} against its recall, at every threshold of the score"
+    columns = ["from score", "model", f"recall of {positive}", f"precision of {positive}"]
+    rows = _threshold_rows(shares, "recall", "precision")
+    return Chart("precision-recall", "Precision and recall", alt, svg(), columns, rows)
+
+
+def _threshold_rows(shares: Mapping[str, list[curves.Threshold]], *fields: str) -> list[list[str]]:
+    """Returns the table of both curves, at every tenth of the score."""
+    scores = [tenth / 10 for tenth in range(1, 10)]
+    return [
+        [f"{score:.1f}", name, *(_figure(getattr(curves.at_score(each, score), field)) for field in fields)]
+        for name, each in shares.items()
+        for score in scores
+    ]
+
+
+def _figure(value: float) -> str:
+    return "undefined" if np.isnan(value) else f"{value:.3f}"
+
+
+def slices(figures: Mapping[str, Slice], metric: str) -> Chart:
+    """Draws the slice metric of both models with its interval and its bound, one line per slice."""
+    shown = {name: each for name, each in figures.items() if each.value is not None}
+    with _drawing("slices", (4.6, 0.9 + 0.32 * len(shown))) as (axes, svg):
+        for y, each in enumerate(shown.values()):
+            _draw_slice(axes, y, each)
+        axes.set(xlabel=metric, yticks=range(len(shown)), yticklabels=[slice_title(name) for name in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.figure.legend(*_unique_legend(axes), loc="outside lower center", ncols=3)
+    lowest = min(shown, key=lambda name: shown[name].value or 0.0)
+    alt = f"{metric} of {len(shown)} slices, lowest on {slice_title(lowest)}: {shown[lowest].value:.3f}"
+    columns = ["slice", "rows", metric, "95 % interval", "in serving", "bound"]
+    rows = [_slice_row(name, each) for name, each in figures.items()]
+    note = "The lines are 95 % intervals; few rows make them wide."
+    return Chart("slices", f"{metric.capitalize()} by slice", alt, svg(), columns, rows, note)
+
+
+def _draw_slice(axes: Any, y: int, each: Slice) -> None:
+    if each.interval:
+        axes.plot([each.interval.low, each.interval.high], [y, y], color=FIRST)
+    axes.plot([each.value], [y], "o", color=FIRST, markersize=5, label="candidate")
+    if each.baseline is not None:
+        axes.plot([each.baseline], [y], "D", color=SECOND, markersize=4, fillstyle="none", label="in serving")
+    if each.min is not None:
+        axes.plot([each.min, each.min], [y - 0.35, y + 0.35], color=INK, label="bound")
+
+
+def _unique_legend(axes: Any) -> tuple[list[Any], list[str]]:
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    return list(handles.values()), list(handles)
+
+
+def _slice_row(name: str, each: Slice) -> list[str]:
+    return [
+        slice_title(name),
+        f"{each.rows:,}",
+        "undefined" if each.value is None else f"{each.value:.4f}",
+        f"{each.interval.low:.3f} to {each.interval.high:.3f}" if each.interval else "",
+        "none" if each.baseline is None else f"{each.baseline:.4f}",
+        "too few rows" if each.min is None else f"at least {each.min:g}",
+    ]
+
+
+def slice_title(name: str) -> str:
+    """`length:1-9` -> `length 1-9`."""
+    return name.replace(":", " ")
+
+
+def _styles(models: Mapping[str, Any], marker: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each model's name and its line: they differ in more than colour."""
+    looks = (FIRST, "o", "-"), (SECOND, "s", "--")
+    for name, (colour, sign, line) in zip(models, looks, strict=False):
+        yield name, {"color": colour, "linestyle": line, "marker": sign if marker else None}
+
+
+@contextlib.contextmanager
+def _drawing(name: str, size: tuple[float, float] = _SIZE) -> Iterator[tuple[Any, Callable[[], str]]]:
+    """Yields axes to draw on, and a function that returns the drawing as an `<svg>` element."""
+    with _settings(name):
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        yield figure.subplots(), functools.partial(_to_svg, figure, name)
+
+
+@contextlib.contextmanager
+def _settings(name: str) -> Iterator[None]:
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+        # The reader's font has Korean letters, whether or not this machine's has.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _to_svg(figure: matplotlib.figure.Figure, name: str) -> str:
+    stream = io.StringIO()
+    with _settings(name):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    return embed(stream.getvalue(), name)
+
+
+def embed(svg: str, name: str) -> str:
+    """Makes a document of matplotlib an element of a page: ids are unique there, colours and font are the page's."""
+    view_box = re.search(r'viewBox="[^"]*"', svg)
+    assert view_box
+    element = f"<svg {view_box[0]}>" + svg[svg.index(">", view_box.end()) + 1 :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r' id="', f' id="{name}-', element)
+    element = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", element)
+    element = re.sub(r"font(-family)?: ([\d.]+px) [^;\"]*", r"font-size: \2", element)
+    element = re.sub(r"font-family: [^;\"]*;?", "", element)
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(colour, f"var({variable})")
+    return element.replace("<svg ", '<svg aria-hidden="true" ', 1)
+
+
+def lengths(counts: Mapping[str, Sequence[int]], edges: Sequence[int]) -> Optional[Chart]:
+    """Draws the share of the rows of each split by length in characters.
+
+    Args:
+      counts: split -> rows in each bin.
+      edges: int[bins - 1], where the bins begin, from the second on.
+    """
+    used = [i for i in range(len(edges) + 1) if any(rows[i] for rows in counts.values())]
+    if not used:
+        return None
+    starts = [0, *edges]
+    shares = {split: [rows[i] / max(sum(rows), 1) for i in used] for split, rows in counts.items()}
+    with _drawing("lengths", (4.6, 2.6)) as (axes, svg):
+        for (split, values), (colour, line) in zip(
+            shares.items(), ((FIRST, "-"), (INK, ":"), (SECOND, "--")), strict=False
+        ):
+            axes.plot([max(starts[i], 1) for i in used], values, color=colour, linestyle=line, label=split)
+        axes.set(xscale="log", xlabel="characters", ylabel="share of the rows", ylim=(0, None))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_formatter("")
+        axes.legend()
+    rows = [[f"from {starts[i]}", *(f"{shares[split][n]:.1%}" for split in shares)] for n, i in enumerate(used)]
+    alt = "Distribution of the length of the texts, for each split"
+    return Chart("lengths", "Length of the texts", alt, svg(), ["characters", *shares], rows)

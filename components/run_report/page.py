@@ -1,0 +1,197 @@
+"""Prepares what the page of a report shows: pure functions of the summary and the details."""
+
+import dataclasses
+import itertools
+import re
+from typing import Any, Mapping, Optional, Sequence
+
+import numpy as np
+
+from artifacts.evaluation import Change, Evaluation, Interval
+from components.data_gate.text_counts import LENGTH_EDGES
+from components.run_report import charts, curves
+from components.run_report.gather import Details
+from components.run_report.summary import Summary
+from core import installation
+from core.checks import Check
+from schema import features
+
+# Checks of ServingValidator that are figures of the model in use.
+_SERVING_FIGURES = {"latency_p50_ms": "ms", "latency_p99_ms": "ms", "memory_mb": "MiB"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One line of the way from the files to the model: rows, and the share of the first stage, 0 to 1."""
+
+    name: str
+    rows: int
+    share: float
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricRow:
+    """A metric of both models, as text; empty where there is nothing to show."""
+
+    title: str
+    value: str
+    interval: str
+    baseline: str
+    change: str
+
+
+def prepare(summary: Summary, details: Details) -> dict[str, Any]:
+    """Returns the template's variables."""
+    evaluated = details.evaluation
+    titles = evaluated.metric_titles if evaluated else {}
+    verdict, sentence = describe_verdict(summary)
+    confusion = _confusion(evaluated)
+    return {
+        "summary": summary,
+        "details": details,
+        "verdict": verdict,
+        "sentence_of_verdict": sentence,
+        "next_step": next_step(summary),
+        "checks": group_by_verdict(summary.gates),
+        "check_title": lambda name: title_check(name, titles),
+        "metrics": metric_rows(summary.metrics, evaluated),
+        "stages": funnel(summary, details),
+        "confusion": confusion,
+        "mistakes": sum(confusion[0][1][:1] + confusion[1][0][:1]) if confusion else 0,
+        "charts": draw_charts(summary, details),
+        "serving": [(c, _SERVING_FIGURES[c.check]) for c in summary.gates if c.check in _SERVING_FIGURES],
+        "label_name": lambda index: _label_name(details, index),
+    }
+
+
+def describe_verdict(summary: Summary) -> tuple[str, str]:
+    """Returns the outcome in a word, and the rest of the sentence that the terminal prints."""
+    if summary.status == "pushed":
+        return "Pushed", f"to {summary.pushed_path}"
+    if summary.status == "not_blessed":
+        return "Not blessed", f"Nothing was pushed: {summary.reason}"
+    return summary.status.capitalize(), summary.reason
+
+
+def next_step(summary: Summary) -> str:
+    """Returns what to do after the run."""
+    if summary.status == "pushed" and summary.components:
+        command = installation.command("local_runner.py")
+        return f'Try it: {command} predict --model {summary.pushed_path} "이것은 놀라운 영화입니다!"'
+    return {
+        "pushed": "The model is in serving.",
+        "not_blessed": (
+            "What is in serving is unchanged. Look at the failed checks and the rows below, change the data, the "
+            "training or the bounds, and run again: what has not changed is taken from the cache."
+        ),
+        "stopped": "Nothing was pushed. Fix what the message names, then run again.",
+        "failed": "Nothing was pushed. After the fix, run again: what is complete is taken from the cache.",
+    }[summary.status]
+
+
+def group_by_verdict(checks: Sequence[Check]) -> dict[str, list[tuple[str, list[Check]]]]:
+    """Returns verdict -> (gate, its checks with that verdict), in the order of the run."""
+    verdicts: dict[str, list[tuple[str, list[Check]]]] = {}
+    for verdict in ("failed", "warning", "not checked", "passed"):
+        matching = [check for check in checks if check.verdict == verdict]
+        groups = itertools.groupby(matching, key=lambda check: check.gate)
+        verdicts[verdict] = [(gate, list(group)) for gate, group in groups]
+    return verdicts
+
+
+def title_check(name: str, titles: Mapping[str, str]) -> str:
+    """Names a check for people: `recall_0_drop/length:1-9` -> `recall of 부정, drop, length 1-9`."""
+    measured, _, part = name.partition("/")
+    metric = next((each for each in titles if measured in (each, f"{each}_drop", f"{each}_rise")), measured)
+    change = measured.removeprefix(metric).strip("_")
+    words = [titles.get(metric, metric.replace("_", " ")), change, charts.slice_title(part)]
+    return ", ".join(filter(None, words))
+
+
+def metric_rows(
+    metrics: Mapping[str, Optional[Mapping[str, float]]], evaluated: Optional[Evaluation]
+) -> list[MetricRow]:
+    """Returns the metrics of the candidate beside those of the model in serving."""
+    candidate, baseline = metrics["candidate"] or {}, metrics["baseline"]
+    titles = evaluated.metric_titles if evaluated else {name: name.replace("_", " ") for name in candidate}
+    return [
+        MetricRow(
+            titles[name],
+            f"{value:.4f}",
+            _format_interval(evaluated.intervals.get(name)) if evaluated else "",
+            f"{baseline[name]:.4f}" if baseline else "",
+            _format_change(evaluated.changes.get(name)) if evaluated else "",
+        )
+        for name, value in candidate.items()
+        if name in titles and name != "example_count"
+    ]
+
+
+def _format_interval(interval: Optional[Interval]) -> str:
+    return f"{interval.low:.3f} to {interval.high:.3f}" if interval else ""
+
+
+def _format_change(change: Optional[Change]) -> str:
+    if change is None:
+        return ""
+    interval = f" ({change.interval.low:+.3f} to {change.interval.high:+.3f})" if change.interval else ""
+    return f"{change.difference:+.4f}{interval}"
+
+
+def funnel(summary: Summary, details: Details) -> list[Stage]:
+    """Returns the way of the rows: read, rejected by reason, accepted by split, trained on, evaluated."""
+    if not summary.rows:
+        return []
+    rejected: dict[str, int] = {}
+    for counts in summary.rows.values():
+        for reason, count in counts.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + count
+    accepted = {split: counts.accepted for split, counts in summary.rows.items()}
+    left_out = details.ingest.not_sampled if details.ingest else 0
+    total = sum(accepted.values()) + sum(rejected.values()) + left_out
+    rows = [
+        ("read", total, "all"),
+        *((f"rejected: {reason.replace('_', ' ')}", count, "out") for reason, count in rejected.items()),
+        *([("left out by data.sample_size", left_out, "out")] if left_out else []),
+        *((f"accepted: {split}", count, "in") for split, count in accepted.items()),
+        *([("trained on", accepted.get(features.TRAIN_SPLIT, 0), "used")] if summary.training else []),
+        *([("evaluated", int(_evaluated_rows(summary)), "used")] if _evaluated_rows(summary) else []),
+    ]
+    return [Stage(name, count, count / total if total else 0.0, kind) for name, count, kind in rows]
+
+
+def _evaluated_rows(summary: Summary) -> float:
+    return (summary.metrics["candidate"] or {}).get("example_count", 0)
+
+
+def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int, float]]]]:
+    """Returns (rows, share of the label's rows) by label and predicted label."""
+    if evaluated is None:
+        return None
+    table = curves.confusion(np.array(evaluated.scores.candidate))
+    return [[(count, count / max(sum(row), 1)) for count in row] for row in table]
+
+
+def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Chart]]:
+    """Draws the charts of each section that has figures."""
+    evaluated, training = details.evaluation, summary.training
+    lengths = {name: each.lengths for name, each in details.profile.splits.items()} if details.profile else {}
+    drawn = charts.lengths(lengths, LENGTH_EDGES.tolist()) if lengths else None
+    has_slices = evaluated is not None and any(each.value is not None for each in evaluated.slices.values())
+    return {
+        "data": [drawn] if drawn else [],
+        "training": charts.training(training.history, training.best_epoch) if training else [],
+        "evaluation": charts.evaluation(evaluated) if evaluated else [],
+        "slices": [charts.slices(evaluated.slices, evaluated.slice_metric)] if evaluated and has_slices else [],
+    }
+
+
+def _label_name(details: Details, index: int) -> str:
+    return details.label_names[index] if index < len(details.label_names) else str(index)
+
+
+def mark_settings(text: str) -> list[tuple[bool, str]]:
+    """Splits a sentence into (is a setting, text): `gates.model.accuracy.min = 0.7` is one."""
+    parts = re.split(r"((?:gates|data|trainer|encoder|serving)\.[\w.:+-]*\w(?: = [\d.,]*\d)?)", text)
+    return [(index % 2 == 1, part) for index, part in enumerate(parts) if part]
