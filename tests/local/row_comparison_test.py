@@ -21,7 +21,7 @@ def save_model(folder, certain, names=("부정", "긍정")):
     """A model that says positive if a text has the letter `certain`, and is more certain of longer texts."""
 
     def change(text, _):
-        length = tf.cast(tf.strings.length(text), tf.float32)
+        length = tf.cast(tf.strings.length(text), tf.float32) / 5  # float32 tells these probabilities apart.
         return tf.where(tf.strings.regex_full_match(text, rf".*[{certain}].*"), length, -length)
 
     saved_models.save(str(folder), change=change)
@@ -62,7 +62,7 @@ def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown
     assert (result["rows"], result["fixed_count"], result["broken_count"]) == (29, 25, 2)
     assert [row["text"] for row in result["fixed"]] == ["b" * length for length in range(25, 5, -1)]
     assert result["fixed"][0] == {
-        "id": "24", "text": "b" * 25, "label": "긍정", "a": ("부정", pytest.approx(1)), "b": ("긍정", pytest.approx(1)),
+        "id": "24", "text": "b" * 25, "label": "긍정", "a": ("부정", pytest.approx(0.9933, abs=1e-4)), "b": ("긍정", pytest.approx(0.9933, abs=1e-4)),
     }  # fmt: skip
     assert [(row["text"], row["label"], row["a"][0], row["b"][0]) for row in result["broken"]] == [
         ("b [bold]", "부정", "부정", "긍정"),
