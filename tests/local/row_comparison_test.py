@@ -61,9 +61,9 @@ def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown
     result = row_comparison.compare_rows(*runs, str(tmp_path))
     assert (result["rows"], result["fixed_count"], result["broken_count"]) == (29, 25, 2)
     assert [row["text"] for row in result["fixed"]] == ["b" * length for length in range(25, 5, -1)]
-    assert result["fixed"][0] == {
-        "id": "24", "text": "b" * 25, "label": "긍정", "a": ("부정", pytest.approx(0.9933, abs=1e-4)), "b": ("긍정", pytest.approx(0.9933, abs=1e-4)),
-    }  # fmt: skip
+    sure = pytest.approx(0.9933, abs=1e-4)
+    worst = {"id": "24", "text": "b" * 25, "label": "긍정", "a": ("부정", sure), "b": ("긍정", sure)}
+    assert result["fixed"][0] == worst
     assert [(row["text"], row["label"], row["a"][0], row["b"][0]) for row in result["broken"]] == [
         ("b [bold]", "부정", "부정", "긍정"),
         ("a", "긍정", "긍정", "부정"),
