@@ -68,6 +68,11 @@ INSTALL_REQUIRES = [
     f"tensorflow-serving-api==2.19.1; {CURRENT}",
     f"tensorflow-serving-api==2.16.1; {OLD}",
     "requests==2.34.2",
+    # Guesses the codec of a table for `init`.
+    f"charset-normalizer==3.5.3; {CURRENT}",
+    f"charset-normalizer==3.5.2; {OLD}",
+    # Shell completion of the command lines.
+    "shtab==1.13.0",
     "portpicker==1.6.0",
     # Locks a run folder, so that only one run at a time uses it.
     "filelock==4.1.0",
