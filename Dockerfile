@@ -1,24 +1,24 @@
-# The image of every component on Kubeflow; `make image` builds it, docs/kubeflow.md shows where it goes.
+# The image of every component on Kubeflow; `make image` builds it, docs/kubeflow.md shows how to use it.
 #
-#   DEVICE=cpu               without the CUDA libraries; gpu, the default, needs NVIDIA's driver on the node only
-#   ENCODER=encoders/NAME    puts this folder with preprocess/ and encoder/ at /opt/encoder, for `encoder.handle`
-#   REVISION=...             the commit that this is, for the label
-#   PIP_INDEX_URL=...        another package index; it stays in the first stage, which is not part of the image
-#   BASE=... BUILD_BASE=...  the same Python from another registry. A tag may move: give name@sha256:... where a build
-#                            has to be repeatable.
+#   DEVICE=cpu               without the CUDA libraries; gpu, the default, needs only NVIDIA's driver on the node
+#   ENCODER=encoders/NAME    copies this folder with preprocess/ and encoder/ to /opt/encoder, for `encoder.handle`
+#   REVISION=...             the commit, for the label
+#   PIP_INDEX_URL=...        another package index; used only in the first stage, which is not part of the image
+#   BASE=... BUILD_BASE=...  the same Python from another registry. A tag may be moved: use name@sha256:... for
+#                            repeatable builds.
 #
-# The base is Debian 13, whose glibc the current set of versions needs (setup.py).
+# The base is Debian 13, because the current set of versions needs its glibc (setup.py).
 ARG BUILD_BASE=python:3.12.12-trixie
 ARG BASE=python:3.12.12-slim-trixie
 ARG ENCODER
 
 
-# This base has the compiler that pyfarmhash needs; the image has none.
+# This base has the compiler that pyfarmhash needs; the final image has none.
 FROM ${BUILD_BASE} AS packages
 WORKDIR /app
 ARG DEVICE=gpu
 ARG PIP_INDEX_URL
-# The user of the image can't write bytecode: without it each pod of a run would compile all of TensorFlow again.
+# The image's user can't write bytecode: without this, each pod would compile all of TensorFlow again.
 ARG UV_COMPILE_BYTECODE=true
 COPY scripts/setup.sh scripts/
 COPY requirements/current/base.txt requirements/current/gpu.txt requirements/current/
@@ -30,8 +30,8 @@ RUN case "$DEVICE" in \
 
 
 FROM ${BASE} AS base
-# Kubeflow's launcher keeps artifacts at the root of the file system and runs as the container's user. Whoever that is
-# may write: a cluster can put another number in place of the one below.
+# Kubeflow's launcher writes artifacts to folders in / and runs as the container's user. Any user may write to them,
+# because a cluster can replace the user below.
 RUN install -d -m 1777 /minio /s3 /gcs /home/reviews
 ENV HOME=/home/reviews \
     PATH=/app/.venv/bin:$PATH \
@@ -41,11 +41,11 @@ ENV HOME=/home/reviews \
 
 FROM base AS base-with-encoder
 ARG ENCODER
-# The modes here and below: a checkout under a strict umask is unreadable to the image's user.
+# The modes here and below: files of a checkout with a strict umask would be unreadable to the image's user.
 COPY --chmod=755 ${ENCODER} /opt/encoder
 
 
-# What changes most often comes last: a new commit costs one push of some kilobytes.
+# What changes most often comes last, so that a new commit pushes only some kilobytes.
 FROM base${ENCODER:+-with-encoder}
 WORKDIR /app
 COPY --from=packages /app/.venv .venv
@@ -64,6 +64,6 @@ COPY --chmod=755 local_runner.py kubeflow_runner.py ./
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="review-sentiment-pipeline" \
       org.opencontainers.image.revision=$REVISION
-# A number, or a cluster that demands runAsNonRoot can't tell that it is not root. No ENTRYPOINT: a task brings its own
+# A number, so that a cluster with runAsNonRoot can verify that it is not root. No ENTRYPOINT: each task has its own
 # command.
 USER 1000:0

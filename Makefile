@@ -1,5 +1,5 @@
 # Each target sets up what it needs (scripts/setup.sh: seconds once installed).
-# ARGS is passed on: make run ARGS="--set trainer.epochs=2", make test ARGS="tests/schema -x".
+# ARGS is passed to the command: make run ARGS="--set trainer.epochs=2", make test ARGS="tests/schema -x".
 
 ARGS :=
 
@@ -8,15 +8,15 @@ ARGS :=
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
-	@echo 'make test    run the tests; test-fast: those without TensorFlow, half a minute; test-slow: the drills, hours'
-	@echo 'make lint    check style, types and the direction of the imports; make format rewrites the style'
-	@echo 'make bench   measure the training against the notebook and PyTorch (an hour; a quiet machine)'
-	@echo 'make lock    resolve setup.py into requirements/; ARGS=--upgrade takes newer versions'
+	@echo 'make test    run the tests; test-fast: those without TensorFlow, half a minute; test-slow: the slow tests, hours'
+	@echo 'make lint    check style, types and the direction of imports; make format fixes the style'
+	@echo 'make bench   compare the training with the notebook and PyTorch (an hour; needs an idle machine)'
+	@echo 'make lock    resolve setup.py into the lock files in requirements/; ARGS=--upgrade takes newer versions'
 	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
-	@echo 'make debian13 ARGS="test" (or run, ...)  that target with the current versions, where glibc is older than 2.39'
+	@echo 'make debian13 ARGS="test" (or run, ...)  run that target with the current versions if glibc is older than 2.39'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
-	@echo 'make clean   remove the environment and the caches; runs/ with its models stays'
-	@echo 'ARGS="..." is passed on to what run, test and image start'
+	@echo 'make clean   remove the environment and the caches, but not runs/ with its models'
+	@echo 'ARGS="..." is passed to the commands of run, test and image'
 
 run:
 	@sh scripts/setup.sh
@@ -32,7 +32,7 @@ test-fast:
 	@sh scripts/setup.sh dev
 	.venv/bin/python -m pytest --fast $(ARGS)
 
-# One at a time: most drills are whole runs, which use all cores.
+# One at a time: most slow tests are whole runs, which use all cores.
 test-slow:
 	@sh scripts/setup.sh dev
 	.venv/bin/python -m pytest -m slow $(ARGS)
@@ -66,17 +66,17 @@ lock:
 debian13:
 	@bash scripts/debian13.sh $(ARGS)
 
-# What an earlier build left in build/lib would get into the wheel.
+# Files of an earlier build in build/lib would get into the wheel.
 wheel:
 	@sh scripts/setup.sh
 	rm -rf build/lib
 	@.venv/bin/python -c 'from setuptools import build_meta; print("dist/" + build_meta.build_wheel("dist", {"--global-option": ["--quiet"]}))'
 
-# A name of its own for each commit: Kubernetes does not pull a tag again that a node has.
+# A separate tag per commit: Kubernetes does not pull a tag again if the node has it.
 REVISION = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
 TAG = reviews:$(REVISION)
 
-# BuildKit by name: Docker before 23 builds without it, and then knows no COPY --chmod.
+# BuildKit has to be enabled for Docker before 23, which does not support COPY --chmod without it.
 image:
 	@engine="$$(command -v docker || command -v podman)" || { \
 		echo 'make image: neither docker nor podman is on PATH; install one, or build the Dockerfile elsewhere' >&2; \
@@ -84,7 +84,7 @@ image:
 	}; \
 	DOCKER_BUILDKIT=1 "$$engine" build --tag '$(TAG)' --build-arg 'REVISION=$(REVISION)' $(ARGS) .
 
-# Fixed names without a closing slash: a link goes, what it points to stays.
+# No trailing slashes: of a symbolic link only the link is removed.
 clean:
 	rm -rf .venv .uv .pytest_cache .hypothesis .ruff_cache build dist review_sentiment_pipeline.egg-info
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, predicts with its models, rolls back, lists encoders.
+"""Runs the pipeline on this machine, compares its runs, predicts with its models, rolls back, lists encoders.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
 130 interrupted (run the same command to resume).
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence, TextIO
 
 # Before the first TensorFlow import anywhere in this process: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -17,18 +18,19 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from core import command_line, config, escape, gpu, installation  # noqa: E402
-from local import session  # noqa: E402
+from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
+from core.errors import UserError  # noqa: E402
+from local import comparison, comparison_view, history, history_view, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-COMMANDS = ("run", "predict", "encoders", "rollback")
+COMMANDS = ("run", "predict", "encoders", "rollback", "history", "compare", "open")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
     return command_line.call(_parser().parse_args(words), "interrupted; run the same command to resume")
 
@@ -38,58 +40,124 @@ def run(options: argparse.Namespace) -> int:
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
     folder = os.path.join(os.path.abspath(options.root), settings.name)
-    with session.lock(folder), session.redirect_output(folder, options.verbose) as screen:
-        console = rich.console.Console(file=screen)
+    with (
+        session.lock(folder),
+        history.record_run(folder, settings) as run_folder,
+        session.redirect_output(run_folder, options.verbose) as screen,
+    ):
+        # Among the output of libraries, a bar would be drawn over it.
+        console = rich.console.Console(file=screen, force_interactive=False if options.verbose else None)
         if not options.verbose:
             console.print(
-                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(folder))}/{session.LOG_FILE}",
+                f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(run_folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
-        with console.status("loading TensorFlow and TFX"):
+        with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
             from local import run as local  # Slow, so after usage errors; its output goes to the log.
-        return local.run(settings, folder, console)
+        return local.run(settings, folder, run_folder, console)
 
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: labels sentences or the rows of a TSV."""
-    _suppress_warnings()
-    from local import prediction
+    with streams.discard_output(options.verbose) as (out, error):
+        from local import prediction
 
-    model = prediction.load_model(options.model, options.root)
-    if options.file:
-        return prediction.predict_file(model, options.file, options.out, options.json)
-    return prediction.predict_sentences(model, options.sentences, options.json)
+        model = prediction.load_model(options.model, options.root)
+        # Loggers that libraries have created keep the streams from before.
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), warnings.catch_warnings():
+            if not options.verbose:
+                warnings.simplefilter("ignore")
+            if options.file:
+                return prediction.predict_file(model, options.file, options.out, options.json)
+            return prediction.predict_sentences(model, options.sentences, options.json)
 
 
 def encoders(options: argparse.Namespace) -> int:
-    """`encoders`: prints the catalogue."""
-    _suppress_warnings()
+    """`encoders`: prints the catalogue, or the part of it that matches words."""
     from components.hub_encoder import catalogue
 
-    rich.console.Console().print(catalogue.table())
+    entries = catalogue.find(options.words)
+    if options.json:
+        command_line.print_json(catalogue.records(entries), sys.stdout)
+    else:
+        # In a pipe, a line per encoder.
+        console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+        console.print(catalogue.table(entries, console.width))
     return 0
 
 
 def rollback(options: argparse.Namespace) -> int:
     """`rollback`: puts an earlier model back in serving, or lists the versions."""
-    _suppress_warnings()
-    from local import serving
+    with streams.discard_output(options.verbose) as (out, _):
+        from local import serving
 
-    serving_dir = options.serving or serving.find(options.root, options.config)
-    console = rich.console.Console()
-    if options.list:
-        serving.show(serving_dir, console)
-    else:
-        serving.roll_back(serving_dir, options.to, console)
+        serving_dir = options.serving or serving.find(options.root, options.config)
+        console = rich.console.Console(file=out)
+        if options.list and options.json:
+            command_line.print_json(serving.records(serving_dir), out)
+        elif options.list:
+            serving.show(serving_dir, console)
+        else:
+            serving.roll_back(serving_dir, options.to, console)
     return 0
 
 
-def _suppress_warnings() -> None:
-    """Hides the warnings of libraries about missing GPUs and deprecations."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")
+def show_history(options: argparse.Namespace) -> int:
+    """`history`: lists the runs of a pipeline, or writes a page about them."""
+    folder = history.find_pipeline(options.root, options.config, options.name)
+    runs = history.list_runs(folder)
+    if options.html:
+        from local import history_page  # matplotlib takes a second.
+
+        history_page.write(os.path.basename(folder), runs, options.html)
+    elif options.json:
+        command_line.print_json(history_view.describe_runs(runs), sys.stdout)
+    else:
+        history_view.show(runs, rich.console.Console())
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`compare`: shows what differs between two runs."""
+    with streams.discard_output(options.verbose) as (out, error):
+        a, b = (history.find_run(word, options.root, options.config) for word in (options.a, options.b))
+        rows, note = (None, "--no-rows") if options.no_rows else _compare_rows(a, b, options.root, error)
+        result = {**comparison.compare(a, b), "rows": rows, "rows_note": note}
+        if options.json:
+            command_line.print_json([result], out)
+        else:
+            comparison_view.show(result, rich.console.Console(file=out))
+    return 0
+
+
+def _compare_rows(
+    a: history.Run, b: history.Run, root: str, error_stream: TextIO
+) -> tuple[Optional[dict[str, Any]], Optional[str]]:
+    """Returns the rows that only one model gets right, or None and the reason why they are unknown."""
+    obstacle = comparison.describe_obstacle(a, b)
+    if obstacle is not None:
+        return None, obstacle
+    console = rich.console.Console(file=error_stream)
+    with streams.show_spinner(console, "predicting the test rows with both models"):
+        from local import row_comparison  # Imports TensorFlow.
+
+        try:
+            return row_comparison.compare_rows(a, b, root), None
+        except UserError as error:
+            return None, str(error)
+
+
+def open_report(options: argparse.Namespace) -> int:
+    """`open`: opens the report of a run in the browser, or prints its path if there is none."""
+    path = history_view.find_report(history.find_run(options.run, options.root, options.config))
+    opened = history_view.open_in_browser(path)
+    if options.json:
+        command_line.print_json([{"report": path, "opened": opened}], sys.stdout)
+    elif not opened:
+        print(escape.line(path))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,8 +165,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", metavar="DIR", default="runs", help="the run root (default: runs)")
+    verbose = argparse.ArgumentParser(add_help=False)
+    verbose.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
+    _add_run(commands, root, verbose)
+    _add_predict(commands, root, verbose)
+    _add_encoders(commands)
+    _add_rollback(commands, root, verbose)
+    _add_history(commands, root)
+    _add_compare(commands, root, verbose)
+    _add_open(commands, root)
+    return parser
 
-    command = commands.add_parser("run", parents=[root], help="run the pipeline (the default command)")
+
+def _add_run(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("run", parents=parents, help="run the pipeline (the default command)")
     command.add_argument(
         "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
     )
@@ -110,11 +190,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="override a value of the configuration, such as trainer.epochs=3",
     )
-    command.add_argument("--workers", metavar="N", help="number of training processes (trainer.workers)")
-    command.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
+    command.add_argument("--workers", metavar="N", type=int, help="number of training processes (trainer.workers)")
     command.set_defaults(command=run)
 
-    command = commands.add_parser("predict", parents=[root], help="label sentences with a model")
+
+def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("predict", parents=parents, help="label sentences with a model")
     command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
@@ -122,10 +203,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=predict)
 
+
+def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command = commands.add_parser("encoders", help="list the encoders of the catalogue")
+    command.add_argument("words", metavar="WORD", nargs="*", help="language or part of the name, such as ko or electra")
+    command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=encoders)
 
-    command = commands.add_parser("rollback", parents=[root], help="put an earlier model back in serving")
+
+def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("rollback", parents=parents, help="put an earlier model back in serving")
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--config",
@@ -137,8 +224,49 @@ def _parser() -> argparse.ArgumentParser:
     what = command.add_mutually_exclusive_group()
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
+    command.add_argument("--json", action="store_true", help="with --list: print one JSON object per line")
     command.set_defaults(command=rollback)
-    return parser
+
+
+def _add_history(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("history", parents=parents, help="list the runs of a pipeline")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("name", metavar="NAME", nargs="?", help="name of the pipeline (default: the one under --root)")
+    which.add_argument("--config", metavar="FILE", type=installation.find_config, help="its configuration instead")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--html", metavar="FILE", help="write a page with charts of the metrics")
+    how.add_argument("--json", action="store_true", help="print one JSON object per run")
+    command.set_defaults(command=show_history)
+
+
+def _add_compare(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("compare", parents=parents, help="show what differs between two runs")
+    run_help = "a run's id in the history, latest, NAME/latest, or the path of its folder"
+    command.add_argument("a", metavar="A", help=run_help)
+    command.add_argument("b", metavar="B", help="the same")
+    _add_config(command)
+    command.add_argument("--no-rows", action="store_true", help="do not predict the test rows with both models")
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=compare)
+
+
+def _add_open(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("open", parents=parents, help="open the report of a run in the browser")
+    command.add_argument(
+        "run", metavar="RUN", nargs="?", default=history.LATEST, help="as in compare (default: latest)"
+    )
+    _add_config(command)
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    command.set_defaults(command=open_report)
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        help="configuration of the pipeline (default: search all pipelines under --root)",
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Metadata and direct dependencies of the package; `make lock` resolves them into the files of requirements/.
 
-There are two sets of versions, told apart by Python's version: the current one, and the old one for systems whose glibc
-is older than 2.39, where TFX 1.21 has no wheels. scripts/setup.sh chooses.
+There are two sets of versions, distinguished by the version of Python: the current one, and the old one for systems
+with a glibc older than 2.39, for which TFX 1.21 has no wheels. scripts/setup.sh chooses between them.
 
-Install from the locked files (`make run` and `make test` do): some packages ask for versions that do not work together,
-so only a resolver that is given requirements/<set>/override.txt can put a set together.
+Install from the lock files, as `make run` and `make test` do: some packages require versions that do not work together,
+so a set can only be resolved with requirements/<set>/override.txt.
 """
 
 import pathlib
+import re
 
 from setuptools import find_packages, setup
 
@@ -17,31 +18,31 @@ INSTALL_REQUIRES = [
     # The pipeline. 1.21 has wheels for glibc 2.39 and newer only; 1.16 is the newest for Python 3.10.
     f"tfx==1.21.0; {CURRENT}",
     f"tfx==1.16.0; {OLD}",
-    # The newest that TensorFlow Text has a release for; what tfx 1.16 allows (< 2.17).
+    # The newest with a release of TensorFlow Text; the newest that tfx 1.16 allows (< 2.17).
     f"tensorflow==2.21.0; {CURRENT}",
     f"tensorflow==2.16.2; {OLD}",
-    # Keras 2, which TFX Transform, TFMA and TF Hub are written for; its version has to be TensorFlow's.
+    # Keras 2, which TFX Transform, TFMA and TF Hub need; its version has to match TensorFlow's.
     f"tf-keras==2.21.0; {CURRENT}",
     f"tf-keras==2.16.0; {OLD}",
     # First release that imports without tf.estimator, which TensorFlow 2.16 dropped (override.txt).
     "tensorflow-hub==0.16.1",
-    # Tokenisation inside the SavedModel; its minor version has to be TensorFlow's.
+    # Tokenisation inside the SavedModel; its minor version has to match TensorFlow's.
     f"tensorflow-text==2.21.1; {CURRENT}",
     f"tensorflow-text==2.16.1; {OLD}",
     # BERT networks, AdamW with warm-up, the exporter to TF Hub's format.
     f"tf-models-official==2.20.0; {CURRENT}",
     f"tf-models-official==2.16.0; {OLD}",
-    # Data processing. Between 2.62 and tfx-bsl 1.21, tfx-bsl imports dill, which Beam no longer brings.
+    # Data processing. tfx-bsl before 1.21 imports dill, which Beam after 2.62 no longer installs.
     f"apache-beam==2.77.0; {CURRENT}",
     f"apache-beam==2.62.0; {OLD}",
     # The metrics behind the model gate; the releases made for tfx 1.21 and 1.16.
     f"tensorflow-model-analysis==0.52.0; {CURRENT}",
     f"tensorflow-model-analysis==0.47.0; {OLD}",
-    # tf-models imports it; TensorFlow 2.21 no longer brings it.
+    # Imported by tf-models; TensorFlow 2.21 no longer installs it.
     f"tensorboard==2.21.0; {CURRENT}",
-    # pkg_resources, which tensorflow-hub imports, is gone from 81 on.
+    # pkg_resources, which tensorflow-hub imports, was removed in 81.
     "setuptools==80.10.2",
-    # Tokens, batches and masks; 1.x is what tfx 1.16 and TensorFlow 2.16 share.
+    # Tokens, batches and masks; 1.x for tfx 1.16 and TensorFlow 2.16.
     f"numpy==2.4.6; {CURRENT}",
     f"numpy==1.26.4; {OLD}",
     # Jensen-Shannon divergence of two histograms; 1.17 is the last for Python 3.11.
@@ -55,31 +56,31 @@ INSTALL_REQUIRES = [
     "rich==15.0.0",
     # Learns a WordPiece vocabulary from 150,000 reviews in seconds.
     "tokenizers==0.23.3",
-    # Pictures of loss and accuracy.
+    # Plots of loss and accuracy.
     "matplotlib==3.10.9",
     # The HTML report.
     "jinja2==3.1.6",
     # Downloads a data set once and checks its SHA-256.
     "pooch==1.9.0",
-    # Asks a real model server: over gRPC, with its own messages, over REST, and on ports that are free.
+    # Queries to a real model server: gRPC, its messages, REST, and free ports.
     f"grpcio==1.85.3; {CURRENT}",
     f"grpcio==1.65.5; {OLD}",
     f"tensorflow-serving-api==2.19.1; {CURRENT}",
     f"tensorflow-serving-api==2.16.1; {OLD}",
     "requests==2.34.2",
     "portpicker==1.6.0",
-    # One run at a time in a run folder.
+    # Locks a run folder, so that only one run at a time uses it.
     "filelock==4.1.0",
     # Kubeflow's client and its pipeline format; releases after 2.5 need a protobuf that tensorflow-metadata for Python
-    # 3.10 can't use.
+    # 3.10 does not support.
     f"kfp==2.16.1; {CURRENT}",
     f"kfp==2.5.0; {OLD}",
-    # What the generated messages of TFX, TensorFlow and kfp share; tensorflow-metadata for Python 3.10 needs < 4.21.
+    # The runtime of the messages of TFX, TensorFlow and kfp; tensorflow-metadata for Python 3.10 needs < 4.21.
     f"protobuf==6.33.6; {CURRENT}",
     f"protobuf==3.20.3; {OLD}",
-    # Workers on a cluster; the newest that tfx and kfp allow.
+    # Starts workers on a cluster; the newest that tfx and kfp allow.
     "kubernetes==26.1.0",
-    # Tries again what an API server refused for a moment; 1.x is what kfp 2.5 allows.
+    # Retries requests to an API server; kfp 2.5 needs 1.x.
     f"urllib3==2.8.0; {CURRENT}",
     f"urllib3==1.26.20; {OLD}",
 ]
@@ -88,30 +89,30 @@ EXTRAS_REQUIRE = {
     "dev": [
         # The test runner.
         "pytest==8.4.2",
-        # Two test files at a time: many wait for processes that they have started.
+        # Runs two test files at a time: many wait for processes that they have started.
         "pytest-xdist==3.8.0",
-        # How much of the code the tests run.
+        # Test coverage.
         "pytest-cov==7.1.0",
-        # Holds a TFJob against the schema of its custom resource.
+        # Validates a TFJob against the schema of its custom resource.
         "jsonschema==4.26.0",
         # Property tests of parsing and batching.
         "hypothesis==6.168.5",
-        # Which processes a test has left running; not every system has `ps`.
+        # Finds processes that a test has left running; not every system has `ps`.
         "psutil==7.2.2",
         # The linter.
         "ruff==0.17.6",
-        # The type checker, and the types of packages that come without.
+        # The type checker, and type stubs.
         "mypy==2.4.1",
         "types-protobuf==6.32.1.20260221",
         "types-PyYAML==6.0.12.20261122",
-        # The last release before urllib3 2 serves the old set.
+        # The last release for urllib3 1.x is for the old set.
         f"types-requests==2.33.0.20261030; {CURRENT}",
         f"types-requests==2.31.0.6; {OLD}",
         # Checks which package may import which.
         "import-linter==2.15",
     ],
     "bench": [
-        # What a user would pick instead, for the benchmarks to measure against.
+        # The usual alternative, for comparison in the benchmarks.
         "torch==2.14.1",
         "transformers==5.20.2",
     ],
@@ -127,7 +128,7 @@ PACKAGES = ("local", "cluster", "pipeline", "components", "trainer", "launchers"
 
 setup(
     name="review-sentiment-pipeline",
-    version="0.2.0",
+    version=re.search(r'^VERSION = "(.+)"', (HERE / "core/versions.py").read_text(encoding="utf-8"), re.M)[1],
     description="A TFX pipeline from review TSVs to a gated, served sentiment model",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -152,7 +153,7 @@ setup(
     extras_require=EXTRAS_REQUIRE,
     packages=[
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
-        # Files only. They lie beside the packages as in a checkout, so `core/installation.py` finds them in both.
+        # Files only, installed beside the packages as in a checkout, where `core/installation.py` finds them.
         "configs",
         "data.invariance",
         "data.sample",
@@ -161,6 +162,7 @@ setup(
     package_data={
         "schema": ["schema.pbtxt"],
         "components.run_report": ["report.html.j2"],
+        "local": ["history.html.j2"],
         "configs": ["*.yaml"],
         "data.invariance": ["*.tsv"],
         "data.sample": ["*.txt", "README.md"],

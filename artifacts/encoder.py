@@ -278,7 +278,9 @@ def _require(condition: bool, name: str, fault: str) -> None:
 def _require_names(outputs: Any, expected: tuple[str, ...], name: str) -> None:
     names = sorted(outputs) if isinstance(outputs, Mapping) else []
     missing = [key for key in expected if key not in names]
-    _require(not missing, name, f"outputs {', '.join(missing)} are missing; there are {', '.join(names) or 'no names'}")
+    _require(
+        not missing, name, f"outputs {', '.join(missing)} are missing; it has {', '.join(names) or 'no named outputs'}"
+    )
 
 
 def _require_shape(tensor: tf.Tensor, shape: tuple[Optional[int], ...], output: str, name: str) -> None:

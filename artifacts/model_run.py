@@ -34,6 +34,8 @@ class TrainingFigures:
       precision: data type of the matrix products in training.
       replicas: number of devices that trained together, on all workers.
       encoder: `native`, or `SavedModel` for an encoder that could not be rebuilt.
+      curve: one mapping per point of the training curve, about 50 per epoch: `step` (number of steps done), `loss`,
+        `accuracy`, both means over the steps since the previous point, and the `learning_rate` of that step.
     """
 
     examples_per_s: float
@@ -44,6 +46,7 @@ class TrainingFigures:
     precision: str
     replicas: int
     encoder: str
+    curve: Sequence[Mapping[str, float]] = ()
 
 
 @dataclasses.dataclass(frozen=True)

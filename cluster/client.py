@@ -1,6 +1,7 @@
-"""The commands of `kubeflow_runner.py` that talk to a cluster: submit, schedule, unschedule, runs."""
+"""The commands of `kubeflow_runner.py` that need a cluster: submit, schedule, unschedule, runs."""
 
 import datetime
+import itertools
 import os
 from typing import Any, Mapping, Optional, Union
 
@@ -14,7 +15,7 @@ from cluster.compiled_file import CompiledFile
 from cluster.connection import connect, suppress_output
 from cluster.cron import Cron
 from cluster.upload import UploadedVersion
-from core import escape
+from core import command_line, escape
 from core.errors import UserError
 from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
@@ -36,10 +37,10 @@ def submit(
     Args:
       config: the cluster.
       file: written by `compile`.
-      parameters: name -> text, of those that differ from the file's defaults.
+      parameters: name -> text of the run parameters that differ from the file's defaults.
       console: where progress is shown.
-      version: the name of the uploaded version; by default digits of the content's digest.
-      name: of the run; by default the pipeline's and the time.
+      version: name of the uploaded version; default: the first digits of the file's digest.
+      name: name of the run; default: name of the pipeline and time.
 
     Returns:
       The run's id.
@@ -64,7 +65,7 @@ def submit(
             pipeline_root=root,
             service_account=config.service_account,
         )
-    _say(console, f"run {run.run_id}: {run.display_name}", f"{_ui(config)}/#/runs/details/{run.run_id}")
+    _print(console, f"run {run.run_id}: {run.display_name}", f"{_ui(config)}/#/runs/details/{run.run_id}")
     return run.run_id
 
 
@@ -86,14 +87,14 @@ def schedule(
     Args:
       config: the cluster.
       file: written by `compile`.
-      name: of the schedule; one of this name in the experiment is replaced if it differs.
-      parameters: name -> text, of those that differ from the file's defaults.
+      name: name of the schedule; an existing one of this name in the experiment is replaced if it differs.
+      parameters: name -> text of the run parameters that differ from the file's defaults.
       console: where progress is shown.
-      cron_expression: when it runs, as for `cron.parse`; or
-      every: how often, as for `cron.parse_interval`.
-      catch_up: whether missed times are made up for, one run each.
-      max_concurrency: how many of its runs may run at the same time, 1 to 10.
-      version: the name of the uploaded version; by default digits of the content's digest.
+      cron_expression: times of the runs, as for `cron.parse`; excludes `every`.
+      every: interval between the runs, as for `cron.parse_interval`.
+      catch_up: whether a run is started for each missed time.
+      max_concurrency: maximum number of its runs at the same time, 1 to 10.
+      version: name of the uploaded version; default: the first digits of the file's digest.
 
     Raises:
       UserError: the file, a parameter, the time or the version is wrong, or a request failed.
@@ -105,7 +106,7 @@ def schedule(
     if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
         raise UserError(f"--max-concurrency {max_concurrency}: should be from 1 to {_MAX_CONCURRENCY}")
     if isinstance(trigger, Cron) and trigger.translated:
-        _say(
+        _print(
             console, f"cron: {cron_expression} translated to {trigger.expression} (Kubeflow's cron starts with seconds)"
         )
     client = connect(config)
@@ -125,39 +126,40 @@ def schedule(
         max_concurrency=max_concurrency,
     )
     outcome, busy = schedules.apply(client, wanted)
-    _say(console, f"schedule {name}: {outcome.value}", f"runs {tables.format_trigger(wanted.when)}", *_next(trigger))
-    _say_busy(console, busy)
+    _print(console, f"schedule {name}: {outcome.value}", f"runs {tables.format_trigger(wanted.when)}", *_next(trigger))
+    _print_busy(console, busy)
 
 
 def unschedule(config: KubeflowConfig, *, name: str, console: rich.console.Console) -> None:
     """Removes all schedules of a name from the experiment.
 
-    One with an active run is only switched off, as its removal would end the run.
+    A schedule with an active run is only switched off, because its removal would end the run.
 
     Raises:
-      UserError: none exists, or a request failed.
+      UserError: there is no such schedule, or a request failed.
     """
     client = connect(config)
     experiment_id = _experiment_id(client, config)
-    found = [one for one in schedules.find(client, name) if one.experiment_id == experiment_id]
-    if not found:
+    matches = [match for match in schedules.find(client, name) if match.experiment_id == experiment_id]
+    if not matches:
         raise UserError(
-            f"schedule {name}: not found in experiment {config.experiment} of {config.host}; `runs` lists all"
+            f"schedule {name}: not found in experiment {config.experiment} of {config.host}; `runs` lists the schedules"
         )
-    schedules.stop(client, found)
-    busy = schedules.remove(client, found)
-    if len(busy) < len(found):
-        _say(console, f"schedule {name} removed")
-    _say_busy(console, busy)
+    schedules.stop(client, matches)
+    busy = schedules.remove(client, matches)
+    if len(busy) < len(matches):
+        _print(console, f"schedule {name} removed")
+    _print_busy(console, busy)
 
 
-def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -> None:
+def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, as_json: bool = False) -> None:
     """Prints the experiment's newest runs and its schedules.
 
     Args:
       config: the cluster.
-      limit: of each.
+      limit: maximum number of runs, and of schedules.
       console: where to print.
+      as_json: one JSON object per line instead of tables.
 
     Raises:
       UserError: the limit is not positive, or a request failed.
@@ -167,17 +169,22 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console) -
     client = connect(config)
     experiment_id = _experiment_id(client, config)
     if experiment_id is None:
-        _say(
-            console, f"{config.host}: experiment {config.experiment} does not exist yet; submit and schedule create it"
-        )
+        if not as_json:
+            hint = "does not exist yet; submit and schedule create it"
+            _print(console, f"{config.host}: experiment {config.experiment} {hint}")
         return
-    listed = list(
+    existing = list(
         paging.list_all(
             client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id, sort_by="created_at desc"
         )
     )
-    console.print(tables.runs_table(paging.list_runs(client, experiment_id), listed, limit, _now()))
-    console.print(tables.schedules_table(listed, limit, _now()))
+    newest = itertools.islice(paging.list_runs(client, experiment_id), limit)
+    if as_json:
+        command_line.print_json(map(tables.run_record, newest), console.file)
+        command_line.print_json((tables.schedule_record(each, _now()) for each in existing[:limit]), console.file)
+    else:
+        console.print(tables.runs_table(newest, existing, limit, _now()))
+        console.print(tables.schedules_table(existing, limit, _now()))
 
 
 def _upload(
@@ -185,12 +192,12 @@ def _upload(
 ) -> UploadedVersion:
     version = upload.upload(client, compiled, name)
     status = "uploaded" if version.new else "already uploaded"
-    _say(console, f"pipeline {compiled.name}, version {version.name}: {status}")
+    _print(console, f"pipeline {compiled.name}, version {version.name}: {status}")
     return version
 
 
 def _pipeline_root(config: KubeflowConfig, compiled: CompiledFile, values: Mapping[str, Any]) -> Optional[str]:
-    """Where the artifacts are written: the backend takes it from the request, not from the parameter of that name."""
+    """Returns the root of the artifacts; the backend reads it from the request, not from the parameter of that name."""
     root = values.get("pipeline_root") or compiled.defaults.get("pipeline_root") or config.pipeline_root
     if root and not root.startswith(ROOT_SCHEMES):
         raise UserError(
@@ -210,31 +217,31 @@ def _trigger(cron_expression: Optional[str], every: Optional[str]) -> Union[Cron
 
 def _experiment_id(client: kfp.Client, config: KubeflowConfig) -> Optional[str]:
     """Returns the experiment's id, None if it does not exist."""
-    found = paging.list_all(client.list_experiments, "experiments", filter=paging.name_filter(config.experiment))
-    return next((experiment.experiment_id for experiment in found), None)
+    matches = paging.list_all(client.list_experiments, "experiments", filter=paging.name_filter(config.experiment))
+    return next((experiment.experiment_id for experiment in matches), None)
 
 
 def _next(trigger: Union[Cron, int]) -> list[str]:
-    """A line from which the user sees whether the expression was read as it was meant."""
+    """Returns a line with the next run, which shows whether the cron expression was read as intended."""
     return [f"next: {tables.format_time(trigger.next_after(_now()))} UTC"] if isinstance(trigger, Cron) else []
 
 
-def _say_busy(console: rich.console.Console, busy: list[schedules.RecurringRun]) -> None:
-    for one in busy:
-        _say(
+def _print_busy(console: rich.console.Console, busy: list[schedules.RecurringRun]) -> None:
+    for existing in busy:
+        _print(
             console,
-            f"schedule {one.display_name} ({one.recurring_run_id}): off, but not removed yet, since that would end its "
-            "active run; repeat the command after the run",
+            f"schedule {existing.display_name} ({existing.recurring_run_id}): off, but not removed yet, since that "
+            "would end its active run; repeat the command after that run",
         )
 
 
 def _ui(config: KubeflowConfig) -> str:
-    """Returns the UI's address, which may differ from the API's."""
+    """Returns the address of the UI, which may differ from that of the API."""
     return os.environ.get(kfp.client.client.KF_PIPELINES_UI_ENDPOINT_ENV, config.host).rstrip("/")
 
 
-def _say(console: rich.console.Console, *lines: str) -> None:
-    """Names come from other users: markup and control characters in them are shown as text."""
+def _print(console: rich.console.Console, *lines: str) -> None:
+    """Prints lines. Names in them come from other users, so markup and control characters are shown as text."""
     console.print(rich.text.Text("\n".join(map(escape.line, lines))), soft_wrap=True)
 
 

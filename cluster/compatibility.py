@@ -1,7 +1,7 @@
-"""Refuses what a cluster can't run before it is uploaded.
+"""Refuses configurations and compiled files that a cluster can't run, before they are uploaded.
 
-The backend accepts uploads and schedules of pipelines whose every run it then refuses, and silently drops unknown parts
-of the platform document. Nothing here loads TensorFlow or TFX.
+The backend accepts uploads and schedules of some pipelines although each of their runs fails, and silently drops
+unknown parts of the platform document. This module imports neither TensorFlow nor TFX.
 """
 
 import os
@@ -49,7 +49,7 @@ _LAUNCHER_FOLDERS = ("/minio", "/s3", "/gcs", "/tmp", "/kfp-launcher", "/dev/shm
 _PROXIES = {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"}
 _NO_PROXIES = {"no_proxy", "NO_PROXY"}
 
-# Folders of the repository that the image contains beside the code, and where it has its encoder, if any.
+# Folders of the repository that the image contains besides the code, and the folder of its encoder, if any.
 IMAGE_FOLDERS = ("configs", "schema", "data/invariance")
 IMAGE_ENCODER = "/opt/encoder"
 
@@ -58,7 +58,7 @@ def check_config(config: Config) -> None:
     """Checks a configuration's settings for a cluster.
 
     Raises:
-      UserError: some can't work there; all are listed.
+      UserError: some can't work on a cluster; the message lists all of them.
     """
     kubeflow = kubeflow_section(config)
     faults = [
@@ -83,7 +83,7 @@ def kubeflow_section(config: Config) -> KubeflowConfig:
 
 
 def check_file(path: str) -> None:
-    """Checks a compiled file like `check_text`.
+    """Checks a compiled file as `check_text` does.
 
     Raises:
       UserError: it can't be read, or a run of it would fail.
@@ -104,7 +104,7 @@ def check_text(text: str, name: str) -> None:
       name: of the file, for messages.
 
     Raises:
-      UserError: lists all faults.
+      UserError: the pipeline has faults; the message lists all of them.
     """
     try:
         documents = list(yaml.safe_load_all(text))
@@ -114,8 +114,8 @@ def check_text(text: str, name: str) -> None:
     platforms = [document for document in documents if isinstance(document, dict) and "platforms" in document]
     if len(specs) != 1 or len(platforms) > 1 or len(documents) != len(specs) + len(platforms):
         raise UserError(
-            f"{name}: should contain one pipeline document and at most one platform document; of its {len(documents)} "
-            f"documents {len(specs)} and {len(platforms)} are"
+            f"{name}: should contain one pipeline document and at most one platform document; it has {len(specs)} and "
+            f"{len(platforms)}, among {len(documents)} documents"
         )
     faults = [*_spec_faults(specs[0]), *_platform_faults(specs[0], platforms[0] if platforms else {})]
     if faults:
@@ -181,7 +181,10 @@ def _mount_faults(kubeflow: KubeflowConfig) -> Iterator[str]:
     for volume in kubeflow.volumes:
         for taken in (kubeflow.image_dir, *_LAUNCHER_FOLDERS):
             if os.path.commonpath([volume.path, taken]) in (volume.path, taken):
-                yield f"kubeflow.volumes: {volume.claim}: path = {volume.path} would hide {taken} from its tasks"
+                yield (
+                    f"kubeflow.volumes: {volume.claim}: path = {volume.path} would hide {taken} from its tasks; "
+                    "mount it elsewhere"
+                )
 
 
 def _in_image(path: str, repo: str, image_dir: str) -> bool:
@@ -225,7 +228,7 @@ def _pod_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
 
 
 def _spec_faults(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what the backend refuses or silently drops in a run of the pipeline document."""
+    """Yields the faults for which the backend would refuse a run, or drop parts of it."""
     yield from _format_faults(spec)
     version = spec.get("schemaVersion")
     if version != SCHEMA_VERSION:
@@ -291,7 +294,7 @@ def _task_ids(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _platform_faults(spec: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what the backend would silently drop of the platform document."""
+    """Yields the parts of the platform document that the backend would silently drop."""
     if not document:
         return
     executors = document

@@ -1,4 +1,4 @@
-"""A compiled pipeline as a run is started from it: its name, its content's digest and its parameters."""
+"""A compiled pipeline: its name, the digest of its content, and its run parameters."""
 
 import dataclasses
 import hashlib
@@ -15,7 +15,7 @@ from core.errors import UserError
 # Digits of the digest that name a version; 48 bits of SHA-256.
 VERSION_DIGITS = 12
 
-# Replaced in some kinds of runs, in others left as they are; in those of a schedule with an uploaded pipeline never.
+# KFP's macros, which are replaced in some kinds of runs, but not in those of a schedule with an uploaded pipeline.
 _MACRO = re.compile(r"\[\[\s*(ScheduledTime|CurrentTime|Index|RunUUID)\b[^\]]*\]\]")
 
 
@@ -42,7 +42,7 @@ class CompiledFile:
 
     @property
     def version(self) -> str:
-        """A name for the content, so that the same file is one version."""
+        """The name of the version: the first digits of the digest, so that the same file is the same version."""
         return self.digest[:VERSION_DIGITS]
 
     @property
@@ -52,7 +52,7 @@ class CompiledFile:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The values of run parameters that a run does not give."""
+        """The default values of run parameters, without those that have none."""
         return {name: each["defaultValue"] for name, each in self.parameters.items() if "defaultValue" in each}
 
     def parse_parameters(self, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -96,8 +96,8 @@ def _parse(name: str, text: str, definition: Mapping[str, Any]) -> Any:
     macro = _MACRO.search(text)
     if macro:
         raise UserError(
-            f"parameter {name}: {macro[0]}: Kubeflow does not fill in macros in the runs of a schedule; leave the "
-            "parameter out, and the component computes what changes from run to run"
+            f"parameter {name}: {macro[0]}: Kubeflow does not fill in macros in the runs of a schedule; omit the "
+            "parameter: the components determine what changes from run to run, such as the newest span"
         )
     parse, wanted = _TYPES.get(definition.get("parameterType", "STRING"), (str, "text"))
     try:
@@ -122,7 +122,7 @@ def _json(kind: type) -> Callable[[str], Any]:
     return parse
 
 
-# Type as the pipeline spec names it -> how a text is parsed, and what it should be.
+# Type in the pipeline spec -> parser of a text, and words for the expected value.
 _TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "NUMBER_INTEGER": (int, "an integer"),
     "NUMBER_DOUBLE": (float, "a number"),

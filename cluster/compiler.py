@@ -19,8 +19,8 @@ from core.kubeflow_config import KubeflowConfig, Pod, Volume
 from launchers.tfjob.config import TFJobConfig
 from pipeline import graph
 
-# Nodes that read what the cache's key (inputs, parameters, arguments, image) does not cover: files, the serving folder,
-# a node's speed. The two that report also write outside of artifacts.
+# Nodes that depend on state outside of the cache key (inputs, parameters, arguments, image): files, the serving folder,
+# the speed of a machine. RunReport and RunOutcome also write outside of artifacts.
 _UNCACHED = {"TsvExampleGen", "DataGate", "BaselineModel", "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
 
 # Folders under `kubeflow.work_dir`.
@@ -29,8 +29,8 @@ _REPORTS = "runs"
 
 _DAG = "tfx-dag"
 
-# The pauses grow, for failures that last longer, such as a volume's. To Argo the maximum is a deadline of all attempts
-# together, from the start of the first; if it is missing the backend writes 0, which means no retry.
+# The pauses grow, for failures that last longer, such as a volume's. Argo takes the maximum as the deadline of all
+# attempts together, from the start of the first. If it is missing, the backend writes 0, which disables retries.
 _BACKOFF = {"backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "2592000s"}
 
 
@@ -38,7 +38,7 @@ def compile_pipeline(config: Config, output: str) -> None:
     """Writes the pipeline as one YAML file of two documents.
 
     Args:
-      config: the run; passed `compatibility.check_config`, so that it has a section `kubeflow`.
+      config: configuration that has passed `compatibility.check_config`.
       output: path of the file, ending in `.yaml`.
 
     Raises:
@@ -77,7 +77,7 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
     for node, node_id in node_ids.items():
         label = f"{node.id}_executor"
         pods[label] = _pod(node_id, config, kubeflow)
-        volumes[label] = mounted(node_id, kubeflow)
+        volumes[label] = mounted_volumes(node_id, kubeflow)
         cached = _is_cached(node_id, config)
         _finish_task(_tasks(spec)[node.id], cached, pods[label])
         _finish_executor(spec["deploymentSpec"]["executors"][label]["container"], node.id, pods[label], kubeflow)
@@ -87,11 +87,11 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
 
 
 def to_task_id(node_id: str) -> str:
-    """Converts a node's id to its task's: `TsvExampleGen` -> `tsv-example-gen`."""
+    """Converts the id of a node to that of its task: `TsvExampleGen` -> `tsv-example-gen`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", node_id).lower()
 
 
-def mounted(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
+def mounted_volumes(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
     """Returns the volumes that are mounted in a node's pod."""
     return [volume for volume in kubeflow.volumes if not volume.components or node_id in volume.components]
 
@@ -99,7 +99,7 @@ def mounted(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
 def _pod(node_id: str, config: Config, kubeflow: KubeflowConfig) -> Pod:
     pod, others = kubeflow.pod(node_id), kubeflow.defaults
     if node_id == "Trainer" and config.trainer.workers > 1:
-        # The pods of its TFJob get these resources; its own only follows them.
+        # The pods of the TFJob get these resources; the Trainer's own pod only follows them.
         fields = ("cpu", "memory_gb", "node_selector", "tolerations")
         return pod.model_copy(update={"gpus": 0, "shm_gb": None, **{name: getattr(others, name) for name in fields}})
     return pod
@@ -117,7 +117,7 @@ def _pipeline(config: Config, kubeflow: KubeflowConfig) -> Pipeline:
 
 
 def _with_image_paths(config: Config, kubeflow: KubeflowConfig) -> Config:
-    """Replaces paths of this repository by those in the image."""
+    """Replaces paths in this repository by paths in the image."""
     repo = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
 
     def image_path(path: str | None) -> str | None:
@@ -137,15 +137,15 @@ def _with_image_paths(config: Config, kubeflow: KubeflowConfig) -> Config:
 
 
 def _workers(kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """Returns the configuration of the TFJob, whose pods are configured as the Trainer's."""
+    """Returns the configuration of the TFJob, whose pods have the settings of the Trainer."""
     config = TFJobConfig(
         **kubeflow.workers.model_dump(),
         pod=kubeflow.pod("Trainer"),
-        volumes=tuple(volume.model_copy(update={"components": ()}) for volume in mounted("Trainer", kubeflow)),
+        volumes=tuple(volume.model_copy(update={"components": ()}) for volume in mounted_volumes("Trainer", kubeflow)),
         image_dir=kubeflow.image_dir,
         shared_dir=kubeflow.work_dir,
     )
-    # It is part of the Trainer's cache key, on which retries should have no influence.
+    # This is part of the Trainer's cache key, which retries should not change.
     return config.model_dump(mode="json", exclude={"pod": {"retries"}})
 
 
@@ -158,7 +158,7 @@ def _spec(pipeline: Pipeline, outcome: base_node.BaseNode, kubeflow: KubeflowCon
         )
     )
     runner.set_exit_handler(outcome)
-    # TFX warns that the exit handler has no inputs of some names.
+    # TFX warns about inputs that the exit handler does not have.
     logging.getLogger("absl").setLevel(logging.ERROR)
     return runner.run(pipeline, write_out=False)["pipelineSpec"]
 
@@ -199,7 +199,7 @@ def _finish_executor(container: dict[str, Any], task_id: str, pod: Pod, kubeflow
 
 
 def _add_parameters(spec: dict[str, Any], task_id: str, cached: bool) -> None:
-    """Passes a task the run parameters that it takes from the DAG that it is in."""
+    """Passes to a task those run parameters that it takes from its DAG."""
     for parameter in run_parameters.of_task(task_id, cached):
         definitions = spec["components"][task_id].setdefault("inputDefinitions", {})
         definitions.setdefault("parameters", {})[parameter.name] = {"parameterType": parameter.type}

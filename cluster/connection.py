@@ -1,8 +1,8 @@
-"""A `kfp.Client` whose every failure is one sentence.
+"""A `kfp.Client` that reports every failure in one sentence.
 
-The client has no time limits, follows the redirect of an expired session to a login page and takes the page's HTML for
-an empty answer, and raises the exceptions of all its layers. All its requests go through one pool of connections, so
-time limits and checks are added there.
+kfp's client has no time limits, raises the exceptions of all its layers, and after the redirect of an expired session
+takes the HTML of the login page for an empty response. All its requests go through one pool of connections, so time
+limits and checks are added there.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from core import escape
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 
-# An answer takes milliseconds; the one to an upload waits for the object store.
+# A response takes milliseconds; that to an upload waits for the object store.
 TIMEOUT = urllib3.Timeout(connect=10, read=60)
 
 # The server's messages are nested, the outermost first.
@@ -38,7 +38,7 @@ class ServerError(UserError):
     """A request failed.
 
     Attributes:
-      status: the answer's HTTP status; None without an answer, so that the request may have been carried out or not.
+      status: HTTP status of the response; None without a response, when the request may or may not have been executed.
     """
 
     def __init__(self, text: str, status: Optional[int] = None) -> None:
@@ -47,22 +47,22 @@ class ServerError(UserError):
 
 
 class _Client(kfp.Client):
-    """kfp's client, constructed without a request to the server."""
+    """kfp's client, constructed without sending requests."""
 
     def get_kfp_healthz(self, sleep_duration: int = 5) -> kfp_server_api.V2beta1GetHealthzResponse:
-        # The constructor would call the server five times, 5 s apart, and then lose the reason of the failure. It needs
-        # the answer to take a namespace from the pod that it may run in; ours is in the configuration.
+        # The constructor would call the server five times, 5 s apart, and then lose the reason for the failure. It uses
+        # the response only to choose a namespace, which we have in the configuration.
         return kfp_server_api.V2beta1GetHealthzResponse(multi_user=False)
 
 
 def connect(config: KubeflowConfig) -> kfp.Client:
     """Returns a client of the configuration's server, without sending it a request.
 
-    As in kfp, a token comes from the file that KF_PIPELINES_SA_TOKEN_PATH names, a cookie or a header from
+    As in kfp, a token is read from the file that KF_PIPELINES_SA_TOKEN_PATH names, a cookie or a header from
     ~/.config/kfp/context.json.
 
     Raises:
-      UserError: the file with the token can't be read.
+      UserError: the token file can't be read.
     """
     credentials = None
     token_file = os.environ.get(kfp.client.KF_PIPELINES_SA_TOKEN_ENV)
@@ -72,8 +72,8 @@ def connect(config: KubeflowConfig) -> kfp.Client:
         credentials = ServiceAccountTokenVolumeCredentials(token_file)
     with suppress_output():
         client = _Client(host=config.host, namespace=config.namespace, credentials=credentials)
-    pool = client._run_api.api_client.rest_client.pool_manager  # One for all of its APIs.
-    pool.request = _check_answers(pool.request, config.host)
+    pool = client._run_api.api_client.rest_client.pool_manager  # Shared by all of its APIs.
+    pool.request = _check_responses(pool.request, config.host)
     return client
 
 
@@ -85,15 +85,15 @@ def suppress_output() -> Iterator[None]:
         yield
 
 
-def _check_answers(send: Callable[..., urllib3.HTTPResponse], host: str) -> Callable[..., urllib3.HTTPResponse]:
+def _check_responses(send: Callable[..., urllib3.HTTPResponse], host: str) -> Callable[..., urllib3.HTTPResponse]:
     def request(method: str, url: str, **options: Any) -> urllib3.HTTPResponse:
-        # No automatic retries: after a lost answer only the caller knows whether a second request is safe.
+        # No automatic retries: if a response is lost, only the caller can decide whether a second request is safe.
         options.update(timeout=TIMEOUT, retries=False, redirect=False)
         try:
             response = send(method, url, **options)
         except urllib3.exceptions.HTTPError as error:
             raise ServerError(f"{host}: {_describe_failure(error)}") from error
-        fault = _answer_fault(response)
+        fault = _response_fault(response)
         if fault is not None:
             raise ServerError(f"{host}: {fault}", response.status)
         return response
@@ -102,22 +102,24 @@ def _check_answers(send: Callable[..., urllib3.HTTPResponse], host: str) -> Call
 
 
 def _describe_failure(error: urllib3.exceptions.HTTPError) -> str:
-    """Describes why a request got no answer."""
+    """Describes why a request got no response."""
     check = "check kubeflow.host, and the port-forward or VPN that it needs"
-    # Before TimeoutError: only kfp 2.5 with urllib3 1.x needs this order, since there it is a subclass.
+    # Before TimeoutError, of which it is a subclass in urllib3 1.x (kfp 2.5).
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return f"no connection ({_shorten(str(error).rpartition(': ')[2])}); {check}"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {TIMEOUT.connect_timeout} s; {check}"
     if isinstance(error, urllib3.exceptions.TimeoutError):
-        return f"no answer within {TIMEOUT.read_timeout} s; try again, or check whether the pod ml-pipeline is running"
+        return (
+            f"no response within {TIMEOUT.read_timeout} s; try again, or check whether the pod ml-pipeline is running"
+        )
     if isinstance(error, urllib3.exceptions.SSLError):
         return f"TLS failed ({_shorten(str(error))}); check kubeflow.host and the server's certificate"
     return f"connection lost ({_shorten(str(error))}); try again"
 
 
-def _answer_fault(response: urllib3.HTTPResponse) -> Optional[str]:
-    """Describes what is wrong with an answer; None if nothing is."""
+def _response_fault(response: urllib3.HTTPResponse) -> Optional[str]:
+    """Describes the fault of a response; None if it has none."""
     status, message = response.status, _error_message(response.data)
     details = f" ({message})" if message else ""
     if 300 <= status < 400:
@@ -125,11 +127,11 @@ def _answer_fault(response: urllib3.HTTPResponse) -> Optional[str]:
     if status == 401:
         return f"401: not authenticated{details}; {_SIGN_IN}"
     if status == 403:
-        return f"403: forbidden{details}; ask for the permission in the namespace, or change kubeflow.namespace"
+        return f"403: forbidden{details}; request access to the namespace, or change kubeflow.namespace"
     if _is_json(response.data) and status < 300:
         return None
     if message is None or status < 300:
-        return f"{status}: not an answer of Kubeflow Pipelines; check kubeflow.host, or for a login page {_SIGN_IN}"
+        return f"{status}: not a response of Kubeflow Pipelines; check kubeflow.host, or for a login page {_SIGN_IN}"
     if status >= 500:
         return f"{status}: server error{details}; see the log of the pod ml-pipeline"
     return f"{status}: {message}"
@@ -144,18 +146,18 @@ def _is_json(body: bytes) -> bool:
 
 
 def _error_message(body: bytes) -> Optional[str]:
-    """Returns the server's error message; None if the answer is a web page, or comes from another service."""
+    """Returns the server's error message; None if the response is a web page, or comes from another service."""
     text = body.decode("utf-8", errors="replace").strip()
     try:
         content = json.loads(text)
     except ValueError:
-        # The part of the server that takes uploads answers in plain text.
+        # The upload handlers of the server respond in plain text.
         return None if text.startswith("<") or not text or "not found" in text.lower() else _shorten(text)
     if not isinstance(content, dict):
         return None
-    # Newer backends have one of these, older ones two or three with the same text; uploads the last.
-    found = next((content[key] for key in ("message", "error", "error_message") if content.get(key)), "")
-    return _shorten(str(found))
+    # Newer backends have one of these, older ones two or three with the same text; uploads have the last one.
+    message = next((content[key] for key in ("message", "error", "error_message") if content.get(key)), "")
+    return _shorten(str(message))
 
 
 def _shorten(text: str) -> str:

@@ -1,7 +1,7 @@
-"""When a schedule runs: cron as Kubeflow Pipelines reads it, or an interval.
+"""The times of a schedule: cron expressions as Kubeflow Pipelines reads them, and intervals.
 
-The backend parses with Go's robfig/cron, whose six fields start with seconds. It also accepts five fields, and reads
-them as starting with seconds too: `0 2 * * *`, two o'clock everywhere else, runs every hour at minute 2.
+The backend parses with Go's robfig/cron, whose six fields start with seconds. It also accepts five fields, but
+reads them as starting with seconds too: `0 2 * * *`, which means two o'clock elsewhere, runs every hour at minute 2.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Iterator, Optional
 from core import escape
 from core.errors import UserError
 
-# The backend's names, as its six fields.
+# Names that the backend accepts -> their six fields.
 _NAMED = {
     "@yearly": "0 0 0 1 1 *",
     "@annually": "0 0 0 1 1 *",
@@ -29,7 +29,7 @@ _RIGHT_FORM = (
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
-# As far ahead as the backend looks for a matching time; it includes a 29 February.
+# As far ahead as the backend looks for a matching time; includes a 29 February.
 _HORIZON_DAYS = 5 * 366
 
 
@@ -67,7 +67,7 @@ class Cron:
     translated: bool = False
 
     def next_after(self, time: datetime.datetime) -> Optional[datetime.datetime]:
-        """Returns its first run after a time, in that time's zone; None without one in the next five years."""
+        """Returns its first run after a time, in that time's zone; None if there is none within five years."""
         fields = _NAMED.get(self.expression, self.expression).split()
         seconds, minutes, hours, *_ = values = _parse_fields(fields)
         start = time.replace(microsecond=0) + datetime.timedelta(seconds=1)
@@ -75,7 +75,7 @@ class Cron:
             day = start.date() + datetime.timedelta(days=offset)
             if not _matches(day, fields, values):
                 continue
-            # The rest of the first day, all of the others.
+            # On the first day only times from the start on.
             earliest = start.time() if offset == 0 else datetime.time.min
             for moment in _moments(hours, minutes, seconds):
                 if moment >= earliest:
@@ -90,7 +90,7 @@ def parse(text: str) -> Cron:
       text: six fields, seconds first; or five, minutes first, as in crontab; or a name such as `@daily`.
 
     Raises:
-      UserError: it has another form, a field is out of range, or no day matches.
+      UserError: it is malformed, a field is out of range, or no day matches.
     """
     fields = text.split()
     if len(fields) == 1 and text.strip() in _NAMED:
@@ -110,7 +110,7 @@ def parse(text: str) -> Cron:
 def parse_existing(expression: str) -> Optional[Cron]:
     """Parses the expression of an existing schedule as the backend does; None if this module can't.
 
-    Five fields, which other clients allow, start with seconds here and leave the day of the week open.
+    Five fields, which other clients allow, start with seconds and do not restrict the day of the week.
     """
     fields = expression.split()
     try:
@@ -126,7 +126,7 @@ def parse_interval(text: str) -> int:
       text: digits and an optional unit: `90`, `90s`, `30m`, `6h`, `1d`.
 
     Raises:
-      UserError: it has another form, or is 0.
+      UserError: it is malformed, or 0.
     """
     match = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0

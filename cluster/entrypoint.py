@@ -1,8 +1,8 @@
 """`python -m cluster.entrypoint`: the command of every task's container.
 
-Takes the arguments that TFX's compiler writes, repairs the backend's ExecutorInput (`cluster.executor_input`), merges
-the run parameters into it (`cluster.run_parameters`), and calls TFX's own function. Exit status: 0; 2 for an error of
-the user, with the message on the last line; 1 for any other failure.
+Takes the arguments that TFX's compiler writes, adapts the backend's ExecutorInput to TFX (`cluster.executor_input`),
+merges the run parameters into it (`cluster.run_parameters`), and calls TFX's own function. Exit status: 0 for success;
+2 for an error of the user, with the message on the last line; 1 for any other failure.
 """
 
 import argparse
@@ -13,12 +13,12 @@ import sys
 import tempfile
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-# Before the first TensorFlow import: TFX, TFMA and Hub want Keras 2.
+# Before the first TensorFlow import: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from core import gpu  # noqa: E402
 
-# TensorFlow looks for CUDA's libraries when it is imported, and never again.
+# TensorFlow looks for the CUDA libraries only when it is imported.
 gpu.load_libraries()
 
 import tfx.version  # noqa: E402
@@ -44,17 +44,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     _check_version(tfx.version.__version__)
     options, beam_args = _parser().parse_known_args(arguments)
     task_id = os.environ[task_protocol.TASK_VARIABLE]
-    given = json.loads(options.json_serialized_invocation_args)
-    run = executor_input.run_id(given, task_id)
+    invocation = json.loads(options.json_serialized_invocation_args)
+    run = executor_input.run_id(invocation, task_id)
     try:
-        _run(options, beam_args, given, task_id, run)
+        _run(options, beam_args, invocation, task_id, run)
     except Exception as error:
         _write_note(run, task_id, error)
         if not isinstance(error, UserError):
             raise
         print(f"{task_protocol.ERROR_PREFIX}{escape.line(str(error))}", file=sys.stderr)
         return 2
-    # An earlier attempt's note. A task that succeeded must not fail because it can't be removed.
+    # The note of an earlier attempt. A task that succeeded must not fail because its note can't be removed.
     with contextlib.suppress(OSError):
         notes.remove(run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), task_id)
     return 0
@@ -68,51 +68,51 @@ def _check_version(version: str) -> None:
         )
 
 
-def _run(options: argparse.Namespace, beam_args: list[str], given: dict[str, Any], task_id: str, run: str) -> None:
-    """Repairs the input, runs the executor, repairs the output."""
+def _run(options: argparse.Namespace, beam_args: list[str], invocation: dict[str, Any], task_id: str, run: str) -> None:
+    """Adapts the input, runs the executor, and adapts the output."""
     local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
-    _merge_parameters(given, task_id, run)
-    executor_input.drop_backend_outputs(given)
-    executor_input.set_input_types(given, inputs_spec)
-    remote = executor_input.remote_uris(given, local_root)
-    executor_input.localize(given, local_root)
-    executor_input.create_output_folders(given)
-    output_file = given["outputs"]["outputFile"]
+    _merge_parameters(invocation, task_id, run)
+    executor_input.drop_backend_outputs(invocation)
+    executor_input.set_input_types(invocation, inputs_spec)
+    remote = executor_input.remote_uris(invocation, local_root)
+    executor_input.localize(invocation, local_root)
+    executor_input.create_output_folders(invocation)
+    output_file = invocation["outputs"]["outputFile"]
     with tempfile.TemporaryDirectory() as folder:
-        # TFX takes the name of this folder as the execution's id, and writes temporary files beside the output file,
-        # where the 2.15 backend has the artifacts.
-        given["outputs"]["outputFile"] = os.path.join(folder, run, "output.json")
-        options.json_serialized_invocation_args = json.dumps(given)
+        # TFX uses the name of this folder as the id of the execution, and writes temporary files beside the output
+        # file, where the 2.15 backend has the artifacts.
+        invocation["outputs"]["outputFile"] = os.path.join(folder, run, "output.json")
+        options.json_serialized_invocation_args = json.dumps(invocation)
         with _read_value_artifacts():
             kubeflow_v2_run_executor._run_executor(options, beam_args)
-        with open(given["outputs"]["outputFile"], encoding="utf-8") as stream:
+        with open(invocation["outputs"]["outputFile"], encoding="utf-8") as stream:
             written = json.load(stream)
     executor_input.restore_remote_uris(written, remote)
     executor_input.drop_nulls(written)
     _write_output(output_file, written)
 
 
-def _merge_parameters(given: dict[str, Any], task_id: str, run: str) -> None:
-    values = given.get("inputs", {}).get("parameterValues", {})
-    taken = run_parameters.take(task_id, values)
-    root = str(taken.pop(run_parameters.PIPELINE_ROOT.name, ""))
-    outputs = [a["uri"] for list_ in given["outputs"].get("artifacts", {}).values() for a in list_["artifacts"]]
+def _merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None:
+    values = invocation.get("inputs", {}).get("parameterValues", {})
+    parameters = run_parameters.take(task_id, values)
+    root = str(parameters.pop(run_parameters.PIPELINE_ROOT.name, ""))
+    outputs = [a["uri"] for list_ in invocation["outputs"].get("artifacts", {}).values() for a in list_["artifacts"]]
     if root and not all(uri.startswith(root.rstrip("/") + "/") for uri in outputs):
         raise UserError(
             f"run parameters: pipeline_root = {root}: differs from the root of the run, which writes to {outputs[0]}; "
-            "set both to the same, or leave the parameter empty"
+            "set both to the same value, or leave the parameter empty"
         )
-    values.update(run_parameters.merge(task_id, values, taken))
+    values.update(run_parameters.merge(task_id, values, parameters))
     if task_id == _TRAINER:
-        # Two runs at a time may train the same model: each needs its own checkpoints.
+        # Two concurrent runs may train the same model, so each needs its own checkpoints.
         custom = json.loads(values["custom_config"])
         values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
 
 
 @contextlib.contextmanager
 def _read_value_artifacts() -> Iterator[None]:
-    """Makes TFX read value artifacts, which its function passes to executors unread."""
+    """Makes TFX read value artifacts; its function would pass them to executors unread."""
     parse = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict
 
     def parse_and_read(artifacts: Any, name_from_id: Any = None) -> dict[str, list[Any]]:
@@ -137,7 +137,7 @@ def _write_output(path: str, content: Mapping[str, Any]) -> None:
 
 
 def _write_note(run: str, task_id: str, error: Exception) -> None:
-    """Writes why the task failed to the shared folder; a failure to do so must not hide the error itself."""
+    """Writes the reason of the failure to the shared folder. If that fails, the task's own error is still reported."""
     folder = run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
     checks = error.checks if isinstance(error, DataGateStopped) else []

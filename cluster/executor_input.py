@@ -1,4 +1,4 @@
-"""Converts what a Kubeflow backend sends a task to what TFX's executor function expects, and the answer back.
+"""Converts the input that a Kubeflow backend sends to a task to the form that TFX expects, and TFX's output back.
 
 ExecutorInputs are plain JSON. Each function resolves one difference between TFX and open-source
 Kubeflow Pipelines (backends 2.0 to 2.17).
@@ -8,14 +8,13 @@ import os
 import re
 from typing import Any, Iterator, Mapping
 
-# A folder in place of `/` for the local copies of artifacts, for the replay's tasks, which run in no container.
+# The folder that replaces `/` for local copies of artifacts, in the tasks of a replay, which do not run in containers.
 LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
 
-# Where the launcher copies remote artifacts before and after a task. TensorFlow and Beam open `gs://` themselves, so
-# that it can stay remote.
+# Where the launcher copies remote artifacts before and after a task. Not `gs://`, which TensorFlow and Beam can open.
 _LOCAL_FOLDERS = {"minio://": "minio", "s3://": "s3"}
 
-# Prefix of the backend's own types of artifacts.
+# Prefix of the backend's own artifact types.
 _BACKEND_TYPES = ("system.",)
 
 
@@ -32,10 +31,10 @@ def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
 
 
 def set_input_types(executor_input: dict[str, Any], inputs_spec: Mapping[str, Any]) -> None:
-    """Gives input artifacts the types that the component declares: the driver sends an empty one.
+    """Sets the types of input artifacts to those that the component declares: the driver sends empty types.
 
     Args:
-      executor_input: is changed.
+      executor_input: changed in place.
       inputs_spec: the component's inputDefinitions.
     """
     declared = inputs_spec.get("artifacts", {})
@@ -45,11 +44,11 @@ def set_input_types(executor_input: dict[str, Any], inputs_spec: Mapping[str, An
 
 
 def localize(executor_input: dict[str, Any], local_root: str) -> None:
-    """Replaces `minio://` and `s3://` URIs, which TensorFlow and Beam can't open, by the launcher's local copies.
+    """Replaces `minio://` and `s3://` URIs, which TensorFlow and Beam can't open, by paths of the launcher's copies.
 
     Args:
-      executor_input: is changed.
-      local_root: `/`, or the folder in its place.
+      executor_input: changed in place.
+      local_root: `/`, or the folder that replaces it.
     """
     for artifact in _artifacts(executor_input):
         artifact["uri"] = local_path(artifact["uri"], local_root)
@@ -75,7 +74,7 @@ def create_output_folders(executor_input: Mapping[str, Any]) -> None:
 
 
 def remote_uris(executor_input: Mapping[str, Any], local_root: str) -> dict[str, str]:
-    """Maps the launcher's local copies to their URIs."""
+    """Returns the path of each local copy of the launcher -> its URI."""
     return {local_path(artifact["uri"], local_root): artifact["uri"] for artifact in _artifacts(executor_input)}
 
 
@@ -83,7 +82,7 @@ def restore_remote_uris(executor_output: dict[str, Any], remote: Mapping[str, st
     """Restores the remote URIs in a task's ExecutorOutput: the launcher uploads to them.
 
     Args:
-      executor_output: is changed.
+      executor_output: changed in place.
       remote: from `remote_uris`.
     """
     for artifacts in executor_output.get("artifacts", {}).values():
@@ -101,7 +100,7 @@ def drop_nulls(executor_output: dict[str, Any]) -> None:
 
 
 def run_id(executor_input: Mapping[str, Any], task: str) -> str:
-    """Returns the run's id, which only the URIs contain: `<root>/<pipeline>/<run>/<task>/...`.
+    """Returns the id of the run, which only the URIs contain: `<root>/<pipeline>/<run>/<task>/...`.
 
     Args:
       executor_input: with remote URIs.
@@ -112,7 +111,7 @@ def run_id(executor_input: Mapping[str, Any], task: str) -> str:
     """
     for name, artifacts in _artifact_lists(executor_input, "outputs").items():
         for artifact in artifacts.get("artifacts", ()):
-            # Matched at the end: a folder of the root, or the pipeline, may have the task's name.
+            # Matched at the end: a folder of the root, or the pipeline, may have the same name as the task.
             match = re.search(rf"/([^/]+)/{re.escape(task)}/(?:[^/]+/)?{re.escape(name)}$", artifact["uri"])
             if match:
                 return match[1]

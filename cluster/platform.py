@@ -1,7 +1,7 @@
-"""The platform document, the compiled pipeline's second: Kubernetes settings of the pods besides CPU and memory.
+"""The platform document, the second of a compiled pipeline: Kubernetes settings of the pods besides CPU and memory.
 
-The backend silently drops the whole document for one unknown top-level field, and entries of executors that do not
-exist, so it is made here from validated settings only. Names and shapes are those of KFP's
+The backend silently drops the whole document if it has an unknown top-level field, and drops the entries of executors
+that do not exist, so the document is built only from validated settings. Names and structure are those of KFP's
 `kubernetes_executor_config.proto`.
 """
 

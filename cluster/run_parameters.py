@@ -1,8 +1,8 @@
-"""The run parameters: what a user or a schedule may change in a compiled pipeline.
+"""The run parameters: values that a user or a schedule may change in a compiled pipeline.
 
-TFX's `RuntimeParameter` can only be a whole execution property, and our properties are the JSON of a section of the
-configuration. So the compiler adds inputs to TFX's, and the entrypoint merges their values into the property before
-TFX sees it.
+TFX's `RuntimeParameter` can only replace a whole execution property, and ours are sections of the configuration as
+JSON. So the compiler adds inputs to the tasks, and the entrypoint merges their values into the property before TFX
+reads it.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from core.errors import UserError
 
 Value = Union[str, int]
 
-# As the pipeline spec calls them.
+# Names of the types in the pipeline spec.
 STRING, INTEGER = "STRING", "NUMBER_INTEGER"
 
 
@@ -25,10 +25,10 @@ class RunParameter:
     """One parameter.
 
     Attributes:
-      name: in the cluster's form and after `--param`.
-      type: of the pipeline spec.
-      description: for the cluster's form.
-      key: of the configuration that it sets; None if it sets none.
+      name: its name in the cluster's form and after `--param`.
+      type: its type in the pipeline spec.
+      description: text in the cluster's form.
+      key: configuration key that it sets; None if it sets none.
       optional: whether an empty text, or 0, means null: KFP parameters have no null.
     """
 
@@ -54,7 +54,7 @@ RUN_PARAMETERS = (
     RUN_TOKEN,
 )
 
-# Where a task's properties contain a section of the configuration: task -> (property, keys in its JSON, the section).
+# Where a task's properties contain a section of the configuration: task -> (property, keys in its JSON, section class).
 _SECTIONS: Mapping[str, tuple[str, tuple[str, ...], type[pydantic.BaseModel]]] = {
     "tsv-example-gen": ("data", (), DataConfig),
     "trainer": ("custom_config", ("trainer",), TrainerConfig),
@@ -66,7 +66,7 @@ def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
     """Returns the parameters that a task takes: those of its section, and the one that changes its cache key.
 
     Args:
-      task: its id.
+      task: id of the task.
       cached: whether its outputs may come from the cache.
     """
     return tuple(
@@ -81,7 +81,7 @@ def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:
 def default(parameter: RunParameter, config: Config) -> Value:
     """Returns a parameter's default: the configuration's value."""
     if parameter.key is None:
-        # Also for the root: the cluster's form has a field for it, which is the one that counts.
+        # Including the root: the cluster's form has its own field for it, which takes precedence.
         return ""
     section, name = parameter.key.split(".")
     value: Optional[Value] = getattr(getattr(config, section), name)
@@ -94,8 +94,8 @@ def take(task: str, values: dict[str, Any]) -> dict[str, Value]:
     """Removes the run parameters from a task's parameter values, in place; returns them.
 
     Args:
-      task: its id.
-      values: name -> value of all its parameters; JSON has no integers, so that they are floats.
+      task: id of the task.
+      values: name -> value of all its parameters; integers are floats, because the backend sends them as JSON numbers.
     """
     taken = {}
     for parameter in of_task(task, cached=True):
@@ -105,18 +105,18 @@ def take(task: str, values: dict[str, Any]) -> dict[str, Value]:
     return taken
 
 
-def merge(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) -> dict[str, Any]:
+def merge(task: str, properties: Mapping[str, Any], values: Mapping[str, Value]) -> dict[str, Any]:
     """Merges run parameters into a task's execution properties.
 
     Args:
-      task: its id.
-      properties: name -> value, without run parameters.
-      given: from `take`.
+      task: id of the task.
+      properties: name -> value of the execution properties.
+      values: name -> value of run parameters, from `take`.
 
     Raises:
       UserError: the configuration does not allow a value.
     """
-    settings = {p.key: p for p in RUN_PARAMETERS if p.key and p.name in given}
+    settings = {p.key: p for p in RUN_PARAMETERS if p.key and p.name in values}
     if task not in _SECTIONS or not settings:
         return dict(properties)
     name, keys, section_class = _SECTIONS[task]
@@ -125,7 +125,7 @@ def merge(task: str, properties: Mapping[str, Any], given: Mapping[str, Value]) 
     for key in keys:
         section = section[key]
     for key, parameter in settings.items():
-        _set(section, key.split(".")[1], given[parameter.name], parameter)
+        _set(section, key.split(".")[1], values[parameter.name], parameter)
     try:
         section_class.model_validate(section)
     except pydantic.ValidationError as error:

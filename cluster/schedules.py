@@ -1,6 +1,7 @@
-"""Schedules on the server, which calls them recurring runs: exactly one of a name is active, whatever fails.
+"""Schedules on the server, which calls them recurring runs. Exactly one of a name is active, even after failures.
 
-The server allows several of the same name, and has no call that changes one: a schedule is replaced by another.
+The server allows several schedules of the same name and has no call to change one, so a changed schedule replaces the
+previous one.
 """
 
 import dataclasses
@@ -24,34 +25,34 @@ ENABLED = kfp_server_api.RecurringRunMode.ENABLE
 
 _FINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
-# Between attempts of an idempotent call: seconds, as long as a proxy or a server takes to restart.
+# Pauses in seconds between attempts of an idempotent call, long enough for a proxy or a server to restart.
 PAUSES_S = (1.0, 3.0, 9.0)
 
 
 class Outcome(enum.Enum):
-    """What was done with a schedule; the values are shown."""
+    """The result of `apply`; the values are shown to the user."""
 
     UNCHANGED = "exists and is unchanged"
-    RESUMED = "existed but was off, and is on again"
+    RESUMED = "existed but was off; switched on again"
     CREATED = "created"
     REPLACED = "replaces the previous one"
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """A schedule as it should be.
+    """The settings of a schedule.
 
     Attributes:
-      name: its only one.
+      name: its name, which no other active schedule has.
       trigger: cron, or an interval in seconds.
-      experiment_id: of the experiment that its runs belong to.
-      pipeline_id: of the uploaded pipeline.
-      version_id: of the uploaded version.
-      parameters: name -> value, of those that differ from the pipeline's defaults.
+      experiment_id: id of the experiment that its runs belong to.
+      pipeline_id: id of the uploaded pipeline.
+      version_id: id of the uploaded version.
+      parameters: name -> value of the run parameters that differ from the pipeline's defaults.
       pipeline_root: where artifacts are written; None is the cluster's default.
-      service_account: of its runs; None is the cluster's default.
-      catch_up: whether missed times are made up for.
-      max_concurrency: how many of its runs may run at the same time, 1 to 10.
+      service_account: service account of its runs; None is the cluster's default.
+      catch_up: whether a run is started for each missed time.
+      max_concurrency: maximum number of its runs at the same time, 1 to 10.
     """
 
     name: str
@@ -67,12 +68,12 @@ class Schedule:
 
     @property
     def when(self) -> Union[str, int]:
-        """A cron expression, or seconds, as the server takes them."""
+        """A cron expression, or an interval in seconds, in the server's form."""
         return self.trigger.expression if isinstance(self.trigger, Cron) else self.trigger
 
     @property
     def description(self) -> str:
-        """Identifies the settings: in what the server returns, its own defaults are filled in."""
+        """Identifies the settings; those that the server returns are not comparable, since it fills in defaults."""
         settings = json.dumps({**dataclasses.asdict(self), "trigger": self.when}, sort_keys=True)
         return f"kubeflow_runner.py schedule {hashlib.sha256(settings.encode()).hexdigest()}"
 
@@ -96,51 +97,51 @@ def apply(client: kfp.Client, wanted: Schedule) -> tuple[Outcome, list[Recurring
     """Makes a schedule the only active one of its name.
 
     Returns:
-      What was done, and older ones that are off but had to stay because they have an active run.
+      The outcome, and older schedules that are off but can't be removed yet, because they have an active run.
 
     Raises:
-      UserError: one of the name is active in another experiment, or a request failed; what was active before still is,
-        or the message says that nothing is.
+      UserError: a schedule of the name is active in another experiment, or a request failed. The previously active
+        schedule still is, unless the message reports that it may be off.
     """
-    found = find(client, wanted.name)
-    for one in found:
-        if one.experiment_id != wanted.experiment_id and is_on(one):
+    existing = find(client, wanted.name)
+    for schedule in existing:
+        if schedule.experiment_id != wanted.experiment_id and is_on(schedule):
             raise UserError(
-                f"schedule {wanted.name}: already active in another experiment ({one.experiment_id}); unschedule it "
-                "there (kubeflow.experiment), or choose another name"
+                f"schedule {wanted.name}: already active in another experiment ({schedule.experiment_id}); unschedule "
+                "it there (kubeflow.experiment), or choose another name"
             )
-    found = [one for one in found if one.experiment_id == wanted.experiment_id]
-    same = sorted((one for one in found if one.description == wanted.description), key=is_on)
-    active = [one for one in found if is_on(one)]
+    existing = [schedule for schedule in existing if schedule.experiment_id == wanted.experiment_id]
+    same = sorted((schedule for schedule in existing if schedule.description == wanted.description), key=is_on)
+    active = [schedule for schedule in existing if is_on(schedule)]
     kept = same[-1] if same else _create(client, wanted, enabled=not active)
-    others = [one for one in found if one.recurring_run_id != kept.recurring_run_id]
+    others = [schedule for schedule in existing if schedule.recurring_run_id != kept.recurring_run_id]
     outcome = _outcome(kept, created=not same, replaced=bool(others))
     if is_on(kept):
-        # Duplicates, created by hand or by a crash: the one that stays is active already.
+        # The others are duplicates, created by hand or by a crash.
         stop(client, others)
     else:
-        _switch(client, kept, [one for one in others if is_on(one)])
+        _switch(client, kept, [schedule for schedule in others if is_on(schedule)])
     return outcome, remove(client, others)
 
 
 def remove(client: kfp.Client, schedules: Collection[RecurringRun]) -> list[RecurringRun]:
-    """Deletes schedules that are off; returns those that have to stay until their runs have ended.
+    """Deletes schedules that are off; returns those that can't be deleted until their runs have finished.
 
-    With a schedule the cluster's garbage collection deletes its workflows, including active ones
+    When a schedule is deleted, the cluster's garbage collection deletes its workflows too, including active ones
     (kubeflow/pipelines#12573).
     """
-    busy = [one for one in schedules if _has_active_run(client, one)]
-    for one in schedules:
-        if one not in busy:
-            _retry_idempotent(client.delete_recurring_run, one)
+    busy = [schedule for schedule in schedules if _has_active_run(client, schedule)]
+    for schedule in schedules:
+        if schedule not in busy:
+            _retry_idempotent(client.delete_recurring_run, schedule)
     return busy
 
 
 def stop(client: kfp.Client, schedules: Collection[RecurringRun]) -> None:
     """Switches schedules off."""
-    for one in schedules:
-        if is_on(one):
-            _retry_idempotent(client.disable_recurring_run, one)
+    for schedule in schedules:
+        if is_on(schedule):
+            _retry_idempotent(client.disable_recurring_run, schedule)
 
 
 def _outcome(kept: RecurringRun, created: bool, replaced: bool) -> Outcome:
@@ -170,35 +171,36 @@ def _create(client: kfp.Client, schedule: Schedule, enabled: bool) -> RecurringR
 def _switch(client: kfp.Client, new: RecurringRun, old: Collection[RecurringRun]) -> None:
     """Switches the old schedules off and the new one on.
 
-    No call of the server changes two schedules, so for a moment both are on or both are off. They are both off: two
-    runs at the same time would train on each other's checkpoints and push over each other, while a time within these
-    milliseconds is only missed. A failure in that moment is undone: both calls are idempotent, so they are repeated if
-    their answer was lost; if that does not help, or the user interrupts, the old schedule is switched on again. Only if
-    this process or the server dies in that moment is the schedule left off, and the same command repairs it.
+    No call of the server changes two schedules, so for a moment both are on or both are off. Here both are off, which
+    at worst skips a time within these milliseconds. If both were on, two runs could train and
+    push at the same time. Both calls are idempotent, so they are repeated if their response is lost. If that fails
+    too, or the user interrupts, the old schedule is switched on again. Only if this process or the server dies in that
+    moment does the schedule stay off; the same command repairs it.
     """
     try:
         stop(client, old)
         _retry_idempotent(client.enable_recurring_run, new, may_be_gone=False)
     except BaseException as error:
         try:
-            # First, as the new one may be on.
+            # First, because the new one may be on.
             _retry_idempotent(client.disable_recurring_run, new)
-            for one in itertools.islice(old, 1):
-                _retry_idempotent(client.enable_recurring_run, one, may_be_gone=False)
+            for schedule in itertools.islice(old, 1):
+                _retry_idempotent(client.enable_recurring_run, schedule, may_be_gone=False)
         except ServerError as second:
             raise UserError(
-                f"{second}; schedule {new.display_name} may be off now: schedule it again as soon as the server answers"
+                f"{second}; schedule {new.display_name} may be off now: schedule it again when the server responds"
             ) from error
         raise
 
 
 def _retry_idempotent(call: Callable[..., Any], schedule: RecurringRun, may_be_gone: bool = True) -> None:
-    """Makes an idempotent call, and repeats it if its answer is lost.
+    """Makes an idempotent call, and repeats it if its response is lost.
 
     Args:
-      call: of the client, for one schedule.
+      call: method of the client for one schedule.
       schedule: the schedule.
-      may_be_gone: whether a missing schedule counts as success: a call whose answer was lost has deleted it.
+      may_be_gone: whether a missing schedule counts as success: an earlier call whose response was lost may have
+        deleted it.
     """
     for pause_s in (*PAUSES_S, None):
         try:
@@ -213,8 +215,8 @@ def _retry_idempotent(call: Callable[..., Any], schedule: RecurringRun, may_be_g
 
 
 def _has_active_run(client: kfp.Client, schedule: RecurringRun) -> bool:
-    # The server accepts a filter by schedule, but its database has another name for the column. No run is older than
-    # its schedule.
+    # A filter by schedule fails, because the server's database has a different name for the column. No run is older
+    # than its schedule.
     newer = itertools.takewhile(
         lambda run: run.created_at >= schedule.created_at, paging.list_runs(client, schedule.experiment_id)
     )

@@ -1,4 +1,4 @@
-"""Tables of a server's runs and schedules."""
+"""A server's runs and schedules: tables for people, records for programs."""
 
 import datetime
 import itertools
@@ -20,23 +20,23 @@ def runs_table(
     """Returns a table of runs, in their order.
 
     Args:
-      runs: of the server.
+      runs: runs as the server returns them.
       started_by: the schedules, for their names.
-      limit: of rows.
-      now: end of the duration of active runs.
+      limit: maximum number of rows.
+      now: the time until which the duration of active runs is counted.
     """
     names = {schedule.recurring_run_id: schedule.display_name for schedule in started_by}
     table = _table("runs", "name", "id", "state", "created (UTC)", "duration", "schedule")
     for run in itertools.islice(runs, limit):
-        # For an active run the server says 1970.
-        ended = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
+        # For an active run the server returns 1970.
+        end = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
         _add_row(
             table,
             run.display_name,
             run.run_id,
             run.state or "PENDING",
             format_time(run.created_at),
-            format_duration((ended - run.created_at).total_seconds()),
+            format_duration((end - run.created_at).total_seconds()),
             names.get(run.recurring_run_id, run.recurring_run_id or ""),
         )
     return table
@@ -46,32 +46,70 @@ def schedules_table(listed: Iterable[schedules.RecurringRun], limit: int, now: d
     """Returns a table of schedules, in their order.
 
     Args:
-      listed: of the server.
-      limit: of rows.
-      now: the next run is after it.
+      listed: schedules as the server returns them.
+      limit: maximum number of rows.
+      now: the time after which the next run is computed.
     """
     table = _table("schedules", "name", "when", "state", "next (UTC)", "max. concurrency", "id")
     for schedule in itertools.islice(listed, limit):
-        on, periodic = schedules.is_on(schedule), schedule.trigger.periodic_schedule
-        next_time = None
-        if periodic:
-            # Only the cluster knows when an interval started.
-            when = format_trigger(int(periodic.interval_second))
-        else:
-            expression = schedule.trigger.cron_schedule.cron or ""
-            when = format_trigger(expression)
-            parsed = cron.parse_existing(expression) if on else None
-            next_time = parsed.next_after(now) if parsed else None
         _add_row(
             table,
             schedule.display_name,
-            when,
-            "on" if on else "off",
-            format_time(next_time),
+            format_trigger(_trigger(schedule)),
+            "on" if schedules.is_on(schedule) else "off",
+            format_time(_next_time(schedule, now)),
             str(schedule.max_concurrency),
             schedule.recurring_run_id,
         )
     return table
+
+
+def run_record(run: Any) -> dict[str, Any]:
+    """Returns a run for programs; times are ISO 8601, in UTC."""
+    # For an active run the server says 1970.
+    ended = run.finished_at and run.finished_at > run.created_at
+    return {
+        "kind": "run",
+        "name": run.display_name,
+        "id": run.run_id,
+        "state": run.state or "PENDING",
+        "created_at": run.created_at.isoformat(timespec="seconds"),
+        "finished_at": run.finished_at.isoformat(timespec="seconds") if ended else None,
+        "schedule_id": run.recurring_run_id,
+    }
+
+
+def schedule_record(schedule: schedules.RecurringRun, now: datetime.datetime) -> dict[str, Any]:
+    """Returns a schedule for programs; `cron` or `every_s` is null.
+
+    Args:
+      schedule: the schedule.
+      now: the next run is after it.
+    """
+    trigger, next_time = _trigger(schedule), _next_time(schedule, now)
+    return {
+        "kind": "schedule",
+        "name": schedule.display_name,
+        "id": schedule.recurring_run_id,
+        "on": schedules.is_on(schedule),
+        "cron": trigger if isinstance(trigger, str) else None,
+        "every_s": trigger if isinstance(trigger, int) else None,
+        "next_at": next_time.isoformat(timespec="seconds") if next_time else None,
+        "max_concurrency": int(schedule.max_concurrency),
+    }
+
+
+def _trigger(schedule: schedules.RecurringRun) -> Union[str, int]:
+    """Returns a schedule's cron expression, or its interval in seconds."""
+    periodic = schedule.trigger.periodic_schedule
+    return int(periodic.interval_second) if periodic else schedule.trigger.cron_schedule.cron or ""
+
+
+def _next_time(schedule: schedules.RecurringRun, now: datetime.datetime) -> Optional[datetime.datetime]:
+    """Returns when a schedule that is on starts its next run; only the cluster knows when an interval started."""
+    trigger = _trigger(schedule)
+    parsed = cron.parse_existing(trigger) if isinstance(trigger, str) and schedules.is_on(schedule) else None
+    return parsed.next_after(now) if parsed else None
 
 
 def format_trigger(trigger: Union[str, int]) -> str:
@@ -102,5 +140,5 @@ def _table(title: str, *headings: str) -> rich.table.Table:
 
 
 def _add_row(table: rich.table.Table, *cells: str) -> None:
-    """Names come from other users: markup and control characters in them are shown as text."""
+    """Adds a row. Names come from other users, so markup and control characters are shown as text."""
     table.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))

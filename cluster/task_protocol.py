@@ -1,13 +1,13 @@
-"""What the compiler, the entrypoint and the replay agree on: a container's environment variables and its error line."""
+"""The protocol between compiler, entrypoint and replay: environment variables of a container, and its error line."""
 
-# The task's own id, which the backend does not pass on.
+# The id of the task, which the backend does not pass to it.
 TASK_VARIABLE = "REVIEWS_TASK"
 
-# Folder that all tasks share, with a folder for each run: a failing task leaves its reason there.
+# Folder that all tasks share, with a subfolder per run, in which a failing task writes the reason.
 REPORTS_VARIABLE = "REVIEWS_REPORTS_DIR"
 
-# The image's working directory: parameters name the repository's files by their path in it.
+# The image's working directory: parameters refer to files of the repository by their path in it.
 IMAGE_DIR_VARIABLE = "REVIEWS_IMAGE_DIR"
 
-# Starts the line with which a task ends on an error of the user.
+# Prefix of a task's last line of output after an error of the user.
 ERROR_PREFIX = "error: "

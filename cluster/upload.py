@@ -1,4 +1,4 @@
-"""Versions of a pipeline on the server: the same file is uploaded once."""
+"""Versions of a pipeline on the server; each file is uploaded only once."""
 
 import dataclasses
 from typing import Any, Optional
@@ -16,9 +16,9 @@ class UploadedVersion:
     """A version of a pipeline on the server.
 
     Attributes:
-      pipeline_id: of the pipeline.
-      id: of the version.
-      name: of the version.
+      pipeline_id: id of the pipeline.
+      id: id of the version.
+      name: name of the version.
       new: whether it was uploaded just now.
     """
 
@@ -32,9 +32,9 @@ def upload(client: kfp.Client, file: CompiledFile, name: Optional[str]) -> Uploa
     """Uploads a compiled file as a version of the pipeline of its name, unless that version exists.
 
     Args:
-      client: of the server.
+      client: client of the server.
       file: the compiled file.
-      name: of the version; None takes the first digits of the file's digest.
+      name: name of the version; None takes the first digits of the file's digest.
 
     Raises:
       UserError: the version exists with another content, or a request failed.
@@ -47,9 +47,9 @@ def upload(client: kfp.Client, file: CompiledFile, name: Optional[str]) -> Uploa
     )
     if pipeline is None:
         with suppress_output():
-            # Also creates a first version, named like the pipeline; the client has no call without.
+            # Also creates a first version, named like the pipeline; the client has no call without that.
             pipeline = client.upload_pipeline(file.path, file.name, namespace=namespace)
-    # The server returns the content in another form, so the description says whether it is the same.
+    # The server returns the content in another form, so the digest in the description is compared.
     digest = f"sha256:{file.digest}"
     existing = _find_version(client, pipeline.pipeline_id, name)
     if existing is None:

@@ -1,25 +1,67 @@
-"""Shared by the command lines: the parser, and the exit status of errors."""
+"""Shared by the command lines: the parser, listings as JSON, and the exit status of errors."""
 
 import argparse
-from typing import NoReturn, Optional
+import difflib
+import json
+from typing import IO, Any, Iterable, Mapping, NoReturn, Optional, Sequence
 
 import rich.console
 import rich.markup
 
-from core import escape
-from core.errors import UserError
+from core import escape, versions
+from core.errors import UserError, did_you_mean
 
 
 class _Parser(argparse.ArgumentParser):
-    """Escapes the words that its errors quote, such as a file name from a glob."""
+    """Suggests what a misspelt command or option was meant to be.
+
+    It escapes the words that its errors quote, such as a file name from a glob.
+    """
 
     def error(self, message: str) -> NoReturn:
         super().error(escape.line(message))
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            # Here and not after the command's parser, which knows the options.
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._suggest_options(unknown)}")
+        return known, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            self.error(f"{value}: no such command{did_you_mean(value, action.choices)}")
+        super()._check_value(action, value)
+
+    def _suggest_options(self, words: Sequence[str]) -> str:
+        names = [word.partition("=")[0] for word in words if word.startswith("--")]
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        similar = [match for name in names for match in difflib.get_close_matches(name, known, 1)]
+        return f"; did you mean {' and '.join(similar)}?" if similar else ""
+
+
+class _ShowVersion(argparse.Action):
+    """Prints the versions and exits; reads them only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        installed = versions.installed()
+        names = {"python": "Python", "tensorflow": "TensorFlow", "tfx": "TFX"}
+        packages = ", ".join(f"{name} {installed[package]}" for package, name in names.items())
+        print(f"{parser.prog} {versions.VERSION} ({packages})")
+        parser.exit()
+
 
 def make_parser(prog: str, description: Optional[str]) -> argparse.ArgumentParser:
-    """Makes a parser that describes itself with the first line of a module's docstring."""
-    return _Parser(prog=prog, description=(description or "").split("\n")[0])
+    """Makes a parser with `--version` that describes itself with the first line of a module's docstring."""
+    parser = _Parser(prog=prog, description=(description or "").split("\n")[0])
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the versions")
+    return parser
+
+
+def print_json(records: Iterable[Mapping[str, Any]], file: IO[str]) -> None:
+    """Prints a listing for programs: one JSON object per line, in ASCII, so without control characters of names."""
+    for record in records:
+        print(json.dumps(record), file=file)
 
 
 def call(options: argparse.Namespace, interrupted: str) -> int:

@@ -8,13 +8,14 @@ from core import escape
 LOGGER = logging.getLogger("reviews.progress")
 
 
-def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> None:
+def report(stage: str, done: int, total: int, *, keep: bool = False, **figures: Union[float, str]) -> None:
     """Logs the progress of a stage.
 
     Args:
       stage: a short description ("epoch 2/5"); control characters in it are escaped.
       done: units finished, 0 to `total`.
       total: number of units; 0 if unknown.
+      keep: whether a terminal keeps it as a line, such as the end of an epoch.
       **figures: values by name (`loss=0.31`); control characters in text are escaped.
     """
     stage = escape.line(stage)
@@ -28,5 +29,5 @@ def report(stage: str, done: int, total: int, **figures: Union[float, str]) -> N
         done,
         total,
         details,
-        extra={"stage": stage, "done": done, "total": total, "figures": figures},
+        extra={"stage": stage, "done": done, "total": total, "keep": keep, "figures": figures},
     )

@@ -4,6 +4,9 @@ import importlib.metadata
 import platform
 import sys
 
+# Version of this package; setup.py reads it here.
+VERSION = "0.2.0"
+
 # The old set of versions (setup.py): TFX 1.16 and TensorFlow 2.16, on Python 3.10. Code that only
 # this set needs checks this flag, and can be removed with the set.
 OLD_SET = sys.version_info < (3, 11)

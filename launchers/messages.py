@@ -4,7 +4,7 @@
 |-------------|----------------------------------------------------|-----------------------------------------|
 | `started`   |                                                    | when the process has started            |
 | `heartbeat` |                                                    | every second, through a pipe only       |
-| `progress`  | `stage`, `done`, `total`, `figures`                | on each call of `core.progress.report`  |
+| `progress`  | `stage`, `done`, `total`, `figures`, `keep`        | on each call of `core.progress.report`  |
 | `error`     | `type` (the class's name), `message`, `user_error` | when the target raised                  |
 | `done`      |                                                    | when the target returned                |
 """
@@ -39,13 +39,14 @@ class Progress:
     done: int
     total: int
     figures: Mapping[str, Union[float, str]]
+    keep: bool = False
 
     def __str__(self) -> str:
         return f"{self.stage} ({self.done} of {self.total or 'an unknown number'})"
 
     def report(self) -> None:
         """Reports it as this process's own progress."""
-        progress.report(self.stage, self.done, self.total, **self.figures)
+        progress.report(self.stage, self.done, self.total, keep=self.keep, **self.figures)
 
 
 @dataclasses.dataclass(frozen=True)

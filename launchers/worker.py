@@ -66,7 +66,7 @@ class _Channel(logging.Handler, abc.ABC):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields = vars(record)
-        self.send(Progress(fields["stage"], fields["done"], fields["total"], fields["figures"]))
+        self.send(Progress(fields["stage"], fields["done"], fields["total"], fields["figures"], fields["keep"]))
 
     @abc.abstractmethod
     def watch(self) -> None:

@@ -4,7 +4,6 @@ TFX's LocalDagRunner only writes log lines. This runner launches the same nodes 
 records what the summary needs: status, seconds, cached, output artifacts.
 """
 
-import datetime
 import time
 from typing import Any, Optional, Sequence
 
@@ -24,13 +23,15 @@ from local.terminal import Terminal
 class DagRunner(tfx_runner.IrBasedRunner):
     """Runs the nodes in topological order; `outcomes` has one entry per node, in that order."""
 
-    def __init__(self, terminal: Terminal, folder: str):
+    def __init__(self, run: str, terminal: Terminal, folder: str):
         """Creates a runner.
 
         Args:
+          run: id of the run, also in the metadata store and in the record of a push.
           terminal: shows each component as it starts and ends.
           folder: folder of the pipeline, where `local.store` seals the outputs.
         """
+        self._run = run
         self._terminal = terminal
         self._folder = folder
         self.outcomes: Sequence[NodeOutcome] = ()
@@ -43,7 +44,7 @@ class DagRunner(tfx_runner.IrBasedRunner):
     ) -> None:
         """Runs a compiled pipeline; raises the exception of the first component that fails."""
         runtime_parameter_utils.substitute_runtime_parameter(
-            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.datetime.now().isoformat()}
+            pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: self._run}
         )
         self.outcomes = [NodeOutcome(node.pipeline_node.node_info.id) for node in pipeline.nodes]
         for node, outcome in zip(pipeline.nodes, self.outcomes, strict=True):
@@ -75,6 +76,9 @@ class DagRunner(tfx_runner.IrBasedRunner):
             outcome.status = "complete"
             if not outcome.cached:
                 store.seal(self._folder, list(outcome.outputs.values()))
+        except KeyboardInterrupt:
+            outcome.status = "interrupted"
+            raise
         finally:
             outcome.seconds = time.monotonic() - start
             self._terminal.end(outcome)

@@ -13,7 +13,7 @@ class NodeOutcome:
 
     Attributes:
       id: id of the component.
-      status: `not_run`, `complete` or `failed`.
+      status: `not_run`, `complete`, `failed` or `interrupted`.
       seconds: wall time.
       cached: whether the outputs come from an earlier execution.
       outputs: name of the output -> its artifact.

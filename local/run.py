@@ -1,4 +1,4 @@
-"""Runs the pipeline in a folder of this machine, and writes its summary and report."""
+"""Runs the pipeline in a folder of this machine, and writes its summary and report into the history."""
 
 import dataclasses
 import datetime
@@ -15,13 +15,15 @@ import rich.console
 
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
+from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from core import escape, gpu
-from core.config import Config
+from core.config import Config, dump_config
 from core.errors import UserError
-from local import dag_runner, serving, session, store, terminal
+from core.files import atomic_write
+from local import dag_runner, history, serving, session, store, terminal
 from local.outcome import NodeOutcome
 from pipeline import graph
 
@@ -29,6 +31,7 @@ from pipeline import graph
 _SOURCES = {
     "examples": ("TsvExampleGen", "examples"),
     "data_verdict": ("DataGate", "verdict"),
+    "model": ("Trainer", "model"),
     "model_run": ("Trainer", "model_run"),
     "model_blessing": ("ModelGate", "blessing"),
     "serving_blessing": ("ServingValidator", "blessing"),
@@ -36,32 +39,37 @@ _SOURCES = {
 }
 
 
-def run(config: Config, folder: str, console: rich.console.Console) -> int:
-    """Runs the pipeline, shows its progress, and writes `summary.json` and `report.html`.
+def run(config: Config, folder: str, run_folder: str, console: rich.console.Console) -> int:
+    """Runs the pipeline, shows its progress, and writes `config.yaml`, `summary.json` and `report.html`.
 
     Args:
       config: configuration of the run.
       folder: folder of the pipeline, locked by the caller.
+      run_folder: the run's folder in the history.
       console: the user's console.
 
     Returns:
       The exit status, from `components.run_report.summary.EXIT_STATUS`.
 
     Raises:
-      UserError: `trainer.device` is `gpu` and no GPU can be used, or `notify` needs an environment variable that is not
-        set.
+      UserError: `trainer.device` is `gpu` and no GPU can be used, `notify` needs an environment variable that is not
+        set, or the encoder's name or folder is wrong.
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
     if config.trainer.device == "gpu":
         gpu.visible_gpus("gpu")  # Raises now instead of in the Trainer, half an hour later.
     notification.check(config.notify)
-    config = _resolve(config, folder)
+    if config.encoder.source == "hub":
+        handles.resolve(config.encoder.handle, config.encoder.preprocess or "")  # Raises now instead of in HubEncoder.
+    config = _copy_files(config, folder)
     screen = terminal.Terminal(console)
-    runner = dag_runner.DagRunner(screen, folder)
+    runner = dag_runner.DagRunner(os.path.basename(run_folder), screen, folder)
     started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
     error: Optional[Exception] = None
     try:
+        with atomic_write(os.path.join(run_folder, history.CONFIG_FILE)) as stream:
+            stream.write(dump_config(config))
         for message in store.repair(folder):
             _print(console, message)
         # Latency and memory vary with the load of this machine, so a model that failed is validated again.
@@ -69,18 +77,22 @@ def run(config: Config, folder: str, console: rich.console.Console) -> int:
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         with screen.show_progress():
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
-            runner.run(graph.create_pipeline(config, root, checkpoints, connection))
+            runner.run(graph.create_pipeline(_set_serving_dir(config, folder), root, checkpoints, connection))
     except Exception as failure:  # A failed run gets a summary too.
         logging.exception("the run failed")
         error = failure
     summary = dataclasses.replace(
-        _summarise(config, runner.outcomes, error, folder),
+        _summarise(config, runner.outcomes, error, run_folder),
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
     )
-    log = os.path.join(folder, session.LOG_FILE)
-    details = gather.read_details(_artifacts(runner.outcomes), config.task.label_names, log)
-    summary, write_error = _write_report(folder, summary, details)
+    reached_verdict = error is None or isinstance(error, DataGateStopped)
+    details = dataclasses.replace(
+        gather.read_details(_artifacts(runner.outcomes), config.task.label_names),
+        log_path=os.path.join(run_folder, session.LOG_FILE),
+        record=history.Run(run_folder).record,
+    )
+    summary, write_error = _write_report(run_folder, summary, details, reached_verdict)
     terminal.show_outcome(console, summary)
     for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
         _print(console, message)
@@ -94,9 +106,14 @@ def _print(console: rich.console.Console, message: str) -> None:
     console.print(escape.line(message), markup=False, highlight=False, soft_wrap=True)
 
 
-def _resolve(config: Config, folder: str) -> Config:
-    """Fills in the serving folder, and replaces files by copies in folders named by their digests."""
+def _set_serving_dir(config: Config, folder: str) -> Config:
+    """Fills in the serving folder. `config.yaml` leaves it out, so that it follows another `--root`."""
     serving_dir = config.serving.dir or serving.default_dir(folder)
+    return config.model_copy(update={"serving": config.serving.model_copy(update={"dir": serving_dir})})
+
+
+def _copy_files(config: Config, folder: str) -> Config:
+    """Replaces files by copies in folders named by their digests."""
     files = os.path.join(folder, "files")
     schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
     pairs = _copy_by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
@@ -105,7 +122,6 @@ def _resolve(config: Config, folder: str) -> Config:
     invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})
     return config.model_copy(
         update={
-            "serving": config.serving.model_copy(update={"dir": serving_dir}),
             "data": config.data.model_copy(update={"schema_file": schema_file}),
             "gates": config.gates.model_copy(update={"invariance": invariance_config}),
         }
@@ -118,12 +134,13 @@ def _copy_by_content(key: str, file: Optional[str], folder: str) -> Optional[str
         return None
     try:
         with open(file, "rb") as stream:
-            digest = hashlib.sha256(stream.read()).hexdigest()
+            content = stream.read()
     except OSError as error:
         raise UserError(f"{key} = {file}: {error.strerror}; set a readable file, or null") from error
-    copy = os.path.join(folder, digest, os.path.basename(file))
+    copy = os.path.join(folder, hashlib.sha256(content).hexdigest(), os.path.basename(file))
     os.makedirs(os.path.dirname(copy), exist_ok=True)
-    shutil.copyfile(file, copy)
+    with atomic_write(copy, "wb") as stream:  # The file may be the copy, named by the `config.yaml` of a run.
+        stream.write(content)
     return copy
 
 
@@ -134,29 +151,35 @@ def _artifacts(outcomes: Sequence[NodeOutcome]) -> gather.RunArtifacts:
     return gather.RunArtifacts(encoder=encoder, **artifacts)
 
 
-def _summarise(config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], folder: str) -> Summary:
-    components = [ComponentSummary(o.id, o.status, round(o.seconds, 2), o.cached) for o in outcomes]
-    summary = dataclasses.replace(gather.summarise(config.name, _artifacts(outcomes)), components=components)
+def _summarise(config: Config, outcomes: Sequence[NodeOutcome], error: Optional[Exception], run_folder: str) -> Summary:
+    summary = dataclasses.replace(
+        gather.summarise(config.name, _artifacts(outcomes)),
+        components=[ComponentSummary(o.id, o.status, round(o.seconds, 2), o.cached) for o in outcomes],
+        run=os.path.basename(run_folder),
+        run_folder=run_folder,
+    )
     if error is None:
         return summary
     status: Status = "stopped" if isinstance(error, UserError) else "failed"
     gates = error.checks if isinstance(error, DataGateStopped) else summary.gates
-    return dataclasses.replace(summary, status=status, error=_describe_error(error, outcomes, folder), gates=gates)
+    return dataclasses.replace(summary, status=status, error=_describe_error(error, outcomes, run_folder), gates=gates)
 
 
-def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], folder: str) -> str:
+def _describe_error(error: Exception, outcomes: Sequence[NodeOutcome], run_folder: str) -> str:
     """Returns the message of a `UserError`; otherwise names the component and the log."""
     if isinstance(error, UserError):
         return str(error)
     if _is_disk_full(error):
-        free = shutil.disk_usage(folder).free >> 20
+        free = shutil.disk_usage(run_folder).free >> 20
         return (
-            f"no space left on device ({free:,} MiB free under {folder}); free some or set another --root, then run "
-            "the same command to resume"
+            f"no space left on device ({free:,} MiB free under {run_folder}); free some or set another --root, then "
+            "run the same command to resume"
         )
     failed = next((outcome.id for outcome in outcomes if outcome.status == "failed"), "the run")
     first_line = (str(error).strip() or "no message").splitlines()[0]
-    return f"{failed}: {type(error).__name__}: {first_line}; for details see {os.path.join(folder, session.LOG_FILE)}"
+    return (
+        f"{failed}: {type(error).__name__}: {first_line}; for details see {os.path.join(run_folder, session.LOG_FILE)}"
+    )
 
 
 def _is_disk_full(error: Optional[BaseException]) -> bool:
@@ -168,12 +191,20 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
     return False
 
 
-def _write_report(folder: str, summary: Summary, details: gather.Details) -> tuple[Summary, Optional[str]]:
+def _write_report(
+    run_folder: str, summary: Summary, details: gather.Details, reached_verdict: bool
+) -> tuple[Summary, Optional[str]]:
     """Writes the report; returns a message if that failed, so that the outcome is still shown."""
     try:
-        return report.write(folder, summary, details), None
+        summary = report.write(run_folder, summary, details)
     except OSError as error:
-        return summary, f"{folder}: {SUMMARY_FILE} and {REPORT_FILE} were not written: {error.strerror}"
+        return summary, f"{run_folder}: {SUMMARY_FILE} and {REPORT_FILE} were not written: {error.strerror}"
+    try:
+        if reached_verdict:
+            history.set_latest(run_folder)
+    except OSError as error:
+        return summary, f"{history.LATEST} still links to an earlier run: {error.strerror}"
+    return summary, None
 
 
 def _schema_path(outcomes: Sequence[NodeOutcome]) -> str:

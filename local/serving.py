@@ -2,7 +2,7 @@
 
 import glob
 import os
-from typing import Collection, Iterator, Optional
+from typing import Any, Collection, Iterator, Optional
 
 import rich.box
 import rich.console
@@ -73,6 +73,29 @@ def show(serving_dir: str, console: rich.console.Console) -> None:
     console.print(table)
 
 
+def records(serving_dir: str) -> list[dict[str, Any]]:
+    """Returns the versions for programs, newest first; what is unknown is null.
+
+    Raises:
+      UserError: the folder has no versions or can't be read.
+    """
+    versions = rollback.list_versions(serving_dir)
+    rolled_back = publication.read_state(serving_dir).rolled_back
+    return [
+        {
+            "version": version.number,
+            "path": version.path,
+            "pushed_at": version.record.time if version.record else None,
+            "accuracy": _accuracy(version),
+            "run_id": version.record.origin.run_id if version.record and version.record.origin else None,
+            "in_serving": version is versions[-1],
+            "rolled_back": version.model_sha256 in rolled_back,
+            "notes": list(_notes(version, versions[-1], rolled_back)),
+        }
+        for version in reversed(versions)
+    ]
+
+
 def roll_back(serving_dir: str, to: Optional[int], console: rich.console.Console) -> None:
     """Rolls back to an earlier version and prints the result.
 
@@ -98,10 +121,15 @@ def _pushed(version: Version) -> tuple[str, str, str]:
         return "", "", ""
     origin = version.record.origin
     run_id = (origin.run_id if origin else None) or ""
-    metrics = (origin.metrics if origin else None) or {}
-    accuracy = (metrics.get("candidate") or {}).get("accuracy")
+    accuracy = _accuracy(version)
     time = version.record.time.removesuffix("+00:00").replace("T", " ")
     return time, "" if accuracy is None else f"{accuracy:.4f}", run_id
+
+
+def _accuracy(version: Version) -> Optional[float]:
+    origin = version.record.origin if version.record else None
+    metrics = (origin.metrics if origin else None) or {}
+    return (metrics.get("candidate") or {}).get("accuracy")
 
 
 def _notes(version: Version, newest: Version, rolled_back: Collection[str]) -> Iterator[str]:

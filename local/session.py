@@ -1,4 +1,4 @@
-"""The lock and the log in the folder of a pipeline."""
+"""The lock in the folder of a pipeline, and the log of a run."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ from typing import Iterator, TextIO
 
 import filelock
 
+from core import streams
 from core.errors import UserError
 
 LOG_FILE = "run.log"
@@ -37,10 +38,10 @@ def lock(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
-    """Redirects the output of all libraries to the log; the previous log is kept as `run.log.1`.
+    """Redirects the output of all libraries to the run's log.
 
     Args:
-      folder: folder of the pipeline.
+      folder: folder of the run.
       verbose: leave the output on the terminal instead.
 
     Yields:
@@ -49,26 +50,5 @@ def redirect_output(folder: str, verbose: bool) -> Iterator[TextIO]:
     if verbose:
         yield sys.stdout
         return
-    log_file = os.path.join(folder, LOG_FILE)
-    if os.path.exists(log_file):
-        os.replace(log_file, log_file + ".1")
-    with _redirect(log_file) as screen:
+    with streams.redirect_output(os.path.join(folder, LOG_FILE)) as (screen, _):
         yield screen
-
-
-@contextlib.contextmanager
-def _redirect(log_file: str) -> Iterator[TextIO]:
-    """Redirects the file descriptors, because C++ libraries bypass Python's streams."""
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    screen = os.fdopen(os.dup(saved[0]), "w", encoding="utf-8")
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        for descriptor in (1, 2):
-            os.dup2(log, descriptor)
-        yield screen
-    finally:
-        screen.close()
-        for descriptor, original in zip((1, 2), saved, strict=True):
-            os.dup2(original, descriptor)
-            os.close(original)
-        os.close(log)

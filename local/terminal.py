@@ -1,6 +1,7 @@
 """Shows a run on the terminal: one line per component, a progress bar, and the outcome."""
 
 import contextlib
+import datetime
 import itertools
 import logging
 from typing import Any, Iterator, Mapping, Optional, Sequence
@@ -8,13 +9,23 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import rich.box
 import rich.console
 import rich.markup
+import rich.padding
 import rich.progress
 import rich.table
+import rich.text
 
 from components.run_report.summary import SplitRows, Summary
-from core import escape, installation, progress
+from core import escape, installation, progress, streams
 from core.checks import Check, Metrics
 from local.outcome import NodeOutcome
+
+# Status of a component -> mark before its line, note after it.
+_OUTCOMES = {
+    "complete": ("[green]✓[/]", ""),
+    "cached": ("[green]✓[/]", "[dim]cached[/]"),
+    "failed": ("[red]✗[/]", "[red]failed[/]"),
+    "interrupted": ("[yellow]-[/]", "[yellow]interrupted[/]"),
+}
 
 
 class Terminal(logging.Handler):
@@ -27,16 +38,16 @@ class Terminal(logging.Handler):
         super().__init__(logging.INFO)
         self.console = console
         self._node = ""
-        self._bar = rich.progress.Progress(
+        # It gets the width that the others leave.
+        details = rich.table.Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        self._bar = streams.make_progress(
+            console,
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(bar_width=20),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("left"),
-            rich.progress.TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+            rich.progress.BarColumn(bar_width=10),
+            _TimeColumn(rich.table.Column(no_wrap=True)),
+            rich.progress.TextColumn("{task.fields[details]}", table_column=details),
+            expand=True,
         )
         self._task: Optional[rich.progress.TaskID] = None
         self._stage = ""
@@ -57,37 +68,59 @@ class Terminal(logging.Handler):
     def start(self, node_id: str) -> None:
         """Shows that a component is running."""
         self._node, self._stage = node_id, ""
-        self._restart_bar(node_id, None)
+        self._restart_bar(None)
 
     def end(self, outcome: NodeOutcome) -> None:
         """Prints the line of a component that is complete or failed."""
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
-        mark = "[green]✓[/]" if outcome.status == "complete" else "[red]✗[/]"
-        note = "[dim]cached[/]" if outcome.cached else "" if outcome.status == "complete" else "[red]failed[/]"
-        self.console.print(f"{mark} {outcome.id:<20}{outcome.seconds:7.1f} s  {note}", highlight=False)
+        mark, note = _OUTCOMES["cached" if outcome.cached else outcome.status]
+        self.console.print(f"{mark} {outcome.id:<20}{outcome.seconds:7.1f} s  {note}".rstrip(), highlight=False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Draws one record of `core.progress`, or prints the end of an epoch."""
+        """Draws one record of `core.progress`, or prints one that is kept."""
         fields: Mapping[str, Any] = vars(record)
         stage, figures = fields["stage"], fields["figures"]
-        if any(name.startswith("dev_") for name in figures):
-            text = _escape(f"{stage}  {_format_figures(figures)}")
-            self.console.print(f"  {text}", highlight=False, soft_wrap=True)
+        text = _escape(f"{stage}  {_format_figures(figures)}".rstrip())
+        if fields["keep"]:
+            _print(self.console, text, indent=2)
             return
-        text = _escape(f"{self._node} {stage} {_format_figures(figures)}".rstrip())
         kind = stage.split(" ")[0]
         if kind != self._stage:
             self._stage = kind
-            self._restart_bar(text, fields["total"] or None)
+            self._restart_bar(fields["total"] or None)
         if self._task is not None:
-            self._bar.update(self._task, description=text, completed=fields["done"])
+            self._bar.update(self._task, details=text, completed=fields["done"])
 
-    def _restart_bar(self, text: str, total: Optional[int]) -> None:
+    def _restart_bar(self, total: Optional[int]) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(text, total=total)
+        self._task = self._bar.add_task(self._node, total=total, details="")
+
+
+class _TimeColumn(rich.progress.ProgressColumn):
+    """The time left; the time elapsed as long as it can't be estimated."""
+
+    max_refresh = 0.5
+
+    def render(self, task: rich.progress.Task) -> rich.text.Text:
+        left = None if task.finished else task.time_remaining
+        if left is None:
+            return rich.text.Text(f"{_format_seconds(task.elapsed or 0)} elapsed")
+        return rich.text.Text(f"{_format_seconds(left)} left")
+
+
+def _format_seconds(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=int(seconds)))
+
+
+def _print(console: rich.console.Console, text: str, indent: int = 0) -> None:
+    """Prints a sentence, on a terminal wrapped between words, in a pipe as one line."""
+    if console.is_terminal:
+        console.print(rich.padding.Padding.indent(text, indent), highlight=False)
+    else:
+        console.print(" " * indent + text, highlight=False, soft_wrap=True)
 
 
 def _escape(text: str) -> str:
@@ -112,14 +145,16 @@ def show_outcome(console: rich.console.Console, summary: Summary) -> None:
     _show_rows(console, summary.rows)
     _show_metrics(console, summary.metrics)
     _show_gates(console, summary.gates)
-    console.print(_format_verdict(summary), highlight=False, soft_wrap=True)
+    console.print()
+    _print(console, _format_verdict(summary))
+    _show_next_steps(console, summary)
 
 
 def _show_rows(console: rich.console.Console, rows: Mapping[str, SplitRows]) -> None:
     for split, counts in rows.items():
         rejected = ", ".join(f"{count} {reason}" for reason, count in counts.rejected.items())
         line = f"{split:<5} {counts.accepted:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
-        console.print(_escape(line), highlight=False)
+        _print(console, _escape(line))
 
 
 def _show_metrics(console: rich.console.Console, metrics: Metrics) -> None:
@@ -150,7 +185,7 @@ def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
         for check in [*failed, *warned]:
             mark = "" if check in failed else "[yellow]warning:[/] "
             text = f"{_escape(check.check)}: {_escape(check.reason)}"
-            console.print(f"    {mark}{text}", highlight=False, soft_wrap=True)
+            _print(console, f"{mark}{text}", indent=4)
 
 
 def _blocking_checks(checks: Sequence[Check]) -> list[Check]:
@@ -159,14 +194,20 @@ def _blocking_checks(checks: Sequence[Check]) -> list[Check]:
 
 def _format_verdict(summary: Summary) -> str:
     failed = _blocking_checks(summary.gates)
-    report = f"\nreport: {_escape(summary.report_path)}" if summary.report_path else ""
+    if summary.status == "pushed":
+        return f"[green]pushed[/] to {_escape(summary.pushed_path or '')}"
+    if summary.status == "not_blessed":
+        return f"[red]not blessed[/], nothing was pushed: {_escape('; '.join(check.reason for check in failed))}"
+    if failed:
+        return "[red]stopped[/] before training: see the failed checks above"
+    return f"[red]{summary.status}[/]: {_escape(summary.error or '')}"
+
+
+def _show_next_steps(console: rich.console.Console, summary: Summary) -> None:
+    """Prints what users copy, so without line breaks."""
     if summary.status == "pushed":
         model = _escape(summary.pushed_path or "")
         command = f'{installation.command("local_runner.py")} predict --model {model} "이것은 놀라운 영화입니다!"'
-        return f"\n[green]pushed[/] to {model}\ntry it: {command}{report}"
-    if summary.status == "not_blessed":
-        reasons = "; ".join(check.reason for check in failed)
-        return f"\n[red]not blessed[/], nothing was pushed: {_escape(reasons)}{report}"
-    if failed:
-        return f"\n[red]stopped[/] before training: see the failed checks above{report}"
-    return f"\n[red]{summary.status}[/]: {_escape(summary.error or '')}{report}"
+        console.print(f"try it: {command}", highlight=False, soft_wrap=True)
+    if summary.report_path:
+        console.print(f"report: {_escape(summary.report_path)}", highlight=False, soft_wrap=True)

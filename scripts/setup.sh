@@ -1,23 +1,23 @@
 #!/bin/sh
-# Makes .venv: a Python with exactly the packages of the lock files.
+# Creates .venv: a Python with exactly the packages of the lock files.
 #
-#   scripts/setup.sh          what a run needs (requirements/<set>/base.txt)
-#   scripts/setup.sh dev      and what the tests need (requirements/<set>/dev.txt); bench and gpu likewise
+#   scripts/setup.sh          the packages for a run (requirements/<set>/base.txt)
+#   scripts/setup.sh dev      also those for the tests (requirements/<set>/dev.txt); bench and gpu likewise
 #   scripts/setup.sh --uv     only finds or installs uv, and prints its path
 #
-# The set of versions depends on this machine's glibc: the current one from 2.39 on, below that the old one (setup.py).
+# The set of versions depends on this machine's glibc: the current one from 2.39 on, the old one below that (setup.py).
 #
-# Needs any Python 3 or uv, and the package index. Calling it again is safe, and quick where nothing changed; an
-# extra once installed stays. Messages go to standard error.
+# Needs any Python 3 or uv, and the package index. Repeated calls are safe, and fast if nothing changed. Installed
+# extras are kept. Messages go to standard error.
 set -eu
 
-UV_VERSION=0.13.9  # installed where no uv is found
-UV_OLDEST_MINOR=5  # 0.5 is the oldest uv that this script was tried with
-ZIG_VERSION=0.17.1 # the compiler borrowed where there is none
-CURRENT_GLIBC=2.39 # what the wheels of the current set ask for
+UV_VERSION=0.13.9  # installed if there is no uv
+UV_OLDEST_MINOR=5  # 0.5 is the oldest uv that this script was tested with
+ZIG_VERSION=0.17.1 # the compiler used if there is no other
+CURRENT_GLIBC=2.39 # required by the wheels of the current set
 
-STAMP=.venv/.installed       # checksums of the lock files that .venv holds, written last
-UNFINISHED=.venv/.installing # there while packages are being installed: left behind, .venv can't be trusted
+STAMP=.venv/.installed       # checksums of the installed lock files, written last
+UNFINISHED=.venv/.installing # exists during an installation; afterwards it marks an incomplete .venv
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -36,33 +36,33 @@ on_path() (
     done
 )
 
-# Prints the Pythons in pyenv's versions folder whose version matches $1, newest first: pyenv's shims answer only for
-# the versions that are selected.
+# Prints the Pythons in pyenv's versions folder whose version matches $1, newest first. (pyenv's shims work only for the
+# selected versions.)
 in_pyenv() {
     for file in "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/$1/bin/python3; do
         if [ -x "$file" ]; then printf '%s\n' "$file"; fi
     done | sort -rV
 }
 
-# Prints the real path of Python $1 if the Python expression $2 holds in it; to run it is the only proof that it works.
+# Prints the real path of Python $1 if the Python expression $2 is true in it, and so also checks that it runs.
 probe() {
     "$1" -c "import os, ssl, sys, sysconfig
 sys.exit(1) if not ($2) else print(os.path.realpath(sys.executable))" </dev/null 2>/dev/null
 }
 
-# Prints the version of this machine's glibc; nothing where it has another C library.
+# Prints the version of this machine's glibc; nothing with another C library.
 glibc_version() {
     getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p'
 }
 
-# Whether version $1 is $2 or newer; of both only the first two numbers count.
+# Whether version $1 is $2 or newer; only the first two numbers of each count.
 at_least() {
     [ "${1%%.*}" -gt "${2%%.*}" ] && return
     minor=${1#*.}
     [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${minor%%.*}" -ge "${2#*.}" ]
 }
 
-# Chooses the set of versions: its name, why, and the Pythons that it allows, best first.
+# Chooses the set of versions: its name, the reason, and the Pythons that it allows, best first.
 choose_set() {
     glibc=$(glibc_version)
     if [ -z "$glibc" ]; then
@@ -74,12 +74,12 @@ choose_set() {
     fi
 }
 
-# Prints the first two numbers of the version that the set locks of package $1.
+# Prints the first two numbers of the locked version of package $1.
 locked() {
     sed -nE "s/^$1==([0-9]+\.[0-9]+).*/\1/p" "requirements/$set_name/base.txt"
 }
 
-# Prints a Python $1 with its headers, which the packages that come as source need; nothing if there is none.
+# Prints a Python $1 with headers, which packages built from source need; nothing if there is none.
 find_version() {
     {
         on_path "python$1"
@@ -102,7 +102,7 @@ find_python() {
     done
 }
 
-# Prints the first two numbers of the version of Python $1; '': of the one that uv will provide.
+# Prints the first two numbers of the version of Python $1; if $1 is empty, of the one that uv will download.
 python_version() {
     if [ -n "$1" ]; then
         "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -123,7 +123,7 @@ find_pythons() {
     done | awk '!seen[$0]++'
 }
 
-# Whether $1 is a uv that is new enough and answers here: in a folder with a .python-version, a pyenv shim may not.
+# Whether $1 is a working uv that is new enough: in a folder with a .python-version, a pyenv shim may fail.
 is_uv() {
     version=$("$1" --version </dev/null 2>/dev/null) || return 1
     version=${version#uv }
@@ -146,8 +146,8 @@ existing_uv() {
     done
 }
 
-# Installs uv with the pip of Python $1 and the options that follow. uv is one binary: that it may ask for a newer
-# Python than $1 does no harm.
+# Installs uv with the pip of Python $1 and the options that follow. uv is one binary, so its required version of Python
+# can be ignored.
 pip_install_uv() {
     python=$1
     shift
@@ -155,11 +155,11 @@ pip_install_uv() {
         "$python" -m pip install --quiet --ignore-requires-python "$@" "uv==$UV_VERSION" </dev/null >&2
 }
 
-# Installs uv into .uv with Python $1, in a private environment. Returns 2 if that Python has no means to install.
+# Installs uv into .uv with Python $1, in a separate environment. Returns 2 if that Python has neither venv nor pip.
 install_uv() {
     rm -rf .uv
     if "$1" -m venv .uv >/dev/null 2>&1; then
-        # The pip of an old Python may not know today's wheels; then a newer pip comes first.
+        # The pip of an old Python may not support today's wheels; then pip is upgraded first.
         pip_install_uv .uv/bin/python 2>/dev/null || {
             .uv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip </dev/null >&2 &&
                 pip_install_uv .uv/bin/python
@@ -172,7 +172,7 @@ install_uv() {
     fi
 }
 
-# Prints the path of uv, which is installed if there is none.
+# Prints the path of uv, and installs it if there is none.
 find_uv() {
     uv=$(existing_uv)
     if [ -z "$uv" ]; then
@@ -181,53 +181,53 @@ find_uv() {
             status=0
             install_uv "$python" || status=$?
             [ "$status" -eq 2 ] || exit "$status"
-        done || die "pip could not install uv (its reason is above). Mend that or install uv, then call again."
+        done || die "pip could not install uv (see its error above). Fix that or install uv, then repeat the command."
         uv=$(existing_uv)
     fi
     [ -n "$uv" ] || die "found no uv, and no Python 3 that can install it. Install uv or Python's venv module" \
-        "(on Debian and Ubuntu: apt-get install python3-venv), then call again."
+        "(on Debian and Ubuntu: apt-get install python3-venv), then repeat the command."
     printf '%s\n' "$uv"
 }
 
-# Makes an empty .venv with Python $1; '': one that uv downloads.
-make_venv() {
+# Creates an empty .venv with Python $1; if $1 is empty, with one that uv downloads.
+create_venv() {
     if [ -n "$1" ]; then
-        say "making .venv with $1"
+        say "creating .venv with $1"
         "$uv" venv --quiet --python "$1" .venv
     else
-        say "making .venv with a Python ${pythons%% *} that uv provides (this machine has none that can build packages)"
+        say "creating .venv with a Python ${pythons%% *} from uv (this machine has none with headers)"
         "$uv" venv --python-preference only-managed --python "${pythons%% *}" .venv
-    fi || die "could not make .venv (the reason is above). Install one of these Pythons with its headers, on PATH or in" \
-        "pyenv: $pythons (on Debian and Ubuntu: python3-dev, if python3 is one of them), then call again."
+    fi || die "could not create .venv (see the error above). Install one of these Pythons with headers, on PATH or in" \
+        "pyenv: $pythons (on Debian and Ubuntu: python3-dev, if python3 is one of them), then repeat the command."
 }
 
-# pyfarmhash, which TFX needs, comes as C++ source only: without a compiler one is borrowed for this installation.
+# pyfarmhash, which TFX needs, has no wheels. Without a C++ compiler, zig's is used for this installation only.
 provide_compiler() {
     if [ -n "${CXX:-}" ] || [ -n "$(on_path g++)" ] || [ -n "$(on_path c++)" ]; then return; fi
-    say "no C++ compiler here: borrowing zig's (100 MB, some minutes)"
+    say "no C++ compiler found: using zig's for this installation (100 MB, a few minutes)"
     "$uv" pip install --quiet --python .venv/bin/python --target .uv/zig --only-binary :all: "ziglang==$ZIG_VERSION" ||
-        die "could not get a compiler (the reason is above). Install g++, then call again."
+        die "could not install a compiler (see the error above). Install g++, then repeat the command."
     PATH=$PWD/.uv/zig/ziglang:$PATH
-    # A named target, or what is built would use whatever this machine's processor has.
+    # An explicit target: by default the code would use all instructions of this machine's processor.
     export CC='zig cc -target x86_64-linux-gnu' CXX='zig c++ -target x86_64-linux-gnu'
     export ZIG_GLOBAL_CACHE_DIR="$PWD/.uv/zig/cache"
 }
 
-# Brings .venv to the lock files "$@": installs what they name, removes everything else.
+# Installs exactly the packages of the lock files "$@" into .venv, and removes all others.
 sync_packages() {
     say "installing $*"
     : >"$UNFINISHED"
     rm -f "$STAMP"
     provide_compiler
-    # What comes as source is built with the lock's setuptools too (-b), not with the newest of the day.
+    # Packages from source are built with the locked setuptools too (-b), not with the newest one.
     "$uv" pip sync --python .venv/bin/python --require-hashes -b "requirements/$set_name/base.txt" "$@" ||
-        die "could not install the packages (the reason is above). Call again to go on: downloads are kept."
+        die "could not install the packages (see the error above). Repeat the command to continue; downloads are kept."
     rm -rf .uv/zig
     sha256sum "$@" >"$UNFINISHED"
     mv "$UNFINISHED" "$STAMP"
 }
 
-# Prints the lock files for the extras "$@" and for those that .venv has already, be it with the other set.
+# Prints the lock files for the extras "$@" and for those that .venv already has, even with the other set.
 lock_files() {
     echo "requirements/$set_name/base.txt"
     for extra in dev bench gpu; do
@@ -238,24 +238,24 @@ lock_files() {
     done
 }
 
-# Lets uv reach the index the way pip does on this machine.
+# Applies pip's settings for the index to uv.
 share_pip_settings() {
-    # The machine's certificates, if it has any: behind a company's proxy uv's own do not hold. (The second name is the
-    # one that older releases of uv know.)
+    # The machine's certificates, if it has any: behind a company's proxy uv's own are not valid. (Older releases of uv
+    # use the second name.)
     if [ -n "$(ls /etc/ssl/certs 2>/dev/null)" ]; then
         export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}"
     fi
     if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_INDEX_URL="${UV_INDEX_URL:-$PIP_INDEX_URL}"; fi
-    # A mirror may take more than uv's 30 s to begin with a wheel of 600 MB.
+    # A mirror may need more than uv's default of 30 s before it sends a wheel of 600 MB.
     export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 }
 
-# One set-up at a time: holds a lock on this file until the script ends.
+# Locks this file until the script ends, so that only one set-up runs at a time.
 lock_setup() {
     exec 9<scripts/setup.sh
     if command -v flock >/dev/null && ! flock -n 9; then
         say "waiting for another set-up in this folder"
-        flock 9 || say "this file system has no locks: going on"
+        flock 9 || say "this file system does not support locks: continuing without one"
     fi
 }
 
@@ -277,7 +277,7 @@ main() {
         return
     fi
     choose_set
-    # Lock files' names hold no spaces.
+    # Names of lock files contain no spaces.
     # shellcheck disable=SC2046
     set -- $(lock_files "$@")
     usable=$(probe .venv/bin/python "'%d.%d' % sys.version_info[:2] in '$pythons'.split()") || usable=
@@ -291,7 +291,7 @@ main() {
     uv=$(find_uv)
     if [ -z "$usable" ] || [ -e "$UNFINISHED" ]; then
         rm -rf .venv
-        make_venv "$python"
+        create_venv "$python"
     fi
     sync_packages "$@"
     say ".venv is ready"

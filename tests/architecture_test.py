@@ -1,4 +1,4 @@
-"""The rules of the tree: the direction of imports, names in strings, the length of functions."""
+"""Rules of the code base: the direction of imports, names of modules in strings, the length of functions."""
 
 import ast
 import pathlib
@@ -17,7 +17,7 @@ def test_imports_between_packages_point_down():
     assert result.returncode == 0, result.stdout
 
 
-def test_a_string_that_names_a_module_names_one_that_exists():
+def test_modules_named_in_strings_exist():
     name = re.compile(rf"^({'|'.join(PACKAGES)})(\.[a-z_]+){{2,}}$")
     missing = []
     for file in PRODUCT:
@@ -29,7 +29,7 @@ def test_a_string_that_names_a_module_names_one_that_exists():
 
 
 def _exists(dotted: str) -> bool:
-    """Whether it is a module's file or a name at the top level of one."""
+    """Whether a dotted name is a module, or a name at the top level of a module."""
     path, _, last = dotted.replace(".", "/").rpartition("/")
     if (ROOT / path / last).is_dir() or (ROOT / path / f"{last}.py").exists():
         return True
@@ -47,4 +47,4 @@ def test_no_function_is_longer_than_60_lines():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
     assert len(functions) > 900
-    assert [each for each in functions if each[1] > 60] == []
+    assert [(name, lines) for name, lines in functions if lines > 60] == []

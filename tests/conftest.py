@@ -1,4 +1,4 @@
-"""TensorFlow set up as the product uses it, and `--fast`: the tests that need neither it nor another process."""
+"""Sets up TensorFlow as in production, and defines `--fast`: skip tests that need TensorFlow or another process."""
 
 import os
 import signal
@@ -9,17 +9,16 @@ import pytest
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# A shell makes its background jobs ignore Ctrl-C, and their children inherit that: tests start programs to interrupt
-# them.
+# A shell makes its background jobs ignore Ctrl-C, and their children inherit that. Some tests interrupt programs.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Seconds to import. TFX imports both.
+# Importing these takes seconds. TFX imports both.
 _HEAVY = ("tensorflow", "tfx", "apache_beam")
 
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--fast", action="store_true", help="skip what imports TensorFlow, TFX or Beam, or starts a program"
+        "--fast", action="store_true", help="skip tests that import TensorFlow, TFX or Beam, or start a program"
     )
 
 
@@ -29,7 +28,7 @@ def pytest_configure(config):
 
 
 def _skip_slow(event, arguments):
-    """Skips the test, or at collection its module, at the import or the start itself: no list of tests to maintain."""
+    """Skips the test (during collection, the module) when it imports or starts something; no list is needed."""
     if event == "import" and arguments[0].partition(".")[0] in _HEAVY:
         pytest.skip(f"imports {arguments[0]}", allow_module_level=True)
     if event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
@@ -37,7 +36,7 @@ def _skip_slow(event, arguments):
 
 
 def pytest_collection_finish():
-    """Gives tests of distributed training two devices on any machine; only possible before TensorFlow makes its own."""
+    """Gives tests of distributed training two devices on any machine, before TensorFlow initialises its own."""
     if tf := sys.modules.get("tensorflow"):
         devices = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)

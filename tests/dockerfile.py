@@ -1,12 +1,12 @@
-"""Builds a Dockerfile without an engine: executes its steps in plain folders, as far as that goes.
+"""Builds a Dockerfile without an engine: executes its steps in plain folders, as far as possible.
 
-A stage's file system is a folder. This machine's own programs and Python stand in for the base images, so what those
-lack is not seen; layers, caches and the network of a build are not modelled. RUN steps and what is started in the
-image are contained: in namespaces of their own, with the folder as `/` and this machine's programs read-only in it.
-Where a machine allows no namespaces, absolute paths are put under the folder instead.
+The file system of a stage is a folder. This machine's own programs and Python replace the base images, so programs
+that those lack are not noticed. Layers, caches and the network of a build are not modelled. RUN steps and commands in
+the image are contained: they run in separate namespaces, with the folder as `/` and this machine's programs read-only
+in it. If a machine does not allow namespaces, absolute paths are translated to paths under the folder instead.
 
-The stage that installs the packages is never contained: uv's cache lies outside, and gigabytes would have to be copied
-where hard links take seconds.
+The stage that installs the packages is never contained: uv's cache is outside, so that gigabytes would have to be
+copied instead of hard-linked.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ import subprocess
 import sys
 from typing import Callable, Iterator, Mapping, NamedTuple, Optional
 
-# Where this machine's programs and libraries are, and what they need of the kernel.
+# Folders of this machine's programs and libraries, and of the kernel.
 _PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", sys.base_prefix)
 _KERNEL = ("/dev", "/proc")
 
-# $1 root, $2 how to become the user; then the folders to show, `--`, and the command.
+# $1 root, $2 chroot's options for the user; then the folders to mount, `--`, and the command.
 _CONTAIN = """
 set -e
 root=$1 user=$2
@@ -39,19 +39,19 @@ shift
 exec chroot $user "$root" "$@"
 """
 
-# Where uv's cache is empty the installation takes minutes.
+# With an empty uv cache the installation takes minutes.
 _STEP_S = 1800
 
-# What reaches the package index on this machine.
+# Settings of this machine that are needed to reach the package index.
 _INDEX_SETTINGS = re.compile(r"(PIP|UV|SSL|REQUESTS|https?|no)_.*", re.IGNORECASE)
 
 
 class BuildError(Exception):
-    """A step that an engine would have refused, too."""
+    """A step failed that would fail with an engine, too."""
 
 
 class Step(NamedTuple):
-    """An instruction of a Dockerfile: its word, its flags (`--from=x`) and the rest of the line as it is written."""
+    """An instruction of a Dockerfile: its name, its flags (`--from=x`) and the rest of the line."""
 
     word: str
     flags: Mapping[str, str]
@@ -59,7 +59,7 @@ class Step(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """What follows one FROM, whose argument is not expanded yet."""
+    """A FROM, whose argument is not expanded yet, and the steps after it."""
 
     base: str
     name: str
@@ -67,7 +67,7 @@ class Stage(NamedTuple):
 
 
 def read(text: str) -> tuple[list[Step], list[Stage]]:
-    """Returns a Dockerfile's steps before the first FROM, and its stages; one without a name has its number as one."""
+    """Returns a Dockerfile's steps before the first FROM, and its stages; one without a name is named by its number."""
     text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
     first, stages = [], []
     for line in re.sub(r"\\\n", " ", text).splitlines():
@@ -84,19 +84,19 @@ def read(text: str) -> tuple[list[Step], list[Stage]]:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Puts in the variables as Docker does: `$name`, `${name}`, `${name:-word}`, `${name:+word}`."""
+    """Expands variables as Docker does: `$name`, `${name}`, `${name:-word}`, `${name:+word}`."""
 
     def value(match: re.Match) -> str:
-        found = variables.get(match[1] or match[2], "")
+        content = variables.get(match[1] or match[2], "")
         if match[3] == "+":
-            return match[4] if found else ""
-        return found or match[4] or ""
+            return match[4] if content else ""
+        return content or match[4] or ""
 
     return re.sub(r"\$(?:(\w+)|\{(\w+)(?::([-+])([^}]*))?\})", value, text)
 
 
 class Ignore:
-    """What a .dockerignore keeps out of the context; the last pattern that fits a path or its parent decides."""
+    """The patterns of a .dockerignore; the last one that matches a path or its parent decides."""
 
     def __init__(self, text: str):
         lines = [line.strip() for line in text.splitlines()]
@@ -104,8 +104,8 @@ class Ignore:
         self._patterns = [(pattern.startswith("!"), _regex(pattern.lstrip("!"))) for pattern in patterns]
         self._exceptions = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
 
-    def keeps_out(self, path: str) -> bool:
-        """Whether a path of the context, relative and with slashes, stays on this machine."""
+    def excludes(self, path: str) -> bool:
+        """Whether a path, relative to the context and with slashes, is excluded."""
         out = False
         for exception, regex in self._patterns:
             if regex.fullmatch(path):
@@ -113,14 +113,14 @@ class Ignore:
         return out
 
     def files(self, context: pathlib.Path) -> Iterator[pathlib.Path]:
-        """The files that reach the builder, relative to the context."""
+        """Yields the files that are sent to the builder, relative to the context."""
         for folder, folders, names in os.walk(context):
             relative = pathlib.Path(folder).relative_to(context)
-            folders[:] = [name for name in folders if self._may_hold(str(relative / name))]
-            yield from (relative / name for name in names if not self.keeps_out(str(relative / name)))
+            folders[:] = [name for name in folders if self._may_contain(str(relative / name))]
+            yield from (relative / name for name in names if not self.excludes(str(relative / name)))
 
-    def _may_hold(self, folder: str) -> bool:
-        return not self.keeps_out(folder) or any(name.startswith(f"{folder}/") for name in self._exceptions)
+    def _may_contain(self, folder: str) -> bool:
+        return not self.excludes(folder) or any(name.startswith(f"{folder}/") for name in self._exceptions)
 
 
 def _regex(pattern: str) -> re.Pattern:
@@ -131,7 +131,7 @@ def _regex(pattern: str) -> re.Pattern:
 
 @functools.cache
 def namespaces() -> bool:
-    """Whether this machine lets this user make a file system of his own."""
+    """Whether this user can create mount namespaces on this machine."""
     command = [*_unshare(), "sh", "-c", "mount --rbind /usr /usr && mount -o remount,bind,ro /usr && chroot / true"]
     return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
 
@@ -142,33 +142,33 @@ def _unshare() -> list[str]:
 
 @dataclasses.dataclass
 class Image:
-    """A stage that was built, or is being built."""
+    """The result of a stage."""
 
     root: pathlib.Path
     env: dict[str, str]
     workdir: str = "/"
     user: str = "0:0"
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
-    # Values of ARG, for the steps.
+    # Values of ARG in the steps.
     arguments: dict[str, str] = dataclasses.field(default_factory=dict)
     contained: bool = dataclasses.field(default_factory=namespaces)
 
     def path(self, path: str) -> pathlib.Path:
-        """Where a path of the image is on this machine."""
+        """Returns the path on this machine of a path in the image."""
         return self.root / os.path.join(self.workdir, path).lstrip("/")
 
     def run(self, *command: str, env: Optional[Mapping[str, str]] = None) -> subprocess.CompletedProcess:
-        """Starts a command as a container of this image would: its user, folder and environment, nothing else's.
+        """Runs a command as in a container: only with the user, folder and environment of this image.
 
         Args:
           *command: program and arguments.
-          env: variables beside those of the image.
+          env: additional variables.
         """
         inside = self._contain if self.contained else self._map
         return subprocess.run(inside(command, env or {}), capture_output=True, text=True, timeout=_STEP_S)
 
     def _contain(self, command: tuple[str, ...], env: Mapping[str, str]) -> list[str]:
-        # In a user namespace there is one user only.
+        # A user namespace has only one user.
         user = f"--userspec={self.user} --groups=" if os.geteuid() == 0 else ""
         folders = [folder for folder in dict.fromkeys((*_PROGRAMS, *_KERNEL)) if os.path.isdir(folder)]
         start = [*_unshare(), "sh", "-c", _CONTAIN, "sh", str(self.root), user, *folders, "--"]
@@ -180,7 +180,7 @@ class Image:
         return [*start, *map(self._mapped, command)]
 
     def _mapped(self, text: str) -> str:
-        """Puts absolute paths under the folder, but for those of this machine's programs."""
+        """Translates absolute paths to paths under the folder, except those of this machine's programs."""
         own = "|".join(re.escape(f"{folder.strip('/')}") for folder in (*_PROGRAMS, *_KERNEL, str(self.root)))
         return re.sub(rf"(?<![\w./-])/(?!({own})\b)(?=\w)", f"{self.root}/", text)
 
@@ -193,7 +193,7 @@ class Build:
     """One `docker build`.
 
     Attributes:
-      installs: names of the stages that are not contained, see above.
+      installs: names of the stages that are not contained.
     """
 
     def __init__(self, context: pathlib.Path, folder: pathlib.Path, installs: tuple[str, ...] = (), **arguments: str):
@@ -206,15 +206,15 @@ class Build:
         self._files = sorted(ignore.files(context))
 
     def image(self, name: Optional[str] = None) -> Image:
-        """Builds a stage, the last one unless named, and what it needs.
+        """Builds a stage (default: the last one) and those that it needs.
 
         Raises:
-          BuildError: a step failed; the message has the step and what it printed.
+          BuildError: a step failed; the message has the step and its output.
         """
         stage = self._stage(name or list(self._stages)[-1])
         base = expand(stage.base, self._global)
         if base in self._stages:
-            image = self.image(base)  # The same folder goes on: no other stage starts from it.
+            image = self.image(base)  # Shares the folder, because no other stage starts from it.
         else:
             image = self._base(stage.name)
         image.arguments = {}
@@ -230,11 +230,11 @@ class Build:
         return self._stages[name]
 
     def _executor(self, word: str) -> Callable[[Image, Step], None]:
-        known = {"ARG": self._arg, "COPY": self._copy, "ENV": self._env, "LABEL": self._label, "RUN": self._run}
-        known.update({"USER": self._user, "WORKDIR": self._workdir})
-        if word not in known:
-            raise BuildError(f"{word}: not an instruction that is known here")
-        return known[word]
+        executors = {"ARG": self._arg, "COPY": self._copy, "ENV": self._env, "LABEL": self._label, "RUN": self._run}
+        executors.update({"USER": self._user, "WORKDIR": self._workdir})
+        if word not in executors:
+            raise BuildError(f"{word}: not a supported instruction")
+        return executors[word]
 
     def _base(self, name: str) -> Image:
         root = self._folder / name
@@ -277,7 +277,7 @@ class Build:
     def _run(self, image: Image, step: Step) -> None:
         env = {name: value for name, value in image.arguments.items() if value}
         if not image.contained:
-            # The caches of pip and uv are the home folder's.
+            # The caches of pip and uv are in the home folder.
             env.update({name: value for name, value in os.environ.items() if _INDEX_SETTINGS.fullmatch(name)})
             env.update({"HOME": os.path.expanduser("~"), "PATH": image.env["PATH"]})
         result = image.run("sh", "-c", step.rest, env=env)
@@ -298,27 +298,27 @@ class Build:
         relative = pathlib.PurePosixPath(source)
         files = [file for file in self._files if file == relative or relative in file.parents]
         if not files:
-            raise BuildError(f"COPY {source}: not in the build context, or kept out by .dockerignore")
+            raise BuildError(f"COPY {source}: not in the build context, or excluded by .dockerignore")
         for file in files:
             inside = pathlib.Path(file.name if into_folder else "") if file == relative else file.relative_to(relative)
             self._copy_file(file, target / inside, mode)
 
     def _copy_file(self, file: pathlib.Path, target: pathlib.Path, mode: Optional[str]) -> None:
-        """Copies one file, from a checkout under the strictest umask unless the step says how it should be."""
+        """Copies one file with the mode of the step, by default that of a checkout with the strictest umask."""
         _make_folder(target.parent, int(mode or "700", 8))
         shutil.copyfile(self._context / file, target)
         target.chmod(int(mode or "600", 8))
 
 
 def _move(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Stands for a copy between stages: gigabytes that the other stage has no more use for."""
+    """Moves files between stages instead of copying them: they are gigabytes, and the other stage is finished."""
     if not source.exists():
         raise BuildError(f"COPY --from: {source}: not in that stage")
     os.rename(source, target)
 
 
 def _make_folder(path: pathlib.Path, mode: int = 0o755) -> None:
-    """Makes a folder and those above it, whatever this process's umask."""
+    """Creates a folder and its parents with a mode, independent of the umask."""
     for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
         folder.mkdir()
         folder.chmod(mode)

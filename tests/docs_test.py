@@ -1,4 +1,4 @@
-"""What the documents tell a reader to type and to open exists."""
+"""The commands, files and links in the documentation are valid."""
 
 import pathlib
 import re
@@ -15,39 +15,39 @@ PARSERS = {"kubeflow_runner.py": kubeflow_runner._parser, "local_runner.py": loc
 
 
 def commands(runner: str) -> list[list[str]]:
-    """The arguments of each call of a runner in the documents, in code of several lines."""
-    found = []
+    """Returns the arguments of each call of a runner in the code blocks of the documents."""
+    calls = []
     for document in DOCUMENTS:
         text = (ROOT / document).read_text().replace("\\\n", " ")
         for block in re.findall(r"^```\w*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
             lines = re.findall(rf"python {runner} (.*)", block)
-            found.extend(shlex.split(line, comments=True) for line in lines)
-    return found
+            calls.extend(shlex.split(line, comments=True) for line in lines)
+    return calls
 
 
 @pytest.mark.parametrize("runner", PARSERS)
-def test_commands_of_the_documents_are_understood(runner):
+def test_commands_in_the_documents_parse(runner):
     assert len(commands(runner)) >= 8
     for arguments in commands(runner):
-        PARSERS[runner]().parse_args(arguments)  # exits where it does not understand
+        PARSERS[runner]().parse_args(arguments)  # exits after an error
 
 
-def test_files_that_the_documents_name_are_there():
-    made = {"build", "dist", "encoders", "runs"}
-    folders = "|".join(path.name for path in ROOT.glob("[!.]*") if path.is_dir() and path.name not in made)
+def test_files_named_in_the_documents_exist():
+    generated = {"build", "dist", "encoders", "runs"}
+    folders = "|".join(path.name for path in ROOT.glob("[!.]*") if path.is_dir() and path.name not in generated)
     for document in DOCUMENTS:
         for path in re.findall(rf"(?<![\w./])((?:{folders})/[\w./-]+\.\w+)\b", (ROOT / document).read_text()):
             assert (ROOT / path).exists() or path == "configs/nightly.yaml", f"{document}: {path}"
 
 
 def anchors(document: pathlib.Path) -> set[str]:
-    """The anchors that GitHub gives to a page's headings."""
+    """Returns the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_to_a_page_and_a_heading(document):
+def test_links_point_to_existing_pages_and_headings(document):
     for link in re.findall(r"\]\((?!https?://)([^)]+)\)", (ROOT / document).read_text()):
         page, _, anchor = link.partition("#")
         target = (ROOT / document).parent / page if page else ROOT / document

@@ -1,8 +1,8 @@
 """The image for Kubeflow: the Dockerfile's steps, executed in clean folders (`dockerfile.py`), and `make image`.
 
-The packages are installed once, really, by the Dockerfile's own command: 15 s where uv has them in its cache, minutes
-where it has to fetch them. Other builds take an empty set-up in their place. Where this machine can't install the
-current set of versions, which is the image's, the old set stands in for it.
+One build installs the packages with the Dockerfile's own command: 15 s if they are in uv's cache, minutes if they have
+to be downloaded. The other builds use a fake set-up. The image has the current set of versions; on a machine that can't
+install it, the old set is used instead.
 """
 
 import os
@@ -26,7 +26,7 @@ PACKAGES = sorted({folder.parent.name for folder in ROOT.glob("*/__init__.py")} 
 FOLDERS = [*PACKAGES, "configs", "data/invariance"]
 RUNNERS = ["kubeflow_runner.py", "local_runner.py"]
 
-# What lies about in a checkout where people work, and is no part of an image.
+# Files that may be in a working checkout and must not be in the image.
 LEAKS = [
     ".env",
     ".git/config",
@@ -60,24 +60,24 @@ UNMET = """
 from importlib.metadata import distributions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-there = {canonicalize_name(found.name): found for found in distributions()}
-for name, found in there.items():
-    for line in found.requires or ():
+installed = {canonicalize_name(each.name): each for each in distributions()}
+for name, distribution in installed.items():
+    for line in distribution.requires or ():
         wanted = Requirement(line)
         needed = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
-        if needed and canonicalize_name(wanted.name) not in there:
+        if needed and canonicalize_name(wanted.name) not in installed:
             print(name, "needs", line)
 """
 
 
 def code(folder: pathlib.Path) -> set[str]:
-    """The files of the repository that belong into an image, by their path."""
+    """Returns the paths of the repository's files that belong in the image."""
     files = (file for name in FOLDERS for file in (folder / name).rglob("*") if file.is_file())
     kept = (file for file in files if "__pycache__" not in file.parts and not file.name.startswith("."))
     return {str(file.relative_to(folder)) for file in kept} | set(RUNNERS)
 
 
-# What uv and pip say then.
+# Error messages of uv and pip without a network.
 NO_NETWORK = re.compile("error sending request|NewConnectionError|NameResolutionError")
 
 
@@ -87,7 +87,7 @@ def checkout(tmp_path):
 
 
 def make_checkout(folder: pathlib.Path) -> pathlib.Path:
-    """A copy of the repository with what must not leak, and with a set-up that installs nothing but says what of."""
+    """Copies the repository to a folder, with additional files that must not be in the image."""
     for name in [*FOLDERS, "scripts"]:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "requirements", folder / "requirements")
@@ -101,7 +101,7 @@ def make_checkout(folder: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def build(checkout, tmp_path):
-    """Builds the image of the checkout without packages: the set-up leaves its arguments instead."""
+    """Builds the image of the checkout without packages: the fake set-up writes its arguments to a file instead."""
     (checkout / "scripts/setup.sh").write_text('mkdir .venv; echo "$*" >.venv/arguments\n')
 
     def run(**arguments: str) -> dockerfile.Image:
@@ -119,7 +119,7 @@ def image(tmp_path_factory):
         text = (checkout / name).read_text()
         assert "requirements/current/base.txt" in text
         (checkout / name).write_text(text.replace("requirements/current/", f"requirements/{INSTALLED}/"))
-    # Bytecode is a minute of work, and none of the modules'.
+    # Compiling bytecode takes a minute and is not needed here.
     build = dockerfile.Build(checkout, folder, installs=("packages",), DEVICE="cpu", UV_COMPILE_BYTECODE="false")
     try:
         built = build.image()
@@ -132,7 +132,7 @@ def image(tmp_path_factory):
 
 
 def start(image: dockerfile.Image, *command: str) -> subprocess.CompletedProcess:
-    """Starts a command in the image; Python's bytecode is kept in /tmp for the next one."""
+    """Runs a command in the image; Python's bytecode is kept in /tmp for the next command."""
     return image.run(*command, env={"PYTHONPYCACHEPREFIX": str(image.root / "tmp") if not image.contained else "/tmp"})
 
 
@@ -148,7 +148,7 @@ def test_a_tasks_command_starts_in_the_image(image):
     assert result.returncode == 0 and "--executor_class_path" in result.stdout, result.stderr[-3000:]
 
 
-def test_the_packages_are_those_of_the_lock_and_complete(image):
+def test_the_packages_are_complete_and_match_the_lock(image):
     (site_packages,) = image.path(".venv/lib").glob("python3.*/site-packages")
     installed = {folder.name.split("-")[0].lower().replace("_", "-") for folder in site_packages.glob("*.dist-info")}
     assert {name.replace(".", "-") for name in installed} == set(versions(f"requirements/{INSTALLED}/base.txt"))
@@ -157,16 +157,16 @@ def test_the_packages_are_those_of_the_lock_and_complete(image):
 
 
 @pytest.mark.parametrize(("arguments", "extras"), [({}, "gpu"), ({"DEVICE": "gpu"}, "gpu"), ({"DEVICE": "cpu"}, "")])
-def test_the_device_decides_on_the_extra(build, arguments, extras):
+def test_the_device_selects_the_extra(build, arguments, extras):
     assert build(**arguments).path(".venv/arguments").read_text().strip() == extras
 
 
-def test_an_unknown_device_is_refused_with_a_sentence(build):
+def test_an_unknown_device_is_refused_with_a_message(build):
     with pytest.raises(dockerfile.BuildError, match="DEVICE=tpu: should be gpu or cpu"):
         build(DEVICE="tpu")
 
 
-def test_the_image_holds_the_code_and_nothing_else_of_the_checkout(build):
+def test_the_image_contains_only_the_code_of_the_checkout(build):
     image = build()
     app = {str(file.relative_to(image.path("."))) for file in image.path(".").rglob("*") if file.is_file()}
     assert app == code(ROOT) | {".venv/arguments"}
@@ -174,27 +174,27 @@ def test_the_image_holds_the_code_and_nothing_else_of_the_checkout(build):
     assert outside == set()
 
 
-def test_the_context_holds_nothing_that_lies_about(checkout):
+def test_the_context_contains_no_other_files_of_the_checkout(checkout):
     ignore = dockerfile.Ignore((ROOT / ".dockerignore").read_text())
     sent = set(map(str, ignore.files(checkout)))
     assert sent & set(LEAKS) == {"encoders/other/encoder/saved_model.pb"}
     assert code(ROOT) | set(ENCODER) <= sent
 
 
-def test_an_encoder_is_in_the_image_when_asked_for(build):
+def test_an_encoder_is_in_the_image_if_requested(build):
     image = build(ENCODER="encoders/tiny")
     encoder = image.root / "opt/encoder"
-    found = {str(file.relative_to(encoder)) for file in encoder.rglob("*") if file.is_file()}
-    assert found == {"encoder/saved_model.pb", "preprocess/saved_model.pb"}
+    files = {str(file.relative_to(encoder)) for file in encoder.rglob("*") if file.is_file()}
+    assert files == {"encoder/saved_model.pb", "preprocess/saved_model.pb"}
     assert image.run("cat", "/opt/encoder/encoder/saved_model.pb").stdout == ENCODER[0]
 
 
-def test_an_encoder_that_is_not_there_fails(build):
+def test_a_missing_encoder_is_an_error(build):
     with pytest.raises(dockerfile.BuildError, match="COPY encoders/none: not in the build context"):
         build(ENCODER="encoders/none")
 
 
-def test_the_user_is_not_root_and_may_write_where_the_launcher_does(build):
+def test_the_user_is_not_root_and_can_write_to_the_launchers_folders(build):
     image = build()
     user, group = image.user.split(":")
     assert user.isdecimal() and user != "0" and group == "0"
@@ -205,7 +205,7 @@ def test_the_user_is_not_root_and_may_write_where_the_launcher_does(build):
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_the_image_is_what_the_compiler_takes_for_granted(build):
+def test_the_image_is_as_the_compiler_expects(build):
     image = build(REVISION="0123456789ab")
     assert image.workdir == "/app"  # kubeflow.image_dir
     assert image.env["TF_USE_LEGACY_KERAS"] == "1"
@@ -224,7 +224,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("fault", MUTATIONS)
-def test_a_broken_step_shows(checkout, build, fault):
+def test_a_broken_step_is_an_error(checkout, build, fault):
     old, new = MUTATIONS[fault]
     text = (checkout / "Dockerfile").read_text()
     assert old in text
@@ -233,7 +233,7 @@ def test_a_broken_step_shows(checkout, build, fault):
         build()
 
 
-def test_a_misspelt_build_argument_shows(build):
+def test_a_misspelt_build_argument_is_an_error(build):
     with pytest.raises(dockerfile.BuildError, match="DEVISE"):
         build(DEVISE="cpu")
 
@@ -253,7 +253,7 @@ def tools(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["docker", "podman"])
-def test_make_image_builds_with_the_engine_that_is_there(tools, engine):
+def test_make_image_builds_with_the_available_engine(tools, engine):
     (tools / engine).write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
     (tools / engine).chmod(0o755)
     result = make_image(str(tools), "TAG=registry.example.com/reviews:7", "ARGS=--build-arg DEVICE=cpu")
@@ -262,13 +262,13 @@ def test_make_image_builds_with_the_engine_that_is_there(tools, engine):
     assert words[4].startswith("REVISION=") and words[5:] == ["--build-arg", "DEVICE=cpu", "."]
 
 
-def test_make_image_without_an_engine_says_so(tools):
+def test_make_image_without_an_engine_is_an_error(tools):
     result = make_image(str(tools))
     assert result.returncode != 0 and "neither docker nor podman is on PATH" in result.stderr
 
 
 def engine() -> str:
-    """The name of an engine that answers; '' if there is none."""
+    """Returns the name of a working engine; '' if there is none."""
     for name in filter(shutil.which, ("docker", "podman")):
         if subprocess.run([name, "info"], capture_output=True, timeout=60).returncode == 0:
             return name
@@ -278,11 +278,11 @@ def engine() -> str:
 def test_an_engine_builds_the_image():
     name = engine()
     if not name:
-        pytest.skip("neither docker nor podman answers here")
+        pytest.skip("neither docker nor podman works here")
     arguments = [f"--build-arg PIP_INDEX_URL={os.environ['PIP_INDEX_URL']}"] if "PIP_INDEX_URL" in os.environ else []
     command = ["make", "image", "TAG=reviews:test", f"ARGS={' '.join(['--build-arg DEVICE=cpu', *arguments])}"]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3600)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     task = [name, "run", "--rm", "reviews:test", "python", "-m", "cluster.entrypoint", "--help"]
-    answer = subprocess.run(task, capture_output=True, text=True, timeout=600)
-    assert answer.returncode == 0 and "--executor_class_path" in answer.stdout, answer.stderr[-3000:]
+    result = subprocess.run(task, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0 and "--executor_class_path" in result.stdout, result.stderr[-3000:]

@@ -22,9 +22,9 @@ def error_output(capsys):
     return " ".join(capsys.readouterr().err.split())
 
 
-def test_compile_names_the_file_after_the_pipeline(settings, capsys):
+def test_compile_names_the_file_after_the_pipeline(settings, capfd):
     assert kubeflow_runner.main(["compile", *settings, "--set", "name=reviews"]) == 0
-    assert "wrote reviews.yaml" in capsys.readouterr().out
+    assert capfd.readouterr().out == "wrote reviews.yaml\n"
     compatibility.check_file("reviews.yaml")
 
 
@@ -45,15 +45,15 @@ def test_compile_names_the_file_after_the_pipeline(settings, capsys):
     ],
 )
 def test_an_error_of_the_user_is_one_line(settings, capsys, words, message):
-    given = settings if words[0] not in ("replay",) and "--config" not in words else []
-    assert kubeflow_runner.main([words[0], *given, *words[1:]]) == 2
-    said = error_output(capsys)
-    assert said.startswith("error:") and message in said and "Traceback" not in said
+    options = settings if words[0] not in ("replay",) and "--config" not in words else []
+    assert kubeflow_runner.main([words[0], *options, *words[1:]]) == 2
+    output = error_output(capsys)
+    assert output.startswith("error:") and message in output and "Traceback" not in output
 
 
 @pytest.mark.parametrize("words", [[], ["complie"], ["schedule", "x.yaml"], ["replay", "x.yaml", "--layout", "9"]])
-def test_usage(words, capsys):
-    with pytest.raises(SystemExit) as ended:
+def test_a_usage_error_prints_the_usage(words, capsys):
+    with pytest.raises(SystemExit) as error:
         kubeflow_runner.main(words)
-    assert ended.value.code == 2
+    assert error.value.code == 2
     assert "usage: kubeflow_runner.py" in capsys.readouterr().err

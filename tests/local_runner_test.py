@@ -1,8 +1,11 @@
 """Messages of the command line."""
 
+import json
+
 import pytest
 
 import local_runner
+from core import versions
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e[bold]</title><script>alert(1)</script>"
 
@@ -16,7 +19,42 @@ def test_name_of_a_file_is_escaped_in_an_error(tmp_path, capsys):
 
 def test_argument_is_escaped_in_a_usage_error(capsys):
     with pytest.raises(SystemExit) as exit_:
-        local_runner.main(["encoders", HOSTILE])
+        local_runner.main(["encoders", f"--{HOSTILE}"])
     assert exit_.value.code == 2
     text = capsys.readouterr().err
-    assert "unrecognized arguments: \\x1b]0;owned" in text and not set("\x1b\x07\x9b\u202e") & set(text)
+    assert "unrecognized arguments: --\\x1b]0;owned" in text and not set("\x1b\x07\x9b\u202e") & set(text)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["rn"], "rn: no such command; did you mean run?"),
+        (["train-it"], "train-it: no such command; available: run, predict"),
+        (["run", "--verbsoe", "--wrkers", "2"], "--wrkers 2; did you mean --verbose and --workers?"),
+        (["--confg", "nsmc"], "unrecognized arguments: --confg nsmc; did you mean --config?"),
+        (["encoders", "--frobnicate"], "unrecognized arguments: --frobnicate\n"),
+    ],
+)
+def test_misspelt_word_gets_a_suggestion(words, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        local_runner.main(words)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_version_names_the_packages_without_importing_them(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        local_runner.main(["--version"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert (
+        text.startswith(f"local_runner.py {versions.VERSION} (Python 3.")
+        and "TensorFlow 2." in text
+        and "TFX 1." in text
+    )
+
+
+def test_encoders_as_json_are_one_object_per_line(capsys):
+    assert local_runner.main(["encoders", "ko", "--json"]) == 0
+    (record,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert record["handle"] == "bert_multi_cased" and record["layers"] == 12 and "ko" in record["languages"]

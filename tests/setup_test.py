@@ -1,7 +1,7 @@
-"""The set-up: the lock files agree with setup.py, and scripts/setup.sh does the right thing on odd machines.
+"""The set-up: the lock files agree with setup.py, and scripts/setup.sh works on unusual machines.
 
-The script runs for real, in a folder of its own, with a PATH of a few real tools and of stand-ins for uv and Python.
-A stand-in Python is this interpreter under another version; the stand-in uv writes down what it was asked.
+The real script runs in a temporary folder, with a PATH of a few real tools and fakes of uv and Python. A fake Python is
+this interpreter with another version number; the fake uv logs its arguments.
 """
 
 import pathlib
@@ -22,16 +22,16 @@ pytestmark = pytest.mark.e2e
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXTRAS = ("dev", "bench", "gpu")
-# The Pythons that each set of versions serves.
+# The Pythons of each set of versions.
 PYTHONS = {"current": ("3.11", "3.12", "3.13"), "old": ("3.10",)}
-# The Python and the set that these tests run on.
+# The Python and the set that run these tests.
 RUNNING = "{}.{}".format(*sys.version_info)
 INSTALLED = "old" if sys.version_info < (3, 11) else "current"
 LOCKS = [f"requirements/{name}/{extra}.txt" for name in PYTHONS for extra in ("base", *EXTRAS)]
 
 
 def entries(lock: str, python: str) -> dict[str, str]:
-    """The text of each package that a lock file holds for a Python on Linux, by canonical name."""
+    """Returns canonical name -> text of the packages in a lock file that are for a Python on Linux."""
     text = (ROOT / lock).read_text()
     environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
     blocks = {}
@@ -49,7 +49,7 @@ def versions(lock: str, python: str = RUNNING) -> dict[str, str]:
 
 @pytest.fixture
 def metadata(monkeypatch):
-    """What setup.py hands to setuptools."""
+    """The arguments that setup.py passes to setuptools."""
     captured = {}
     monkeypatch.setattr(setuptools, "setup", lambda **kwargs: captured.update(kwargs))
     monkeypatch.chdir(ROOT)
@@ -77,7 +77,7 @@ def test_the_package_allows_the_pythons_of_both_sets(metadata):
     assert [python for python in pythons if python in allowed] == [*PYTHONS["old"], *PYTHONS["current"]]
 
 
-def test_packages_hold_every_folder_with_code(metadata):
+def test_every_folder_with_code_is_packaged(metadata):
     names = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"benchmarks", "tests"}
     folders = {path.parent.relative_to(ROOT) for name in names for path in ROOT.glob(f"{name}/**/*.py")}
     assert {".".join(folder.parts) for folder in folders} <= set(metadata["packages"])
@@ -85,13 +85,13 @@ def test_packages_hold_every_folder_with_code(metadata):
 
 @pytest.mark.parametrize(("name", "python"), EACH_PYTHON)
 @pytest.mark.parametrize("extra", EXTRAS)
-def test_an_extra_adds_to_the_base_and_changes_nothing(extra, name, python):
+def test_an_extra_only_adds_packages_to_the_base(extra, name, python):
     base, extended = (versions(f"requirements/{name}/{lock}.txt", python) for lock in ("base", extra))
     assert base.items() < extended.items()
 
 
 @pytest.mark.parametrize("name", PYTHONS)
-def test_the_gpu_extra_holds_the_cuda_libraries(name):
+def test_the_gpu_extra_contains_the_cuda_libraries(name):
     assert any(package.startswith("nvidia-cudnn") for package in versions(f"requirements/{name}/gpu.txt", "3.10"))
 
 
@@ -103,20 +103,20 @@ def test_every_package_has_hashes(lock):
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_names_no_address_path_or_index(lock):
+def test_a_lock_contains_no_url_path_or_index(lock):
     text = re.sub(r"--override requirements/\S+\.txt|-c requirements/\S+\.txt", "", (ROOT / lock).read_text())
     assert "/" not in text
     assert not re.findall(r"--(?!hash=)\S+", text)
 
 
 @pytest.mark.parametrize(("name", "python"), EACH_PYTHON)
-def test_the_lock_obeys_the_override(name, python):
+def test_the_lock_has_the_versions_of_the_override(name, python):
     lines = (ROOT / f"requirements/{name}/override.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     assert pins.items() <= versions(f"requirements/{name}/base.txt", python).items()
 
 
-# What the scripts use of a machine, beside what a test puts there.
+# The tools that the scripts use, besides those that a test provides.
 TOOLS = """
     awk bash cat dirname env find flock grep ln ls make mkdir mktemp mv rm sed sh sha256sum sort tail tee
 """.split()
@@ -146,14 +146,14 @@ esac
 
 
 class Machine:
-    """A machine of a test: PATH, a home folder, and a copy of the set-up with tiny lock files."""
+    """A simulated machine: PATH, a home folder, and a copy of the set-up with tiny lock files."""
 
     def __init__(self, folder: pathlib.Path):
         self.bin, self.home, self.repo = folder / "bin", folder / "home", folder / "a repo"
         self._stock, self._log = folder / "stock", folder / "log"
         self._tools = folder / "tools"
         self._tools.mkdir()
-        for version in ((3, 10, 19), (3, 12, 12)):  # what uv downloads
+        for version in ((3, 10, 19), (3, 12, 12)):  # for uv to download
             self.python(self._stock / f"python3.{version[1]}", version)
         for tool in TOOLS:
             if found := shutil.which(tool):
@@ -197,14 +197,14 @@ class Machine:
         return subprocess.run(command, cwd=self.repo / cwd, env=environment, capture_output=True, text=True, timeout=60)
 
     def setup(self, *arguments: str) -> list[str]:
-        """Runs the script, which has to succeed; returns what it asked of uv, venv and pip."""
+        """Runs the script, which must succeed; returns its calls of uv, venv and pip."""
         self._log.write_text("")
         result = self.call("sh", "scripts/setup.sh", *arguments)
         assert result.returncode == 0, result.stderr
         return self._log.read_text().splitlines()
 
     def change(self, lock: str) -> None:
-        """Stands for a commit that brings another lock file."""
+        """Changes a lock file, as a commit would."""
         (self.repo / lock).write_text("# another version\n")
 
 
@@ -214,7 +214,7 @@ def machine(tmp_path):
 
 
 def sync(*extras: str, name: str = "old") -> str:
-    """What uv is asked for to install the base and some extras of a set."""
+    """Returns the call of uv that installs the base and some extras of a set."""
     locks = " ".join(f"requirements/{name}/{extra}.txt" for extra in ("base", *extras))
     return f"uv pip sync --python .venv/bin/python --require-hashes -b requirements/{name}/base.txt {locks} CXX="
 
@@ -226,7 +226,7 @@ def test_python310_on_path_comes_first(machine):
     assert machine.setup() == [f"uv venv --quiet --python {python} .venv CXX=", sync()]
 
 
-def test_a_pyenv_shim_that_does_not_run_leads_to_the_newest_310_in_pyenvs_folder(machine):
+def test_if_a_pyenv_shim_does_not_run_the_newest_310_of_pyenv_is_used(machine):
     machine.uv(machine.bin / "uv")
     for name in ("python3.10", "python3"):
         machine.command(machine.bin / name, 'echo "pyenv: $0: command not found" >&2; exit 127')
@@ -239,13 +239,13 @@ def test_a_pyenv_shim_that_does_not_run_leads_to_the_newest_310_in_pyenvs_folder
 @pytest.mark.parametrize(
     "other", [{"version": (3, 11, 2)}, {"headers": False}], ids=["another version", "no headers to build with"]
 )
-def test_without_a_fit_python310_uv_provides_one(machine, other):
+def test_without_a_suitable_python310_uv_provides_one(machine, other):
     machine.uv(machine.bin / "uv")
     machine.python(machine.bin / "python3", **other)
     assert machine.setup()[0] == "uv venv --python-preference only-managed --python 3.10 .venv CXX="
 
 
-def test_nothing_is_done_twice_and_an_extra_stays(machine):
+def test_nothing_is_done_twice_and_extras_are_kept(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
     assert machine.setup("dev")[-1] == sync("dev")
@@ -261,7 +261,7 @@ def test_nothing_is_done_twice_and_an_extra_stays(machine):
 @pytest.mark.parametrize(
     ("glibc", "name"), [("2.38", "old"), ("2.39", "current"), ("2.41", "current"), ("3.0", "current")]
 )
-def test_the_glibc_decides_on_the_set_and_the_first_line_says_so(machine, glibc, name):
+def test_glibc_selects_the_set_and_the_first_line_names_it(machine, glibc, name):
     machine.uv(machine.bin / "uv")
     machine.glibc(glibc)
     for version in ("3.10.13", "3.12.1"):
@@ -282,13 +282,13 @@ def test_without_glibc_the_set_is_the_old_one(machine):
 
 
 @pytest.mark.parametrize(
-    ("there", "chosen"),
+    ("installed", "chosen"),
     [(["3.11.7", "3.12.1", "3.13.0"], "3.12.1"), (["3.11.7", "3.13.0"], "3.13.0"), (["3.10.13", "3.11.7"], "3.11.7")],
 )
-def test_the_current_set_prefers_312_then_313(machine, there, chosen):
+def test_the_current_set_prefers_312_then_313(machine, installed, chosen):
     machine.uv(machine.bin / "uv")
     machine.glibc("2.41")
-    pythons = {version: machine.pyenv(version) for version in there}
+    pythons = {version: machine.pyenv(version) for version in installed}
     assert machine.setup()[0] == f"uv venv --quiet --python {pythons[chosen]} .venv CXX="
 
 
@@ -300,7 +300,7 @@ def test_without_a_python_of_the_current_set_uv_provides_312(machine, version):
     assert machine.setup()[0] == "uv venv --python-preference only-managed --python 3.12 .venv CXX="
 
 
-def test_a_change_of_the_set_makes_the_environment_anew_with_its_extras(machine):
+def test_a_change_of_the_set_recreates_the_environment_with_its_extras(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
     python = machine.pyenv("3.13.0")
@@ -310,7 +310,7 @@ def test_a_change_of_the_set_makes_the_environment_anew_with_its_extras(machine)
     assert machine.setup() == []
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(machine):
+def test_an_environment_without_its_python_is_recreated(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
     machine.setup()
@@ -332,28 +332,28 @@ def test_an_unfinished_install_is_repaired(machine, end):
 
 
 @pytest.mark.parametrize("version", ["0.4.30", "not selected"])
-def test_a_uv_that_is_old_or_does_not_answer_is_replaced_by_a_private_one(machine, version):
+def test_a_uv_that_is_old_or_broken_is_replaced_by_a_private_one(machine, version):
     machine.uv(machine.bin / "uv", version=version)
     python = machine.pyenv("3.10.13")
-    asked = machine.setup()
-    assert asked[0] == f"{python} -m venv .uv"
-    assert asked[1].startswith(".uv/bin/python -m pip install ") and " uv==" in asked[1]
-    assert asked[2].startswith("uv venv ")
+    calls = machine.setup()
+    assert calls[0] == f"{python} -m venv .uv"
+    assert calls[1].startswith(".uv/bin/python -m pip install ") and " uv==" in calls[1]
+    assert calls[2].startswith("uv venv ")
 
 
 def test_a_python_without_venv_installs_uv_with_its_pip(machine):
     python = machine.python(machine.bin / "python3", (3, 11, 2), venv=False)
-    asked = machine.setup("--uv")
-    assert re.fullmatch(rf"{python} -m pip install .*--target \.uv uv==\S+", asked[-1])
+    calls = machine.setup("--uv")
+    assert re.fullmatch(rf"{python} -m pip install .*--target \.uv uv==\S+", calls[-1])
 
 
-def test_a_python_that_cannot_install_is_passed_over_for_one_that_can(machine):
+def test_a_python_that_cannot_install_uv_is_skipped(machine):
     machine.python(machine.bin / "python3", (3, 11, 2), venv=False, pip=False)
     able = machine.pyenv("3.8.18")
     assert f"{able} -m venv .uv" in machine.setup("--uv")
 
 
-def test_no_means_to_get_uv_says_what_to_install(machine):
+def test_without_a_way_to_install_uv_the_message_names_what_to_install(machine):
     machine.python(machine.bin / "python3", (3, 11, 2), venv=False, pip=False)
     result = machine.call("sh", "scripts/setup.sh")
     assert result.returncode == 1
@@ -363,16 +363,16 @@ def test_no_means_to_get_uv_says_what_to_install(machine):
     assert not (machine.repo / ".venv").exists()
 
 
-def test_without_a_cpp_compiler_one_is_borrowed(machine):
+def test_without_a_cpp_compiler_zig_is_used(machine):
     (machine.bin / "g++").unlink()
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
-    _, borrowed, synced = machine.setup()
-    assert "--target .uv/zig" in borrowed and "ziglang==" in borrowed
+    _, zig, synced = machine.setup()
+    assert "--target .uv/zig" in zig and "ziglang==" in zig
     assert synced.endswith("CXX=zig c++ -target x86_64-linux-gnu")
 
 
-def test_the_folder_it_is_called_from_does_not_matter(machine):
+def test_the_script_can_be_called_from_any_folder(machine):
     machine.uv(machine.bin / "uv")
     machine.pyenv("3.10.13")
     assert machine.call("sh", "setup.sh", cwd="scripts").returncode == 0
@@ -399,7 +399,7 @@ def test_ci_ends_with_pytests_line_and_status(machine, closing_line, end, status
     assert (result.stdout.splitlines()[-1], result.returncode) == (closing_line, status)
 
 
-def test_ci_fails_where_only_the_style_is_wrong(machine):
+def test_ci_fails_if_only_the_style_is_wrong(machine):
     machine.command(machine.bin / "make", '[ "$*" = test ] || exit 2\necho "3 passed in 0.12s"')
     result = machine.call("bash", ".ci/run")
     assert (result.stdout.splitlines()[-1], result.returncode) == ("3 passed in 0.12s", 2)
@@ -411,7 +411,7 @@ def test_ci_reports_a_setup_that_fails(machine):
     assert result.returncode == 1 and "setup: found no uv" in result.stdout
 
 
-def test_clean_leaves_the_models_alone(machine):
+def test_clean_keeps_the_models(machine):
     kept = machine.repo / "runs/sample/serving/1/saved_model.pb"
     kept.parent.mkdir(parents=True)
     kept.write_text("weights")

@@ -1,4 +1,4 @@
-"""The wheel: what it holds, and that it works when installed over the locked packages, far from the checkout."""
+"""The wheel: its content, and that it works when installed with the locked packages, outside of the checkout."""
 
 import os
 import pathlib
@@ -20,13 +20,13 @@ PACKAGES = [
     folder.parent.name for folder in ROOT.glob("*/__init__.py") if folder.parent.name not in ("tests", "benchmarks")
 ]
 FOLDERS = [*PACKAGES, "configs", "data"]
-# The same words as `make wheel`.
+# As in `make wheel`.
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy of the checkout: setuptools would leave `build` and an egg-info folder in it."""
+    """The wheel, built from a copy of the checkout: setuptools leaves `build` and an egg-info folder behind."""
     folder = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "encoders", "runs", "*.egg-info")
     shutil.copytree(ROOT, folder / "checkout", ignore=left_out)
@@ -37,7 +37,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scripts(wheel, tmp_path_factory):
-    """The scripts of a new environment that has the wheel, and the locked packages from this one."""
+    """The scripts of a new environment with the wheel, and with the locked packages of the current environment."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
@@ -65,15 +65,15 @@ def call(scripts, tmp_path):
     return run
 
 
-def test_the_wheel_holds_the_code_and_its_files_and_nothing_else(wheel):
+def test_the_wheel_contains_only_the_code_and_its_files(wheel):
     files = (file for name in FOLDERS for file in (ROOT / name).rglob("*") if file.is_file())
     expected = {str(file.relative_to(ROOT)) for file in files if "__pycache__" not in file.parts}
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert held == expected | {"local_runner.py", "kubeflow_runner.py"}
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == expected | {"local_runner.py", "kubeflow_runner.py"}
 
 
-def test_the_wheel_says_what_it_is(wheel):
+def test_the_wheel_has_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name.split(".dist-info/")[-1]: name for name in archive.namelist() if ".dist-info/" in name}
         metadata = archive.read(names["METADATA"]).decode()
@@ -106,5 +106,5 @@ def test_an_installed_package_predicts(call, tmp_path):
 @pytest.mark.slow
 def test_an_installed_package_runs_the_bundled_sample(call, tmp_path):
     call("reviews", "run")
-    assert (tmp_path / "runs" / "sample" / "report.html").exists()
+    assert (tmp_path / "runs" / "sample" / "history" / "latest" / "report.html").exists()
     assert call("reviews", "predict", "이것은 놀라운 영화입니다!").split()[0] in ("긍정", "부정")

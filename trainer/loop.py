@@ -7,7 +7,7 @@ training that continues from a checkpoint computes the same as one that was neve
 import dataclasses
 import itertools
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +26,9 @@ EVALUATION_BATCH = 128
 MAX_GRADIENT_NORM = 1.0
 
 _REPORT_INTERVAL_S = 1.0
+
+# Points of the curve per epoch. A point is the mean over its steps, so that batch noise does not hide the trend.
+_CURVE_POINTS = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Result:
 
     Attributes:
       history: one mapping per epoch: `epoch`, `loss`, `accuracy`, `dev_loss`, `dev_accuracy`.
+      curve: one mapping per point of the training curve, about 50 per epoch: `step` (number of steps done), `loss`,
+        `accuracy`, both means over the steps since the previous point.
       best_epoch: the epoch (from 1) with the best weights on dev.
       best_step: the step after which these weights were saved.
       seconds: time spent on training steps, in all attempts.
@@ -56,6 +61,7 @@ class Result:
     """
 
     history: Sequence[dict[str, float]]
+    curve: Sequence[dict[str, float]]
     best_epoch: int
     best_step: int
     seconds: float
@@ -70,6 +76,8 @@ class _State:
       step: number of steps done.
       totals: sums over the rows of the current epoch: loss, score, rows.
       history: as in `Result`.
+      curve: as in `Result`.
+      point: sums over the rows since the last point of the curve: loss, score, rows.
       best_step: as in `Result`; None before the end of the first epoch.
       seconds: as in `Result`.
       timed_rows: number of rows trained in `timed_seconds`.
@@ -79,6 +87,8 @@ class _State:
     step: int = 0
     totals: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    curve: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    point: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0.0, 0.0])
     best_step: Optional[int] = None
     seconds: float = 0.0
     timed_rows: float = 0.0
@@ -213,6 +223,7 @@ class Loop:
         self._train, self._dev = train, dev
         self._widths = widths
         self._steps_per_epoch = -(-len(train.labels) // config.batch_size)
+        self._total_steps = config.epochs * self._steps_per_epoch
         self._state = _State()
         # Sums that the device may still be computing; reading them waits for it.
         self._pending: list[tf.Tensor] = []
@@ -233,6 +244,8 @@ class Loop:
         self._first_step = state.step
         if not distribution.all_equal(self._strategy, state.step):
             raise RuntimeError("the workers found different checkpoints; all should share one folder")
+        if restored is not None:
+            self._report_resumption()
         dev_batches = batches.sorted_batches(self._dev.lengths, EVALUATION_BATCH)
         dev = self._iterator(self._dev, EVALUATION_BATCH, lambda: itertools.cycle(dev_batches))
         train = self._iterator(self._train, self._config.batch_size, self._train_batches)
@@ -241,7 +254,7 @@ class Loop:
             self._end_epoch([self._steps.evaluate(dev) for _ in dev_batches])
         assert state.best_step is not None  # There is at least one epoch.
         best_epoch = state.best_step // self._steps_per_epoch
-        return Result(state.history, best_epoch, state.best_step, state.seconds, state.examples_per_s)
+        return Result(state.history, state.curve, best_epoch, state.best_step, state.seconds, state.examples_per_s)
 
     def _train_batches(self) -> Iterator[np.ndarray]:
         config, first_step = self._config, self._first_step
@@ -277,6 +290,7 @@ class Loop:
     def _collect(self) -> float:
         """Waits for the device and adds its sums to the totals; returns the rows per second since the last call."""
         state = self._state
+        self._extend_curve([each.numpy().tolist() for each in self._pending])
         sums = _add_up(self._pending)
         self._pending.clear()
         state.totals = [before + new for before, new in zip(state.totals, sums, strict=True)]
@@ -287,6 +301,17 @@ class Loop:
             state.timed_seconds += seconds
         self._traced = True
         return sums[2] / seconds
+
+    def _extend_curve(self, sums: Sequence[list[float]]) -> None:
+        """Adds the sums of the last steps to the curve. Its points are at fixed steps, whenever sums are collected."""
+        state = self._state
+        interval = -(-self._steps_per_epoch // _CURVE_POINTS)
+        for step, step_sums in enumerate(sums, state.step - len(sums) + 1):
+            state.point = [before + new for before, new in zip(state.point, step_sums, strict=True)]
+            if (step - 1) % self._steps_per_epoch % interval == interval - 1 or step % self._steps_per_epoch == 0:
+                loss, score, rows = state.point
+                state.curve.append({"step": step, "loss": loss / rows, self._metric: score / rows})
+                state.point = [0.0, 0.0, 0.0]
 
     def _end_epoch(self, dev_sums: Sequence[tf.Tensor]) -> None:
         """Adds the epoch to the history, saves its weights if they are the best, and writes a checkpoint."""
@@ -302,7 +327,7 @@ class Loop:
         state.totals = [0.0, 0.0, 0.0]
         self._save()
         figures = {name: value for name, value in row.items() if name != "epoch"}
-        self._report_progress(len(state.history), **figures, examples_per_s=state.examples_per_s)
+        self._report_progress(len(state.history), {**figures, "examples_per_s": state.examples_per_s}, keep=True)
 
     def _save(self) -> None:
         self._checkpoints.save(self._state.step, dataclasses.asdict(self._state))
@@ -312,11 +337,17 @@ class Loop:
     def _report_step(self, examples_per_s: float) -> None:
         loss, score, rows = self._state.totals
         figures = {"loss": loss / rows, self._metric: score / rows, "examples_per_s": examples_per_s}
-        self._report_progress(len(self._state.history) + 1, **figures)
+        self._report_progress(len(self._state.history) + 1, figures)
 
-    def _report_progress(self, epoch: int, **figures: float) -> None:
-        total = self._config.epochs * self._steps_per_epoch
-        progress.report(f"epoch {epoch}/{self._config.epochs}", self._state.step, total, **figures)
+    def _report_progress(self, epoch: int, figures: Mapping[str, float], keep: bool = False) -> None:
+        progress.report(
+            f"epoch {epoch}/{self._config.epochs}", self._state.step, self._total_steps, keep=keep, **figures
+        )
+
+    def _report_resumption(self) -> None:
+        epochs, step, total = self._config.epochs, self._state.step, self._total_steps
+        epoch = min(len(self._state.history) + 1, epochs)
+        progress.report(f"resumed after step {step} of {total}, in epoch {epoch}/{epochs}", step, total, keep=True)
 
 
 def _add_up(sums: Sequence[tf.Tensor]) -> list[float]:

@@ -129,6 +129,11 @@ class WarmUpDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self._peak, "steps": self._steps, "warmup_steps": self._warmup_steps}
 
 
+def make_schedule(learning_rate: float, steps: int, warmup_fraction: float) -> WarmUpDecay:
+    """Returns the learning rate's schedule; arguments as in `build_optimizer`."""
+    return WarmUpDecay(learning_rate, steps, round(warmup_fraction * steps))
+
+
 def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) -> tf_keras.optimizers.Optimizer:
     """Builds AdamW (Loshchilov & Hutter 2019) with linear warm-up, then linear decay to 0.
 
@@ -139,7 +144,7 @@ def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) ->
     """
     # BERT's constants (Devlin et al. 2019, optimization.py).
     return optimization.AdamWeightDecay(
-        learning_rate=WarmUpDecay(learning_rate, steps, round(warmup_fraction * steps)),
+        learning_rate=make_schedule(learning_rate, steps, warmup_fraction),
         weight_decay_rate=0.01,
         beta_1=0.9,
         beta_2=0.999,

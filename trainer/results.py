@@ -1,7 +1,6 @@
 """Writes a training's results: the exported model with its card, and the files of the `model_run` artifact."""
 
 import os
-from typing import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +30,7 @@ def write(job: TrainingJob, data: Reviews, classifier: model.Classifier, figures
     model_run.write_training(folder, figures)
     model_run.write_golden(folder, golden)
     _draw_pictures(folder, job, classifier, figures)
-    _write_tensorboard(os.path.join(folder, model_run.LOGS_DIR), figures.history)
+    _write_tensorboard(os.path.join(folder, model_run.LOGS_DIR), figures)
 
 
 def _predict_golden(classifier: model.Classifier, task: Task, dev: reviews.Split) -> model_run.GoldenAnswers:
@@ -57,11 +56,16 @@ def _draw_pictures(
     pictures.draw_model(parts, encoder_artifact.read(job.base_model), model_file)
 
 
-def _write_tensorboard(folder: str, history: Sequence[Mapping[str, float]]) -> None:
-    """Writes the history for TensorBoard, with train and dev as two of its runs."""
-    for run, prefix in (("train", ""), ("dev", "dev_")):
+def _write_tensorboard(folder: str, figures: model_run.TrainingFigures) -> None:
+    """Writes the curves for TensorBoard over the steps, with train and dev as two of its runs."""
+    steps_per_epoch = figures.curve[-1]["step"] // len(figures.history)
+    dev = [
+        {"step": row["epoch"] * steps_per_epoch}
+        | {name.removeprefix("dev_"): value for name, value in row.items() if name.startswith("dev_")}
+        for row in figures.history
+    ]
+    for run, points in (("train", figures.curve), ("dev", dev)):
         with tf.summary.create_file_writer(os.path.join(folder, run)).as_default():
-            for row in history:
-                names = [name for name in row if name.startswith("dev_") == bool(prefix) and name != "epoch"]
-                for name in names:
-                    tf.summary.scalar(f"epoch_{name.removeprefix('dev_')}", row[name], row["epoch"])
+            for point in points:
+                for name in point.keys() - {"step"}:
+                    tf.summary.scalar(name, point[name], int(point["step"]))

@@ -104,6 +104,7 @@ def _train(
             precision=dtype.name,
             replicas=strategy.num_replicas_in_sync,
             encoder="SavedModel" if isinstance(best.encoder, model.SavedEncoder) else "native",
+            curve=_with_learning_rates(result.curve, config, len(data.train.labels)),
         )
         results.write(job, data, best, figures)
         store.remove()
@@ -127,11 +128,23 @@ def _build_classifier(job: TrainingJob, strategy: tf.distribute.Strategy) -> mod
 
 
 def _build_optimizer(config: TrainerConfig, rows: int, weights: Sequence[tf.Variable]) -> tf_keras.optimizers.Optimizer:
-    steps = config.epochs * -(-rows // config.batch_size)
-    optimizer = model.build_optimizer(config.learning_rate, steps, config.warmup_fraction)
+    optimizer = model.build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
     # Not in the first step, since a checkpoint is only restored to variables that exist.
     optimizer._create_all_weights(weights)
     return optimizer
+
+
+def _total_steps(config: TrainerConfig, rows: int) -> int:
+    return config.epochs * -(-rows // config.batch_size)
+
+
+def _with_learning_rates(
+    curve: Sequence[Mapping[str, float]], config: TrainerConfig, rows: int
+) -> list[dict[str, float]]:
+    """Adds to each point of the training curve the learning rate of its step."""
+    schedule = model.make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    rates = schedule(tf.constant([point["step"] - 1 for point in curve], tf.float32)).numpy().tolist()
+    return [{**point, "learning_rate": rate} for point, rate in zip(curve, rates, strict=True)]
 
 
 def _choose_dtype(

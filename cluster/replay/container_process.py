@@ -1,4 +1,4 @@
-"""The process in place of a container, and the end of everything that it started."""
+"""The process that replaces a container, and the termination of everything that it started."""
 
 import contextlib
 import os
@@ -9,25 +9,25 @@ from typing import Mapping, Sequence
 
 from cluster.replay.record import TaskFailed
 
-# A pod has 30 s between SIGTERM and SIGKILL; nobody waits that long for a prompt.
+# Shorter than a pod's 30 s between SIGTERM and SIGKILL, because a user waits for it after Ctrl-C.
 _TERMINATION_S = 10.0
 _TICK_S = 0.05
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], folder: str, log: str) -> tuple[int, bytes]:
-    """Runs a command to its end. None of its processes is left, whatever happens.
+    """Runs a command until it exits. None of its processes remains, even after an exception or Ctrl-C.
 
     Args:
-      command: its words.
-      environment: its variables.
-      folder: its working directory.
-      log: file to which its output is appended.
+      command: program and arguments.
+      environment: environment variables.
+      folder: working directory.
+      log: file to which the output is appended.
 
     Returns:
-      Its exit status, negative for a signal, and its output.
+      The exit status, negative for a signal, and the output.
 
     Raises:
-      TaskFailed: it can't be started.
+      TaskFailed: the command can't be started.
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
     with open(log, "ab") as stream:
@@ -47,17 +47,17 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: str, log
     try:
         status = process.wait()
     finally:
-        _end(process)
+        _terminate(process)
     with open(log, "rb") as stream:
         stream.seek(start)
         return status, stream.read()
 
 
-def _end(process: subprocess.Popen) -> None:
-    """Ends what is left of a command's process group."""
+def _terminate(process: subprocess.Popen) -> None:
+    """Terminates the rest of a command's process group."""
     try:
         _signal_group(process, signal.SIGTERM)
-    finally:  # A second Ctrl-C cuts the wait short.
+    finally:  # A second Ctrl-C ends the wait.
         _signal_group(process, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Runs container tasks: each attempt in a new folder, as each pod has a new file system."""
+"""Runs container tasks, each attempt in a new folder, because each pod has a new file system."""
 
 import os
 import shutil
@@ -27,10 +27,10 @@ class ContainerTasks:
 
         Args:
           pipeline: the compiled file.
-          layout: of the backend.
+          layout: the backend's layout.
           root: folder of the replay.
           run_id: the run's id.
-          screen: shows the task at work.
+          screen: shows the running task.
         """
         self._pipeline, self._layout, self._screen = pipeline, layout, screen
         self.store = object_store.ObjectStore(os.path.join(root, "store"))
@@ -42,12 +42,12 @@ class ContainerTasks:
     def run(
         self, name: str, task: Task, executor_input: Mapping[str, Any]
     ) -> tuple[TaskRecord, dict[str, layouts.Artifact]]:
-        """Runs a task, again if it fails and its spec says so; returns its record and its output artifacts.
+        """Runs a task, with the retries of its spec; returns its record and its output artifacts.
 
         Args:
-          name: of the task.
-          task: its spec.
-          executor_input: the driver's.
+          name: name of the task.
+          task: spec of the task.
+          executor_input: ExecutorInput from the driver.
         """
         start, attempt = time.monotonic(), 0
         attempts = 1 + task.retry_policy.max_retry_count if self._layout.per_execution else 1
@@ -60,7 +60,7 @@ class ContainerTasks:
                 if attempt == attempts:
                     seconds = time.monotonic() - start
                     return TaskRecord(FAILED, seconds, attempt, failure.exit_status, str(failure)), {}
-                self._screen.say(
+                self._screen.print(
                     f"{name}: attempt {attempt} of {attempts} failed: {failure}; retrying{_pause(task, attempt)}"
                 )
         uris = {output: artifact.uri for output, artifact in artifacts.items()}
@@ -78,11 +78,11 @@ class ContainerTasks:
             log=os.path.join(self.logs, f"{name}.log"),
         )
         try:
-            with self._screen.working(name):
+            with self._screen.running(name):
                 outputs = kfp_launcher.run(attempt, self.store)
-        except OSError as error:  # Such as a full disk: the record should still be completed.
+        except OSError as error:  # Such as a full disk: the record must still be completed.
             raise TaskFailed(f"{error.filename or attempt.file_system}: {error.strerror}") from error
-        # A failed attempt's folder stays, to be looked at.
+        # The folder of a failed attempt is kept for inspection.
         shutil.rmtree(attempt.file_system)
         return {output: self._record(output, content) for output, content in outputs.items()}
 
@@ -107,7 +107,7 @@ class ContainerTasks:
 
 
 def _pause(task: Task, attempt: int) -> str:
-    """Says how long a cluster would wait before the next attempt."""
+    """Describes how long a cluster would wait before the next attempt."""
     policy = task.retry_policy
     seconds = policy.backoff_duration.seconds * max(policy.backoff_factor, 1.0) ** (attempt - 1)
     return f" at once (a cluster waits {seconds:.0f} s)" if seconds else ""

@@ -1,6 +1,6 @@
 """Emulates KFP's launcher: copies a container's inputs in, runs its command, copies its outputs out.
 
-A folder stands for the container's file system. There is no chroot: absolute paths of the container are replaced in its
+A folder replaces the container's file system. There is no chroot: absolute paths of the container are translated in its
 command, its environment and its parameters.
 """
 
@@ -20,7 +20,7 @@ from cluster.replay import container_process, layouts, object_store
 from cluster.replay.pipeline_spec import EXECUTOR_INPUT, Container
 from cluster.replay.record import TaskFailed
 
-# The repository, which the image holds.
+# The repository, which the image contains.
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _PYTHON = ("python", "python3")
@@ -34,10 +34,10 @@ class Attempt:
     """A container to run once.
 
     Attributes:
-      container: its spec.
-      executor_input: the driver's.
-      mounts: absolute path in the container -> folder here: the image's repository, and volumes.
-      file_system: a folder that does not exist yet, in place of the container's `/`.
+      container: spec of the container.
+      executor_input: ExecutorInput from the driver.
+      mounts: absolute path in the container -> folder on this machine, for the repository and the volumes.
+      file_system: a folder that does not exist yet; replaces the container's `/`.
       log: file to which the container's output is appended.
     """
 
@@ -50,7 +50,7 @@ class Attempt:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """An output artifact as a container leaves it."""
+    """An output artifact of a container."""
 
     uri: str
     metadata: Mapping[str, Any]
@@ -60,13 +60,13 @@ class Paths:
     """Translates absolute paths of a container to paths of this machine."""
 
     def __init__(self, folders: Mapping[str, str]):
-        """Makes a translation.
+        """Prepares a translation.
 
         Args:
-          folders: path in the container -> folder here.
+          folders: path in the container -> folder on this machine.
         """
         self._folders = folders
-        # The longest first: a volume may be mounted inside another. Not within a longer path or an address.
+        # The longest first, because a volume may be mounted inside another. Parts of longer paths and URLs don't match.
         names = "|".join(re.escape(name) for name in sorted(folders, key=len, reverse=True))
         self._pattern = re.compile(rf"(?<![\w./-])({names})(?![\w.-])")
 
@@ -83,18 +83,18 @@ def run(attempt: Attempt, objects: object_store.ObjectStore) -> dict[str, Output
     """Runs a container; returns its output artifacts by name.
 
     Raises:
-      TaskFailed: the container, or the copying of its outputs, failed.
+      TaskFailed: the container failed, or its outputs can't be copied.
     """
     os.makedirs(os.path.join(attempt.file_system, "tmp"))
     backend_folders = {name: attempt.file_system + name for name in _BACKEND_FOLDERS}
     paths = Paths({**backend_folders, **attempt.mounts})
     inputs, outputs = attempt.executor_input["inputs"], attempt.executor_input["outputs"]
-    # Artifacts keep their URIs, and their metadata, which tasks of this machine wrote.
+    # Artifacts keep their URIs, and their metadata, which tasks on this machine wrote.
     inputs = {**inputs, "parameterValues": paths.translate(inputs.get("parameterValues", {}))}
     outputs = {**outputs, "outputFile": paths.translate(outputs["outputFile"])}
     for _, artifact in _artifacts(inputs):
         objects.download(artifact["uri"], _local(artifact["uri"], paths))
-    # The folders that outputs are in, not those of the outputs themselves; that of the output file is left to the task.
+    # Only the parents of the outputs, as the launcher does. The task creates the folder of the output file.
     for _, artifact in _artifacts(outputs):
         os.makedirs(os.path.dirname(_local(artifact["uri"], paths)), exist_ok=True)
     status, output = container_process.run(
@@ -110,7 +110,7 @@ def run(attempt: Attempt, objects: object_store.ObjectStore) -> dict[str, Output
 
 
 def _artifacts(side: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields name and artifact: the launcher looks only at the first of each list."""
+    """Yields name and artifact, of each list only the first, as the launcher does."""
     for name, artifacts in side.get("artifacts", {}).items():
         yield name, artifacts["artifacts"][0]
 
@@ -119,8 +119,8 @@ def _local(uri: str, paths: Paths) -> str:
     return paths.translate(object_store.container_path(uri))
 
 
-def _command(container: Container, given: Mapping[str, Any], paths: Paths) -> list[str]:
-    text = json.dumps(given, ensure_ascii=False)
+def _command(container: Container, content: Mapping[str, Any], paths: Paths) -> list[str]:
+    text = json.dumps(content, ensure_ascii=False)
     words = [paths.translate(word).replace(EXECUTOR_INPUT, text) for word in (*container.command, *container.args)]
     return [sys.executable if words[0] in _PYTHON else words[0], *words[1:]]
 
@@ -131,13 +131,13 @@ def _environment(attempt: Attempt, paths: Paths) -> dict[str, str]:
         **os.environ,
         **{variable.name: paths.translate(variable.value) for variable in attempt.container.env},
         executor_input.LOCAL_ROOT_VARIABLE: attempt.file_system,
-        # In the image the working directory holds the repository.
+        # In the image the working directory contains the repository.
         "PYTHONPATH": os.pathsep.join([REPO, *inherited]),
     }
 
 
 def _failure_reason(output: bytes, status: int) -> str:
-    """Returns the error message that a container ended with, else its last line."""
+    """Returns the error message at the end of a container's output, or else the last line."""
     lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith(task_protocol.ERROR_PREFIX):
@@ -180,7 +180,7 @@ def _upload(
         try:
             objects.upload(_local(uri, paths), uri)
         except ValueError as error:
-            # The real launcher does not upload it and reports no error; the next task finds nothing.
+            # The real launcher skips it without an error, and the next task finds no artifact.
             raise TaskFailed(f"output {name}: {error}") from error
         except OSError as error:
             raise TaskFailed(f"output {name}: {error.filename}: can't be uploaded: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""What the drivers of different backends write into an ExecutorInput.
+"""The ExecutorInputs that the drivers of different backends write.
 
 | backend    | URI of an output             | beside the declared outputs     | outputs.outputFile                    |
 |------------|------------------------------|---------------------------------|---------------------------------------|
@@ -6,8 +6,9 @@
 | 2.5 - 2.14 | <run>/<task>/<uuid>/<output> | executor-logs (system.Artifact) | the same                              |
 | from 2.15  | the same                     | the same; outputs have a `name` | beside the outputs, in the container  |
 
-<run> is <pipeline root>/<pipeline>/<run id>; a local copy is the launcher's, such as /minio/<bucket>/<key>. In all
-of them an input artifact has lost its type, its name is a number, and its metadata have been through ML Metadata.
+<run> is <pipeline root>/<pipeline>/<run id>. In the container the launcher has local copies, such as
+/minio/<bucket>/<key>. In all layouts an input artifact has no type, its name is a number, and its metadata have been
+converted by ML Metadata.
 """
 
 import dataclasses
@@ -26,11 +27,11 @@ _OUTPUT_FILE = "output_metadata.json"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How one range of backends behaves.
+    """The behaviour of one range of backends.
 
     Attributes:
-      per_execution: each execution has a folder for its outputs, its container's log is one more output, artifacts are
-        recorded with how their store was reached, and a task's retryPolicy is honoured.
+      per_execution: each execution has its own folder for outputs, the container's log is an additional output,
+        artifacts are recorded with the settings of their store, and a task's retryPolicy is honoured.
       output_file_in_tree: the output file is beside the outputs; outputs have names.
     """
 
@@ -47,12 +48,12 @@ LAYOUTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """An output that was recorded.
+    """A recorded output.
 
     Attributes:
       number: its id in ML Metadata.
-      uri: where it is in the object store.
-      metadata: as ML Metadata returns them.
+      uri: its URI in the object store.
+      metadata: its metadata as ML Metadata returns them.
     """
 
     number: int
@@ -66,10 +67,10 @@ def outputs(
     """Returns the part `outputs` of a task's ExecutorInput.
 
     Args:
-      layout: of the backend.
+      layout: the backend's layout.
       task_uri: `<pipeline root>/<pipeline>/<run id>/<task>`.
-      uuid: of this execution.
-      declared: the component's outputs.
+      uuid: id of this execution.
+      declared: outputs that the component declares.
     """
     folder = f"{task_uri}/{uuid}" if layout.per_execution else task_uri
     types = {name: as_json(each.artifact_type) for name, each in declared.artifacts.items()}
@@ -90,12 +91,12 @@ def inputs(parameters: Mapping[str, Any], artifacts: Mapping[str, Artifact]) -> 
 
 
 def recorded_metadata(layout: Layout, name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an output's metadata as a later task gets them: ML Metadata has no booleans, lists and nulls.
+    """Returns an output's metadata as later tasks get them: ML Metadata has no booleans, lists and nulls.
 
     Args:
-      layout: of the backend.
-      name: the output's.
-      metadata: from the container's output file.
+      layout: the backend's layout.
+      name: name of the output.
+      metadata: metadata from the container's output file.
 
     Raises:
       ValueError: a value is null.
@@ -108,7 +109,7 @@ def recorded_metadata(layout: Layout, name: str, metadata: Mapping[str, Any]) ->
 
 
 def as_json(content: message.Message) -> Any:
-    """Returns a message as JSON; whole numbers without a fraction, as Go writes them."""
+    """Returns a message as JSON, with whole numbers without a fraction, as Go writes them."""
     return _whole_numbers(json_format.MessageToDict(content))
 
 
@@ -121,7 +122,7 @@ def _whole_numbers(value: Any) -> Any:
 
 
 def _input_artifact(artifact: Artifact) -> dict[str, Any]:
-    # The driver asks ML Metadata for a schema that was never stored there.
+    # The driver reads the schema from ML Metadata, where it was never stored.
     empty_type = {"instanceSchema": ""}
     return {
         "name": str(artifact.number),
@@ -133,7 +134,7 @@ def _input_artifact(artifact: Artifact) -> dict[str, Any]:
 
 def _recorded(key: str, value: Any) -> Any:
     if value is None:
-        raise ValueError(f"metadata: {key}: null, which the launcher can't record; should be left out")
+        raise ValueError(f"metadata: {key}: null, which the launcher can't record; omit the key")
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, (list, dict)):
@@ -142,5 +143,5 @@ def _recorded(key: str, value: Any) -> Any:
 
 
 def _without_empty(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Leaves out empty fields, as Go's protojson does."""
+    """Omits empty fields, as Go's protojson does."""
     return {name: value for name, value in fields.items() if value}

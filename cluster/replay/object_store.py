@@ -1,4 +1,4 @@
-"""A folder in place of the object store: like an object store, it holds files and no empty directories.
+"""A folder that replaces the object store: like an object store, it contains files and no empty directories.
 
 <folder>/<bucket>/<key>
 """
@@ -14,10 +14,10 @@ class ObjectStore:
     """The objects of a replay's root."""
 
     def __init__(self, folder: str):
-        """Makes a store.
+        """Prepares a store.
 
         Args:
-          folder: where the objects are; need not exist.
+          folder: folder of the objects; need not exist.
         """
         self._folder = folder
 
@@ -30,7 +30,7 @@ class ObjectStore:
         return os.path.join(self._folder, _split(uri)[1])
 
     def download(self, uri: str, target: str) -> None:
-        """Copies the objects of a URI to a path; without objects, nothing is created there, as by the launcher."""
+        """Copies the objects of a URI to a path. Without objects nothing is created, as with the launcher."""
         source = self.path(uri)
         if os.path.isdir(source):
             shutil.copytree(source, target, dirs_exist_ok=True)
@@ -39,7 +39,7 @@ class ObjectStore:
             shutil.copyfile(source, target)
 
     def upload(self, source: str, uri: str) -> None:
-        """Copies a file, or the files of a directory, to a URI. A component may leave an output unwritten.
+        """Copies a file, or the files of a directory, to a URI. A missing source is ignored: outputs may be unwritten.
 
         Raises:
           OSError: a file can't be read; a link to a directory counts as a file.
@@ -67,9 +67,9 @@ def container_path(uri: str) -> str:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """Returns the scheme, and bucket and key."""
+    """Returns the scheme, and the bucket with the key."""
     for scheme in CONTAINER_FOLDERS:
-        # An absolute path, or one with "..", would leave the store's folder.
+        # An absolute path, or one with "..", would be outside of the store's folder.
         if uri.startswith(scheme) and not {"", ".."} & set(uri.removeprefix(scheme).rstrip("/").split("/")):
             return scheme, uri.removeprefix(scheme)
     raise ValueError(f"{uri}: should be <scheme><bucket>/<key> with one of {', '.join(CONTAINER_FOLDERS)}")

@@ -3,12 +3,12 @@
 <root>/
   store/<bucket>/<key>            the object store
   volumes/<claim>/                the volumes
-  logs/<run id>/<task>.log        the output of a task's container, all attempts
+  logs/<run id>/<task>.log        the output of a task's container, from all attempts
   runs/<run id>.json              the record of a run
-  containers/<run id>/<task>-<attempt>/    a container's file system; stays if the attempt failed
+  containers/<run id>/<task>-<attempt>/    a container's file system; kept if the attempt failed
 
-The replay leaves out a backend's cache (every task runs), resources, images, node selectors and secrets (a variable of
-this process of the same name stands in), and runs no tasks in parallel.
+The replay does not emulate a backend's cache (every task runs), resources, images, node selectors and secrets (set
+environment variables of the same names instead), and runs no tasks in parallel.
 """
 
 import os
@@ -36,10 +36,10 @@ def run(file: str, root: str, parameters: Mapping[str, str], layout: str, consol
     """Executes a compiled pipeline on this machine.
 
     Args:
-      file: path of the YAML that `compile` wrote.
-      root: folder of the replay; the content of its volumes, such as the model in serving, stays for the next replay.
-      parameters: name -> text, as users give them to a run.
-      layout: a key of `layouts.LAYOUTS`: whose ExecutorInput the tasks get.
+      file: path of the compiled file.
+      root: folder of the replay; the content of its volumes, such as the model in serving, is kept for the next replay.
+      parameters: name -> text of the run parameters.
+      layout: key of `layouts.LAYOUTS`: the layout of the tasks' ExecutorInput.
       console: where progress is shown.
 
     Returns:
@@ -47,7 +47,7 @@ def run(file: str, root: str, parameters: Mapping[str, str], layout: str, consol
 
     Raises:
       UserError: the file, a parameter, the layout or the folder is wrong; nothing was started.
-      KeyboardInterrupt: as it was raised; no process is left.
+      KeyboardInterrupt: after Ctrl-C; no process is left.
     """
     if layout not in layouts.LAYOUTS:
         raise UserError(f"--layout {layout}: should be one of {', '.join(layouts.LAYOUTS)}")
@@ -59,7 +59,7 @@ def run(file: str, root: str, parameters: Mapping[str, str], layout: str, consol
     try:
         record.write(record_file)
     except OSError as error:
-        raise UserError(f"--root {root}: not writable ({error.strerror}); should be a folder that is") from error
+        raise UserError(f"--root {root}: not writable ({error.strerror}); should be a writable folder") from error
     pipeline_run = _PipelineRun(pipeline, os.path.abspath(root), record, Screen(console))
     try:
         record.exit_status = pipeline_run.run()
@@ -86,16 +86,18 @@ class _PipelineRun:
         self._layout = layouts.LAYOUTS[record.layout]
         self._containers = ContainerTasks(pipeline, self._layout, root, record.run_id, screen)
         self._uri = f"{record.pipeline_root}/{pipeline.name}/{record.run_id}"
-        # By task; a DAG has a status too, but no artifacts.
+        # By name of the task; a DAG has a status too, but no artifacts.
         self._statuses: dict[str, str] = {}
         self._artifacts: dict[str, Mapping[str, layouts.Artifact]] = {}
 
     def run(self) -> int:
         """Runs all tasks; returns the exit status."""
-        self._screen.say(f"{self._pipeline.name}: run {self._record.run_id}, layout {self._record.layout}")
+        self._screen.print(f"{self._pipeline.name}: run {self._record.run_id}, layout {self._record.layout}")
         missing = sorted(self._pipeline.secret_variables() - os.environ.keys())
         if missing:
-            self._screen.say(f"note: {', '.join(missing)}: on the cluster from secrets; not set in this environment")
+            self._screen.print(
+                f"note: {', '.join(missing)}: set from secrets on the cluster, but not set in this environment"
+            )
         self._run_dag(self._pipeline.spec.root.dag, self._record.parameters)
         failed = {task.exit_status for task in self._record.tasks.values() if task.status == FAILED}
         if failed:
@@ -106,16 +108,16 @@ class _PipelineRun:
         """Shows the outcome, and where logs, artifacts and reports are."""
         summary = self._summary()
         if summary.sentence is not None:
-            self._screen.say(summary.sentence)
+            self._screen.print(summary.sentence)
         failed = FAILED in self._statuses.values()
-        places = {
+        paths = {
             "logs": self._containers.logs,
             "containers": self._containers.file_systems if failed else None,
             "artifacts": self._containers.store.path(self._uri),
             "record": record_file,
             "report": summary.page,
         }
-        self._screen.places(places)
+        self._screen.print_paths(paths)
 
     def _summary(self) -> run_summary.Outcome:
         uris = [uri for task in self._record.tasks.values() for uri in task.artifacts.values()]
@@ -130,12 +132,12 @@ class _PipelineRun:
         return FAILED if FAILED in [self._statuses[name] for name in order] else COMPLETE
 
     def _run_task(self, name: str, task: Task, outer: Mapping[str, Any]) -> str:
-        """Runs a task unless one that it needs has failed; returns its status.
+        """Runs a task unless an upstream task has failed or was skipped; returns its status.
 
         Args:
-          name: of the task.
-          task: its spec.
-          outer: the parameters of the DAG that it is in.
+          name: name of the task.
+          task: spec of the task.
+          outer: parameters of its DAG.
         """
         blocker = self._blocker(task)
         if blocker is not None:
@@ -161,15 +163,15 @@ class _PipelineRun:
         return self._finish(name, record)
 
     def _blocker(self, task: Task) -> Optional[str]:
-        """Says which of a task's upstream tasks keeps it from running; None if none does."""
+        """Returns why a task can't run; None if it can."""
         if pipeline_spec.runs_after_failure(task):
             return None
         for name in sorted(pipeline_spec.upstream(task)):
             if self._statuses[name] != COMPLETE:
-                return f"it needs {name}, which {'failed' if self._statuses[name] == FAILED else 'was skipped'}"
+                return f"upstream task {name} {'failed' if self._statuses[name] == FAILED else 'was skipped'}"
         return None
 
     def _finish(self, name: str, record: TaskRecord) -> str:
         self._record.tasks[name] = record
-        self._screen.finished(name, record)
+        self._screen.print_result(name, record)
         return record.status

@@ -1,4 +1,4 @@
-"""Reads a compiled file, and refuses every field of the pipeline spec that the replay does not emulate."""
+"""Parses a compiled file, and refuses every field of the pipeline spec that the replay does not emulate."""
 
 import dataclasses
 import graphlib
@@ -18,7 +18,7 @@ Container: TypeAlias = pipeline_spec_pb2.PipelineDeploymentConfig.PipelineContai
 # The launcher replaces it with the ExecutorInput.
 EXECUTOR_INPUT = "{{$}}"
 
-# The fields that `compile` writes, named as in protobuf's JSON: `*` is any name, and below _ALL everything is allowed.
+# The fields that `compile` writes, named as in protobuf's JSON: `*` is any name, and _ALL allows everything below it.
 _ALL: Mapping[str, Any] = {}
 _DAG = {
     "tasks": {
@@ -59,7 +59,7 @@ _POD = {
 }
 _PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {"*": _POD}}}}}
 
-# Type of a parameter -> field of `google.protobuf.Value` that holds a constant of it.
+# Type of a parameter -> field of `google.protobuf.Value` for a constant of this type.
 _TYPE = pipeline_spec_pb2.ParameterType
 _CONSTANTS = {
     _TYPE.STRING: "string_value",
@@ -142,12 +142,12 @@ def upstream(task: Task) -> set[str]:
 
 
 def runs_after_failure(task: Task) -> bool:
-    """Whether a task runs after its upstream tasks whatever became of them, as an exit handler does."""
+    """Whether a task runs even if its upstream tasks failed, as an exit handler does."""
     return task.trigger_policy.strategy == task.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED
 
 
 def _unsupported(content: Any, supported: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Yields the paths of fields that the replay does not know."""
+    """Yields the paths of fields that the replay does not support."""
     if supported is _ALL:
         return
     if isinstance(content, list):

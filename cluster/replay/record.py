@@ -1,4 +1,4 @@
-"""The record of a replay, for tests and people: `runs/<run id>.json`."""
+"""The record of a replay, for tests and users: `runs/<run id>.json`."""
 
 import dataclasses
 import json
@@ -11,10 +11,10 @@ COMPLETE, FAILED, SKIPPED = "complete", "failed", "skipped"
 
 
 class TaskFailed(Exception):
-    """A task failed; the text is a sentence.
+    """A task failed; the message is one sentence.
 
     Attributes:
-      exit_status: of its container; None if something else failed.
+      exit_status: exit status of its container; None if something else failed.
     """
 
     def __init__(self, text: str, exit_status: Optional[int] = None):
@@ -28,10 +28,10 @@ class TaskRecord:
 
     Attributes:
       status: COMPLETE, FAILED or SKIPPED.
-      seconds: of all attempts.
-      attempts: how often its container was started; 0 if never.
-      exit_status: of the last attempt; None if no container failed.
-      error: why it failed or was skipped.
+      seconds: duration of all attempts.
+      attempts: number of attempts to run its container.
+      exit_status: exit status of the last attempt; None if no container failed.
+      error: reason why it failed or was skipped.
       artifacts: output -> URI.
     """
 
@@ -50,11 +50,11 @@ class Record:
     Attributes:
       run_id: its id.
       file: the compiled file.
-      layout: the backend's.
-      pipeline_root: URI.
+      layout: the backend's layout.
+      pipeline_root: URI of the artifacts' root.
       parameters: name -> value.
-      exit_status: None while it runs, and if it was interrupted.
-      tasks: name -> result, in the order in which they ended.
+      exit_status: exit status of the replay; None while it runs, and if it was interrupted.
+      tasks: name -> result, in the order in which the tasks finished.
     """
 
     run_id: str

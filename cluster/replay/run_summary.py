@@ -1,4 +1,4 @@
-"""Reads the report that a run writes about itself."""
+"""Reads the summary and the report of a run."""
 
 import dataclasses
 import glob
@@ -11,11 +11,11 @@ from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A run's outcome, as its own report has it.
+    """The outcome of a run, from its own report.
 
     Attributes:
-      content: of `summary.json`; empty if there is none.
-      page: path of `report.html`; None if there is none.
+      content: content of `summary.json`; empty without one.
+      page: path of `report.html`; None without one.
     """
 
     content: Mapping[str, Any]
@@ -28,7 +28,7 @@ class Outcome:
 
     @property
     def sentence(self) -> Optional[str]:
-        """The run's outcome; None if the summary does not say."""
+        """The outcome in words; None if the summary has none."""
         if self.content.get("status") == "not_blessed":
             failed = [c for c in self.content.get("gates", ()) if not c["passed"] and c["severity"] == "fail"]
             return f"not blessed, nothing was pushed: {'; '.join(check['reason'] for check in failed)}"
@@ -41,9 +41,9 @@ def find(artifacts: Sequence[str], volumes: str, run_id: str) -> Outcome:
     """Returns the last report of a run.
 
     Args:
-      artifacts: paths of the run's artifacts, the oldest first.
-      volumes: folder of the volumes, where the run's own folder has its id as its name.
-      run_id: its id.
+      artifacts: paths of the run's artifacts, oldest first.
+      volumes: folder of the volumes, which contain a folder named by the run's id.
+      run_id: id of the run.
     """
     pattern = os.path.join(glob.escape(volumes), "**", run_id, "")
     folders = [*artifacts, *sorted(glob.glob(pattern, recursive=True))]

@@ -1,4 +1,4 @@
-"""Shows a replay on the terminal."""
+"""Prints the progress of a replay on the terminal."""
 
 import contextlib
 from typing import Iterator, Mapping, Optional
@@ -8,41 +8,40 @@ import rich.markup
 import rich.progress
 
 from cluster.replay.record import COMPLETE, FAILED, SKIPPED, TaskRecord
-from core import escape
+from core import escape, streams
 
 _MARKS = {COMPLETE: "[green]✓[/]", FAILED: "[red]✗[/]", SKIPPED: "[dim]-[/]"}
 
 
 class Screen:
-    """Shows tasks as they run, and the results at the end."""
+    """Prints tasks as they run, and the results at the end."""
 
     def __init__(self, console: rich.console.Console):
-        """Makes a screen.
+        """Prepares the output.
 
         Args:
-          console: where to print; only a terminal shows the spinner of the task at work.
+          console: where to print; the spinner of the running task is shown only on a terminal.
         """
         self._console = console
 
     @contextlib.contextmanager
-    def working(self, task: str) -> Iterator[None]:
-        """Shows that a task is at work as long as the context lasts."""
+    def running(self, task: str) -> Iterator[None]:
+        """Shows a spinner for a running task while the context is open."""
         columns = (
             rich.progress.SpinnerColumn(),
             rich.progress.TextColumn("{task.description}"),
             rich.progress.TimeElapsedColumn(),
         )
-        hidden = not self._console.is_terminal
-        with rich.progress.Progress(*columns, console=self._console, transient=True, disable=hidden) as progress:
+        with streams.make_progress(self._console, *columns) as progress:
             progress.add_task(_escape(task), total=None)
             yield
 
-    def say(self, sentence: str) -> None:
-        """Shows a sentence."""
+    def print(self, sentence: str) -> None:
+        """Prints a sentence."""
         self._console.print(_escape(sentence), highlight=False, soft_wrap=True)
 
-    def finished(self, name: str, task: TaskRecord) -> None:
-        """Shows the result of a task."""
+    def print_result(self, name: str, task: TaskRecord) -> None:
+        """Prints the result of a task."""
         if task.status == SKIPPED:
             detail = f"skipped: {task.error}"
         else:
@@ -53,11 +52,11 @@ class Screen:
         if task.status == FAILED:
             self._console.print(f"  [red]error:[/] {_escape(task.error or '')}", highlight=False, soft_wrap=True)
 
-    def places(self, places: Mapping[str, Optional[str]]) -> None:
-        """Shows where things are: name -> path, None for those that do not exist."""
-        for name, path in places.items():
+    def print_paths(self, paths: Mapping[str, Optional[str]]) -> None:
+        """Prints names and paths; a path is None if it does not exist."""
+        for name, path in paths.items():
             if path is not None:
-                self.say(f"{name + ':':<12}{path}")
+                self.print(f"{name + ':':<12}{path}")
 
 
 def _escape(text: str) -> str:

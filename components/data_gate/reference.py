@@ -64,7 +64,7 @@ def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
 
 def check_served_profile(reference: Reference, bounds: DataGateConfig) -> Check:
     """Passes if the served model has no data profile, or one that can be read."""
-    reason = f"drift is compared with: {reference.description}"
+    reason = f"reference for drift: {reference.description}"
     if reference.fault:
         reason = f"{reference.fault}; drift was not checked; the next push writes a new profile"
     return Check(GATE, "served_profile", not reference.fault, None, None, reason, bounds.served_profile.severity)

@@ -1,15 +1,27 @@
 """Well-known encoders of TF Hub, each with its preprocess model."""
 
 import dataclasses
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
-import rich.box
 import rich.table
+
+from core.errors import UserError
 
 _HUB = "https://tfhub.dev"
 
 # Vocabulary size of each preprocess model.
 _UNCASED, _CASED, _MULTILINGUAL, _CHINESE, _ALBERT = 30_522, 28_996, 119_547, 21_128, 30_000
+
+
+# ISO 639 codes of the languages of multilingual BERT; Chinese is there twice, simplified and traditional.
+_LANGUAGES = frozenset(
+    "af an ar ast az azb ba bar be bg bn bpy br bs ca ce ceb cs cv cy da de el en es et eu fa fi fr fy ga gl gu he "
+    "hi hr ht hu hy id io is it ja jv ka kk kn ko ky la lb lmo lt lv mg min mk ml mn mr ms my nb nds ne new nl nn "
+    "oc pa pl pms pnb pt ro ru scn sco sh sk sl sq sr su sv sw ta te tg th tl tr tt uk ur uz vi vo war yo zh".split()
+)
+
+# From this width on, a note has its own column.
+_WIDE = 150
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +46,57 @@ class Entry:
     parameters_m: float
     note: str
 
+    @property
+    def languages(self) -> frozenset[str]:
+        """ISO 639 codes of the languages that it was trained on."""
+        if self.note.startswith("English"):
+            return frozenset(["en"])
+        return frozenset(["zh"]) if self.note.startswith("Chinese") else _LANGUAGES
 
-def table() -> rich.table.Table:
-    """Returns the catalogue as a table for the terminal."""
-    # Never truncated, even in a narrow terminal: users copy handles and compare numbers.
-    columns = [rich.table.Column(title, no_wrap=True) for title in ("handle", "layers", "weights")]
-    result = rich.table.Table(*columns, "note", box=rich.box.SIMPLE_HEAD)
-    for name, entry in CATALOGUE.items():
-        result.add_row(name, f"{entry.layers} x {entry.hidden}", f"{entry.parameters_m:.1f} M", entry.note)
+
+def find(words: Sequence[str]) -> dict[str, Entry]:
+    """Finds the entries that match all words: a language's code, or a part of the handle or of the note.
+
+    Raises:
+      UserError: no entry matches.
+    """
+    entries = {name: entry for name, entry in CATALOGUE.items() if all(_matches(name, entry, word) for word in words)}
+    if not entries:
+        raise UserError(f"encoders {' '.join(words)}: none has this language or name; `encoders` lists all")
+    return entries
+
+
+def _matches(name: str, entry: Entry, word: str) -> bool:
+    word = word.lower()
+    if word in _LANGUAGES:
+        return word in entry.languages
+    return word in name.lower() or word in entry.note.lower()
+
+
+def table(entries: Mapping[str, Entry], width: int) -> rich.table.Table:
+    """Returns entries as a table for the terminal.
+
+    Args:
+      entries: name -> entry.
+      width: columns of the terminal; in a narrow one a note is below its handle.
+    """
+    wide = width >= _WIDE
+    # Users copy handles and compare numbers, so these are never cut or wrapped. At 60 columns they just fit.
+    titles = ("layers", "weights", "handle")
+    columns = [rich.table.Column(title, no_wrap=title != "handle", overflow="fold") for title in titles]
+    result = rich.table.Table(*columns, *(["note"] if wide else []), box=None, padding=(0, 2, 0, 0))
+    for name, entry in entries.items():
+        numbers = (f"{entry.layers} x {entry.hidden}", f"{entry.parameters_m:.1f} M")
+        result.add_row(*numbers, *([name, entry.note] if wide else [f"{name}\n[dim]{entry.note}[/]"]))
     return result
+
+
+def records(entries: Mapping[str, Entry]) -> list[dict[str, Any]]:
+    """Returns entries for programs."""
+    return [
+        {"handle": name, **dataclasses.asdict(entry), "languages": sorted(entry.languages)}
+        for name, entry in entries.items()
+    ]
 
 
 def _parameters_m(

@@ -80,7 +80,7 @@ class Executor(stock.Executor):
             bound=None,
             reason=(
                 f"this model was version {rollback.from_version} until it was rolled back at {rollback.time}; "
-                "serving.allow_rolled_back=true pushes it again"
+                "set serving.allow_rolled_back=true to push it again"
             ),
         )
         logging.warning("Not pushed: %s", check.reason)

@@ -89,7 +89,7 @@ def read_state(serving_dir: str) -> State:
         return State()
     except ValueError as error:
         raise UserError(
-            f"{path}: damaged; remove it, then repeat the last rollback, or its model may be pushed again"
+            f"{path}: damaged; remove it and repeat the last rollback, otherwise its model may be pushed again"
         ) from error
 
 
@@ -101,7 +101,7 @@ def next_version(taken: Sequence[int], now_s: int) -> int:
     """
     version = max([now_s, *(number + 1 for number in taken)])
     if version > model_files.LARGEST_VERSION:
-        raise UserError(f"serving.dir: version {version - 1} is the largest possible; remove it")
+        raise UserError(f"serving.dir: version {version - 1} is the largest possible number; remove that folder")
     return version
 
 

@@ -13,7 +13,7 @@ from artifacts import evaluation as evaluation_artifact
 from artifacts import examples as examples_artifact
 from artifacts import model_run
 from components.data_gate import profile as data_profile
-from components.run_report.summary import EncoderSummary, SplitRows, Summary
+from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
 from core import checks
 from schema import features
 
@@ -29,6 +29,7 @@ class RunArtifacts:
     examples: Optional[artifact.Artifact] = None
     data_verdict: Optional[artifact.Artifact] = None
     encoder: Optional[artifact.Artifact] = None
+    model: Optional[artifact.Artifact] = None
     model_run: Optional[artifact.Artifact] = None
     model_blessing: Optional[artifact.Artifact] = None
     serving_blessing: Optional[artifact.Artifact] = None
@@ -58,6 +59,7 @@ class Details:
       model_picture: the picture of the model's layers, as a data URI.
       label_names: names of the classes; empty if they are not known.
       log_path: the log of the run; only of local runs.
+      record: what `local.run_record.describe` returns; empty but for local runs.
     """
 
     ingest: Optional[examples_artifact.Ingest] = None
@@ -69,15 +71,15 @@ class Details:
     model_picture: Optional[str] = None
     label_names: Sequence[str] = ()
     log_path: Optional[str] = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_path: Optional[str] = None) -> Details:
-    """Reads what the page shows beyond the summary.
+def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = ()) -> Details:
+    """Reads from the artifacts what the page shows beyond the summary.
 
     Args:
       artifacts: the artifacts that exist.
       label_names: names of the classes; if empty, those of the evaluation.
-      log_path: the log of the run.
     """
     examples, verdict, blessing = artifacts.examples, artifacts.data_verdict, artifacts.model_blessing
     evaluated = evaluation_artifact.read(blessing.uri) if blessing else None
@@ -90,7 +92,6 @@ def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_p
         evaluation=evaluated,
         model_picture=_read_picture(artifacts.model_run),
         label_names=label_names or (evaluated.label_names if evaluated else ()),
-        log_path=log_path,
     )
 
 
@@ -131,18 +132,33 @@ def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:
       A summary with the status `pushed` or `not_blessed`.
     """
     gates = (artifacts.data_verdict, artifacts.model_blessing, artifacts.serving_blessing, artifacts.pushed_model)
-    ingest = examples_artifact.read_ingest(artifacts.examples.uri) if artifacts.examples else None
     blessing, pushed_path = artifacts.model_blessing, _pushed_path(artifacts.pushed_model)
     return Summary(
         pipeline=pipeline,
         status="pushed" if pushed_path else "not_blessed",
-        rows={split: SplitRows(**counts) for split, counts in ingest.rows.items()} if ingest else {},
+        rows=_rows(artifacts.examples),
+        data=_data(artifacts.examples),
         encoder=_encoder(artifacts.encoder),
         training=model_run.read_training(artifacts.model_run.uri) if artifacts.model_run else None,
         metrics=checks.read_metrics(blessing.uri) if blessing else checks.NO_METRICS,
         gates=[check for gate in gates if gate for check in checks.read_checks(gate.uri)],
+        model_path=path_utils.serving_model_dir(artifacts.model.uri) if artifacts.model else None,
         pushed_path=pushed_path,
     )
+
+
+def _rows(examples: Optional[artifact.Artifact]) -> dict[str, SplitRows]:
+    if examples is None:
+        return {}
+    rows = examples_artifact.read_ingest(examples.uri).rows
+    return {split: SplitRows(**counts) for split, counts in rows.items()}
+
+
+def _data(examples: Optional[artifact.Artifact]) -> Optional[DataSummary]:
+    if examples is None:
+        return None
+    ingest = examples_artifact.read_ingest(examples.uri)
+    return DataSummary(ingest.files, ingest.fingerprint, examples.uri)
 
 
 def _encoder(encoder: Optional[artifact.Artifact]) -> Optional[EncoderSummary]:

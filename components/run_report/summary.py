@@ -26,6 +26,21 @@ class SplitRows:
 
 
 @dataclasses.dataclass(frozen=True)
+class DataSummary:
+    """The data of a run.
+
+    Attributes:
+      files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
+      fingerprint: SHA-256 of the files' content.
+      examples: the folder of `Split-train/`, `Split-dev/`, `Split-test/` and `rejected/`.
+    """
+
+    files: Mapping[str, Sequence[str]]
+    fingerprint: str
+    examples: str
+
+
+@dataclasses.dataclass(frozen=True)
 class EncoderSummary:
     """The encoder of a run.
 
@@ -66,15 +81,19 @@ class Summary:
       pipeline: name of the pipeline.
       status: the outcome.
       rows: row counts by split.
+      data: the input files and the examples made of them.
       encoder: the encoder that was fine-tuned.
       training: measurements of the training.
       metrics: metrics of the candidate and of the model previously in serving.
       gates: all checks of all gates.
+      model_path: folder of the candidate's SavedModel, pushed or not; only of local runs.
       pushed_path: folder of the pushed version.
       error: why the run failed or was stopped.
       components: in the order of the graph; only of local runs.
       started: ISO 8601, UTC; only of local runs.
       seconds: duration; only of local runs.
+      run: id of the run, the name of its folder in the history; only of local runs.
+      run_folder: that folder; only of local runs.
       report_path: path of `report.html`.
       versions: versions of Python and the packages.
     """
@@ -82,15 +101,19 @@ class Summary:
     pipeline: str
     status: Status
     rows: Mapping[str, SplitRows] = dataclasses.field(default_factory=dict)
+    data: Optional[DataSummary] = None
     encoder: Optional[EncoderSummary] = None
     training: Optional["TrainingFigures"] = None
     metrics: checks.Metrics = dataclasses.field(default_factory=lambda: checks.NO_METRICS)
     gates: Sequence[checks.Check] = ()
+    model_path: Optional[str] = None
     pushed_path: Optional[str] = None
     error: Optional[str] = None
     components: Sequence[ComponentSummary] = ()
     started: Optional[str] = None
     seconds: Optional[float] = None
+    run: Optional[str] = None
+    run_folder: Optional[str] = None
     report_path: Optional[str] = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=versions.installed)
 
@@ -116,5 +139,5 @@ def run_folder(reports_dir: str, run_id: Optional[str]) -> str:
       ValueError: `run_id` is None.
     """
     if run_id is None:
-        raise ValueError(f"no run id to name a folder in {reports_dir} after")
+        raise ValueError(f"run id missing: it is the name of the run's folder in {reports_dir}")
     return os.path.join(reports_dir, run_id)

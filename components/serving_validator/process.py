@@ -92,7 +92,7 @@ def describe_exit(status: int) -> Optional[str]:
     number = abs(status) if status < 0 else status - 128
     if number in set(signal.Signals):
         return f"was killed by {signal.Signals(number).name}"
-    return f"ended with exit status {status}"
+    return f"exited with status {status}"
 
 
 def last_lines(log: str) -> str:

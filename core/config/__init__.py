@@ -8,6 +8,7 @@ are relative to that file's folder, those after `--set` to the current folder.
 | `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`, `notify`; `Config` |
 | `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task.py`         |
 | `loading.py`  | a file and `--set` -> `Config`                                                     |
+| `saving.py`   | `Config` -> a file                                                                 |
 | `faults.py`   | error messages, with a suggestion for a misspelt key                               |
 
 The keys of `kubeflow` are in `core/kubeflow_config.py`.
@@ -26,6 +27,7 @@ from core.config.gates import (
     UpperBound,
 )
 from core.config.loading import load_config
+from core.config.saving import dump_config
 from core.config.sections import (
     CURATED_SCHEMA,
     BeamConfig,
@@ -58,5 +60,6 @@ __all__ = [
     "TrainerConfig",
     "UpperBound",
     "describe_faults",
+    "dump_config",
     "load_config",
 ]

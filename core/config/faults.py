@@ -15,14 +15,19 @@ _MAX_SUGGESTIONS = 3
 
 
 def describe_faults(error: pydantic.ValidationError, section: str = "") -> str:
-    """Describes all faults in one line.
+    """Describes all faults in one line; the arguments are those of `list_faults`."""
+    return "; ".join(list_faults(error, section))
+
+
+def list_faults(error: pydantic.ValidationError, section: str = "") -> list[str]:
+    """Describes each fault.
 
     Args:
       error: raised by validating a configuration, or one section of it.
       section: name of that section; empty for a whole configuration.
     """
     prefix = (section,) if section else ()
-    return "; ".join(_describe({**fault, "loc": (*prefix, *fault["loc"])}) for fault in error.errors())
+    return [_describe({**fault, "loc": (*prefix, *fault["loc"])}) for fault in error.errors()]
 
 
 def _describe(fault: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Sequence
 import pydantic
 import yaml
 
-from core.config.faults import describe_faults
+from core.config.faults import list_faults
 from core.config.gates import SliceBound
 from core.config.sections import Config, DataConfig
 from core.errors import UserError, did_you_mean
@@ -46,11 +46,40 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> Config:
     _make_locations_absolute(tree, os.path.dirname(os.path.abspath(file)))
     changes = _parse_overrides(overrides)
     _make_locations_absolute(changes, os.getcwd())
-    tree = _merge(tree, changes)
+    try:
+        return _validate(_merge(tree, changes))
+    except _Faults as error:
+        raise UserError(_blame(error.faults, file, tree)) from error
+
+
+class _Faults(Exception):
+    """A configuration has faults."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def _validate(tree: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(_add_task_bounds(tree))
     except pydantic.ValidationError as error:
-        raise UserError(f"{file}: {describe_faults(error)}") from error
+        raise _Faults(list_faults(error)) from error
+    except UserError as error:
+        raise _Faults([str(error)]) from error
+
+
+def _blame(faults: Sequence[str], file: str, tree: dict[str, Any]) -> str:
+    """Says of each fault whether the file has it without `--set` too."""
+    in_file: Sequence[str] = ()
+    try:
+        _validate(tree)
+    except _Faults as error:
+        in_file = error.faults
+    own = "; ".join(fault for fault in faults if fault in in_file)
+    return "; ".join(
+        [*([f"{file}: {own}"] if own else []), *(f"--set {fault}" for fault in faults if fault not in in_file)]
+    )
 
 
 def _read_yaml(file: str) -> dict[str, Any]:

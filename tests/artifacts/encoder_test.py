@@ -73,7 +73,7 @@ def test_fake_encoder_that_keeps_the_contract_is_valid(folder):
     [
         (
             Encoder(names=["pooled_output", "sequence_output"]),
-            "encoder_outputs are missing; there are pooled_output, seq",
+            "encoder_outputs are missing; it has pooled_output, seq",
         ),
         (Encoder(length=16), "fails on sentences of 24 tokens"),
         (Encoder(pooled=5), "`sequence_output` has the shape [2, 16, 4]; should be [2, 16, 5]"),

@@ -1,4 +1,5 @@
 import io
+import json
 import socket
 
 import kfp
@@ -96,9 +97,9 @@ def unscheduled(config, name="nightly"):
     return console.text
 
 
-def listed(config, limit=10):
+def listed(config, limit=10, as_json=False):
     console = Console()
-    client.runs(config, limit=limit, console=console)
+    client.runs(config, limit=limit, console=console, as_json=as_json)
     return console.text
 
 
@@ -286,7 +287,7 @@ def test_duplicates_are_reduced_to_one(server, config, write):
 def test_a_schedule_that_is_off_is_switched_on_again(server, config, write):
     scheduled(config, write())
     only(server.backend.jobs)["mode"] = "DISABLE"
-    assert "and is on again" in scheduled(config, write())
+    assert "switched on again" in scheduled(config, write())
     assert len(server.backend.enabled("nightly")) == 1
 
 
@@ -359,8 +360,26 @@ def test_runs_lists_the_newest_and_the_schedules(server, config, write):
     assert any("trap" in line and ":02:00" in line and " on " in line for line in lines)
 
 
+def test_runs_as_json_are_one_object_per_line(server, config, write):
+    scheduled(config, write())
+    scheduled(config, write(), name="often", cron_expression=None, every="90m", max_concurrency=2)
+    for number in range(3):
+        submitted(config, write(), name=f"run {number}\x9b31m")
+    lines = listed(config, limit=2, as_json=True).splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["name"] for record in records if record["kind"] == "run"] == ["run 2\x9b31m", "run 1\x9b31m"]
+    assert "\x9b" not in "".join(lines)
+    every, nightly = sorted(
+        (r for r in records if r["kind"] == "schedule"), key=lambda record: record["name"] != "often"
+    )
+    assert (every["name"], every["every_s"], every["cron"], every["next_at"]) == ("often", 5400, None, None)
+    assert every["max_concurrency"] == 2 and every["on"]
+    assert nightly["cron"] and nightly["next_at"].endswith("+00:00")
+
+
 def test_runs_of_an_experiment_that_does_not_exist_yet(config):
     assert "experiment reviews does not exist yet" in listed(config)
+    assert listed(config, as_json=True) == ""
     with pytest.raises(UserError, match="--limit 0"):
         listed(config, limit=0)
 
@@ -488,7 +507,7 @@ LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (LOGIN, "200: not an answer of Kubeflow Pipelines.*KF_PIPELINES_SA_TOKEN_PATH"),
+        (LOGIN, "200: not a response of Kubeflow Pipelines.*KF_PIPELINES_SA_TOKEN_PATH"),
         (
             (302, "text/html", b"", {"Location": "https://login.example.com/auth"}),
             "302: redirected to https://login.example.com",
@@ -497,15 +516,15 @@ LOGIN = (200, "text/html", b"<!doctype html><title>Sign in</title>", {})
         (fake_backend.json_answer(403, {"message": "User x may not list"}), r"403: forbidden \(User x may not list\)"),
         (
             (404, "text/plain", b"404 page not found", {}),
-            "404: not an answer of Kubeflow Pipelines; check kubeflow.host",
+            "404: not a response of Kubeflow Pipelines; check kubeflow.host",
         ),
         (fake_backend.json_answer(500, {"error": "database is gone"}), r"500: server error \(database is gone\)"),
-        ((502, "text/html", b"<html>Bad gateway</html>", {}), "502: not an answer of Kubeflow Pipelines"),
+        ((502, "text/html", b"<html>Bad gateway</html>", {}), "502: not a response of Kubeflow Pipelines"),
         (fake_backend.json_answer(400, {"error_message": "bad\x1b[31m"}), r"400: bad\\x1b\[31m"),
-        ((200, "application/json", b"{", {}), "200: not an answer"),
+        ((200, "application/json", b"{", {}), "200: not a response"),
     ],
 )
-def test_a_wrong_answer_is_one_sentence(server, config, write, answer, sentence):
+def test_a_wrong_response_is_reported_in_one_sentence(server, config, write, answer, sentence):
     server.answer = answer
     commands = [
         lambda: submitted(config, write()),
@@ -555,7 +574,7 @@ def test_https_to_a_server_without_tls(server):
 def test_a_server_that_does_not_answer_in_time(server, config, monkeypatch):
     monkeypatch.setattr("cluster.connection.TIMEOUT", urllib3.Timeout(connect=5, read=0.2))
     server.pause_s = 1.0
-    with pytest.raises(UserError, match="no answer within"):
+    with pytest.raises(UserError, match="no response within"):
         listed(config)
 
 

@@ -39,13 +39,13 @@ def text(*documents):
 
 
 def changed(tree, path, value):
-    made = copy.deepcopy(tree)
+    result = copy.deepcopy(tree)
     *parents, last = path.split("/")
-    holder = made
+    parent = result
     for key in parents:
-        holder = holder.setdefault(key, {})
-    holder[last] = value
-    return made
+        parent = parent.setdefault(key, {})
+    parent[last] = value
+    return result
 
 
 def test_a_valid_file_passes():
@@ -85,7 +85,7 @@ EXECUTOR = "deploymentSpec/executors/trainer_executor"
         ),
     ],
 )
-def test_what_would_fail_each_run_is_refused(path, value, message):
+def test_faults_that_would_fail_each_run_are_refused(path, value, message):
     with pytest.raises(UserError, match=f"x.yaml: .*{message}"):
         compatibility.check_text(text(changed(SPEC, path, value)), "x.yaml")
 
@@ -105,7 +105,7 @@ def test_what_would_fail_each_run_is_refused(path, value, message):
         ),
     ],
 )
-def test_what_the_backend_would_silently_drop_is_refused(path, value, message):
+def test_settings_that_the_backend_would_silently_drop_are_refused(path, value, message):
     with pytest.raises(UserError, match=f"platform document: {message}"):
         compatibility.check_text(text(SPEC, changed(PLATFORM, path, value)), "x.yaml")
 
@@ -176,7 +176,7 @@ def test_a_valid_configuration_passes(tmp_path):
         (["trainer.device=gpu"], "trainer.device = gpu: kubeflow.components.Trainer.gpus: missing"),
     ],
 )
-def test_settings_that_can_not_work_on_a_cluster_are_refused(tmp_path, overrides, message):
+def test_settings_that_cannot_work_on_a_cluster_are_refused(tmp_path, overrides, message):
     with pytest.raises(UserError, match=message):
         compatibility.check_config(settings(tmp_path, *overrides))
 

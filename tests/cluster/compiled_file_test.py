@@ -47,7 +47,7 @@ def test_a_text_is_parsed_as_the_declared_type(name, text, value):
         ({"map": "["}, "parameter map: '[': should be a JSON object"),
     ],
 )
-def test_what_the_api_server_would_refuse_is_refused(texts, message):
+def test_parameters_that_the_api_server_would_refuse_are_refused(texts, message):
     with pytest.raises(UserError) as caught:
         FILE.parse_parameters(texts if not texts or "epoch" in texts else {"train": "", **texts})
     assert str(caught.value) == message

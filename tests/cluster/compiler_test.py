@@ -67,7 +67,7 @@ PARAMETERS = {
 
 
 def compiled(tmp_path, *overrides):
-    output = str(tmp_path / "made" / "x.yaml")
+    output = str(tmp_path / "new" / "x.yaml")
     settings = config.load_config(FILE, overrides)
     compatibility.check_config(settings)
     compiler.compile_pipeline(settings, output)
@@ -105,7 +105,7 @@ def test_two_documents_of_the_supported_version(documents):
 
 
 def test_the_graph_is_the_golden_one(spec):
-    made = {
+    tasks = {
         task: (
             sorted(body.get("dependentTasks", [])),
             body["cachingOptions"]["enableCache"],
@@ -117,7 +117,7 @@ def test_the_graph_is_the_golden_one(spec):
         )
         for task, body in graph(spec).items()
     }
-    assert made == TASKS
+    assert tasks == TASKS
 
 
 def test_every_container_is_the_entrypoint_in_the_configured_image(spec):
@@ -161,7 +161,7 @@ def test_the_platform_document_mounts_the_volume_everywhere_and_shared_memory_in
     assert platform == {f"{task}_executor": volume for task in (*TASKS, "run-outcome") if task != "trainer"}
 
 
-def test_the_checks_know_the_graphs_nodes(spec):
+def test_the_checks_have_the_ids_of_the_graphs_nodes(spec):
     nodes = {compiler.to_task_id(node) for node in compatibility.node_ids(config.load_config(FILE))}
     assert nodes == {*TASKS, "run-outcome"}
 
@@ -208,10 +208,10 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
         "trainer.workers=2",
     ]
     spec, document = compiled(tmp_path, *overrides)
-    made, pods = containers(spec), document["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert {label for label, c in made.items() if c["image"] == "reg/other:2"} == {"evaluator_executor"}
-    assert made["pusher_executor"]["image"] == "reg/reviews@sha256:abc"
-    assert {"name": "A", "value": "b"} in made["evaluator_executor"]["env"]
+    by_label, pods = containers(spec), document["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert {label for label, c in by_label.items() if c["image"] == "reg/other:2"} == {"evaluator_executor"}
+    assert by_label["pusher_executor"]["image"] == "reg/reviews@sha256:abc"
+    assert {"name": "A", "value": "b"} in by_label["evaluator_executor"]["env"]
     assert "retryPolicy" not in graph(spec)["evaluator"]
     assert pods["evaluator_executor"] == {
         "pvcMount": [{"constant": "reviews", "mountPath": "/mnt/reviews"}],
@@ -221,8 +221,8 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
         "imagePullSecret": [{"secretName": "pull"}],
     }
     assert "encoder-pretrainer" in graph(spec) and "hub-encoder" not in graph(spec)
-    # Workers are pods of their own, and have the GPUs and their nodes.
-    assert "accelerator" not in made["trainer_executor"]["resources"]
+    # Workers are separate pods, and have the GPUs and the node selector.
+    assert "accelerator" not in by_label["trainer_executor"]["resources"]
     assert "nodeSelector" not in pods["trainer_executor"]
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
     workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
@@ -237,7 +237,7 @@ def test_an_output_that_the_backend_would_read_as_another_format(tmp_path):
         compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "x.json"))
 
 
-def test_an_output_that_can_not_be_written(tmp_path):
+def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "file" / "x.yaml"))

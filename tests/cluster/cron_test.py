@@ -74,7 +74,7 @@ def test_next_time(expression, expected):
         ("0 0 2 30 2 *", "no day matches"),
     ],
 )
-def test_what_the_backend_would_refuse_or_misread_is_refused_with_the_right_form(expression, named):
+def test_expressions_that_the_backend_would_refuse_or_misread_are_refused_with_the_right_form(expression, named):
     with pytest.raises(UserError) as caught:
         cron.parse(expression)
     assert named in str(caught.value)
@@ -105,6 +105,6 @@ def test_intervals(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "0", "0h", "-1", "1.5h", "1w", "6 hours", "h"])
-def test_another_text_than_an_interval_is_refused(text):
+def test_text_that_is_not_an_interval_is_refused(text):
     with pytest.raises(UserError, match="6h"):
         cron.parse_interval(text)

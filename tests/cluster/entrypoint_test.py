@@ -16,7 +16,7 @@ EXECUTOR = "components.tsv_example_gen.executor.Executor"
 
 @pytest.fixture
 def container(tmp_path, monkeypatch):
-    """A container's file system, which holds 60 reviews."""
+    """The file system of a container, with 60 reviews."""
     lines = [f"{number}\t영화 {number}\t{number % 2}" for number in range(60)]
     (tmp_path / "reviews.tsv").write_text("\n".join(["id\tdocument\tlabel", *lines, ""]))
     monkeypatch.setenv(executor_input.LOCAL_ROOT_VARIABLE, str(tmp_path / "fs"))
@@ -26,11 +26,11 @@ def container(tmp_path, monkeypatch):
 
 
 def arguments(container, **run_parameters):
-    """As the 2.5 backend sends the task, JSON numbers and all."""
+    """Returns the arguments that the 2.5 backend sends to the task, including numbers as floats."""
     logs = {"type": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}, "uri": f"{URI}/../executor-logs"}
     examples = {"type": {"instanceSchema": "title: tfx.Examples\ntype: object\n"}, "uri": URI}
     data = {"train": str(container / "reviews.tsv"), "max_rejected_fraction": 0.0}
-    given = {
+    invocation = {
         "inputs": {"parameterValues": {"data": json.dumps(data), **run_parameters}},
         "outputs": {
             "artifacts": {"examples": {"artifacts": [examples]}, "executor-logs": {"artifacts": [logs]}},
@@ -41,7 +41,7 @@ def arguments(container, **run_parameters):
         "--executor_class_path",
         EXECUTOR,
         "--json_serialized_invocation_args",
-        json.dumps(given),
+        json.dumps(invocation),
         "--json_serialized_inputs_spec_args",
         json.dumps({"parameters": {"data": {"parameterType": "STRING"}}}),
     ]
@@ -52,9 +52,11 @@ def folder(container):
 
 
 def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(container):
-    given = arguments(container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token="")
+    invocation = arguments(
+        container, train=str(container / "reviews.tsv"), test="", span="", sample_size=20.0, run_token=""
+    )
     notes.write(run_folder(str(container / "reports"), "run-1"), notes.Failure("tsv-example-gen", "lost", False))
-    assert entrypoint.main(given) == 0
+    assert entrypoint.main(invocation) == 0
     assert notes.read(run_folder(str(container / "reports"), "run-1")) is None
     rows = read_ingest(str(folder(container))).rows
     assert sum(split["accepted"] for split in rows.values()) == 20
@@ -88,15 +90,15 @@ def test_a_root_that_differs_from_the_runs_is_refused(container, capsys, root, s
 
 
 def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
-    given = arguments(container)
-    given[1] = "components.no_such.Executor"
+    invocation = arguments(container)
+    invocation[1] = "components.no_such.Executor"
     with pytest.raises(ImportError):
-        entrypoint.main(given)
+        entrypoint.main(invocation)
     note = notes.read(run_folder(str(container / "reports"), "run-1"))
     assert (note.is_user_error, note.error.split(":")[0]) == (False, "ImportError")
 
 
-def test_a_note_that_can_not_be_written_hides_no_error(container, capsys):
+def test_a_note_that_cannot_be_written_does_not_hide_the_error(container, capsys):
     (container / "reports").write_text("a file")
     assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
     assert "No such file or directory" in capsys.readouterr().err
@@ -112,8 +114,8 @@ def test_value_artifacts_are_read(tmp_path):
 
     (tmp_path / "value").write_text("7")
     artifacts = pipeline_spec_pb2.ExecutorInput()
-    made = artifacts.inputs.artifacts["n"].artifacts.add(uri=str(tmp_path / "value"))
-    made.type.instance_schema = "title: tfx.Integer\ntype: object\n"
+    artifact = artifacts.inputs.artifacts["n"].artifacts.add(uri=str(tmp_path / "value"))
+    artifact.type.instance_schema = "title: tfx.Integer\ntype: object\n"
     with entrypoint._read_value_artifacts():
         parsed = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(artifacts.inputs.artifacts)
     assert isinstance(parsed["n"][0], standard_artifacts.Integer)
@@ -121,10 +123,10 @@ def test_value_artifacts_are_read(tmp_path):
 
 
 def test_the_trainer_gets_the_runs_id_for_its_checkpoints():
-    given = {
+    invocation = {
         "inputs": {"parameterValues": {"custom_config": json.dumps({"trainer": {"epochs": 5}}), "epochs": 2.0}},
         "outputs": {"artifacts": {"model": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/trainer/u/model"}]}}},
     }
-    entrypoint._merge_parameters(given, "trainer", "run-1")
-    custom = json.loads(given["inputs"]["parameterValues"]["custom_config"])
+    entrypoint._merge_parameters(invocation, "trainer", "run-1")
+    custom = json.loads(invocation["inputs"]["parameterValues"]["custom_config"])
     assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}

@@ -5,7 +5,7 @@ import pytest
 from cluster import executor_input
 
 
-def given(**outputs):
+def make_input(**outputs):
     return {
         "inputs": {
             "artifacts": {
@@ -25,13 +25,13 @@ def uris(content, side):
 
 def test_only_the_backends_own_output_is_removed():
     logs = {"artifacts": [{"type": {"schemaTitle": "system.Artifact"}, "uri": "minio://b/p/run-1/x/executor-logs"}]}
-    content = given(**{"executor-logs": logs})
+    content = make_input(**{"executor-logs": logs})
     executor_input.drop_backend_outputs(content)
     assert list(content["outputs"]["artifacts"]) == ["blessing"]
 
 
 def test_inputs_get_the_declared_type():
-    content = given()
+    content = make_input()
     declared = {"artifacts": {"model": {"artifactType": {"instanceSchema": "title: tfx.Model"}}}}
     executor_input.set_input_types(content, declared)
     assert content["inputs"]["artifacts"]["model"]["artifacts"][0]["type"] == {"instanceSchema": "title: tfx.Model"}
@@ -46,12 +46,12 @@ def test_inputs_get_the_declared_type():
         ("/tmp/x", "/tmp/x"),
     ],
 )
-def test_only_uris_that_tensorflow_can_not_open_become_local(uri, local):
+def test_only_uris_that_tensorflow_cannot_open_become_local(uri, local):
     assert executor_input.local_path(uri, "/fs") == local
 
 
 def test_both_sides_and_the_output_file_become_local():
-    content = given()
+    content = make_input()
     content["outputs"]["outputFile"] = "minio://b/p/run-1/model-gate/u/output_metadata.json"
     executor_input.localize(content, "/fs")
     assert uris(content, "inputs") == {"model": ["/fs/minio/b/p/run-1/trainer/u/model"]}
@@ -60,7 +60,7 @@ def test_both_sides_and_the_output_file_become_local():
 
 
 def test_the_output_has_the_remote_uris_again():
-    content = given()
+    content = make_input()
     remote = executor_input.remote_uris(content, "/fs")
     executor_input.localize(content, "/fs")
     answer = {"artifacts": {"blessing": content["outputs"]["artifacts"]["blessing"]}}
@@ -70,7 +70,7 @@ def test_the_output_has_the_remote_uris_again():
 
 def test_folders_are_created_only_for_local_outputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    content = given(examples={"artifacts": [{"uri": "gs://b/p/run-1/x/examples"}]})
+    content = make_input(examples={"artifacts": [{"uri": "gs://b/p/run-1/x/examples"}]})
     executor_input.localize(content, str(tmp_path))
     executor_input.create_output_folders(content)
     assert os.path.isdir(tmp_path / "minio/b/p/run-1/model-gate/u/blessing")
@@ -92,11 +92,11 @@ def test_only_nulls_are_removed():
     ],
 )
 def test_the_run_id_is_read_from_a_uri_of_either_layout(uri):
-    content = given()
+    content = make_input()
     content["outputs"]["artifacts"]["blessing"]["artifacts"][0]["uri"] = uri
     assert executor_input.run_id(content, "model-gate") == "run-1"
 
 
 def test_a_uri_without_the_task_is_an_error():
     with pytest.raises(ValueError, match="outputs of pusher"):
-        executor_input.run_id(given(), "pusher")
+        executor_input.run_id(make_input(), "pusher")

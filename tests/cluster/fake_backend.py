@@ -1,6 +1,6 @@
 """A local server with the part of Kubeflow Pipelines' API that `cluster.client` uses, with the real server's checks.
 
-Its checks follow the backend's source and KUBEFLOW.md; tests read its state.
+Its checks follow the backend's source; tests read its state.
 """
 
 import base64
@@ -31,7 +31,7 @@ CRON_NAMES = "jan feb mar apr may jun jul aug sep oct nov dec sun mon tue wed th
 
 
 class Refused(Exception):
-    """An error of the API: HTTP status, gRPC code, words."""
+    """An error of the API: HTTP status, gRPC code, message."""
 
     def __init__(self, status, code, message):
         super().__init__(message)
@@ -72,9 +72,9 @@ class Backend:
     def create_experiment(self, body):
         if any(one["display_name"] == body["display_name"] for one in self.experiments.values()):
             raise conflict(f"experiment {body['display_name']}")
-        made = self._new("experiment", body["display_name"])
-        self.experiments[made["experiment_id"]] = made
-        return made
+        experiment = self._new("experiment", body["display_name"])
+        self.experiments[experiment["experiment_id"]] = experiment
+        return experiment
 
     def upload_pipeline(self, query, content):
         documents = parse(content)
@@ -86,7 +86,7 @@ class Backend:
         return pipeline
 
     def upload_version(self, query, content):
-        pipeline = found(self.pipelines, query.get("pipelineid"), "pipeline")
+        pipeline = lookup(self.pipelines, query.get("pipelineid"), "pipeline")
         return self._add_version(pipeline, query["name"], query.get("description", ""), parse(content))
 
     def create_run(self, body):
@@ -114,11 +114,11 @@ class Backend:
         return job
 
     def change_job(self, job_id, verb):
-        found(self.jobs, job_id, "job")["mode"] = {"enable": "ENABLE", "disable": "DISABLE"}[verb]
+        lookup(self.jobs, job_id, "job")["mode"] = {"enable": "ENABLE", "disable": "DISABLE"}[verb]
         return {}
 
     def delete_job(self, job_id):
-        found(self.jobs, job_id, "job")
+        lookup(self.jobs, job_id, "job")
         del self.jobs[job_id]
         # The cluster's garbage collection deletes its workflows too, including active ones.
         for run in self.runs.values():
@@ -167,8 +167,8 @@ class Backend:
 
     def _checked(self, body):
         """Checks the parameters of a run or a job; returns its version."""
-        found(self.experiments, body.get("experiment_id"), "experiment")
-        version = found(self.versions, body["pipeline_version_reference"]["pipeline_version_id"], "pipeline version")
+        lookup(self.experiments, body.get("experiment_id"), "experiment")
+        version = lookup(self.versions, body["pipeline_version_reference"]["pipeline_version_id"], "pipeline version")
         check_parameters(version["documents"][0], body.get("runtime_config", {}).get("parameters", {}))
         return version
 
@@ -181,7 +181,7 @@ class Backend:
         target["service_account"] = body.get("service_account") or "pipeline-runner"
 
 
-def found(table, key, what):
+def lookup(table, key, what):
     if key not in table:
         raise missing(f"{what} {key}")
     return table[key]
@@ -286,12 +286,12 @@ class Server(http.server.ThreadingHTTPServer):
     Attributes:
       backend: the state.
       requests: method and path of all requests, in order.
-      authorizations: their headers `Authorization`.
-      lose: number of a request (from 0) -> "before" or "after" it is carried out, when the connection is cut.
-      lose_from: number of the first request that is lost, with all that follow, before it is carried out.
-      refuse: method and end of a path -> status, for requests that are refused.
-      answer: status, content type, body and more headers of every answer; None lets the backend answer.
-      pause_s: before each answer.
+      authorizations: the `Authorization` headers of all requests.
+      lose: number of a request (from 0) -> "before" or "after": when its connection is cut, relative to its execution.
+      lose_from: number of a request; it and all later ones are lost before they are executed.
+      refuse: (method, end of the path) -> status of requests that are refused.
+      answer: status, content type, body and additional headers of every response; None for the backend's own.
+      pause_s: pause in seconds before each response.
     """
 
     daemon_threads = True
@@ -314,7 +314,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # The answer in one packet: a second one would wait 40 ms for the first to be acknowledged.
+    # Sends the response in one packet: a second one would wait 40 ms for the acknowledgement of the first.
     wbufsize = -1
 
     def log_message(self, *_):

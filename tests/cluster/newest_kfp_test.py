@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 REPO = pathlib.Path(__file__).parents[2]
-# Kept, so that a later test only checks for a newer kfp.
+# Kept, so that later tests only check for a newer kfp.
 VENV = REPO / "build" / "newest-kfp"
 PYTHON = VENV / "bin" / "python"
 # The imports of cluster.client, and the test runner.
@@ -36,7 +36,7 @@ def run_quietly(*command, timeout_s):
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        return False, f"{command[0]}: no end within {error.timeout} s"
+        return False, f"{command[0]}: timed out after {error.timeout} s"
     return done.returncode == 0, done.stdout
 
 
@@ -74,5 +74,5 @@ def test_the_client_works_with_the_newest_kfp():
         timeout_s=120,
     )
     assert passed, f"kfp {version}\n{output}"
-    # Not the one of this test's environment.
+    # Not the version in the environment of this test.
     assert tuple(map(int, version.split(".")[:2])) >= (2, 17)

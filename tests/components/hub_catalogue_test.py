@@ -1,12 +1,14 @@
 """The catalogue of encoders agrees with the addresses and the papers."""
 
-import os
+import io
 import re
 
 import pytest
 import rich.console
+from rich import cells
 
-from components.hub_encoder.catalogue import CATALOGUE, table
+from components.hub_encoder.catalogue import CATALOGUE, find, records, table
+from core.errors import UserError
 
 
 def test_multilingual_bert_comes_first():
@@ -44,8 +46,33 @@ def test_parameter_counts_agree_with_the_papers(name, published_m):
     assert CATALOGUE[name].parameters_m == pytest.approx(published_m, rel=0.04)
 
 
-def test_table_lists_every_entry():
-    console = rich.console.Console(width=200, record=True, file=open(os.devnull, "w", encoding="utf-8"))
-    console.print(table())
-    text = console.export_text()
-    assert all(name in text for name in CATALOGUE)
+@pytest.mark.parametrize("width", [200, 80, 60])
+def test_table_lists_every_entry_at_any_width(width):
+    console = rich.console.Console(width=width, file=io.StringIO())
+    console.print(table(CATALOGUE, width))
+    text = console.file.getvalue()
+    assert all(name in text.split() for name in CATALOGUE), "no handle is wrapped or cut"
+    assert all(cells.cell_len(line) <= width for line in text.splitlines())
+    rows = 1 if width == 200 else 2
+    assert len(text.splitlines()) >= rows * len(CATALOGUE) + 1
+
+
+@pytest.mark.parametrize(
+    "words, names",
+    [
+        (["ko"], ["bert_multi_cased"]),
+        (["Korean"], ["bert_multi_cased"]),
+        (["zh"], ["bert_multi_cased", "bert_zh"]),
+        (["electra"], ["electra_small", "electra_base", "electra_large"]),
+        (["en", "albert", "BASE"], ["albert_en_base"]),
+        ([], list(CATALOGUE)),
+    ],
+)
+def test_entries_are_found_by_language_or_name(words, names):
+    assert list(find(words)) == names
+    assert [record["handle"] for record in records(find(words))] == names
+
+
+def test_unknown_language_is_an_error():
+    with pytest.raises(UserError, match="encoders klingon: none has this language or name"):
+        find(["klingon"])

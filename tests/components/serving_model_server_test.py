@@ -95,7 +95,7 @@ def test_server_that_crashes(served, server_check):
 @pytest.mark.parametrize(
     "fault, bounds, words",
     [
-        ("exits", {}, "the server ended with exit status 3"),
+        ("exits", {}, "the server exited with status 3"),
         ("deaf", {"startup_timeout_s": 1.0}, "did not serve the model within 1 s (gates.serving.startup_timeout_s)"),
         ("no_model", {}, "the server could not load the model: Op type not registered"),
     ],

@@ -20,7 +20,7 @@ OURS = {"benchmarks", "components", "pipeline", "schema", "tests", "trainer", "l
 
 @pytest.mark.parametrize(
     "status, words",
-    [(0, None), (1, "ended with exit status 1"), (139, "was killed by SIGSEGV"), (-9, "was killed by SIGKILL")],
+    [(0, None), (1, "exited with status 1"), (139, "was killed by SIGSEGV"), (-9, "was killed by SIGKILL")],
 )
 def test_exit_status_in_words(status, words):
     assert process.describe_exit(status) == words

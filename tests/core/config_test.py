@@ -1,12 +1,13 @@
 """Configuration files: valid and invalid values, and the error messages."""
 
 import os
+import re
 
 import pydantic
 import pytest
 import yaml
 
-from core.config import Config, load_config
+from core.config import Config, dump_config, load_config
 from core.errors import UserError
 
 CONFIGS = os.path.join(os.path.dirname(__file__), "..", "..", "configs")
@@ -146,6 +147,23 @@ def test_misspelt_metric_or_slice_gets_a_suggestion(file):
         load_config(file, ["gates.slices.script:hangeul.min=0.5"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], r"FILE: trainer\.epochs = 0: [^;]*"),
+        (["trainer.epochs=-1"], r"--set trainer\.epochs = -1: [^;]*"),
+        (["trainer.seed=a", "lr=1"], r"FILE: trainer\.epochs = 0: [^;]*; --set trainer\.seed = 'a': .*; --set lr: .*"),
+        (["gates.model.acuracy.min=1"], r"--set gates\.model\.acuracy: no such metric; did you mean accuracy\?"),
+    ],
+)
+def test_a_fault_after_set_is_not_blamed_on_the_file(file, overrides, message):
+    with open(file, "a", encoding="utf-8") as stream:
+        stream.write("trainer: {epochs: 0}\n")
+    with pytest.raises(UserError) as error:
+        load_config(file, overrides)
+    assert re.fullmatch(message, str(error.value).replace(file, "FILE"))
+
+
 def test_all_faults_are_in_one_message(file):
     with pytest.raises(UserError, match=r"trainer\.epochs.*data\.dev|data\.dev.*trainer\.epochs"):
         load_config(file, ["trainer.epochs=0", "data.dev_fraction=2"])
@@ -177,3 +195,26 @@ def test_missing_file_is_named_in_the_error():
 def test_json_round_trip_keeps_everything(file):
     config = load_config(file, ["data.labels=[n, p]", "data.header=[id, document, label]"])
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+def test_saved_configuration_is_the_same_when_it_is_loaded_again(name, tmp_path, monkeypatch):
+    config = load_config(
+        os.path.join(CONFIGS, name), ["trainer.learning_rate=1e-9", "data.labels={'no': ☹, 'yes': '1'}"]
+    )
+    (tmp_path / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert load_config("config.yaml") == config
+
+
+def test_secrets_are_not_saved_and_names_of_variables_are(file, tmp_path):
+    notify = (
+        "notify.webhook=https://hooks.example.com/s3cret",
+        "notify.headers={Authorization: 'Bearer ${TOKEN}', X-Key: s3cret}",
+    )
+    text = dump_config(load_config(file, notify))
+    assert "s3cret" not in text
+    (tmp_path / "saved.yaml").write_text(text)
+    saved = load_config(str(tmp_path / "saved.yaml")).notify
+    assert saved.webhook == "${NOTIFY_WEBHOOK}"
+    assert saved.headers == {"Authorization": "Bearer ${TOKEN}", "X-Key": "${NOTIFY_HEADERS_X_KEY}"}

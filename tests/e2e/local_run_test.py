@@ -1,9 +1,10 @@
-"""The whole pipeline through `local_runner.py`: three runs, and errors."""
+"""The whole pipeline through `local_runner.py`: runs, their history, and errors."""
 
 import collections
 import csv
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -85,8 +86,13 @@ def _first(job):
     return call("run", "--config", job / "job.yaml", "--root", job / "runs")
 
 
+def run_folders(job):
+    """The folders of the runs, oldest first."""
+    return sorted(path for path in (job / "runs" / "tiny" / "history").iterdir() if not path.is_symlink())
+
+
 def summary(job):
-    return json.loads((job / "runs" / "tiny" / "summary.json").read_text())
+    return json.loads((run_folders(job)[-1] / "summary.json").read_text())
 
 
 def test_first_run_pushes_a_model(job, first):
@@ -104,6 +110,22 @@ def test_first_run_pushes_a_model(job, first):
     assert os.path.exists(os.path.join(report["encoder"]["path"], "encoder", "saved_model.pb"))
     page = open(report["report_path"], encoding="utf-8").read()
     assert '<img src="data:image/png' in page and "Most confident mistakes" in page and "Calibration" in page
+    (run,) = run_folders(job)
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml",
+        "report.html",
+        "run.json",
+        "run.log",
+        "summary.json",
+    }
+    assert (report["run"], report["run_folder"], report["report_path"]) == (
+        run.name,
+        str(run),
+        str(run / "report.html"),
+    )
+    assert not (job / "runs" / "tiny" / "summary.json").exists() and str(run / "run.log") in first.stdout
+    record = json.loads(pathlib.Path(report["pushed_path"], "assets.extra", "push.json").read_text())
+    assert record["origin"]["run_id"] == run.name
     assert report["pushed_path"] in first.stdout and "TensorFlow" not in first.stdout and first.stderr == ""
 
 
@@ -136,16 +158,36 @@ def test_predict_adds_two_columns_to_the_rows_of_a_file(job, first, tmp_path):
     assert 0.5 < float(rows[0][4]) <= 1 and rows[1][4] == ""
 
 
+def test_mistyped_path_leaves_the_good_report_and_a_saved_configuration_runs_again(job, first):
+    latest = job / "runs" / "tiny" / "history" / "latest"
+    good = (latest / "report.html").read_bytes()
+    mistyped = call("run", "--config", job / "job.yaml", "--root", job / "runs", "--set", "data.train=gone.tsv")
+    assert mistyped.returncode == 2 and "gone.tsv: No such file or directory" in mistyped.stdout
+    assert summary(job)["status"] == "stopped" and len(run_folders(job)) == 2
+    assert os.readlink(latest) == run_folders(job)[0].name and (latest / "report.html").read_bytes() == good
+
+    again = call("run", "--config", latest / "config.yaml", "--root", job / "runs")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert all(component["cached"] for component in summary(job)["components"])
+    assert os.readlink(latest) == run_folders(job)[2].name
+    compared = call("compare", run_folders(job)[0].name, "latest", "--root", job / "runs", "--json")
+    result = json.loads(compared.stdout)
+    assert (result["config"], result["gates"], result["rows_note"]) == ({}, [], "both runs have the same model")
+    listed = [json.loads(line) for line in call("history", "--root", job / "runs", "--json").stdout.splitlines()]
+    assert [run["status"] for run in listed] == ["pushed", "stopped", "pushed"]
+    assert listed[1]["changes"]["data.train"] == [str(job / "train.tsv"), os.path.abspath("gone.tsv")]
+
+
 def test_second_run_is_cached_and_a_third_with_a_changed_row_is_not(job, first):
     second = call("run", "--config", job / "job.yaml", "--root", job / "runs")
     assert second.returncode == 0, second.stdout + second.stderr
-    assert executions(job / "runs" / "tiny", 1) == dict.fromkeys(NODES, "CACHED")
+    assert executions(job / "runs" / "tiny", -1) == dict.fromkeys(NODES, "CACHED")
     pushed = summary(job)["pushed_path"]
 
     text = (job / "train.tsv").read_text(encoding="utf-8")
     (job / "train.tsv").write_text(text.replace("정말", "진짜", 1), encoding="utf-8")
     third = call("run", "--config", job / "job.yaml", "--root", job / "runs")
-    states = executions(job / "runs" / "tiny", 2)
+    states = executions(job / "runs" / "tiny", -1)
     assert states["ImportSchemaGen"] == "CACHED"
     assert collections.Counter(state for node, state in states.items() if node != "ImportSchemaGen") == {
         "COMPLETE": len(NODES) - 1
@@ -179,6 +221,10 @@ def test_killed_run_resumes_and_excludes_a_second_run(job, first):
                 break
         second = call(*arguments)
         running.kill()
+    killed = run_folders(job)[-1]
+    assert {path.name for path in killed.iterdir()} == {"config.yaml", "run.json", "run.log"}
+    listed = call("history", "--root", job / "runs", "--json").stdout.splitlines()
+    assert (json.loads(listed[-1])["run"], json.loads(listed[-1])["status"]) == (killed.name, "interrupted")
     assert second.returncode == 2 and "another run is using this folder" in second.stderr
     again = call(*arguments)
     assert again.returncode in (0, 3), again.stdout + again.stderr
@@ -209,7 +255,7 @@ def test_bad_data_stops_the_run_before_training(job, tmp_path):
     root = tmp_path / "runs"
     stopped = call("run", "--config", job / "job.yaml", "--root", root, "--set", f"data.train={tmp_path}/all_good.tsv")
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
-    report = json.loads((root / "tiny" / "summary.json").read_text())
+    report = json.loads((root / "tiny" / "history" / "latest" / "summary.json").read_text())
     assert report["status"] == "stopped" and "부정" in report["error"]
     assert [check["check"] for check in report["gates"] if not check["passed"]] == [
         "label_balance/train",

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from rich import cells
 
+from tests import terminals
 from tests.slow.runs import write_reviews
 
 pytestmark = pytest.mark.e2e
@@ -43,9 +45,8 @@ kubeflow:
 """
 
 
-def call(*arguments):
-    command = [sys.executable, os.path.join(REPO, "kubeflow_runner.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+def command(*arguments):
+    return [sys.executable, os.path.join(REPO, "kubeflow_runner.py"), *map(str, arguments)]
 
 
 @pytest.fixture(scope="module", name="job")
@@ -55,14 +56,21 @@ def _job(tmp_path_factory):
     write_reviews(folder / "train.tsv", 300, seed=1)
     write_reviews(folder / "test.tsv", 60, seed=2)
     (folder / "nothing.tsv").write_text("id\tdocument\tlabel\n1\t\t0\n2\t좋아요\t1\n")
-    done = call("compile", "--config", folder / "job.yaml", "--output", folder / "tiny.yaml")
-    assert done.returncode == 0, done.stderr
+    done = terminals.run(command("compile", "--config", folder / "job.yaml", "--output", folder / "tiny.yaml"), 80)
+    assert done.status == 0, done.rows
+    assert "".join(done.rows) == f"wrote {folder}/tiny.yaml", "nothing of the libraries is on the terminal"
     return folder
 
 
 def replay(job, train, *parameters):
+    """Returns the command of a replay."""
     values = [f"train={job / train}", f"test={job / 'test.tsv'}", *parameters]
-    return call("replay", job / "tiny.yaml", "--root", job / "replay", "--param", *values)
+    return command("replay", job / "tiny.yaml", "--root", job / "replay", "--param", *values)
+
+
+def _squeeze(text):
+    """Removes all white space, some of which is lost where a terminal wraps."""
+    return "".join(text.split())
 
 
 def newest_record(job):
@@ -77,8 +85,11 @@ def report(job, record):
 
 
 def test_every_task_runs_and_the_run_parameters_reach_them(job):
-    done = replay(job, "train.tsv", "epochs=4", "sample_size=280")
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(
+        replay(job, "train.tsv", "epochs=4", "sample_size=280"), capture_output=True, text=True, timeout=900
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == len(TASKS) + 6, "a line per task, the outcome, and where things are"
     record = newest_record(job)
     assert {name: task["status"] for name, task in record["tasks"].items()} == dict.fromkeys(TASKS, "complete")
     summary = report(job, record)
@@ -95,8 +106,10 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job):
 
 
 def test_an_error_in_the_data_stops_the_run_and_is_in_the_report(job):
-    done = replay(job, "nothing.tsv")
-    assert done.returncode == 2, done.stdout + done.stderr
+    done = terminals.run(replay(job, "nothing.tsv"), 60)
+    assert done.status == 2, done.rows
+    assert len([row for row in done.rows if row[:2] in ("✓ ", "✗ ", "- ")]) == len(TASKS) and len(done.rows) < 60
+    assert all(cells.cell_len(row) <= 60 for row in done.rows)
     record = newest_record(job)
     statuses = {name: task["status"] for name, task in record["tasks"].items()}
     assert (statuses["tsv-example-gen"], statuses["trainer"], statuses["run-outcome"]) == (
@@ -106,4 +119,6 @@ def test_an_error_in_the_data_stops_the_run_and_is_in_the_report(job):
     )
     summary = report(job, record)
     assert (summary["status"], summary["exit_status"]) == ("stopped", 2)
-    assert f"data.train = {job}/nothing.tsv" in summary["error"] and summary["error"] in done.stdout
+    assert f"data.train = {job}/nothing.tsv" in summary["error"] and _squeeze(summary["error"]) in _squeeze(
+        "".join(done.rows)
+    )

@@ -11,7 +11,7 @@ from launchers.messages import Done, Error, Heartbeat, Progress, Started, decode
     [
         Started(),
         Heartbeat(),
-        Progress("epoch 1/2, 영화", 3, 10, {"loss": 0.5, "kind": "slow"}),
+        Progress("epoch 1/2, 영화", 3, 10, {"loss": 0.5, "kind": "slow"}, keep=True),
         Error("ValueError", "first\nsecond", user_error=False),
         Done(),
     ],

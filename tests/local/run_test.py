@@ -6,6 +6,9 @@ import pytest
 
 from components.run_report import gather
 from components.run_report.summary import Summary
+from core.config import load_config
+from core.errors import UserError
+from local import history
 from local import run as local
 
 
@@ -40,6 +43,33 @@ def test_other_error_is_quoted(tmp_path):
 
 def test_summary_that_cannot_be_written_keeps_the_status(tmp_path):
     summary = Summary("reviews", "pushed")
-    summary, message = local._write_report(str(tmp_path / "gone"), summary, gather.Details())
+    summary, message = local._write_report(str(tmp_path / "gone"), summary, gather.Details(), True)
     assert "summary.json and report.html were not written: No such file or directory" in message
     assert summary.status == "pushed" and summary.report_path is None
+
+
+@pytest.mark.parametrize(("reached_verdict", "latest"), [(True, "run-2"), (False, "run-1")])
+def test_only_a_verdict_moves_the_link_to_the_latest_run(tmp_path, reached_verdict, latest):
+    for run in ("run-1", "run-2"):
+        (tmp_path / run).mkdir()
+    history.set_latest(str(tmp_path / "run-1"))
+    failed = Summary("reviews", "failed")
+    summary, message = local._write_report(str(tmp_path / "run-2"), failed, gather.Details(), reached_verdict)
+    assert message is None and summary.report_path == str(tmp_path / "run-2" / "report.html")
+    assert os.readlink(tmp_path / "latest") == latest
+
+
+def test_copied_files_can_be_copied_again(tmp_path):
+    """A run of the `config.yaml` of an earlier run names the copies."""
+    (tmp_path / "job.yaml").write_text("name: job\ndata: {train: a.tsv}\n")
+    config = local._copy_files(load_config(str(tmp_path / "job.yaml")), str(tmp_path / "runs"))
+    assert config.data.schema_file.startswith(str(tmp_path / "runs" / "files"))
+    size = os.path.getsize(config.data.schema_file)
+    assert local._copy_files(config, str(tmp_path / "runs")) == config
+    assert os.path.getsize(config.data.schema_file) == size > 0
+
+
+def test_missing_schema_file_is_named(tmp_path):
+    (tmp_path / "job.yaml").write_text("name: job\ndata: {train: a.tsv, schema_file: gone.pbtxt}\n")
+    with pytest.raises(UserError, match="data.schema_file = .*gone.pbtxt: No such file or directory"):
+        local._copy_files(load_config(str(tmp_path / "job.yaml")), str(tmp_path / "runs"))

@@ -1,6 +1,7 @@
 """Serving folders, and the command `local_runner.py rollback`."""
 
 import dataclasses
+import json
 import os
 import re
 import shutil
@@ -25,16 +26,16 @@ def _root(tmp_path):
     return tmp_path / "runs"
 
 
-def call(*arguments, capsys):
+def call(*arguments, capfd):
     """Returns the exit status and the output."""
     status = local_runner.main(["rollback", *map(str, arguments)])
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     return status, output.out + output.err
 
 
-def test_rollback_of_the_only_pipeline_under_the_root(root, capsys):
+def test_rollback_of_the_only_pipeline_under_the_root(root, capfd):
     first, second = versions(root / "job" / "serving")
-    status, text = call("--root", root, capsys=capsys)
+    status, text = call("--root", root, capfd=capfd)
     assert status == 0
     *_, newest = versions(root / "job" / "serving")
     assert f"version {first} is in serving again, as {root}/job/serving/{newest}" in text
@@ -42,7 +43,7 @@ def test_rollback_of_the_only_pipeline_under_the_root(root, capsys):
     assert os.path.basename(serving.newest_model(str(root))) == str(newest), "the model of `predict`"
 
 
-def test_table_of_versions(root, capsys, monkeypatch):
+def test_table_of_versions(root, capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     serving_dir = root / "job" / "serving"
     first, second = versions(serving_dir)
@@ -52,9 +53,9 @@ def test_table_of_versions(root, capsys, monkeypatch):
     )
     record.write(str(serving_dir / str(first)), dataclasses.replace(pushed, origin=origin))
     (serving_dir / "7" / "assets").mkdir(parents=True)
-    call("--root", root, "--to", first, capsys=capsys)
+    call("--root", root, "--to", first, capfd=capfd)
     before = sorted(os.listdir(serving_dir))
-    status, text = call("--root", root, "--list", capsys=capsys)
+    status, text = call("--root", root, "--list", capfd=capfd)
     assert status == 0 and sorted(os.listdir(serving_dir)) == before
     assert "\x1b" not in text
     rows = [line.strip() for line in text.splitlines() if line.strip()][2:]
@@ -72,20 +73,20 @@ def test_table_of_versions(root, capsys, monkeypatch):
     ]
 
 
-def test_folder_by_configuration(root, tmp_path, capsys):
+def test_folder_by_configuration(root, tmp_path, capfd):
     (tmp_path / "job.yaml").write_text(CONFIG)
-    status, text = call("--root", root, "--config", tmp_path / "job.yaml", capsys=capsys)
+    status, text = call("--root", root, "--config", tmp_path / "job.yaml", capfd=capfd)
     assert status == 2 and f"{root}/other/serving: no model was pushed there yet" in text
     (tmp_path / "job.yaml").write_text(CONFIG + "serving: {dir: runs/job/serving}\n")
-    assert call("--config", tmp_path / "job.yaml", capsys=capsys)[0] == 0
+    assert call("--config", tmp_path / "job.yaml", capfd=capfd)[0] == 0
     assert len(versions(root / "job" / "serving")) == 3
 
 
-def test_one_of_several_pipelines_has_to_be_selected(root, capsys):
+def test_one_of_several_pipelines_has_to_be_selected(root, capfd):
     shutil.copytree(root / "job", root / "more")
-    status, text = call("--root", root, capsys=capsys)
+    status, text = call("--root", root, capfd=capfd)
     assert status == 2 and f"{root}/job/serving, {root}/more/serving" in text
-    assert call("--serving", root / "more" / "serving", capsys=capsys)[0] == 0
+    assert call("--serving", root / "more" / "serving", capfd=capfd)[0] == 0
     assert [len(versions(root / name / "serving")) for name in ("job", "more")] == [2, 3]
 
 
@@ -99,23 +100,23 @@ def test_one_of_several_pipelines_has_to_be_selected(root, capsys):
         (["--list", "--serving", "nowhere"], "nowhere: no model was pushed there yet"),
     ],
 )
-def test_missing_folder_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch, capsys):
+def test_missing_folder_is_one_line_and_exit_status_2(arguments, words, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    status, text = call(*arguments, capsys=capsys)
+    status, text = call(*arguments, capfd=capfd)
     assert status == 2 and words in text and len(text.splitlines()) == 1
     assert os.listdir(tmp_path) == []
 
 
-def test_unknown_version_lists_the_versions(root, capsys):
+def test_unknown_version_lists_the_versions(root, capfd):
     first, second = versions(root / "job" / "serving")
-    status, text = call("--root", root, "--to", "9", capsys=capsys)
+    status, text = call("--root", root, "--to", "9", capfd=capfd)
     assert status == 2 and f"--to 9: no such version; earlier versions: {first}" in text
 
 
 @pytest.mark.parametrize("arguments", ["--to second", "--to 1 --list", "--config a --serving b"])
-def test_wrong_usage(arguments, capsys):
+def test_wrong_usage(arguments, capfd):
     with pytest.raises(SystemExit) as exit_:
-        call(*arguments.split(), capsys=capsys)
+        call(*arguments.split(), capfd=capfd)
     assert exit_.value.code == 2
 
 
@@ -127,3 +128,15 @@ def test_newest_model_of_any_pipeline(root, tmp_path):
     assert serving.newest_model(str(root)) == str(newer)
     (root / "more" / "serving" / str(model_files.LARGEST_VERSION + 1)).mkdir()
     assert serving.newest_model(str(root)) == str(newer)
+
+
+def test_versions_as_json_are_one_object_per_line(root, capfd):
+    first, second = versions(root / "job" / "serving")
+    call("--root", root, "--to", first, capfd=capfd)
+    status, text = call("--root", root, "--list", "--json", capfd=capfd)
+    newest, other, oldest = map(json.loads, text.splitlines())
+    assert status == 0
+    assert [row["version"] for row in (other, oldest)] == [second, first]
+    assert newest["in_serving"] and newest["notes"] == ["in serving", f"rollback to {first}, replaces {second}"]
+    assert other["rolled_back"] and other["run_id"] == "run-b" and not other["in_serving"]
+    assert newest["path"] == str(root / "job" / "serving" / str(newest["version"]))

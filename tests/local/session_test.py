@@ -33,7 +33,7 @@ import os, sys
 from local import session
 with session.redirect_output({str(tmp_path)!r}, verbose=False) as screen:
     os.write(2, b"from C\\n")
-    print("from Python", flush=True)
+    print("from Python")
     screen.write("for the user\\n")
 print("afterwards")
 """
@@ -44,12 +44,7 @@ print("afterwards")
     assert (tmp_path / session.LOG_FILE).read_text() == "from C\nfrom Python\n"
 
 
-def test_previous_log_is_kept(tmp_path):
-    (tmp_path / session.LOG_FILE).write_text("before")
-    with session.redirect_output(str(tmp_path), verbose=True):
-        assert (tmp_path / session.LOG_FILE).read_text() == "before"
-    with session._redirect(str(tmp_path / "other.log")):
-        pass
-    with session.redirect_output(str(tmp_path), verbose=False):
-        pass
-    assert (tmp_path / f"{session.LOG_FILE}.1").read_text() == "before"
+def test_verbose_output_stays_on_the_terminal(tmp_path):
+    with session.redirect_output(str(tmp_path), verbose=True) as screen:
+        assert screen is sys.stdout
+    assert not os.listdir(tmp_path)

@@ -5,12 +5,15 @@ import io
 
 import pytest
 import rich.console
+import rich.progress
+from rich import cells
 
 from components.run_report.summary import SplitRows, Summary
 from core import progress
 from core.checks import Check
 from local import terminal
 from local.outcome import NodeOutcome
+from tests import terminals
 
 SUMMARY = Summary(
     pipeline="reviews",
@@ -42,17 +45,60 @@ def test_each_component_has_a_line_with_its_duration_and_status():
         with screen.show_progress():
             screen.start("Trainer")
             progress.report("epoch 1/2", 5, 10, loss=0.5)
-            progress.report("epoch 1/2", 5, 10, loss=0.5, dev_loss=0.25, dev_accuracy=0.875, examples_per_s=132.4)
+            progress.report(
+                "epoch 1/2", 5, 10, keep=True, loss=0.5, dev_loss=0.25, dev_accuracy=0.875, examples_per_s=132.4
+            )
             screen.end(NodeOutcome("Trainer", "complete", 12.34))
             screen.end(NodeOutcome("Pusher", "complete", 0.1, cached=True))
             screen.end(NodeOutcome("Evaluator", "failed", 3.0))
+            screen.end(NodeOutcome("Evaluator", "interrupted", 3.0))
 
     assert [line.split() for line in printed(act).splitlines()] == [
         "epoch 1/2 loss 0.5000 dev loss 0.2500 dev accuracy 0.8750 132 examples/s".split(),
         "✓ Trainer 12.3 s".split(),
         "✓ Pusher 0.1 s cached".split(),
         "✗ Evaluator 3.0 s failed".split(),
+        "- Evaluator 3.0 s interrupted".split(),
     ]
+
+
+@pytest.mark.parametrize("columns", [80, 60, 40])
+def test_progress_stays_one_row_in_a_narrow_terminal(columns):
+    stream = io.StringIO()
+    screen = terminal.Terminal(rich.console.Console(file=stream, width=columns, force_terminal=True))
+    with screen.show_progress():
+        screen.start("EncoderPretrainer")
+        for done in range(3):
+            progress.report("epoch 12/100", done, 1000, loss=0.5123, accuracy=0.8, file="a" * 100)
+            screen._bar.refresh()
+        before_the_end = stream.getvalue()
+        screen.end(NodeOutcome("EncoderPretrainer", "complete", 1.0))
+    (row,) = terminals.screen_rows(before_the_end, columns)
+    assert cells.cell_len(row) <= columns
+    assert "EncoderPretrainer ━━━━━━━━━━ 0:00:00 elapsed" in row or "left" in row
+    assert terminals.screen_rows(stream.getvalue(), columns)[0].split() == "✓ EncoderPretrainer 1.0 s".split()
+
+
+def test_end_of_an_epoch_is_wrapped_between_words_on_a_terminal():
+    stream = io.StringIO()
+    screen = terminal.Terminal(rich.console.Console(file=stream, width=40, force_terminal=True))
+    with screen.show_progress():
+        progress.report("epoch 1/2", 5, 10, keep=True, loss=0.5, dev_loss=0.25, examples_per_s=132.4)
+    rows = terminals.screen_rows(stream.getvalue(), 40)
+    assert [row for row in rows if row] == ["  epoch 1/2  loss 0.5000  dev loss", "  0.2500  132 examples/s"]
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [([], "0:00:12 elapsed"), ([0, 4, 8], "0:01:28 left"), ([0, 4, 8, 96], "0:01:36 elapsed")]
+)
+def test_time_left_is_the_time_that_the_rest_takes(seconds, text):
+    now = 0.0
+    task = rich.progress.Progress(get_time=lambda: now)
+    number = task.add_task("", total=24)
+    for done, now in enumerate(seconds, start=0):  # noqa: B007  Read by `get_time`.
+        task.update(number, completed=done if done < 3 else 24)
+    now = now or 12.0
+    assert terminal._TimeColumn().render(task.tasks[0]).plain == text
 
 
 def test_progress_is_not_drawn_once_the_run_is_over():
@@ -60,7 +106,7 @@ def test_progress_is_not_drawn_once_the_run_is_over():
         screen = terminal.Terminal(console)
         with screen.show_progress():
             pass
-        progress.report("epoch 1/2", 5, 10, dev_loss=0.5)
+        progress.report("epoch 1/2", 5, 10, keep=True, dev_loss=0.5)
 
     assert printed(act) == ""
 
@@ -108,7 +154,7 @@ def test_control_characters_and_markup_of_the_input_are_escaped():
     def act(console):
         screen = terminal.Terminal(console)
         with screen.show_progress():
-            progress.report(f"reading {HOSTILE}", 1, 2, dev_file=HOSTILE)
+            progress.report(f"reading {HOSTILE}", 1, 2, keep=True, file=HOSTILE)
         for status in ("not_blessed", "failed", "stopped", "pushed"):
             terminal.show_outcome(console, dataclasses.replace(summary, status=status))
 

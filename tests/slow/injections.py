@@ -11,15 +11,15 @@ from typing import Callable, Iterator, Optional, Sequence
 
 import psutil
 
-from tests.slow.runs import Ended, Place
+from tests.slow.runs import Place, RunResult
 
-# Does the damage; returns the repair that a user would make, None if the next run repairs it.
+# Does the damage; returns the repair that a user would make, or None if the next run repairs it.
 Damage = Callable[[Place], Optional[Callable[[], None]]]
 
 _ANOTHER = ("trainer.seed=1",)
 
 
-def kill_and_truncate_checkpoint(place: Place, settings: Sequence[str]) -> Ended:
+def kill_and_truncate_checkpoint(place: Place, settings: Sequence[str]) -> RunResult:
     """Kills a run at its second checkpoint and truncates the newest one."""
     running = place.start(*settings)
     pattern = os.path.join(place.run_folder, "artifacts", "Trainer", "checkpoints", "*", "state-*.data-*")
@@ -30,7 +30,7 @@ def kill_and_truncate_checkpoint(place: Place, settings: Sequence[str]) -> Ended
     return killed
 
 
-def kill_worker(place: Place, settings: Sequence[str]) -> Ended:
+def kill_worker(place: Place, settings: Sequence[str]) -> RunResult:
     """Kills the last of a run's workers while it trains."""
     running = place.start(*settings)
     running.wait_for("EncoderPretrainer")
@@ -106,8 +106,8 @@ def _keep_one_label(file: str) -> Callable[[], None]:
 
 
 def _files(folder: str) -> list[str]:
-    found = [path for path in glob.glob(os.path.join(folder, "**"), recursive=True) if os.path.isfile(path)]
-    return sorted(found, key=os.path.getsize)
+    files = [path for path in glob.glob(os.path.join(folder, "**"), recursive=True) if os.path.isfile(path)]
+    return sorted(files, key=os.path.getsize)
 
 
 def _weights(place: Place) -> str:
@@ -130,7 +130,7 @@ def _flip_bit(folder: str) -> Callable[[], None]:
         byte = stream.read(1)[0]
         stream.seek(-1, os.SEEK_CUR)
         stream.write(bytes([byte ^ 1]))
-    # As the error says: delete the artifact, and the next run makes it again.
+    # As the error advises: delete the artifact, and the next run creates it again.
     return lambda: shutil.rmtree(os.path.dirname(os.path.dirname(os.path.dirname(folder))))
 
 
@@ -143,8 +143,8 @@ def _leave_lock(place: Place) -> None:
         stream.write("4194303\n")
 
 
-# Fault -> damage, then the exit status of the run after it, words of its message, and the settings of both runs.
-RESTING: dict[str, tuple[Damage, int, str, Sequence[str]]] = {
+# Fault -> the damage, the exit status and part of the message of the run after it, and the settings of both runs.
+BETWEEN_RUNS: dict[str, tuple[Damage, int, str, Sequence[str]]] = {
     "metadata store truncated": (lambda p: _truncate(p.database, aside=True), 2, "metadata store is damaged", ()),
     "metadata store overwritten": (lambda p: _overwrite(p.database), 2, "metadata store is damaged", ()),
     "metadata store empty": (lambda p: open(p.database, "w").close(), 0, "all components run again", ()),

@@ -1,4 +1,4 @@
-"""A training killed at random moments, again and again, ends with the figures of one that was never killed.
+"""A training that is killed repeatedly at random moments has the result of one that was never killed.
 
 .venv/bin/python -m pytest -m slow tests/slow/kills_test.py
 """
@@ -26,7 +26,7 @@ LATEST_S = 5.0
 
 @pytest.fixture(scope="module", name="start")
 def _start(tmp_path_factory):
-    """Makes a training of the bundled sample from a folder's name and a number of workers."""
+    """A function that creates a training of the bundled sample, given the name of a folder and a number of workers."""
     folder = tmp_path_factory.mktemp("kills")
     train, dev = data.split_rows(data.read_rows(os.path.join(REPO, "data", "sample", "ratings_train.txt")))
     examples = str(folder / "examples")
@@ -43,12 +43,12 @@ def _start(tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_training_killed_at_random_moments_ends_as_one_that_was_not(start, workers):
+def test_a_training_killed_at_random_moments_has_the_result_of_an_uninterrupted_one(start, workers):
     whole, killed = start("whole", workers), start("killed", workers)
     assert whole.start().wait() == 0
     generator = random.Random(SEED)
     for attempt in range(KILLS):
-        # Every fourth kill comes some time after the start, most likely before the first step.
+        # Every fourth kill is at a random time after the start, most likely before the first step.
         kill(killed, workers, attempt % 4 == 3, generator)
     assert killed.start().wait() == 0
     assert killed.figures().history == whole.figures().history
@@ -65,7 +65,7 @@ def kill(training, workers, early, generator):
             time.sleep(0.05)
         time.sleep(generator.uniform(0.0, LATEST_S))
         log.seek(0)
-        assert process.poll() is None, f"over before the kill; increase EPOCHS: {log.read().decode()[-2000:]}"
+        assert process.poll() is None, f"finished before the kill; increase EPOCHS: {log.read().decode()[-2000:]}"
         pid = find_worker(process.pid, victim) if workers > 1 else None
         os.kill(pid or process.pid, signal.SIGKILL)
         status = process.wait()

@@ -20,7 +20,7 @@ SAMPLE = os.path.join(REPO, "data", "sample")
 TRAIN, TEST = (os.path.join(SAMPLE, f"ratings_{role}.txt") for role in ("train", "test"))
 ROWS = 2000
 
-# The test compares pipelines, not models: a small encoder, a minute of training, and bounds that any such model meets.
+# The test compares pipelines, not models, so the encoder is small, and any model meets the bounds.
 CONFIG = {
     "name": "replayed",
     "encoder": {
@@ -49,7 +49,7 @@ CLUSTER = {
 
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory):
-    """A folder with the compiled pipeline, whose data are the parameters of each replay."""
+    """A folder with the compiled pipeline; parameters set the data of each replay."""
     folder = tmp_path_factory.mktemp("replay")
     data = {"train": "https://example.com/train.txt", "test": "https://example.com/test.txt", "sample_size": ROWS}
     (folder / "cluster.yaml").write_text(yaml.safe_dump({**CONFIG, **CLUSTER, "data": data}))
@@ -64,8 +64,8 @@ def _expected(folder):
     data = {"train": TRAIN, "test": TEST, "sample_size": ROWS}
     (folder / "local.yaml").write_text(yaml.safe_dump({**CONFIG, "data": data}))
     assert call("local_runner.py", "run", "--config", folder / "local.yaml", "--root", folder / "local") == 0
-    summary = json.loads((folder / "local" / CONFIG["name"] / "summary.json").read_text())
-    # Beam adds in another order each time.
+    summary = json.loads((folder / "local" / CONFIG["name"] / "history" / "latest" / "summary.json").read_text())
+    # Beam sums in a different order each time.
     return pytest.approx(summary["metrics"]["candidate"], rel=1e-6)
 
 

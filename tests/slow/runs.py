@@ -35,15 +35,15 @@ gates:
   slices: {default: {min: 0, max_drop: 1}}
 """
 _TIMEOUT_S = 600.0
-_ENDED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
+_FINISHED = re.compile(r"^[✓✗] (\w+)", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
+class RunResult:
     """A finished run.
 
     Attributes:
-      status: exit status; negative if a signal ended it.
+      status: exit status; negative if it was killed by a signal.
       output: both streams.
     """
 
@@ -53,7 +53,7 @@ class Ended:
     @property
     def nodes(self) -> list[str]:
         """The components that finished, in order."""
-        return _ENDED.findall(self.output)
+        return _FINISHED.findall(self.output)
 
     @property
     def cached(self) -> set[str]:
@@ -86,26 +86,26 @@ class Running:
         """Waits until a component has finished (None: until the first output) or the run is over."""
         while self.process.poll() is None:
             output = "".join(self._lines)
-            if (node in _ENDED.findall(output)) if node else output:
+            if (node in _FINISHED.findall(output)) if node else output:
                 return
             time.sleep(0.02)
 
     def wait(self, seconds: float) -> None:
-        """Waits that long, at most until the run is over."""
+        """Waits for some seconds, at most until the run is over."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
 
-    def kill(self, sent: signal.Signals = signal.SIGKILL) -> Ended:
+    def kill(self, sent: signal.Signals = signal.SIGKILL) -> RunResult:
         """Sends a signal to the run's process, not to its children."""
         if self.process.poll() is None:
             self.process.send_signal(sent)
         return self.end()
 
-    def end(self) -> Ended:
+    def end(self) -> RunResult:
         """Waits until the run is over."""
         status = self.process.wait(_TIMEOUT_S)
         self._reader.join(_TIMEOUT_S)
-        return Ended(status, "".join(self._lines))
+        return RunResult(status, "".join(self._lines))
 
 
 class Place:
@@ -134,6 +134,15 @@ class Place:
         return os.path.join(self.root, "drill")
 
     @property
+    def history(self) -> str:
+        """The folder of the runs."""
+        return os.path.join(self.run_folder, "history")
+
+    def runs(self) -> list[str]:
+        """The ids of the runs, oldest first."""
+        return sorted(name for name in os.listdir(self.history) if name[0].isdecimal())
+
+    @property
     def database(self) -> str:
         """The metadata store's file."""
         return os.path.join(self.run_folder, "metadata.sqlite")
@@ -153,13 +162,13 @@ class Place:
         words = [sys.executable, os.path.join(REPO, "local_runner.py"), "run", "--config", self.config]
         return Running([*words, "--root", self.root, *(["--set", *settings] if settings else [])])
 
-    def run(self, *settings: str) -> Ended:
-        """Runs to the end."""
+    def run(self, *settings: str) -> RunResult:
+        """Runs the job until it finishes."""
         return self.start(*settings).end()
 
     def summary(self) -> dict[str, Any]:
-        """The last run's `summary.json`."""
-        with open(os.path.join(self.run_folder, "summary.json"), encoding="utf-8") as stream:
+        """The `summary.json` of the newest run."""
+        with open(os.path.join(self.history, self.runs()[-1], "summary.json"), encoding="utf-8") as stream:
             return json.load(stream)
 
     def output(self, node: str, name: str) -> str:
@@ -169,7 +178,7 @@ class Place:
 
 
 def write_reviews(path: str, count: int, seed: int) -> None:
-    """Writes reviews whose label a tiny model can learn."""
+    """Writes reviews whose labels a tiny model can learn."""
     chance = random.Random(seed)
     with open(path, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Processes that publish models, some killed on the way, and processes that read the serving folder meanwhile."""
+"""Processes that publish models, some of which are killed, and processes that read the serving folder meanwhile."""
 
 import dataclasses
 import multiprocessing
@@ -19,7 +19,7 @@ from artifacts import model_files
 from components.pusher import publication, record
 from tests import pushes, saved_models
 
-# Processes are forked from one that has imported everything, so that a publication starts at once.
+# Processes are forked from one that has imported everything, so that publications start at once.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.slow.serving_watcher"])
 
@@ -32,13 +32,13 @@ MOMENTS = {
     "the version is in serving": (publication, "retire"),
     "an old version is hidden": (shutil, "rmtree"),
 }
-# So many that a reader during a copy or a removal sees some of them.
+# Many files, so that a reader finds some of them during a copy or a removal.
 _EXTRA_FILES = 100
 
 
 @dataclasses.dataclass
 class Counts:
-    """What one watcher saw.
+    """The counts of one watcher.
 
     Attributes:
       reads: number of versions that it opened.
@@ -87,7 +87,7 @@ def _read(path: str, open_version: Callable[[str], None], counts: Counts) -> Non
     counts.reads += 1
     try:
         open_version(path)
-    except Exception as error:  # Half a model makes TensorFlow raise anything.
+    except Exception as error:  # For an incomplete model TensorFlow may raise any exception.
         newest = model_files.served_versions(os.path.dirname(path))[-1:]
         if os.path.exists(path) or not newest or int(os.path.basename(newest[0])) < int(os.path.basename(path)):
             counts.bad.append(f"{path}: {str(error).splitlines()[0]}")
@@ -154,7 +154,7 @@ class Killer:
     """Publishes in processes and kills them at random moments.
 
     Attributes:
-      kills: number of publications killed before their end.
+      kills: number of publications killed before they finished.
       torn: number of publications that left a hidden folder behind.
     """
 
@@ -164,7 +164,7 @@ class Killer:
         self._longest_s = 0.0
 
     def publish(self, model_uri: str, serving_dir: str, keep: int) -> None:
-        """Publishes to the end; the time that it takes is the longest delay of the kills after it."""
+        """Publishes without a kill; its duration becomes the maximum delay of the following kills."""
         started = time.monotonic()
         process = CONTEXT.Process(target=publish, args=(model_uri, serving_dir, keep))
         process.start()

@@ -1,6 +1,6 @@
-"""The serving folder as other processes read it, while publications succeed, are rolled back, or are killed.
+"""The serving folder as read by other processes while publications succeed, are rolled back, or are killed.
 
-The two long drills: .venv/bin/python -m pytest -m slow tests/slow/serving_watcher_test.py
+The two long tests: .venv/bin/python -m pytest -m slow tests/slow/serving_watcher_test.py
 """
 
 import os
@@ -66,7 +66,7 @@ class Rounds:
         return self._left < 0
 
 
-def test_half_a_version_is_a_bad_read(models, tmp_path):
+def test_an_incomplete_version_is_a_bad_read(models, tmp_path):
     serving_watcher.publish(models[0], str(tmp_path / "serving"), keep=2)
     (path,) = model_files.served_versions(str(tmp_path / "serving"))
     assert serving_watcher.watch(str(tmp_path / "serving"), serving_watcher.check_digest, Rounds(3)).bad == []

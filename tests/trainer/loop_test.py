@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 from official.nlp import optimization
 
+from core import progress
 from core.config import TrainerConfig
 from schema.task import task_from_json
 from trainer import batches, loop, model
@@ -71,6 +72,8 @@ def test_three_epochs_learn(uninterrupted):
     assert [row["epoch"] for row in result.history] == [1, 2, 3]
     assert result.history[2]["loss"] < result.history[0]["loss"]
     assert set(result.history[0]) == {"epoch", "loss", "accuracy", "dev_loss", "dev_accuracy"}
+    assert [point["step"] for point in result.curve] == list(range(1, 28))
+    assert set(result.curve[0]) == {"step", "loss", "accuracy"}
     assert result.examples_per_s > 0
 
 
@@ -82,15 +85,41 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(uninterrupted, t
         assert (one != three).any()
 
 
+def test_points_of_the_curve_are_means_that_end_with_the_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_CURVE_POINTS", 4)
+    result, _ = Run(tmp_path, epochs=2).train()
+    assert [point["step"] for point in result.curve] == [3, 6, 9, 12, 15, 18]
+    # All batches but an epoch's last, of LABELS' remainder, have the same number of rows.
+    for row in result.history:
+        points = [point for point in result.curve if 9 * (row["epoch"] - 1) < point["step"] <= 9 * row["epoch"]]
+        assert row["loss"] == pytest.approx(np.mean([point["loss"] for point in points]), rel=0.1)
+
+
 @pytest.mark.parametrize("seconds", [1e-9, 1e9], ids=["checkpoint every step", "checkpoint every epoch"])
 @pytest.mark.parametrize("step", [0, 1, 8, 9, 10, 17, 26])
 def test_a_killed_training_gives_the_same_bits_as_an_uninterrupted_one(uninterrupted, tmp_path, step, seconds):
     Run(tmp_path, checkpoint_seconds=seconds).train_until(step)
     result, weights = Run(tmp_path, checkpoint_seconds=seconds).train()
-    assert result.history == uninterrupted[0].history
+    assert (result.history, result.curve) == (uninterrupted[0].history, uninterrupted[0].curve)
     assert (result.best_epoch, result.best_step) == (uninterrupted[0].best_epoch, uninterrupted[0].best_step)
     for one, two in zip(weights, uninterrupted[1], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_resumed_training_reports_from_where(tmp_path, caplog):
+    caplog.set_level("INFO", progress.LOGGER.name)
+    Run(tmp_path, checkpoint_seconds=1e-9).train_until(20)
+    assert not any(record.stage.startswith("resumed") for record in caplog.records)
+    caplog.clear()
+    Run(tmp_path).train()
+    first, *others = caplog.records
+    assert (first.stage, first.done, first.total, first.keep) == (
+        "resumed after step 20 of 27, in epoch 3/3",
+        20,
+        27,
+        True,
+    )
+    assert [record.stage for record in others if record.keep] == ["epoch 3/3"]
 
 
 def test_a_killed_training_continues_from_the_last_step(tmp_path):

@@ -129,11 +129,32 @@ def test_predictions_are_finite_for_any_bytes(served, texts):
     assert np.isfinite(outputs["logit"].numpy()).all()
 
 
+def scalars(folder, run):
+    """Returns TensorBoard's scalars of one of its runs: tag -> {step: value}."""
+    (file,) = tf.io.gfile.glob(os.path.join(folder, model_run.LOGS_DIR, run, "events*"))
+    values = {}
+    for event in tf.compat.v1.train.summary_iterator(file):
+        for value in event.summary.value:
+            values.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    return values
+
+
+def test_the_curve_has_the_learning_rate_of_each_step(trained):
+    figures = model_run.read_training(trained[1])
+    rates = {point["step"]: point["learning_rate"] for point in figures.curve}
+    assert scalars(trained[1], "train")["learning_rate"] == pytest.approx(rates, rel=1e-6)
+    steps = figures.curve[-1]["step"]
+    assert rates[1] == 0.0 and max(rates.values()) <= 0.02 and rates[steps] < rates[steps - 1]
+    last = figures.history[-1]
+    assert scalars(trained[1], "dev")["accuracy"][steps] == pytest.approx(last["dev_accuracy"], rel=1e-6)
+
+
 def test_logs_pictures_and_the_model_card_are_written(trained):
     for name in (model_run.HISTORY_PICTURE, model_run.MODEL_PICTURE):
         with open(os.path.join(trained[1], name), "rb") as stream:
             assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
-    assert tf.io.gfile.glob(os.path.join(trained[1], model_run.LOGS_DIR, "*", "events*"))
+    assert scalars(trained[1], "train").keys() == {"loss", "accuracy", "learning_rate"}
+    assert scalars(trained[1], "dev").keys() == {"loss", "accuracy"}
     card = model_card.read(trained[0])
     assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA
 
@@ -221,5 +242,5 @@ def test_a_damaged_encoder_is_rejected_before_it_is_loaded(tmp_path, monkeypatch
         return artifact
 
     monkeypatch.setattr(encoders, "save_artifact", save_damaged)
-    with pytest.raises(UserError, match="encoder: has the digest .*, but encoder.json records .*; delete .* and run"):
+    with pytest.raises(UserError, match="encoder: has the digest .*, but encoder.json records .*: delete .* and run"):
         train(str(tmp_path / "run"))

@@ -106,7 +106,7 @@ def test_after_a_failure_only_the_exit_handler_and_independent_tasks_run(tmp_pat
     steps = {"bad": step("sys.exit(1)"), "needs": step(**after("bad")), "other": step()}
     ran = Ran(tmp_path, document({"exit": step(**at_exit("dag"))}, None, steps))
     assert ran.statuses() == {"bad": "failed", "other": "complete", "needs": "skipped", "exit": "complete"}
-    assert "needs                          skipped: it needs bad, which failed" in ran.output
+    assert "needs                          skipped: upstream task bad failed" in ran.output
     assert ran.status == 1
 
 
@@ -297,7 +297,7 @@ def test_secrets_that_are_not_set_here_are_named(tmp_path, monkeypatch):
     pairs = [{"secretKey": "k", "envVar": name} for name in ("HERE", "NOT_HERE")]
     pods = {"t_executor": {"secretAsEnv": [{"secretName": "s", "keyToEnv": pairs}]}}
     platforms = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
-    assert "note: NOT_HERE: on the cluster from secrets" in Ran(tmp_path, document({"t": step()}), platforms).output
+    assert "note: NOT_HERE: set from secrets on the cluster" in Ran(tmp_path, document({"t": step()}), platforms).output
 
 
 def test_a_full_disk_fails_the_task_with_a_message(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ import yaml
 
 from cluster import replay
 
-# Start of each program: its ExecutorInput, and functions for its output.
-GIVEN = """
+# Start of each program: parses its ExecutorInput, and defines functions for its output.
+PREAMBLE = """
 import json, os, sys
 given = json.loads(sys.argv[1])
 root = os.environ["REPLAY_ROOT"]
@@ -30,7 +30,7 @@ def step(code="", *, inputs=None, artifacts=None, outputs=(), words=("{{$}}",), 
     """A task with its component and executor.
 
     Args:
-      code: what its container runs after `GIVEN`.
+      code: Python code that its container runs after `PREAMBLE`.
       inputs: name -> (type, the source of the task's input parameter).
       artifacts: name -> (producer, output).
       outputs: names of output artifacts.
@@ -46,7 +46,7 @@ def step(code="", *, inputs=None, artifacts=None, outputs=(), words=("{{$}}",), 
         },
         "outputDefinitions": {"artifacts": {name: {"artifactType": ARTIFACT} for name in outputs}},
     }
-    container = {"image": "none", "command": ["python", "-c", GIVEN + code], "args": list(words)}
+    container = {"image": "none", "command": ["python", "-c", PREAMBLE + code], "args": list(words)}
     container["env"] = [{"name": name, "value": value} for name, value in (env or {}).items()]
     task["inputs"] = {
         "parameters": {name: source for name, (_, source) in inputs.items()},
@@ -79,7 +79,7 @@ def document(steps, parameters=None, dag_steps=None, dag_inputs=None):
     """A PipelineSpec.
 
     Args:
-      steps: name -> what `step` returned; the tasks of the root.
+      steps: name -> result of `step`; the tasks of the root.
       parameters: name -> definition, of the root.
       dag_steps: tasks of a DAG named `dag` in the root; None for no DAG.
       dag_inputs: name -> (type, source), of the DAG.

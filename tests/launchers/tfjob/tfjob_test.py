@@ -74,7 +74,7 @@ def assert_nothing_is_left(cluster, volume):
     assert os.listdir(volume / "checkpoints" / "jobs") == []
 
 
-def wait_until(condition, timeout_s=30):
+def wait_until(condition, timeout_s=90):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "timed out"

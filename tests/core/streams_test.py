@@ -1,0 +1,57 @@
+"""What libraries print does not reach the terminal."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+import rich.console
+import rich.progress
+
+from core import streams
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def test_streams_stay_in_place_while_progress_is_shown():
+    before, stream = (sys.stdout, sys.stderr), io.StringIO()
+    console = rich.console.Console(file=stream, force_terminal=True)
+    with streams.show_spinner(console, "loading"):
+        assert (sys.stdout, sys.stderr) == before
+    with streams.make_progress(console, rich.progress.SpinnerColumn()) as bar:
+        bar.add_task("", total=None)
+        assert (sys.stdout, sys.stderr) == before
+    assert "loading" in stream.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"force_terminal": True, "force_interactive": False}])
+def test_spinner_is_not_drawn_in_a_pipe_or_among_other_output(options):
+    stream = io.StringIO()
+    with streams.show_spinner(rich.console.Console(file=stream, **options), "loading"):
+        pass
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_output_of_libraries_and_children_is_discarded_unless_it_is_to_be_kept(keep):
+    script = f"""
+import logging, os, subprocess, sys
+print("before")
+with streams.discard_output(keep={keep}) as (out, error):
+    logging.basicConfig()
+    logging.error("chatter")
+    print("chatter")
+    os.write(2, b"chatter")
+    subprocess.run([sys.executable, "-c", "print('chatter')"])
+    print("answer", file=out)
+    print("note", file=error)
+logging.error("afterwards")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", f"from core import streams\n{script}"], capture_output=True, text=True, cwd=ROOT
+    )
+    chatter = done.stdout.count("chatter") + done.stderr.count("chatter")
+    assert chatter == (4 if keep else 0)
+    if not keep:
+        assert (done.stdout, done.stderr) == ("before\nanswer\n", "note\nERROR:root:afterwards\n")
