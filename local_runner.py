@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the pipeline on this machine, compares its runs, predicts with its models, rolls back, lists encoders.
+"""Runs the pipeline on this machine, prepares and compares runs, predicts with their models, rolls back.
 
 Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
 130 interrupted (run the same command to resume).
@@ -20,11 +20,22 @@ import rich.markup  # noqa: E402
 
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
-from local import comparison, comparison_view, history, history_view, session  # noqa: E402
+from local import comparison, comparison_view, history, history_view, output_file, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-COMMANDS = ("run", "predict", "encoders", "rollback", "history", "compare", "open")
+COMMANDS = (
+    "run",
+    "predict",
+    "history",
+    "compare",
+    "open",
+    "init",
+    "inspect",
+    "doctor",
+    "encoders",
+    "rollback",
+)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -61,17 +72,54 @@ def run(options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """`predict`: labels sentences or the rows of a TSV."""
+    if options.file is None and options.out is not None:
+        raise UserError("--out: has no effect without --file; redirect standard output instead")
+    if options.file is not None:
+        output_file.check(options.file, options.out)
     with streams.discard_output(options.verbose) as (out, error):
-        from local import prediction
+        from local import answers, prediction, sentences, served_model  # Slow.
 
-        model = prediction.load_model(options.model, options.root)
+        model = served_model.load(options.model, options.root)
+        form = answers.Format(options.json, options.scores)
         # Loggers that libraries have created keep the streams from before.
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), warnings.catch_warnings():
             if not options.verbose:
                 warnings.simplefilter("ignore")
-            if options.file:
-                return prediction.predict_file(model, options.file, options.out, options.json)
-            return prediction.predict_sentences(model, options.sentences, options.json)
+            if options.file is None:
+                return sentences.predict(model, options.sentences, form, options.encoding or "utf-8")
+            layout = {name: value for name in answers.OPTIONS if (value := getattr(options, name)) is not None}
+            return prediction.predict_file(model, options.file, options.out, form, layout)
+
+
+def init(options: argparse.Namespace) -> int:
+    """`init`: writes a configuration for a table."""
+    from local import starter
+
+    return starter.init(options.file, options.out, rich.console.Console())
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """`inspect`: shows the tokens of a sentence, or the rows of a configuration's files."""
+    # With an encoder, `data` is a sentence like any other.
+    of_data = options.what == "data" and options.encoder is None
+    settings = config.load_config(options.config, options.set) if of_data else None
+    with streams.discard_output() as (out, _):
+        from local import inspection  # Slow, so after usage errors.
+
+        console = rich.console.Console(file=out)
+        if settings is not None:
+            return inspection.inspect_data(settings, console)
+        with contextlib.redirect_stdout(out):
+            return inspection.inspect_sentence(options.what, options.encoder, options.root, console, options.json)
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`doctor`: checks this machine."""
+    with streams.discard_output() as (out, _):
+        from local import doctor as checks
+
+        with contextlib.redirect_stdout(out):
+            return checks.run(options.root, rich.console.Console(), options.json)
 
 
 def encoders(options: argparse.Namespace) -> int:
@@ -82,8 +130,7 @@ def encoders(options: argparse.Namespace) -> int:
     if options.json:
         command_line.print_json(catalogue.records(entries), sys.stdout)
     else:
-        # In a pipe, a line per encoder.
-        console = rich.console.Console(width=None if sys.stdout.isatty() else 200)
+        console = _make_console(sys.stdout)
         console.print(catalogue.table(entries, console.width))
     return 0
 
@@ -115,7 +162,7 @@ def show_history(options: argparse.Namespace) -> int:
     elif options.json:
         command_line.print_json(history_view.describe_runs(runs), sys.stdout)
     else:
-        history_view.show(runs, rich.console.Console())
+        history_view.show(runs, _make_console(sys.stdout))
     return 0
 
 
@@ -128,7 +175,7 @@ def compare(options: argparse.Namespace) -> int:
         if options.json:
             command_line.print_json([result], out)
         else:
-            comparison_view.show(result, rich.console.Console(file=out))
+            comparison_view.show(result, _make_console(out))
     return 0
 
 
@@ -160,6 +207,11 @@ def open_report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _make_console(stream: TextIO) -> rich.console.Console:
+    """Makes a console for a table, which is not folded in a pipe."""
+    return rich.console.Console(file=stream, width=None if stream.isatty() else 200)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.make_parser(installation.program("local_runner.py"), __doc__)
     commands = parser.add_subparsers(required=True, metavar="|".join(COMMANDS))
@@ -174,6 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(commands, root)
     _add_compare(commands, root, verbose)
     _add_open(commands, root)
+    _add_init(commands)
+    _add_inspect(commands, root)
+    _add_doctor(commands, root)
     return parser
 
 
@@ -201,6 +256,12 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
     command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
+    command.add_argument("--scores", action="store_true", help="add the probability of every class")
+    layout = command.add_argument_group("layout of the file (default: that of the model's training data)")
+    layout.add_argument("--text", metavar="COLUMN", help="column with the text")
+    layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
+    layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
+    layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
 
 
@@ -267,6 +328,33 @@ def _add_config(command: argparse.ArgumentParser) -> None:
         type=installation.find_config,
         help="configuration of the pipeline (default: search all pipelines under --root)",
     )
+
+
+def _add_init(commands: "argparse._SubParsersAction") -> None:
+    command = commands.add_parser("init", help="write a configuration for a table of reviews")
+    command.add_argument("file", metavar="FILE", help="the table")
+    command.add_argument("--out", metavar="YAML", help="file to write (default: named after the table)")
+    command.set_defaults(command=init)
+
+
+def _add_inspect(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("inspect", parents=parents, help="show tokens of a sentence, or rows of the data")
+    command.add_argument(
+        "what", metavar="SENTENCE|data", help="a sentence; or the word data, for the files of a configuration"
+    )
+    command.add_argument("--encoder", metavar="DIR", help="folder of an encoder (default: the newest of a run)")
+    command.add_argument("--json", action="store_true", help="print one JSON object (of a sentence)")
+    command.add_argument(
+        "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
+    )
+    command.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="as for run")
+    command.set_defaults(command=inspect)
+
+
+def _add_doctor(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("doctor", parents=parents, help="check whether a run can work on this machine")
+    command.add_argument("--json", action="store_true", help="print one JSON object per check")
+    command.set_defaults(command=doctor)
 
 
 if __name__ == "__main__":

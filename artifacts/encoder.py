@@ -94,6 +94,15 @@ def read(folder: str) -> EncoderCard:
         raise UserError(f"{path}: not a valid encoder card ({str(error).splitlines()[0]})") from error
 
 
+def read_vocabulary(folder: str) -> list[str]:
+    """Returns the word pieces in the order of their ids; empty if the tokeniser has no list of them (SentencePiece)."""
+    files = tf.io.gfile.glob(os.path.join(preprocess_dir(folder), "assets", "*vocab*.txt"))
+    if len(files) != 1:
+        return []
+    with tf.io.gfile.GFile(files[0]) as stream:
+        return stream.read().removesuffix("\n").split("\n")
+
+
 def digests(folder: str) -> dict[str, str]:
     """Returns `preprocess` and `encoder` -> SHA-256 of the file names and contents of that model."""
     return {part: tree_sha256(os.path.join(folder, part)) for part in (PREPROCESS, ENCODER)}
@@ -192,17 +201,26 @@ def validate(folder: str, names: Optional[Mapping[str, str]] = None) -> Sizes:
       UserError: a model can't be loaded or run, or the name, dtype or shape of an output is wrong.
     """
     names = names or {part: os.path.join(folder, part) for part in (PREPROCESS, ENCODER)}
-    preprocess = _load(preprocess_dir(folder), names[PREPROCESS])
+    preprocess = load_model(preprocess_dir(folder), names[PREPROCESS])
     batches = _pack_sentences(preprocess, names[PREPROCESS])
     vocabulary = _vocabulary_size(preprocess, names[PREPROCESS])
-    encoder = _load(encoder_dir(folder), names[ENCODER])
+    encoder = load_model(encoder_dir(folder), names[ENCODER])
     sizes = {_measure(encoder, batch, names[ENCODER]) for batch in batches}
     _require(len(sizes) == 1, names[ENCODER], f"the output sizes depend on the length of a sentence: {sorted(sizes)}")
     hidden, layers = sizes.pop()
     return Sizes(vocabulary, hidden, layers)
 
 
-def _load(path: str, name: str) -> Callable[..., Any]:
+def load_model(path: str, name: str) -> Any:
+    """Loads one of the two SavedModels.
+
+    Args:
+      path: its folder.
+      name: its name in errors.
+
+    Raises:
+      UserError: it can't be loaded, or is not callable.
+    """
     model = _attempt(lambda: tf.saved_model.load(path), name, "can't be loaded as a SavedModel")
     _require(callable(model), name, "should be a callable SavedModel, like the text models of TF Hub")
     return model

@@ -7,8 +7,10 @@ names and the file format from it.
 import dataclasses
 import json
 import os
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
+from core import escape
+from core.errors import UserError
 from core.files import atomic_write
 from schema.task import Task, task_from_json
 
@@ -21,11 +23,14 @@ class ModelCard:
 
     Attributes:
       task: the task that the model was trained for.
-      data: `label`, `quoting`, `header` and `encoding` as in `core.config.DataConfig`.
+      data: `label`, `quoting`, `header`, `encoding` and `max_line_bytes` as in `core.config.DataConfig`; a model of an
+        earlier release may lack the last one.
+      max_length: number of tokens to which the model cuts a text; None for a model of an earlier release.
     """
 
     task: Task
     data: Mapping[str, Any]
+    max_length: Optional[int] = None
 
 
 def write(model_dir: str, card: ModelCard) -> None:
@@ -40,8 +45,14 @@ def read(model_dir: str) -> ModelCard:
     """Reads the card of a model's folder.
 
     Raises:
-      FileNotFoundError: the model has no card.
+      UserError: the model has no card, or the card is damaged.
     """
-    with open(os.path.join(model_dir, CARD_FILE), encoding="utf-8") as stream:
-        content = json.load(stream)
-    return ModelCard(task_from_json(content["task"]), content["data"])
+    path = os.path.join(model_dir, CARD_FILE)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        return ModelCard(task_from_json(content["task"]), dict(content["data"]), content.get("max_length"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; should be the card of a model of this pipeline") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged, or not the card of a model ({escape.quote(str(error))})") from error

@@ -3,12 +3,14 @@
 import argparse
 import difflib
 import json
+import os
+import sys
 from typing import IO, Any, Iterable, Mapping, NoReturn, Optional, Sequence
 
 import rich.console
 import rich.markup
 
-from core import escape, versions
+from core import escape, streams, versions
 from core.errors import UserError, did_you_mean
 
 
@@ -72,15 +74,20 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
       interrupted: message for Ctrl-C.
 
     Returns:
-      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C.
+      The exit status of the command; 2 after a `UserError`; 130 after Ctrl-C; 1 if the reader of a pipe has closed it,
+      as `head` does.
     """
     console = rich.console.Console(stderr=True)
     try:
         return options.command(options)
     except UserError as error:
         text = rich.markup.escape(escape.line(str(error)))
-        console.print(f"[red]error:[/] {text}", soft_wrap=True)
+        streams.print_sentence(console, f"[red]error:[/] {text}")
         return 2
     except KeyboardInterrupt:
         console.print(f"\n{interrupted}")
         return 130
+    except BrokenPipeError:
+        # Python flushes the standard output at exit, which would fail again with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -1,12 +1,14 @@
 """The terminal's streams: where the output of libraries goes, and progress displays that leave the streams alone."""
 
 import contextlib
+import dataclasses
 import os
 import sys
 from typing import Iterator, TextIO
 
 import rich.console
 import rich.progress
+import rich.text
 
 
 @contextlib.contextmanager
@@ -28,7 +30,7 @@ def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
         for descriptor in (1, 2):
             os.dup2(log, descriptor)
         with contextlib.ExitStack() as stack:
-            out, error = (stack.enter_context(os.fdopen(os.dup(each), "w", encoding="utf-8")) for each in saved)
+            out, error = (stack.enter_context(_open(each)) for each in saved)
             yield out, error
     finally:
         _flush()
@@ -36,6 +38,16 @@ def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
             os.dup2(original, descriptor)
             os.close(original)
         os.close(log)
+
+
+@contextlib.contextmanager
+def _open(descriptor: int) -> Iterator[TextIO]:
+    stream = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(BrokenPipeError):  # The reader, such as `head`, has enough.
+            stream.close()
 
 
 @contextlib.contextmanager
@@ -66,7 +78,7 @@ def make_progress(
     It does not replace `sys.stdout` and `sys.stderr` while it is shown, as `console.status` and a plain `Progress` do:
     loggers that libraries create meanwhile would keep the replacement, and write to the terminal.
     """
-    return rich.progress.Progress(
+    return _Progress(
         *columns,
         console=console,
         expand=expand,
@@ -77,6 +89,23 @@ def make_progress(
     )
 
 
+class _Progress(rich.progress.Progress):
+    """Leaves room at the end of its row for a terminal's `^C`, which would start another row, and keep this one."""
+
+    def get_renderables(self) -> Iterator[rich.console.RenderableType]:
+        yield _Narrower(self.make_tasks_table(self.tasks))
+
+
+@dataclasses.dataclass
+class _Narrower:
+    content: rich.console.RenderableType
+
+    def __rich_console__(
+        self, console: rich.console.Console, options: rich.console.ConsoleOptions
+    ) -> rich.console.RenderResult:
+        yield from console.render(self.content, options.update_width(max(options.max_width - 3, 1)))
+
+
 @contextlib.contextmanager
 def show_spinner(console: rich.console.Console, text: str) -> Iterator[None]:
     """Shows a spinner and a text inside the context."""
@@ -84,3 +113,24 @@ def show_spinner(console: rich.console.Console, text: str) -> Iterator[None]:
     spinner.add_task(text, total=None)
     with spinner:
         yield
+
+
+def print_sentence(console: rich.console.Console, markup: str, indent: int = 0) -> None:
+    """Prints a sentence, on a terminal wrapped between words, in a pipe as one line.
+
+    A word that is longer than a row, such as a path, is not divided, so that it can be copied.
+    """
+    text = rich.text.Text.from_markup(markup)
+    for line in _wrap(text, console.width - indent) if console.is_terminal else [text]:
+        console.print(rich.text.Text.assemble(" " * indent, line), soft_wrap=True)
+
+
+def _wrap(text: rich.text.Text, width: int) -> list[rich.text.Text]:
+    """Divides a text between words; rich's own wrapping divides long words too."""
+    lines: list[rich.text.Text] = []
+    for word in text.split(" "):
+        if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
+            lines[-1] = rich.text.Text.assemble(lines[-1], " ", word)
+        else:
+            lines.append(word)
+    return lines

@@ -21,6 +21,8 @@ from local.history import Run
 
 # A table with all metrics does not fit into fewer columns.
 _WIDE = 125
+# Nor one with the time, which the id contains, into fewer than these.
+_NARROW = 80
 # Of a value of the configuration; the end of a path says more than its beginning.
 _VALUE_CHARACTERS = 40
 
@@ -71,16 +73,17 @@ def show(runs: Sequence[Run], console: rich.console.Console) -> None:
     described = list(reversed(describe_runs(runs)))
     names = metric_names(described)
     shown = names if console.width >= _WIDE else names[:1]
-    console.print(_make_table(described, shown))
+    console.print(_make_table(described, shown, with_time=console.width >= _NARROW))
     _show_lines(console, "nothing pushed:", {each["run"]: _format_reason(each) for each in described})
     _show_lines(console, "changed since the run before:", {each["run"]: _format_changes(each) for each in described})
     if len(shown) < len(names):
         print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {', '.join(names[1:])}")
 
 
-def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> rich.table.Table:
-    table = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for heading in ("run", "started (UTC)", "status"):
+def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str], with_time: bool) -> rich.table.Table:
+    # Without edges and double padding it fits into the terminal.
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for heading in ("run", *(["started (UTC)"] if with_time else []), "status"):
         table.add_column(heading, no_wrap=True)
     for heading in (*metrics, "pushed", "s"):
         table.add_column(heading.replace("_", " "), justify="right")
@@ -88,7 +91,7 @@ def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> ri
         seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
         values = [format_metric(run["metrics"].get(name)) for name in metrics]
         table.add_row(
-            *map(plain, (run["run"], format_time(run["started"]))),
+            *map(plain, (run["run"], *([format_time(run["started"])] if with_time else []))),
             format_status(run["status"]),
             *map(plain, (*values, run["pushed_version"] or "", seconds)),
         )
@@ -98,6 +101,7 @@ def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> ri
 def _show_lines(console: rich.console.Console, heading: str, lines: Mapping[str, Sequence[str]]) -> None:
     """Prints lines, each after the id of its run."""
     if any(lines.values()):
+        console.print()
         print_text(console, heading)
     for run, of_run in lines.items():
         for line in of_run:

@@ -7,7 +7,7 @@ from typing import Any, Optional, Sequence
 
 from artifacts import examples
 from core.errors import UserError
-from local import comparison, prediction
+from local import comparison, prediction, served_model
 from local.history import Run
 
 # Rows of each side that are shown; all are counted.
@@ -44,7 +44,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     Raises:
       UserError: a model can't be loaded, or their label names differ.
     """
-    models = [prediction.load_model(comparison.model_folder(run), root) for run in (a, b)]
+    models = [served_model.load(comparison.model_folder(run), root) for run in (a, b)]
     names, other_names = (model.card.task.label_names for model in models)
     if names != other_names:
         raise UserError(f"the models predict other labels: {', '.join(names)}; {', '.join(other_names)}")
@@ -55,7 +55,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     for ids, texts, labels in examples.read_rows([pattern], prediction.CHUNK_ROWS):
         count += len(ids)
         decoded = [text.decode("utf-8") for text in texts]
-        scores = [model.predict(decoded) for model in models]
+        scores = [[(each.label, each.probability) for each in model.predict(decoded)] for model in models]
         for row in zip(ids, decoded, labels, *scores, strict=True):
             different = _different_row(names, *row)
             if different is not None:

@@ -9,7 +9,6 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import rich.box
 import rich.console
 import rich.markup
-import rich.padding
 import rich.progress
 import rich.table
 import rich.text
@@ -84,7 +83,7 @@ class Terminal(logging.Handler):
         stage, figures = fields["stage"], fields["figures"]
         text = _escape(f"{stage}  {_format_figures(figures)}".rstrip())
         if fields["keep"]:
-            _print(self.console, text, indent=2)
+            streams.print_sentence(self.console, text, indent=2)
             return
         kind = stage.split(" ")[0]
         if kind != self._stage:
@@ -115,14 +114,6 @@ def _format_seconds(seconds: float) -> str:
     return str(datetime.timedelta(seconds=int(seconds)))
 
 
-def _print(console: rich.console.Console, text: str, indent: int = 0) -> None:
-    """Prints a sentence, on a terminal wrapped between words, in a pipe as one line."""
-    if console.is_terminal:
-        console.print(rich.padding.Padding.indent(text, indent), highlight=False)
-    else:
-        console.print(" " * indent + text, highlight=False, soft_wrap=True)
-
-
 def _escape(text: str) -> str:
     """Escapes rich's markup and control characters."""
     return rich.markup.escape(escape.line(text))
@@ -146,7 +137,7 @@ def show_outcome(console: rich.console.Console, summary: Summary) -> None:
     _show_metrics(console, summary.metrics)
     _show_gates(console, summary.gates)
     console.print()
-    _print(console, _format_verdict(summary))
+    streams.print_sentence(console, _format_verdict(summary))
     _show_next_steps(console, summary)
 
 
@@ -154,7 +145,7 @@ def _show_rows(console: rich.console.Console, rows: Mapping[str, SplitRows]) -> 
     for split, counts in rows.items():
         rejected = ", ".join(f"{count} {reason}" for reason, count in counts.rejected.items())
         line = f"{split:<5} {counts.accepted:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
-        _print(console, _escape(line))
+        streams.print_sentence(console, _escape(line))
 
 
 def _show_metrics(console: rich.console.Console, metrics: Metrics) -> None:
@@ -185,7 +176,7 @@ def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
         for check in [*failed, *warned]:
             mark = "" if check in failed else "[yellow]warning:[/] "
             text = f"{_escape(check.check)}: {_escape(check.reason)}"
-            _print(console, f"{mark}{text}", indent=4)
+            streams.print_sentence(console, f"{mark}{text}", indent=4)
 
 
 def _blocking_checks(checks: Sequence[Check]) -> list[Check]:

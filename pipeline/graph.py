@@ -134,7 +134,7 @@ def _training_nodes(
         custom_config={
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
-            "data": config.data.model_dump(include={"label", "quoting", "header", "encoding"}),
+            "data": config.data.model_dump(include={"label", "quoting", "header", "encoding", "max_line_bytes"}),
             **placement,
         },
     )

@@ -118,6 +118,10 @@ class Task(abc.ABC):
         """Default of `gates.slices.default`: `min`, `max_drop` and `min_rows`."""
 
     @abc.abstractmethod
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        """Returns float[batch, classes] for the served outputs, in the order of `label_names`."""
+
+    @abc.abstractmethod
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
         """Returns (label name, its probability) for each row of the served outputs."""
 
@@ -209,11 +213,14 @@ class BinaryTask(Task):
         # On 50 rows the 95 % confidence interval of an accuracy of 0.7 is +/- 0.13; on fewer it is useless.
         return {"min": 0.55, "max_drop": 0.05, "min_rows": 50}
 
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.stack([1.0 - outputs["probability"], outputs["probability"]], axis=1)
+
     def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
-        return [
-            (self.label_names[int(label)], float(p if label == 1 else 1.0 - p))
-            for label, p in zip(outputs["label"], outputs["probability"], strict=True)
-        ]
+        classes = zip(outputs["label"].tolist(), self.class_probabilities(outputs).tolist(), strict=True)
+        return [(self.label_names[int(label)], probabilities[int(label)]) for label, probabilities in classes]
 
 
 def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:

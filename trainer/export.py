@@ -4,6 +4,8 @@
 |--------------------|------------------------------------------|-------------------------------|
 | `serving_default`  | `text` string[batch]                     | the task's served outputs     |
 | `serving_examples` | `examples` string[batch], `tf.Example`   | the same                      |
+
+`count_tokens` of the loaded model, which is not a signature, says which texts are longer than the model reads.
 """
 
 from typing import Any, Mapping
@@ -14,6 +16,9 @@ from schema import features
 from schema.task import Task
 from trainer.model import Classifier
 from trainer.tokens import MASK
+
+# [CLS] and [SEP], which the packer adds.
+_SPECIAL_TOKENS = 2
 
 
 class ServedClassifier(tf.Module):
@@ -29,8 +34,7 @@ class ServedClassifier(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
     def predict_text(self, text: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """Predicts from texts string[batch]; invalid UTF-8 is read as U+FFFD."""
-        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
-        tokens = self._preprocess.tokenize(text)
+        tokens = self._tokenize(text)
         packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
         return self._task.served_outputs(self._classifier(_trim(packed)))
 
@@ -39,6 +43,16 @@ class ServedClassifier(tf.Module):
         """Predicts from serialised `tf.Example`s string[batch]."""
         spec = {features.DOCUMENT: tf.io.FixedLenFeature([], tf.string)}
         return self.predict_text(tf.io.parse_example(examples, spec)[features.DOCUMENT])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+    def count_tokens(self, text: tf.Tensor) -> tf.Tensor:
+        """Counts the tokens int64[batch] of texts string[batch], [CLS] and [SEP] included, before any cut."""
+        words = self._tokenize(text)
+        return words.merge_dims(1, -1).row_lengths() + _SPECIAL_TOKENS
+
+    def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the word pieces int32[batch, (words), (pieces)] of texts string[batch]."""
+        return self._preprocess.tokenize(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace"))
 
 
 def _trim(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -24,7 +24,8 @@ def write(job: TrainingJob, data: Reviews, classifier: model.Classifier, figures
     golden = _predict_golden(classifier, job.task, data.dev)
     served = export.ServedClassifier(data.preprocess, classifier, job.task, job.config.max_length)
     export.export(job.serving_model_dir, served)
-    model_card.write(job.serving_model_dir, model_card.ModelCard(job.task, job.custom_config["data"]))
+    card = model_card.ModelCard(job.task, job.custom_config["data"], job.config.max_length)
+    model_card.write(job.serving_model_dir, card)
     folder = job.model_run_dir
     os.makedirs(folder, exist_ok=True)
     model_run.write_training(folder, figures)

@@ -38,7 +38,7 @@ class Screen:
 
     def print(self, sentence: str) -> None:
         """Prints a sentence."""
-        self._console.print(_escape(sentence), highlight=False, soft_wrap=True)
+        streams.print_sentence(self._console, _escape(sentence))
 
     def print_result(self, name: str, task: TaskRecord) -> None:
         """Prints the result of a task."""
@@ -50,7 +50,7 @@ class Screen:
         line = f"{_MARKS[task.status]} {_escape(name):<20}{seconds}  {_escape(detail)}"
         self._console.print(line.rstrip(), highlight=False, soft_wrap=True)
         if task.status == FAILED:
-            self._console.print(f"  [red]error:[/] {_escape(task.error or '')}", highlight=False, soft_wrap=True)
+            streams.print_sentence(self._console, f"[red]error:[/] {_escape(task.error or '')}", indent=2)
 
     def print_paths(self, paths: Mapping[str, Optional[str]]) -> None:
         """Prints names and paths; a path is None if it does not exist."""

@@ -195,7 +195,7 @@ class _IngestRange(beam.DoFn):
     def process(self, file_range: reader.FileRange, threshold: int) -> Iterator[beam.pvalue.TaggedOutput]:
         counts: Counts = collections.Counter()
         file = file_range.file
-        for line, outcome in _parsed_lines(file_range, self._data, self._task):
+        for line, outcome in parsed_lines(file_range, self._data, self._task):
             if isinstance(outcome, parse.Rejection):
                 counts[file.role, outcome.reason] += 1
                 yield beam.pvalue.TaggedOutput(REJECTED_FOLDER, _rejected_json(file, line, outcome, self._data))
@@ -210,7 +210,7 @@ class _IngestRange(beam.DoFn):
         """Returns the row's split, or None if the row is not in the sample."""
         if role == sources.TEST:
             return features.TEST_SPLIT
-        if self._data.sample_size and _sample_hash(row, self._data) > threshold:
+        if self._data.sample_size and sample_hash(row, self._data) > threshold:
             return None
         return split.assign_split([text.encode() for text in row.texts], self._boundaries)
 
@@ -223,8 +223,8 @@ class _SmallestHashes(beam.DoFn):
         self._data, self._task, self._size = data, _task(data), size
 
     def process(self, file_range: reader.FileRange) -> Iterator[np.ndarray]:
-        lines = _parsed_lines(file_range, self._data, self._task)
-        hashes = (_sample_hash(outcome, self._data) for _, outcome in lines if isinstance(outcome, parse.Row))
+        lines = parsed_lines(file_range, self._data, self._task)
+        hashes = (sample_hash(outcome, self._data) for _, outcome in lines if isinstance(outcome, parse.Row))
         yield split.smallest(hashes, self._size)
 
 
@@ -244,10 +244,10 @@ def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PC
     )
 
 
-def _parsed_lines(
+def parsed_lines(
     file_range: reader.FileRange, data: DataConfig, task: Task
 ) -> Iterator[tuple[reader.Line, Union[parse.Row, parse.Rejection]]]:
-    """Yields every line of a range with its row or rejection."""
+    """Yields every line of a range of a file with its row or rejection."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
     layout = parse.make_layout(file_range.columns, data, task)
     for count, line in enumerate(reader.read_lines(file_range, data.max_line_bytes), start=1):
@@ -259,7 +259,8 @@ def _parsed_lines(
             progress.report(stage, count, 0, offset=line.offset)
 
 
-def _sample_hash(row: parse.Row, data: DataConfig) -> int:
+def sample_hash(row: parse.Row, data: DataConfig) -> int:
+    """Returns the hash that decides whether a row is in the sample of `data.sample_size` rows."""
     return split.sample_hash(data.seed, row.id, row.texts, row.label)
 
 

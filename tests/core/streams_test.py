@@ -55,3 +55,15 @@ logging.error("afterwards")
     assert chatter == (4 if keep else 0)
     if not keep:
         assert (done.stdout, done.stderr) == ("before\nanswer\n", "note\nERROR:root:afterwards\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_sentence_is_wrapped_between_words_on_a_terminal_only(terminal):
+    stream = io.StringIO()
+    console = rich.console.Console(file=stream, width=20, force_terminal=terminal, color_system=None)
+    streams.print_sentence(console, r"영화가 [bold]not[/] blessed: \[see] /a/path/longer/than/a/row", indent=2)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    if terminal:
+        assert lines == ["  영화가 not", "  blessed: [see]", "  /a/path/longer/than/a/row"]
+    else:
+        assert lines == ["  영화가 not blessed: [see] /a/path/longer/than/a/row"]

@@ -48,6 +48,7 @@ def test_interrupted_component_is_not_failed(place, interrupted):
     assert interrupted.status == 130, interrupted.rows
     (row,) = [row for row in interrupted.rows if row.startswith("- ")]
     assert re.fullmatch(r"- Trainer +[\d.]+ s  interrupted", row)
+    assert not any("left" in row or "^C" in row for row in interrupted.rows), "the progress line is gone"
     assert "failed" not in interrupted.output and "Traceback" not in interrupted.output
     assert "interrupted; run the same command to resume" in interrupted.rows
     check_rows(interrupted, 80)
@@ -61,7 +62,7 @@ def test_resumed_run_says_from_where_and_is_as_short_as_a_page(place, resumed):
     assert text.count("cached\n") == 6 and "pushed to" in text
     assert len(resumed.rows) < 70
     check_rows(resumed, 60)
-    assert os.path.getsize(os.path.join(place.run_folder, "run.log")) > 20_000, "the libraries' output"
+    assert os.path.getsize(os.path.join(place.history, "latest", "run.log")) > 20_000, "the libraries' output"
 
 
 def test_refused_run_names_the_bound(place, resumed):

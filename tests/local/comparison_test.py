@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import rich.console
@@ -13,6 +16,7 @@ from local import comparison, comparison_view, history, history_page, history_vi
 from local.history import Run
 from tests.local.runs import check, write_run
 
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HOSTILE = "\x1b]0;owned\x07[bold]</title><script>alert(1)</script>"
 BASE = {"trainer": {"epochs": 2, "seed": 0}, "data": {"train": "a.tsv"}}
 LONGER = {"trainer": {"epochs": 5, "seed": 0}, "data": {"train": "a.tsv"}}
@@ -41,15 +45,14 @@ def _folder(tmp_path):
     return folder
 
 
-def call(capsys, *words):
+def call(capfd, *words):
     status = local_runner.main(list(map(str, words)))
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     return status, captured.out, captured.err
 
 
-def test_history_lists_metrics_pushes_and_what_changed(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "125")
-    status, text, _ = call(capsys, "history", "--root", folder.parent)
+def test_history_lists_metrics_pushes_and_what_changed(folder, capfd):
+    status, text, _ = call(capfd, "history", "--root", folder.parent)
     assert status == 0
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert [line for line in lines if re.match(r"\d 2026-", line)] == [
@@ -64,21 +67,36 @@ def test_history_lists_metrics_pushes_and_what_changed(folder, capsys, monkeypat
         "nothing pushed:",
         "3 data.train = gone.tsv: No such file or directory",
         "2 0.85 is below 0.9",
+        "",
         "changed since the run before:",
         "5 content of the data files",
         "2 trainer.epochs: 2 -> 5",
     ]
 
 
-def test_narrow_terminal_shows_whole_words_of_one_metric(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    text = call(capsys, "history", "job", "--root", folder.parent)[1]
-    assert max(len(line) for line in text.splitlines()) <= 90 and "not blessed" in text and "0.8500" in text
-    assert "in a terminal of 125 columns, and after --json: auc" in text
+@pytest.mark.parametrize("width", [60, 80])
+def test_narrow_terminal_shows_one_metric_and_cuts_nothing(tmp_path, width):
+    write_run(tmp_path, "20261126T163105Z-02", "not_blessed", BASE, 0.85, pushed_path="/s/1795712611", seconds=1234)
+    screen = io.StringIO()
+    history_view.show(history.list_runs(str(tmp_path)), rich.console.Console(file=screen, width=width))
+    row = [line for line in screen.getvalue().splitlines() if line.startswith("20261126T163105Z-02")][0]
+    time = ["2026-11-26", "16:31"] if width == 80 else []
+    assert row.split() == ["20261126T163105Z-02", *time, "not", "blessed", "0.8500", "1795712611", "1234"]
+    assert "in a terminal of 125 columns, and after --json: auc" in screen.getvalue()
 
 
-def test_history_json_is_one_object_per_run_oldest_first(folder, capsys):
-    text = call(capsys, "history", "--root", folder.parent, "--json")[1]
+def test_reader_that_has_enough_is_no_error(folder):
+    words = ["compare", "1", "2", "--root", str(folder.parent)]
+    command = [sys.executable, os.path.join(REPO, "local_runner.py"), *words]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
+
+
+def test_history_json_is_one_object_per_run_oldest_first(folder, capfd):
+    text = call(capfd, "history", "--root", folder.parent, "--json")[1]
     runs = [json.loads(line) for line in text.splitlines()]
     assert [run["run"] for run in runs] == ["1", "2", "3", "4", "5"]
     assert runs[1] == {
@@ -98,16 +116,16 @@ def test_history_json_is_one_object_per_run_oldest_first(folder, capsys):
     assert runs[4]["data_changed"] is True and runs[4]["pushed_version"] == "18"
 
 
-def test_history_changes_no_file(folder, capsys):
+def test_history_changes_no_file(folder, capfd):
     before = sorted(folder.rglob("*"))
-    call(capsys, "history", "--root", folder.parent)
-    call(capsys, "compare", "1", "2", "--root", folder.parent)
+    call(capfd, "history", "--root", folder.parent)
+    call(capfd, "compare", "1", "2", "--root", folder.parent)
     assert sorted(folder.rglob("*")) == before
 
 
-def test_page_has_a_chart_per_metric_and_every_run(folder, tmp_path, capsys):
+def test_page_has_a_chart_per_metric_and_every_run(folder, tmp_path, capfd):
     page = tmp_path / "history.html"
-    assert call(capsys, "history", "--root", folder.parent, "--html", page)[0] == 0
+    assert call(capfd, "history", "--root", folder.parent, "--html", page)[0] == 0
     text = page.read_text(encoding="utf-8")
     assert re.findall(r'<svg role="img" aria-label="([^"]*)"', text) == [
         "accuracy of 3 runs, from 0.9000 to 0.9500, see the table",
@@ -143,9 +161,8 @@ def test_input_in_a_summary_is_never_markup_or_control(folder, tmp_path):
     assert "\x1b" not in screen.getvalue() and "[bold]" in screen.getvalue()
 
 
-def test_compare_shows_metrics_gates_data_and_settings(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    status, text, _ = call(capsys, "compare", "2", "latest", "--root", folder.parent)
+def test_compare_shows_metrics_gates_data_and_settings(folder, capfd):
+    status, text, _ = call(capfd, "compare", "2", "latest", "--root", folder.parent)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert status == 0
     assert "accuracy 0.8500 [0.767, 0.907] 0.9500 [0.888, 0.978] +0.1000" in lines
@@ -158,8 +175,8 @@ def test_compare_shows_metrics_gates_data_and_settings(folder, capsys, monkeypat
     assert "rows: not compared: the model of 2 is not on disk" in lines
 
 
-def test_compare_json_is_one_object(folder, capsys):
-    text = call(capsys, "compare", "1", folder / "history" / "2", "--root", folder.parent, "--json")[1]
+def test_compare_json_is_one_object(folder, capfd):
+    text = call(capfd, "compare", "1", folder / "history" / "2", "--root", folder.parent, "--json")[1]
     result = json.loads(text)
     assert (result["a"]["run"], result["b"]["status"]) == ("1", "not_blessed")
     assert result["config"] == {"trainer.epochs": [2, 5]}
@@ -168,8 +185,8 @@ def test_compare_json_is_one_object(folder, capsys):
     assert result["rows"] is None and result["rows_note"] == "the model of 1 is not on disk"
 
 
-def test_run_without_a_verdict_can_be_compared(folder, capsys):
-    status, text, _ = call(capsys, "compare", "4", "3", "--root", folder.parent)
+def test_run_without_a_verdict_can_be_compared(folder, capfd):
+    status, text, _ = call(capfd, "compare", "4", "3", "--root", folder.parent)
     assert status == 0 and "neither model was evaluated" in text and "configuration: unknown" in text
 
 
@@ -209,17 +226,17 @@ def test_rows_are_compared_if_both_models_and_the_rows_are_there(tmp_path, model
     assert comparison.describe_obstacle(*runs) == obstacle
 
 
-def test_open_prints_the_path_without_a_display(folder, capsys, monkeypatch):
+def test_open_prints_the_path_without_a_display(folder, capfd, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     report = folder / "history" / "5" / "report.html"
     report.write_text("")
-    assert call(capsys, "open", "--root", folder.parent) == (0, f"{report}\n", "")
-    text = call(capsys, "open", "latest", "--root", folder.parent, "--json")[1]
+    assert call(capfd, "open", "--root", folder.parent) == (0, f"{report}\n", "")
+    text = call(capfd, "open", "latest", "--root", folder.parent, "--json")[1]
     assert json.loads(text) == {"report": str(report), "opened": False}
 
 
-def test_open_starts_the_browser_on_the_report(folder, tmp_path, capsys, monkeypatch):
+def test_open_starts_the_browser_on_the_report(folder, tmp_path, capfd, monkeypatch):
     browser, seen = tmp_path / "browser", tmp_path / "seen"
     browser.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
     browser.chmod(0o755)
@@ -228,11 +245,11 @@ def test_open_starts_the_browser_on_the_report(folder, tmp_path, capsys, monkeyp
     monkeypatch.setenv("BROWSER", str(browser))
     report = folder / "history" / "1" / "report.html"
     report.write_text("")
-    assert call(capsys, "open", "1", "--root", folder.parent) == (0, "", "")
+    assert call(capfd, "open", "1", "--root", folder.parent) == (0, "", "")
     assert seen.read_text().strip() == report.as_uri()
 
 
-def test_open_of_an_interrupted_run_names_its_log(folder, capsys):
+def test_open_of_an_interrupted_run_names_its_log(folder, capfd):
     (folder / "history" / "4" / "run.log").write_text("")
-    status, _, error = call(capsys, "open", "4", "--root", folder.parent)
+    status, _, error = call(capfd, "open", "4", "--root", folder.parent)
     assert status == 2 and "has no report: the run was interrupted; its log is" in error and error.count("\n") == 1

@@ -17,7 +17,7 @@ from artifacts import model_card
 from components.tsv_example_gen import executor, parse, reader
 from core.config import DataConfig
 from core.errors import UserError
-from local import prediction
+from local import answers, prediction, sentences, served_model
 from schema import rejections
 from schema.task import make_task
 from tests import tsv_lines
@@ -37,25 +37,29 @@ class FakeModel:
 
     def predict(self, texts):
         self.texts += texts
-        return [(self.label, 0.75) for _ in texts]
+        return [served_model.Prediction(self.label, 0.75, (0.25, 0.75)) for _ in texts]
+
+    def count_cut(self, texts):
+        return 0
 
 
-def predict(file, out, as_json=False, **data):
+def predict(file, out, as_json=False, with_scores=False, options=(), **data):
     """Returns the texts that the model was queried with, and the lines of the output."""
     model = FakeModel(**data)
-    assert prediction.predict_file(model, str(file), str(out), as_json) == 0
+    form = answers.Format(as_json, with_scores)
+    assert prediction.predict_file(model, str(file), str(out), form, dict(options)) == 0
     return model.texts, out.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def test_sentences_and_labels_are_escaped_for_terminals(capsys):
-    assert prediction.predict_sentences(FakeModel(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], as_json=False) == 0
+    assert sentences.predict(FakeModel(f"긍정{HOSTILE}"), ["굿\n", HOSTILE], answers.Format()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("긍정\\x1b]0;owned") and lines[0].endswith("75.0%  굿\\n")
     assert not set("\x1b\x07\x9b\u202e") & set("".join(lines))
 
 
 def test_json_has_the_exact_text(capsys):
-    prediction.predict_sentences(FakeModel(), [HOSTILE], as_json=True)
+    sentences.predict(FakeModel(), [HOSTILE], answers.Format(as_json=True))
     assert json.loads(capsys.readouterr().out)["text"] == HOSTILE
 
 
@@ -169,9 +173,11 @@ def test_a_pipe_is_read(tmp_path):
     [
         (None, "can't be read: No such file or directory"),
         (b"", "is empty"),
-        (b"id\ttext\n1\tx\n", "data.text = 'document': missing from the columns 'id', 'text'"),
+        (b"document\n", "has no rows to score"),
+        (b"document\n \n\n", "none of the 2 rows could be scored (empty_text 1, blank_line 1); check --text"),
+        (b"id\ttext\n1\tx\n", "--text = 'document': missing from the columns 'id', 'text'"),
         (b'"document\nx\n', "the first line is not a valid header (bad_quoting"),
-        (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with data.encoding = utf-8"),
+        (b"document\n" + "재미없다\n최고\n".encode("cp949"), "lines can't be decoded with --encoding = utf-8"),
     ],
 )
 def test_an_unusable_file_is_named_and_nothing_is_written(tmp_path, content, message):
@@ -195,3 +201,48 @@ def test_an_output_that_can_not_be_written_is_named(tmp_path):
     (tmp_path / "in.tsv").write_text("document\ngood\n")
     with pytest.raises(UserError, match="--out .*no/out.tsv: can't be written .No such file or directory"):
         predict(tmp_path / "in.tsv", tmp_path / "no" / "out.tsv")
+
+
+def test_options_take_precedence_over_the_card(tmp_path, capsys):
+    (tmp_path / "in.tsv").write_bytes('review\tstars\n"영화\t1\n별로\t0\n'.encode("cp949"))
+    options = {"text": "review", "label": "stars", "quoting": "none", "encoding": "cp949"}
+    texts, lines = predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options=options)
+    assert texts == ['"영화', "별로"] and lines[0] == "review\tstars\tlabel_name\tprobability"
+    assert "accuracy 0.5000 on 2 labelled rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"encoding": "utf-9"}, "--encoding = 'utf-9': should be a text encoding that Python supports"),
+        ({"text": "review"}, "--file .*: --text = 'review': missing from the columns 'document'"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path, options, message):
+    (tmp_path / "in.tsv").write_text("document\ngood\n")
+    with pytest.raises(UserError, match=message):
+        predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options=options)
+
+
+def test_an_option_names_a_column_of_a_file_without_a_header(tmp_path):
+    (tmp_path / "in.tsv").write_text("1\tgood\tbad\n")
+    header = ["label", "document", "reply"]
+    texts, _ = predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"text": "reply"}, header=header)
+    assert texts == ["bad"]
+    with pytest.raises(UserError, match="--text = 'review': missing from the columns 'label', 'document', 'reply'"):
+        predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"text": "review"}, header=header)
+
+
+def test_the_longest_line_is_that_of_the_training(tmp_path):
+    (tmp_path / "in.tsv").write_text("document\n" + "x" * 2000 + "\ngood\n")
+    assert predict(tmp_path / "in.tsv", tmp_path / "out.tsv", max_line_bytes=1024)[0] == ["good"]
+
+
+def test_scores_are_columns_or_an_object(tmp_path):
+    (tmp_path / "in.tsv").write_text("document\ngood\n\n")
+    lines = predict(tmp_path / "in.tsv", tmp_path / "out.tsv", with_scores=True)[1]
+    assert lines[0].split("\t")[1:] == ["label_name", "probability", "probability_부정", "probability_긍정"]
+    assert lines[1].split("\t")[1:] == ["긍정", "0.750000", "0.250000", "0.750000"]
+    assert lines[2] == '""' + "\t" * 4 or lines[2] == "\t" * 4
+    rows = [json.loads(line) for line in predict(tmp_path / "in.tsv", tmp_path / "o", True, True)[1]]
+    assert [row["scores"] for row in rows] == [{"부정": 0.25, "긍정": 0.75}, None]

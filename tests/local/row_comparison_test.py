@@ -53,7 +53,7 @@ def write_runs(root, models, examples):
     ]
 
 
-def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown(tmp_path, capsys, monkeypatch):
+def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown(tmp_path, capfd):
     # The first model knows "a", the second "b". 25 rows are right only with the second, two only with the first.
     rows = [("b" * (number + 1), 1) for number in range(25)] + [("a", 1), ("b [bold]", 0), ("ab", 1), ("x", 1)]
     examples = write_examples(tmp_path / "examples", rows)
@@ -70,24 +70,23 @@ def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown
     ]
     assert result["interval"] == comparison.paired_interval(25, 2, 29)
 
-    monkeypatch.setenv("COLUMNS", "150")
     assert local_runner.main(["compare", "1", "2", "--root", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
+    text = capfd.readouterr().out
     assert "rows: of 29 test rows of B, 25 are right only with B and 2 only with A" in text
     assert "right only with B: 20 of 25" in text and "right only with A: 2 of 2" in text and "b [bold]" in text
     assert "+0.0000 [+0.593, +0.993]" in text
 
 
-def test_models_of_other_labels_are_not_compared_by_rows(tmp_path, capsys):
+def test_models_of_other_labels_are_not_compared_by_rows(tmp_path, capfd):
     models = [save_model(tmp_path / "a", "a"), save_model(tmp_path / "b", "b", ("bad", "good"))]
     write_runs(tmp_path, models, write_examples(tmp_path / "examples", [("a", 1)]))
     assert local_runner.main(["compare", "1", "2", "--root", str(tmp_path), "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    result = json.loads(capfd.readouterr().out)
     assert result["rows"] is None
     assert result["rows_note"] == "the models predict other labels: 부정, 긍정; bad, good"
 
 
-def test_no_rows_skips_the_models(tmp_path, capsys):
+def test_no_rows_skips_the_models(tmp_path, capfd):
     write_runs(tmp_path, [str(tmp_path / "a"), str(tmp_path / "b")], str(tmp_path))
     assert local_runner.main(["compare", "1", "2", "--root", str(tmp_path), "--no-rows"]) == 0
-    assert "rows: not compared: --no-rows" in capsys.readouterr().out
+    assert "rows: not compared: --no-rows" in capfd.readouterr().out

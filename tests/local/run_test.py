@@ -53,8 +53,9 @@ def test_only_a_verdict_moves_the_link_to_the_latest_run(tmp_path, reached_verdi
     for run in ("run-1", "run-2"):
         (tmp_path / run).mkdir()
     history.set_latest(str(tmp_path / "run-1"))
-    failed = Summary("reviews", "failed")
-    summary, message = local._write_report(str(tmp_path / "run-2"), failed, gather.Details(), reached_verdict)
+    summary, message = local._write_report(
+        str(tmp_path / "run-2"), Summary("reviews", "failed"), gather.Details(), reached_verdict
+    )
     assert message is None and summary.report_path == str(tmp_path / "run-2" / "report.html")
     assert os.readlink(tmp_path / "latest") == latest
 

@@ -35,6 +35,13 @@ def test_predictions_give_the_probability_of_the_named_label():
     assert TASK.predictions(outputs) == [("neg", pytest.approx(0.9)), ("pos", pytest.approx(0.8))]
 
 
+def test_predictions_are_names_with_the_probability_of_their_class():
+    # Labels that went through JSON or a server are floats.
+    outputs = {"label": np.array([1.0, 0.0]), "probability": np.array([0.75, 0.25], np.float32)}
+    assert TASK.class_probabilities(outputs).tolist() == [[0.25, 0.75], [0.75, 0.25]]
+    assert TASK.predictions(outputs) == [("pos", 0.75), ("neg", 0.75)]
+
+
 def test_loss_and_metric_are_on_logits():
     losses = TASK.example_losses(np.array([0, 1]), np.array([[-1.0], [1.0]], np.float32))
     np.testing.assert_allclose(losses, [math.log1p(math.exp(-1))] * 2, rtol=1e-5)

@@ -156,7 +156,7 @@ def test_logs_pictures_and_the_model_card_are_written(trained):
     assert scalars(trained[1], "train").keys() == {"loss", "accuracy", "learning_rate"}
     assert scalars(trained[1], "dev").keys() == {"loss", "accuracy"}
     card = model_card.read(trained[0])
-    assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA
+    assert card.task.label_names == ("나쁨", "좋음") and card.data == DATA and card.max_length == 16
 
 
 def test_the_same_seed_gives_the_same_weights_for_any_shards(trained, tmp_path):

@@ -1,0 +1,95 @@
+"""A model that a pipeline exported, loaded to answer on this machine."""
+
+import dataclasses
+from typing import Any, Optional, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  Registers the ops inside the model.
+
+from artifacts import model_card
+from core.errors import UserError
+from local import serving
+
+_BATCH_ROWS = 128
+_SIGNATURE = "serving_default"
+# [CLS], [SEP], and the start of a text for SentencePiece.
+_ADDED_TOKENS = 3
+# Of an error of TensorFlow: the others describe its graph.
+_SHOWN_CHARACTERS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The answer to one text.
+
+    Attributes:
+      label: name of the predicted class.
+      probability: its probability, 0 to 1.
+      class_probabilities: probability of every class, in the order of the task's label names.
+    """
+
+    label: str
+    probability: float
+    class_probabilities: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A served model with its card."""
+
+    folder: str
+    # Kept, because a signature has only weak references to the variables of its SavedModel.
+    loaded: Any
+    card: model_card.ModelCard
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """Returns the prediction of each text, in order."""
+        # Batches of similar length need little padding.
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        predictions: dict[int, Prediction] = {}
+        for start in range(0, len(order), _BATCH_ROWS):
+            rows = order[start : start + _BATCH_ROWS]
+            predictions.update(zip(rows, self._predict_batch([texts[row] for row in rows]), strict=True))
+        return [predictions[row] for row in range(len(texts))]
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Returns how many texts have more tokens than the model reads; 0 for a model of an earlier release."""
+        limit = self.card.max_length
+        if limit is None:
+            return 0
+        # A token has at least one byte (but for rare ligatures that ALBERT's tokeniser spells out), so most reviews
+        # need not be tokenised a second time.
+        long = [text for text in texts if len(text.encode()) > limit - _ADDED_TOKENS]
+        return int(np.sum(self.loaded.count_tokens(tf.constant(long)).numpy() > limit)) if long else 0
+
+    def _predict_batch(self, texts: Sequence[str]) -> list[Prediction]:
+        tensors = self.loaded.signatures[_SIGNATURE](text=tf.constant(texts))
+        outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
+        task = self.card.task
+        answers = zip(task.predictions(outputs), task.class_probabilities(outputs).tolist(), strict=True)
+        return [Prediction(label, probability, tuple(classes)) for (label, probability), classes in answers]
+
+
+def load(folder: Optional[str], root: str) -> Model:
+    """Loads a model that a pipeline exported.
+
+    Args:
+      folder: the model's folder; None for the newest model pushed under the run root.
+      root: the run root.
+
+    Raises:
+      UserError: there is no model, or it can't be loaded.
+    """
+    folder = folder or serving.newest_model(root)
+    card = model_card.read(folder)
+    try:
+        model = Model(folder, tf.saved_model.load(folder), card)
+        model.predict(["a"])
+    except Exception as error:  # A damaged SavedModel can raise any error.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
+        raise UserError(
+            f"--model {folder}: can't be loaded, its files are damaged or incomplete ({reason}); set --model to "
+            "another version, or push the model again"
+        ) from error
+    return model
