@@ -86,9 +86,8 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
     )
-    log = os.path.join(run_folder, session.LOG_FILE)
-    details = gather.read_details(_artifacts(runner.outcomes), config.task.label_names, log)
     reached_verdict = error is None or isinstance(error, DataGateStopped)
+    details = _read_details(config, run_folder, runner.outcomes)
     summary, write_error = _write_report(run_folder, summary, details, reached_verdict)
     terminal.show_outcome(console, summary)
     for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
@@ -186,6 +185,14 @@ def _is_disk_full(error: Optional[BaseException]) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _read_details(config: Config, run_folder: str, outcomes: Sequence[NodeOutcome]) -> gather.Details:
+    return dataclasses.replace(
+        gather.read_details(_artifacts(outcomes), config.task.label_names),
+        log_path=os.path.join(run_folder, session.LOG_FILE),
+        record=history.Run(run_folder).record,
+    )
 
 
 def _write_report(

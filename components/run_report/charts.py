@@ -13,6 +13,7 @@ import matplotlib.figure
 import numpy as np
 
 from artifacts.evaluation import Evaluation, Slice
+from artifacts.model_run import TrainingFigures
 from components.run_report import curves
 
 # Colours of the drawing -> variables of the page's style sheet, which has other values in dark mode.
@@ -44,7 +45,12 @@ _SETTINGS = {
 # In inches at 72 dots, so about the pixels of a phone divided by 72.
 _SIZE = (4.6, 3.2)
 
+_WIDE = (4.6, 2.6)
+
 _SCORE_BINS = 20
+
+# Rows of the table of a curve by step.
+_TABLE_ROWS = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +76,32 @@ class Chart:
     note: str = ""
 
 
-def training(history: Sequence[Mapping[str, float]], best_epoch: int) -> list[Chart]:
-    """Draws loss and metric over the epochs, for the training and the dev rows."""
-    names = [name for name in history[0] if f"dev_{name}" in history[0]]
-    return [_training_chart(history, best_epoch, name) for name in names]
+def training(figures: TrainingFigures) -> list[Chart]:
+    """Draws loss and metric by epoch, for the training and the dev rows, and loss and learning rate by step."""
+    names = [name for name in figures.history[0] if f"dev_{name}" in figures.history[0]]
+    by_epoch = [_training_chart(figures.history, figures.best_epoch, name) for name in names]
+    if not figures.curve:
+        return by_epoch
+    return [*by_epoch, _step_chart(figures.curve, "loss", ".4f"), _step_chart(figures.curve, "learning_rate", ".2e")]
+
+
+def _step_chart(curve: Sequence[Mapping[str, float]], name: str, digits: str) -> Chart:
+    title = name.replace("_", " ")
+    steps, values = [int(point["step"]) for point in curve], [point[name] for point in curve]
+    with _drawing(f"step-{name}", _WIDE) as (axes, svg):
+        axes.plot(steps, values, color=FIRST)
+        axes.set(xlabel="step", ylabel=title, ylim=(0, None))
+    # A table of every point would be hundreds of rows.
+    shown = range(0, len(steps), -(-len(steps) // _TABLE_ROWS))
+    rows = [[f"{steps[i]:,}", format(values[i], digits)] for i in shown]
+    alt = f"{title} by step, from {values[0]:{digits}} to {values[-1]:{digits}}, at most {max(values):{digits}}"
+    return Chart(f"step-{name}", f"{title.capitalize()} by step", alt, svg(), ["step", title], rows)
 
 
 def _training_chart(history: Sequence[Mapping[str, float]], best_epoch: int, name: str) -> Chart:
     epochs = [int(row["epoch"]) for row in history]
     train, dev = ([row[prefix + name] for row in history] for prefix in ("", "dev_"))
-    with _drawing(f"training-{name}", (4.6, 2.6)) as (axes, svg):
+    with _drawing(f"training-{name}", _WIDE) as (axes, svg):
         axes.plot(epochs, train, "o-", color=FIRST, markersize=4, label="train")
         axes.plot(epochs, dev, "s--", color=SECOND, markersize=4, label="dev")
         axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="kept")
@@ -294,7 +316,7 @@ def lengths(counts: Mapping[str, Sequence[int]], edges: Sequence[int]) -> Option
         return None
     starts = [0, *edges]
     shares = {split: [rows[i] / max(sum(rows), 1) for i in used] for split, rows in counts.items()}
-    with _drawing("lengths", (4.6, 2.6)) as (axes, svg):
+    with _drawing("lengths", _WIDE) as (axes, svg):
         for (split, values), (colour, line) in zip(
             shares.items(), ((FIRST, "-"), (INK, ":"), (SECOND, "--")), strict=False
         ):

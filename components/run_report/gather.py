@@ -59,6 +59,7 @@ class Details:
       model_picture: the picture of the model's layers, as a data URI.
       label_names: names of the classes; empty if they are not known.
       log_path: the log of the run; only of local runs.
+      record: what `local.run_record.describe` returns; empty but for local runs.
     """
 
     ingest: Optional[examples_artifact.Ingest] = None
@@ -70,15 +71,15 @@ class Details:
     model_picture: Optional[str] = None
     label_names: Sequence[str] = ()
     log_path: Optional[str] = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_path: Optional[str] = None) -> Details:
-    """Reads what the page shows beyond the summary.
+def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = ()) -> Details:
+    """Reads from the artifacts what the page shows beyond the summary.
 
     Args:
       artifacts: the artifacts that exist.
       label_names: names of the classes; if empty, those of the evaluation.
-      log_path: the log of the run.
     """
     examples, verdict, blessing = artifacts.examples, artifacts.data_verdict, artifacts.model_blessing
     evaluated = evaluation_artifact.read(blessing.uri) if blessing else None
@@ -91,7 +92,6 @@ def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = (), log_p
         evaluation=evaluated,
         model_picture=_read_picture(artifacts.model_run),
         label_names=label_names or (evaluated.label_names if evaluated else ()),
-        log_path=log_path,
     )
 
 

@@ -181,7 +181,7 @@ def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Cha
     has_slices = evaluated is not None and any(each.value is not None for each in evaluated.slices.values())
     return {
         "data": [drawn] if drawn else [],
-        "training": charts.training(training.history, training.best_epoch) if training else [],
+        "training": charts.training(training) if training else [],
         "evaluation": charts.evaluation(evaluated) if evaluated else [],
         "slices": [charts.slices(evaluated.slices, evaluated.slice_metric)] if evaluated and has_slices else [],
     }

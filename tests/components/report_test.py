@@ -141,6 +141,10 @@ TRAINED = Summary(
         "float32",
         1,
         "native",
+        [
+            {"step": 5, "loss": 0.6, "accuracy": 0.6, "learning_rate": 2e-5},
+            {"step": 10, "loss": 0.4, "accuracy": 0.8, "learning_rate": 1e-5},
+        ],
     ),
     metrics={
         "candidate": {"example_count": 9, "accuracy": 0.7778, "recall_1": 0.8},
@@ -162,6 +166,7 @@ DETAILS = Details(
     rejected_path="/artifacts/rejected",
     evaluation=EVALUATION,
     label_names=("부정", "긍정"),
+    record={"git": {"commit": "c0ffee", "dirty": True}, "command": ["run", "--set", "a=1"], "seeds": {"data.seed": 3}},
 )
 
 
@@ -201,7 +206,10 @@ def test_the_page_shows_rows_metrics_and_the_rows_behind_them(tmp_path):
         "script other 1 undefined",
         "latency p50 2.4 ms at most 500 ms passed",
         "2 (kept) 0.3000 0.3000",
+        "10 0.4000",
+        "5 2.00e-05",
         "abc123",
+        "git commit c0ffee and changed files command run --set a=1 seeds data.seed = 3",
         "f00d",
     ):
         assert words in page.text
@@ -213,7 +221,7 @@ def test_a_screen_reader_gets_headings_in_order_heads_of_rows_and_columns_and_un
     assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert set(page.heads) == {"col", "row"}
     assert len(page.ids) == len(set(page.ids))
-    assert text.count("<svg ") == text.count('role="img" aria-label="') == 7
+    assert text.count("<svg ") == text.count('role="img" aria-label="') == 9
     assert "<main>" in text and '<html lang="en">' in text
 
 
@@ -288,6 +296,7 @@ HOSTILE_DETAILS = dataclasses.replace(
     rejected=[{"file": HOSTILE, "line": 1, "reason": HOSTILE, "detail": HOSTILE, "raw": HOSTILE}],
     rejected_path=HOSTILE,
     log_path=HOSTILE,
+    record={"git": {"commit": HOSTILE, "dirty": False}, "command": [HOSTILE], "seeds": {HOSTILE: 1}},
     label_names=(HOSTILE, HOSTILE),
     evaluation=EVALUATION.model_copy(
         update={

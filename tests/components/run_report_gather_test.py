@@ -33,7 +33,7 @@ def write_examples(folder):
 
 def test_rows_of_each_split_and_rejected_rows_are_read(tmp_path):
     examples = write_examples(tmp_path / "examples")
-    details = gather.read_details(RunArtifacts(examples=examples), ("부정", "긍정"), "/runs/run.log")
+    details = gather.read_details(RunArtifacts(examples=examples), ("부정", "긍정"))
     assert details.samples["train"] == [
         SampleRow("0", "영화 0", 0),
         SampleRow("1", "영화 1", 1),
@@ -42,11 +42,7 @@ def test_rows_of_each_split_and_rejected_rows_are_read(tmp_path):
     assert details.samples["dev"] == []
     assert [(row["line"], row["raw"]) for row in details.rejected] == [(7, "7\t\t1")]
     assert details.rejected_path == str(tmp_path / "examples" / "rejected")
-    assert (details.ingest.fingerprint, details.label_names, details.log_path) == (
-        "f00d",
-        ("부정", "긍정"),
-        "/runs/run.log",
-    )
+    assert (details.ingest.fingerprint, details.label_names) == ("f00d", ("부정", "긍정"))
 
 
 def test_a_run_without_artifacts_has_no_details():
