@@ -26,7 +26,7 @@ DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "kubeflow.yaml")
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
-    return command_line.call(_parser().parse_args(arguments), "interrupted")
+    return command_line.call(_parser(), arguments, "interrupted")
 
 
 def compile_file(options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from local import comparison, comparison_view, history, history_view, output_fil
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
+WITHOUT_COMMAND = ("-h", "--help", "--version", "--print-completion")
 COMMANDS = (
     "run",
     "predict",
@@ -41,9 +42,9 @@ COMMANDS = (
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+    if not words or (words[0].startswith("-") and words[0] not in WITHOUT_COMMAND):
         words.insert(0, "run")
-    return command_line.call(_parser().parse_args(words), "interrupted; run the same command to resume")
+    return command_line.call(_parser(), words, "interrupted; run the same command to resume")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import IO, Any, Iterable, Mapping, NoReturn, Optional, Sequence
 
 import rich.console
 import rich.markup
+import shtab
 
 from core import escape, streams, versions
 from core.errors import UserError, did_you_mean
@@ -54,9 +55,10 @@ class _ShowVersion(argparse.Action):
 
 
 def make_parser(prog: str, description: Optional[str]) -> argparse.ArgumentParser:
-    """Makes a parser with `--version` that describes itself with the first line of a module's docstring."""
+    """Makes a parser with `--version` and `--print-completion`, described by the first line of a module's docstring."""
     parser = _Parser(prog=prog, description=(description or "").split("\n")[0])
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the versions")
+    shtab.add_argument_to(parser, "--print-completion", help="print a script that completes commands and options")
     return parser
 
 
@@ -66,11 +68,12 @@ def print_json(records: Iterable[Mapping[str, Any]], file: IO[str]) -> None:
         print(json.dumps(record), file=file)
 
 
-def call(options: argparse.Namespace, interrupted: str) -> int:
-    """Calls the command that the parser selected; prints a `UserError` as one line.
+def call(parser: argparse.ArgumentParser, words: Optional[Sequence[str]], interrupted: str) -> int:
+    """Calls the command that the words select; prints a `UserError` as one line.
 
     Args:
-      options: `command` is called with them and returns the exit status.
+      parser: sets `command`, which is called with the options and returns the exit status.
+      words: of the command line, without the program's name; None for this process's.
       interrupted: message for Ctrl-C.
 
     Returns:
@@ -79,6 +82,7 @@ def call(options: argparse.Namespace, interrupted: str) -> int:
     """
     console = rich.console.Console(stderr=True)
     try:
+        options = parser.parse_args(words)
         return options.command(options)
     except UserError as error:
         text = rich.markup.escape(escape.line(str(error)))

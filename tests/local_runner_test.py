@@ -1,6 +1,8 @@
 """Messages of the command line."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,25 @@ def test_encoders_as_json_are_one_object_per_line(capsys):
     assert local_runner.main(["encoders", "ko", "--json"]) == 0
     (record,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert record["handle"] == "bert_multi_cased" and record["layers"] == 12 and "ko" in record["languages"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_is_a_script_with_the_commands_and_options(shell, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        local_runner.main(["--print-completion", shell])
+    script = capsys.readouterr().out
+    assert not exit_.value.code and "predict" in script and "--scores" in script
+
+
+def test_completion_for_bash_offers_commands_by_their_start(tmp_path):
+    script = subprocess.run(
+        [sys.executable, local_runner.__file__, "--print-completion", "bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (tmp_path / "completion").write_text(script)
+    words = "COMP_WORDS=(local_runner.py pre); COMP_CWORD=1; COMP_LINE='local_runner.py pre'; COMP_POINT=19"
+    ask = f'source {tmp_path}/completion; {words}; $(complete -p local_runner.py | sed "s/.*-F \\([^ ]*\\).*/\\1/"); '
+    done = subprocess.run(["bash", "-c", ask + 'printf "%s\\n" "${COMPREPLY[@]}"'], capture_output=True, text=True)
+    assert done.stdout.split() == ["predict"], done.stderr
