@@ -1,5 +1,6 @@
 """Shows a run on the terminal: one line per component, a progress bar, and the outcome."""
 
+import collections
 import contextlib
 import datetime
 import itertools
@@ -15,7 +16,7 @@ import rich.text
 
 from components.run_report.summary import SplitRows, Summary
 from core import escape, installation, progress, streams
-from core.checks import Check, Metrics
+from core.checks import Check, Metrics, Verdict
 from local.outcome import NodeOutcome
 
 # Status of a component -> mark before its line, note after it.
@@ -168,15 +169,20 @@ def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
     """Prints a line per gate, and below it the failed checks; the report lists all checks."""
     for gate, group in itertools.groupby(checks, key=lambda check: check.gate):
         of_gate = list(group)
-        failed, warned = _blocking_checks(of_gate), [c for c in of_gate if not c.passed and not c.blocks]
-        verdict = f"[red]✗[/] {gate} gate: {len(failed)} of" if failed else f"[green]✓[/] {gate} gate:"
-        warnings = f", {len(warned)} {'warning' if len(warned) == 1 else 'warnings'}" if warned else ""
-        count = f"{len(of_gate)} {'check' if len(of_gate) == 1 else 'checks'} {'failed' if failed else 'passed'}"
-        console.print(f"{verdict} {count}{warnings}", highlight=False)
-        for check in [*failed, *warned]:
-            mark = "" if check in failed else "[yellow]warning:[/] "
+        mark = "[red]✗[/]" if _blocking_checks(of_gate) else "[green]✓[/]"
+        console.print(f"{mark} {gate} gate: {_count_verdicts(of_gate)}", highlight=False)
+        for check in sorted((each for each in of_gate if not each.passed), key=lambda check: not check.blocks):
+            mark = "" if check.blocks else "[yellow]warning:[/] "
             text = f"{_escape(check.check)}: {_escape(check.reason)}"
             streams.print_sentence(console, f"{mark}{text}", indent=4)
+
+
+def _count_verdicts(checks: Sequence[Check]) -> str:
+    """Returns the number of checks by verdict: `24 checks passed, 1 failed, 2 not checked`."""
+    counts = collections.Counter(check.verdict for check in checks)
+    words: Mapping[Verdict, str] = {"failed": "failed", "warning": "with a warning", "not checked": "not checked"}
+    passed = f"{counts['passed']} {'check' if counts['passed'] == 1 else 'checks'} passed"
+    return ", ".join([passed, *(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])])
 
 
 def _blocking_checks(checks: Sequence[Check]) -> list[Check]:

@@ -118,7 +118,7 @@ def test_outcome_has_rows_metrics_gates_and_reasons():
         "0.7123",
         "0.7500",
         "✓ data gate: 1 check passed",
-        "✗ model gate: 1 of 1",
+        "✗ model gate: 0 checks passed, 1 failed",
     ):
         assert words in text
     assert text.count("accuracy 0.7123 is [0.1] under") == 2 and "not blessed" in text and "/runs/report.html" in text
