@@ -93,7 +93,7 @@ def frequent_labels(label: Column) -> list[str]:
     Numbers are sorted by value, words by the alphabet, but well-known negative words come first.
     """
     values, rare = list(label.values), 0
-    # Two values may be as unbalanced as they are: the second one is no typo.
+    # Two values may be as unbalanced as they are: the rarer one is not a typo.
     for value, count in label.values.most_common()[:1:-1]:
         rare += count
         if count == 1 or rare <= _RARE_SHARE * label.values.total():

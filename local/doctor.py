@@ -37,9 +37,9 @@ class Finding:
     """The result of one check.
 
     Attributes:
-      check: what was looked at.
+      check: name of the check.
       status: `error` if no run can work.
-      text: what was seen.
+      text: the result.
       advice: what to do; empty if nothing has to be done.
     """
 
@@ -72,13 +72,13 @@ def run(root: str, console: rich.console.Console, as_json: bool) -> int:
 
 def check(root: str) -> Iterator[Finding]:
     """Yields the findings about this machine."""
-    found = check_versions(_installed(), locked_versions(installation.ROOT))
-    yield found
+    finding = check_versions(_installed(), locked_versions(installation.ROOT))
+    yield finding
     yield check_memory(memory_gb())
     yield Finding("cpu", "ok", f"{len(os.sched_getaffinity(0))} CPU cores")
     yield check_disk(root)
     # Without TensorFlow nothing can be said about a GPU.
-    if found.status != "error":
+    if finding.status != "error":
         yield check_gpu()
     yield from check_network(sorted({host for entry in CATALOGUE.values() if (host := _host(entry.encoder))}))
 
@@ -208,13 +208,13 @@ def _host(address: str) -> str:
 
 
 def _installed() -> dict[str, Optional[str]]:
-    found: dict[str, Optional[str]] = {"python": platform.python_version()}
+    installed: dict[str, Optional[str]] = {"python": platform.python_version()}
     for name in versions.PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def _read_bytes(path: str) -> Optional[int]:

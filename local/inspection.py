@@ -43,13 +43,13 @@ def inspect_sentence(
       UserError: there is no encoder, or it can't be loaded.
     """
     folder = encoder or newest_encoder(root)
-    found = describe_sentence(sentence, folder)
+    description = describe_sentence(sentence, folder)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(description, ensure_ascii=False))
         return 0
     _print(console, f"{'encoder':<16} {folder}")
-    _print(console, f"{'tokens':<16} {' '.join(found['tokens']) or '(the tokeniser has no list of word pieces)'}")
-    for name, tensor in {**found["inputs"], **found["outputs"]}.items():
+    _print(console, f"{'tokens':<16} {' '.join(description['tokens']) or '(the tokeniser has no list of word pieces)'}")
+    for name, tensor in {**description["inputs"], **description["outputs"]}.items():
         _print(console, f"{name:<16} {_format_tensor(tensor)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Writes a configuration for a table: what can be seen in the file needs no question.
+"""Writes a configuration for a table: it asks no questions that the file answers.
 
 The configuration is written only if a run with it would not be stopped by the data: the splits are counted here, and
 bounds that the table can't meet are relaxed, each with a comment.
@@ -48,7 +48,7 @@ _ENCODERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a run would make of a table.
+    """The contents of a table, counted as a run would.
 
     Attributes:
       table: the table.
@@ -82,20 +82,20 @@ def init(file: str, out: Optional[str], console: rich.console.Console) -> int:
       console: where to print.
 
     Raises:
-      UserError: the file is no table of texts with labels, a run can't read it, or `out` exists.
+      UserError: the file is not a table of texts with labels, a run can't read it, or `out` exists.
     """
     name = run_name(file)
     out = out or f"{name}.yaml"
     if os.path.lexists(out):
         raise UserError(f"--out {out}: exists already; set another name with --out, or remove it")
-    seen = table.read(file)
-    described = columns.describe(seen)
-    _print(console, _describe_table(seen))
+    source = table.read(file)
+    described = columns.describe(source)
+    _print(console, _describe_table(source))
     roles = columns.assign(described, file)
     console.print(_column_table(described, roles))
     labels = tuple(columns.frequent_labels(roles.label))
-    require_readable(seen, roles.label, labels)
-    findings = find(seen, roles, labels)
+    require_readable(source, roles.label, labels)
+    findings = find(source, roles, labels)
     for line in _describe_findings(findings):
         _print(console, line)
     _write(out, "".join(f"{line}\n" for line in configuration(findings, name, out)))
@@ -110,53 +110,53 @@ def run_name(file: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"[_-]train$", "", stem)).strip("-")[:64] or "reviews"
 
 
-def require_readable(seen: Table, label: Column, labels: Sequence[str]) -> None:
+def require_readable(source: Table, label: Column, labels: Sequence[str]) -> None:
     """Rejects tables that a run can't read yet, with what to do instead.
 
     Raises:
       UserError: the codec, the delimiter or the number of labels is not supported.
     """
-    name = seen.file
-    if seen.is_wide:
+    name = source.file
+    if source.is_wide:
         raise UserError(
-            f"{name}: its codec is {seen.encoding}, which a run can't read; convert it, then use the copy: "
-            f"{recode_command(seen)}"
+            f"{name}: its codec is {source.encoding}, which a run can't read; convert it, then use the copy: "
+            f"{recode_command(source)}"
         )
-    if seen.delimiter != "\t":
+    if source.delimiter != "\t":
         raise UserError(
-            f"{name}: the columns are separated by a {table.DELIMITERS[seen.delimiter]}, and a run reads only "
-            f"tab-separated files yet; convert it, then use the copy: {convert_command(seen)}"
+            f"{name}: the columns are separated by a {table.DELIMITERS[source.delimiter]}, and a run reads only "
+            f"tab-separated files so far; convert it, then use the copy: {convert_command(source)}"
         )
     if len(labels) != 2:
         counts = ", ".join(f"{value}: {label.values[value]:,}" for value in labels)
         raise UserError(
-            f"{name}: column {label.name!r} has {len(labels)} labels ({counts}), and a run trains on exactly two yet; "
+            f"{name}: column {label.name!r} has {len(labels)} labels ({counts}); a run supports two so far; "
             "write a copy with two values in that column (of ratings, for example only the lowest and the highest, "
             "without the rows in between), then use the copy"
         )
 
 
-def recode_command(seen: Table) -> str:
+def recode_command(source: Table) -> str:
     """Returns a shell command that writes a copy in UTF-8."""
-    codec = seen.encoding.replace("-le", "le").replace("-be", "be")  # As iconv spells it.
-    file, copy = shlex.quote(seen.file), shlex.quote(_copy_name(seen.file, "utf8"))
-    if seen.file.endswith(".gz"):
+    codec = source.encoding.replace("-le", "le").replace("-be", "be")  # As iconv spells it.
+    file, copy = shlex.quote(source.file), shlex.quote(_copy_name(source.file, "utf8"))
+    if source.file.endswith(".gz"):
         return f"zcat {file} | iconv -f {codec} -t utf-8 > {copy}"
     return f"iconv -f {codec} -t utf-8 {file} > {copy}"
 
 
-def convert_command(seen: Table) -> str:
+def convert_command(source: Table) -> str:
     """Returns a shell command that writes a tab-separated copy, with one row on each line."""
-    function = "gzip.open" if seen.file.endswith(".gz") else "open"
+    function = "gzip.open" if source.file.endswith(".gz") else "open"
     code = (
         "import csv, gzip, sys; "
-        f'source = {function}(sys.argv[1], "rt", encoding="{seen.encoding}", newline=""); '
+        f'source = {function}(sys.argv[1], "rt", encoding="{source.encoding}", newline=""); '
         'target = open(sys.argv[2], "w", encoding="utf-8", newline=""); '
-        f'rows = csv.reader(source, delimiter="{seen.delimiter}"); '
+        f'rows = csv.reader(source, delimiter="{source.delimiter}"); '
         'out = csv.writer(target, delimiter="\\t", lineterminator="\\n"); '
         'out.writerows([" ".join(field.split()) for field in row] for row in rows)'
     )
-    return f"python3 -c {shlex.quote(code)} {shlex.quote(seen.file)} {shlex.quote(_copy_name(seen.file, 'tabs'))}"
+    return f"python3 -c {shlex.quote(code)} {shlex.quote(source.file)} {shlex.quote(_copy_name(source.file, 'tabs'))}"
 
 
 def _copy_name(file: str, what: str) -> str:
@@ -164,15 +164,15 @@ def _copy_name(file: str, what: str) -> str:
     return re.sub(r"(\.\w+)?(\.gz)?$", "", file, count=1) + f".{what}.tsv"
 
 
-def find(seen: Table, roles: Roles, labels: Sequence[str]) -> Findings:
+def find(source: Table, roles: Roles, labels: Sequence[str]) -> Findings:
     """Counts the rows, splits and letters as a run would.
 
     Raises:
       UserError: there are too few usable rows, or too many that can't be used.
     """
-    rejected = seen.unreadable.copy()
+    rejected = source.unreadable.copy()
     usable = []
-    for row in seen.rows:
+    for row in source.rows:
         if not row[roles.text.index].strip():
             rejected[rejections.EMPTY_TEXT] += 1
         elif row[roles.label.index] not in labels:
@@ -182,16 +182,16 @@ def find(seen: Table, roles: Roles, labels: Sequence[str]) -> Findings:
     share = rejected.total() / max(rejected.total() + len(usable), 1)
     if share > _MAX_REJECTED:
         raise UserError(
-            f"{seen.file}: {share:.0%} of the rows can't be used ({_format_counts(rejected)}); mend the file"
+            f"{source.file}: {share:.0%} of the rows can't be used ({_format_counts(rejected)}); correct the file"
         )
-    fraction, splits = _choose_fraction(seen.file, usable)
+    fraction, splits = _choose_fraction(source.file, usable)
     letters = {name: TextCounts([text for text, _ in rows]).letters() for name, rows in splits.items()}
     scripts = _shares(sum(map(collections.Counter, letters.values()), collections.Counter()))
     main = max(scripts, key=scripts.__getitem__, default=None)
     least = min(_shares(counts).get(main or "", 0.0) for counts in letters.values())
     by_label = [collections.Counter(label for _, label in rows) for rows in splits.values()]
     return Findings(
-        table=seen,
+        table=source,
         roles=roles,
         labels=tuple(labels),
         usable=len(usable),
@@ -205,8 +205,8 @@ def find(seen: Table, roles: Roles, labels: Sequence[str]) -> Findings:
 
 def configuration(findings: Findings, name: str, out: str) -> Iterator[str]:
     """Yields the lines of the configuration."""
-    seen = findings.table
-    yield f"# Written from {_comment(os.path.basename(seen.file))}: {_comment(_describe_table(seen))}."
+    source = findings.table
+    yield f"# Written from {_comment(os.path.basename(source.file))}: {_comment(_describe_table(source))}."
     yield "# docs/configuration.md has every key with its default."
     yield f"name: {_yaml(name)}"
     yield ""
@@ -225,9 +225,9 @@ def configuration(findings: Findings, name: str, out: str) -> Iterator[str]:
 
 
 def _data_lines(findings: Findings, out: str) -> Iterator[str]:
-    seen, roles = findings.table, findings.roles
-    names = _column_names(seen, roles)
-    yield f"train: {_yaml(_path(seen.file, out))}"
+    source, roles = findings.table, findings.roles
+    names = _column_names(source, roles)
+    yield f"train: {_yaml(_path(source.file, out))}"
     yield f"# No separate test file: {findings.fraction:.0%} of the rows are held out. Or: test: FILE"
     yield "test: null"
     if findings.fraction != DataConfig.model_fields["dev_fraction"].default:
@@ -244,10 +244,10 @@ def _data_lines(findings: Findings, out: str) -> Iterator[str]:
     yield f"label: {_yaml(names[roles.label.index])}"
     yield f"# Value in the file: name in reports and answers. Rows: {_comment(_label_counts(findings))}."
     yield f"labels: {_yaml({value: value for value in findings.labels})}"
-    yield f"encoding: {_yaml(seen.encoding)}"
+    yield f"encoding: {_yaml(source.encoding)}"
     yield "# minimal: quotes around a field are not part of it; none: a quote is a character like any other."
-    yield f"quoting: {_yaml(seen.quoting)}"
-    yield f"header: {_yaml(True if seen.header is not None else names)}"
+    yield f"quoting: {_yaml(source.quoting)}"
+    yield f"header: {_yaml(True if source.header is not None else names)}"
     if findings.usable > _SAMPLE_ROWS:
         yield f"# null trains on all {findings.usable:,} rows, which takes longer in proportion."
         yield f"sample_size: {_SAMPLE_ROWS}"
@@ -308,11 +308,11 @@ def _choose_fraction(file: str, usable: Sequence[tuple[str, str]]) -> tuple[floa
     )
 
 
-def _column_names(seen: Table, roles: Roles) -> list[str]:
+def _column_names(source: Table, roles: Roles) -> list[str]:
     """Returns the names in the header, or names by role for a table without one."""
-    if seen.header is not None:
-        return list(seen.header)
-    names = [f"column_{index + 1}" for index in range(seen.width)]
+    if source.header is not None:
+        return list(source.header)
+    names = [f"column_{index + 1}" for index in range(source.width)]
     for role, column in (("id", roles.id), ("text", roles.text), ("label", roles.label)):
         if column is not None:
             names[column.index] = role
@@ -327,11 +327,13 @@ def _path(file: str, out: str) -> str:
     return os.path.abspath(file) if relative.startswith((os.pardir, "~")) else relative
 
 
-def _describe_table(seen: Table) -> str:
-    header = "a header" if seen.header is not None else "no header"
-    rows = f"{len(seen.rows):,} rows" if seen.is_whole else f"{len(seen.rows):,} rows in its first 128 MiB"
-    delimiter = table.DELIMITERS[seen.delimiter]
-    return f"{rows} x {seen.width} columns, {delimiter}-separated, {seen.encoding}, {header}, quoting {seen.quoting}"
+def _describe_table(source: Table) -> str:
+    header = "a header" if source.header is not None else "no header"
+    rows = f"{len(source.rows):,} rows" if source.is_whole else f"{len(source.rows):,} rows in its first 128 MiB"
+    delimiter = table.DELIMITERS[source.delimiter]
+    return (
+        f"{rows} x {source.width} columns, {delimiter}-separated, {source.encoding}, {header}, quoting {source.quoting}"
+    )
 
 
 def _column_table(described: Sequence[Column], roles: Roles) -> rich.table.Table:

@@ -45,7 +45,7 @@ def thresholds(counts: np.ndarray) -> list[Threshold]:
     called = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
     rows = np.maximum(counts.sum(axis=1), 1)
     used = np.flatnonzero(counts.sum(axis=0))[::-1]
-    found = [
+    thresholds = [
         Threshold(
             float(scores[i]),
             float(called[0, i] / rows[0]),
@@ -54,7 +54,7 @@ def thresholds(counts: np.ndarray) -> list[Threshold]:
         )
         for i in used
     ]
-    return [Threshold(float("inf"), 0.0, 0.0, float("nan")), *found]
+    return [Threshold(float("inf"), 0.0, 0.0, float("nan")), *thresholds]
 
 
 def at_score(shares: list[Threshold], score: float) -> Threshold:

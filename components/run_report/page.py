@@ -83,7 +83,7 @@ def next_step(summary: Summary) -> str:
         "pushed": "The model is in serving.",
         "not_blessed": (
             "What is in serving is unchanged. Look at the failed checks and the rows below, change the data, the "
-            "training or the bounds, and run again: what has not changed is taken from the cache."
+            "training or the bounds, and run again: unchanged components come from the cache."
         ),
         "stopped": "Nothing was pushed. Fix what the message names, then run again.",
         "failed": "Nothing was pushed. After the fix, run again: what is complete is taken from the cache.",
@@ -140,7 +140,7 @@ def _format_change(change: Optional[Change]) -> str:
 
 
 def funnel(summary: Summary, details: Details) -> list[Stage]:
-    """Returns the way of the rows: read, rejected by reason, accepted by split, trained on, evaluated."""
+    """Returns the numbers of rows: read, rejected by reason, accepted by split, trained on, evaluated."""
     if not summary.rows:
         return []
     rejected: dict[str, int] = {}

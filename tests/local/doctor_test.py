@@ -13,9 +13,9 @@ from core import installation, versions
 from local import doctor
 
 
-def test_a_run_can_work_on_a_machine_that_runs_the_tests(tmp_path, capsys):
+def test_a_run_can_work_on_a_machine_that_runs_the_tests(tmp_path, capfd):
     status = local_runner.main(["doctor", "--json", "--root", str(tmp_path / "new" / "runs")])
-    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    findings = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [finding["check"] for finding in findings][:5] == ["versions", "memory", "cpu", "disk", "gpu"]
     assert {finding["check"] for finding in findings[5:]} == {"network"}
     assert all(finding["text"] for finding in findings)
@@ -24,10 +24,10 @@ def test_a_run_can_work_on_a_machine_that_runs_the_tests(tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
-def test_an_unusable_run_root_is_an_error_with_advice(tmp_path, capsys):
+def test_an_unusable_run_root_is_an_error_with_advice(tmp_path, capfd):
     (tmp_path / "file").write_text("")
     assert local_runner.main(["doctor", "--root", str(tmp_path / "file" / "runs")]) == 2
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     (place,) = (number for number, line in enumerate(lines) if line.startswith("✗ disk"))
     assert "Not a directory" in lines[place] and "set --root to a folder" in lines[place + 1]
 

@@ -50,9 +50,9 @@ def test_shapes_are_those_of_the_encoder(encoder):
     assert outputs["encoder_outputs"]["count"] == encoders.CONFIG.layers
 
 
-def test_the_command_prints_lines_or_json(encoder, capsys):
+def test_the_command_prints_lines_or_json(encoder, capfd):
     assert local_runner.main(["inspect", "굿", "--encoder", encoder]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
         "encoder",
         "tokens",
@@ -66,7 +66,7 @@ def test_the_command_prints_lines_or_json(encoder, capsys):
     assert "굿" in lines[1] and "(1, 16)" in lines[5] and "1 x (1, " in lines[7]
     # With an encoder, `data` is a sentence.
     assert local_runner.main(["inspect", "data", "--encoder", encoder, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["encoder"] == encoder
+    assert json.loads(capfd.readouterr().out)["encoder"] == encoder
 
 
 def test_the_newest_encoder_of_the_run_root_is_used(encoder, tmp_path):
@@ -81,11 +81,11 @@ def test_the_newest_encoder_of_the_run_root_is_used(encoder, tmp_path):
         inspection.newest_encoder(str(tmp_path / "none"))
 
 
-def test_a_damaged_encoder_is_one_sentence(tmp_path, capsys):
+def test_a_damaged_encoder_is_one_sentence(tmp_path, capfd):
     folder = encoders.save(str(tmp_path / "encoder"))
     os.truncate(os.path.join(folder, "encoder", "saved_model.pb"), 100)
     assert local_runner.main(["inspect", "굿", "--encoder", folder]) == 2
-    error = capsys.readouterr().err
+    error = capfd.readouterr().err
     assert error.count("\n") == 1 and "can't be loaded as a SavedModel" in error
 
 

@@ -133,7 +133,7 @@ def test_a_codec_of_two_bytes_is_named_and_the_command_converts_it(tmp_path, enc
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (reviews(200, ("1", "2", "10")), r"'label' has 3 labels \(1: 67, 2: 67, 10: 66\), and a run trains on exactly"),
+        (reviews(200, ("1", "2", "10")), r"'label' has 3 labels \(1: 67, 2: 67, 10: 66\); a run supports two so far"),
         (reviews(60), "60 usable rows are too few; a run needs at least 100"),
         ([("same text", "0"), ("other text", "1")] * 100, "200 usable rows are too few; .* with different texts"),
         ([(text, "1") for text, _ in reviews(200)], "no column looks like a label"),
