@@ -15,7 +15,7 @@ REPO = pathlib.Path(__file__).parents[2]
 VENV = REPO / "build" / "newest-kfp"
 PYTHON = VENV / "bin" / "python"
 # The imports of cluster.client, and the test runner.
-PACKAGES = ("kfp", "pydantic", "pyyaml", "rich", "pytest")
+PACKAGES = ("kfp", "pydantic", "pyyaml", "rich", "shtab", "pytest")
 
 
 def run_quietly(*command, timeout_s):
@@ -66,7 +66,7 @@ def install():
 
 def test_the_client_works_with_the_newest_kfp():
     output = install()
-    usable, version = run_quietly(str(PYTHON), "-c", "import kfp, pytest; print(kfp.__version__)", timeout_s=30)
+    usable, version = run_quietly(str(PYTHON), "-c", "import kfp, pytest, shtab; print(kfp.__version__)", timeout_s=30)
     if not usable:
         pytest.skip(f"no environment with the newest kfp: {output.strip().splitlines()[-1:]}")
     passed, output = run_quietly(
