@@ -9,7 +9,7 @@ SILENCE_TIMEOUT_S = 30
 # A gateway returns these while the server behind it restarts; other statuses are permanent.
 _RETRIED_STATUSES = (502, 503, 504)
 # The first is immediate, the others wait for 1 and 2 seconds.
-_RETRIES = 3
+_RETRIES, _BACKOFF_S = 3, 0.5
 
 
 def session() -> requests.Session:
@@ -17,7 +17,7 @@ def session() -> requests.Session:
     repeating = requests.Session()
     retries = requests.adapters.Retry(
         _RETRIES,
-        backoff_factor=0.5,
+        backoff_factor=_BACKOFF_S,
         status_forcelist=_RETRIED_STATUSES,
         allowed_methods=None,
         raise_on_status=False,  # The caller reports the status.

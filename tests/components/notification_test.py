@@ -6,6 +6,7 @@ import pytest
 
 from components.run_report import notification
 from components.run_report.summary import Summary
+from core import web
 from core.checks import Check
 from core.config import NotifyConfig
 from core.errors import UserError
@@ -23,6 +24,11 @@ WARNED = Check("data", "drift", False, 0.9, 0.7, "lengths differ", "warn")
 FAILED = [Check("model", name, False, 0.6, 0.7, f'"{name}" is too low') for name in ("accuracy", "recall")]
 NOT_BLESSED = Summary("nsmc", "not_blessed", gates=[PASSED, WARNED, *FAILED], versions={}).to_json()
 CRASHED = Summary("nsmc", "failed", error="Trainer: ValueError: boom", versions={}).to_json()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(web, "_BACKOFF_S", 0.02)
 
 
 @pytest.fixture(name="server")
@@ -44,7 +50,7 @@ def _server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.requests, server.statuses = [], []
         server.address = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

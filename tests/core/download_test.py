@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from core import download, progress
+from core import download, progress, web
 
 BODY = b"x" * 5000
 
@@ -31,9 +31,14 @@ def server(*statuses):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{listening.server_port}/file"
         listening.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(web, "_BACKOFF_S", 0.02)
 
 
 @pytest.fixture(autouse=True)
