@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TFX, TFMA and Hub need Keras 2.
@@ -24,6 +25,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if config.getoption("fast"):
+        # `make test` generates the usual hundred.
+        hypothesis.settings.register_profile("fast", max_examples=20)
+        hypothesis.settings.load_profile("fast")
         sys.addaudithook(_skip_slow)
 
 
