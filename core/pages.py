@@ -1,19 +1,20 @@
 """Renders self-contained HTML pages from templates."""
 
 import os
-from typing import Any
+from typing import Any, Callable, Mapping
 
 import jinja2
 
 from core import escape
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, values: Mapping[str, Any], filters: Mapping[str, Callable[..., Any]] = {}) -> str:
     """Fills in a template; file names, labels and reviews are untrusted, so markup and control characters are escaped.
 
     Args:
       template: path of the Jinja template.
-      **values: its variables.
+      values: its variables.
+      filters: its own filters.
     """
     folder, name = os.path.split(template)
     environment = jinja2.Environment(
@@ -23,4 +24,5 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(**values)
+    environment.filters |= filters
+    return environment.get_template(name).render(values)

@@ -1,19 +1,16 @@
 """Compares two runs: metrics, gates, data, configuration. Reads only what the runs have written."""
 
-import math
 import os
 from typing import Any, Mapping, Optional
 
+from core import intervals
+from core.checks import Check
 from local.history import Run
-
-# Two-sided 95 % of the normal distribution, in standard errors.
-_Z_95 = 1.96
 
 # The metric that is a share of all test rows, so that their number gives its interval.
 ACCURACY = "accuracy"
 ROW_COUNT = "example_count"
 
-Interval = tuple[float, float]
 Changes = Mapping[str, tuple[Any, Any]]
 
 
@@ -85,21 +82,22 @@ def compare_gates(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, 
     """Returns the checks with another result, or that only one of the runs made, in the order of the gates.
 
     Returns:
-      `gate`, `check`, the results `a` and `b` (`passed`, `warned`, `failed`, or None if the run did not make the
-      check), and the sentences `a_reason` and `b_reason`.
+      `gate`, `check`, the verdicts `a` and `b` (`core.checks.Verdict`, or None if the run did not make the check), and
+      the sentences `a_reason` and `b_reason`.
     """
     first, second = _checks(a), _checks(b)
+    pairs = ((key, first.get(key), second.get(key)) for key in {**first, **second})
     return [
         {
             "gate": gate,
-            "check": check,
-            "a": _result(first.get((gate, check))),
-            "b": _result(second.get((gate, check))),
-            "a_reason": first.get((gate, check), {}).get("reason"),
-            "b_reason": second.get((gate, check), {}).get("reason"),
+            "check": name,
+            "a": before and before.verdict,
+            "b": after and after.verdict,
+            "a_reason": before and before.reason,
+            "b_reason": after and after.reason,
         }
-        for gate, check in {**first, **second}
-        if _result(first.get((gate, check))) != _result(second.get((gate, check)))
+        for (gate, name), before, after in pairs
+        if (before and before.verdict) != (after and after.verdict)
     ]
 
 
@@ -122,29 +120,6 @@ def compare_data(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
         },
         **{key: tuple((summary.get("data") or {}).get(key) for summary in (a, b)) for key in ("files", "fingerprint")},
     }
-
-
-def share_interval(share: float, rows: float) -> Optional[Interval]:
-    """Returns the 95 % confidence interval of a share of rows by Wilson's method; None without rows."""
-    if rows < 1:
-        return None
-    scale = 1 + _Z_95**2 / rows
-    centre = (share + _Z_95**2 / (2 * rows)) / scale
-    half = _Z_95 * math.sqrt(share * (1 - share) / rows + _Z_95**2 / (4 * rows**2)) / scale
-    return centre - half, centre + half
-
-
-def paired_interval(fixed: int, broken: int, rows: int) -> Interval:
-    """Returns the 95 % confidence interval of the difference of two models' accuracies on the same rows.
-
-    Args:
-      fixed: rows that only the second model gets right.
-      broken: rows that only the first model gets right.
-      rows: all rows, at least 1.
-    """
-    difference = (fixed - broken) / rows
-    half = _Z_95 * math.sqrt((fixed + broken) / rows - difference**2) / math.sqrt(rows)
-    return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
 def describe_obstacle(a: Run, b: Run) -> Optional[str]:
@@ -171,17 +146,12 @@ def test_examples(run: Run) -> Optional[str]:
     return folder if os.path.isdir(folder) else None
 
 
-def _metric_interval(name: str, metrics: Mapping[str, float]) -> Optional[Interval]:
+def _metric_interval(name: str, metrics: Mapping[str, float]) -> Optional[intervals.Interval]:
     if name != ACCURACY or name not in metrics:
         return None
-    return share_interval(metrics[name], metrics.get(ROW_COUNT, 0))
+    return intervals.wilson(metrics[name], metrics.get(ROW_COUNT, 0))
 
 
-def _checks(summary: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    return {(check["gate"], check["check"]): check for check in summary.get("gates", ())}
-
-
-def _result(check: Optional[Mapping[str, Any]]) -> Optional[str]:
-    if check is None:
-        return None
-    return "passed" if check["passed"] else "warned" if check["severity"] == "warn" else "failed"
+def _checks(summary: Mapping[str, Any]) -> dict[tuple[str, str], Check]:
+    checks = [Check(**check) for check in summary.get("gates", ())]
+    return {(check.gate, check.check): check for check in checks}

@@ -7,7 +7,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from core import escape
+from core import escape, intervals
 from local import comparison, history_view
 
 # Of the fingerprint of the data; enough to tell two apart.
@@ -57,7 +57,7 @@ def _format_count(value: Optional[float]) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _format_interval(interval: Optional[comparison.Interval], sign: str = "") -> str:
+def _format_interval(interval: Optional[intervals.Interval], sign: str = "") -> str:
     return "" if interval is None else f" [{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
 
 
@@ -67,9 +67,9 @@ def _show_gates(console: rich.console.Console, gates: Sequence[Mapping[str, Any]
         return
     _print_heading(console, "gates: checks with another result")
     for check in gates:
-        results = f"{check['a'] or 'not checked'} -> {check['b'] or 'not checked'}"
-        reason = check["b_reason"] if check["b"] in ("failed", "warned") else check["a_reason"]
-        shown = f": {reason}" if reason and {"failed", "warned"} & {check["a"], check["b"]} else ""
+        results = f"{check['a'] or 'no such check'} -> {check['b'] or 'no such check'}"
+        reason = check["b_reason"] if check["b"] in ("failed", "warning") else check["a_reason"]
+        shown = f": {reason}" if reason and {"failed", "warning"} & {check["a"], check["b"]} else ""
         history_view.print_text(console, f"  {check['gate']} {check['check']}: {results}{shown}")
 
 

@@ -39,12 +39,14 @@ def write(pipeline: str, runs: Sequence[Run], file: str) -> None:
     names = history_view.metric_names(evaluated)
     page = pages.render(
         os.path.join(os.path.dirname(__file__), "history.html.j2"),
-        pipeline=pipeline,
-        runs=list(reversed(described)),
-        metrics=names,
-        charts={name: markupsafe.Markup(draw_metric(name, evaluated)) for name in names},
-        format_time=history_view.format_time,
-        format_metric=history_view.format_metric,
+        {
+            "pipeline": pipeline,
+            "runs": list(reversed(described)),
+            "metrics": names,
+            "charts": {name: markupsafe.Markup(draw_metric(name, evaluated)) for name in names},
+            "format_time": history_view.format_time,
+            "format_metric": history_view.format_metric,
+        },
     )
     try:
         with atomic_write(file) as stream:

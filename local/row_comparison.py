@@ -6,6 +6,7 @@ import os
 from typing import Any, Optional, Sequence
 
 from artifacts import examples
+from core import intervals
 from core.errors import UserError
 from local import comparison, prediction, served_model
 from local.history import Run
@@ -64,7 +65,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
         "rows": count,
         **_side("fixed", fixed, [row.a[1] for row in fixed]),
         **_side("broken", broken, [row.b[1] for row in broken]),
-        "interval": comparison.paired_interval(len(fixed), len(broken), count) if count else None,
+        "interval": intervals.paired_difference(len(fixed), len(broken), count) if count else None,
     }
 
 

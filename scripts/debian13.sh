@@ -102,7 +102,7 @@ mount_all() {
     for name in proc dev sys; do mount --rbind "/$name" "$ROOT/$name"; done
     # The settings of the network, pip and uv on this machine.
     for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/uv/uv.toml; do mount_ro "$file"; done
-    for file in .config/pip/pip.conf .pip/pip.conf .config/uv/uv.toml; do mount_ro "$HOME/$file" "/root/$file"; done
+    for file in .config/pip/pip.conf .pip/pip.conf .config/uv/uv.toml; do mount_ro "${HOME:-/root}/$file" "/root/$file"; done
     for file in /etc/ssl/certs/ca-certificates.crt "${SSL_CERT_FILE:-}" "${REQUESTS_CA_BUNDLE:-}" "${PIP_CERT:-}"; do
         if [[ -f $file ]]; then mount_ro "$file"; fi
     done

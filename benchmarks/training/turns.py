@@ -163,7 +163,7 @@ class Contender:
 
 
 def work(step: Callable[[], Any], wait: Callable[[Any], Any], examples: int) -> None:
-    """Works until there are no more turns; each turn is a number of seconds and is filled with whole steps.
+    """Works in turns until the input ends. A turn lasts some seconds and consists of whole steps.
 
     Args:
       step: trains on one batch; a device may still be working when it returns.

@@ -4,12 +4,11 @@ import math
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
-from scipy import stats
 
 from artifacts.evaluation import Change, Evaluation, Interval, NotableRow, Scores, Slice
 from components.model_gate import label_errors, metrics, notable_rows
 from components.model_gate.evaluation import OVERALL, Comparison
-from components.model_gate.metric_checks import Z_95
+from core import intervals
 from core.config import SliceBound
 from schema.task import Task
 
@@ -53,18 +52,16 @@ def make_evaluation(
 
 def share_interval(share: float, rows: float) -> Optional[Interval]:
     """Returns Wilson's interval of a share of rows; None without rows."""
-    if not rows or math.isnan(share):
-        return None
-    interval = stats.binomtest(round(share * rows), int(rows)).proportion_ci(method="wilson")
-    return Interval(low=float(interval.low), high=float(interval.high))
+    bounds = intervals.wilson(share, rows)
+    return Interval(low=bounds[0], high=bounds[1]) if bounds else None
 
 
 def _intervals(overall: Comparison, counts: np.ndarray) -> dict[str, Interval]:
     rows = counts.sum(axis=1)
     shares = {"accuracy": overall.rows, "recall_0": rows[0], "recall_1": rows[1]}
-    intervals = {name: share_interval(overall.candidate[name], count) for name, count in shares.items()}
-    intervals["auc"] = _interval(overall.candidate["auc"], metrics.auc_error(counts))
-    return {name: interval for name, interval in intervals.items() if interval}
+    known = {name: share_interval(overall.candidate[name], count) for name, count in shares.items()}
+    known["auc"] = _interval(overall.candidate["auc"], metrics.auc_error(counts))
+    return {name: interval for name, interval in known.items() if interval}
 
 
 def _changes(overall: Comparison, task: Task) -> dict[str, Change]:
@@ -80,8 +77,8 @@ def _interval(value: float, error: float, limit: Optional[float] = 1.0) -> Optio
     """Returns the interval of an estimate with a normal error; a share stays below its limit."""
     if not math.isfinite(value) or not math.isfinite(error):
         return None
-    high = value + Z_95 * error
-    return Interval(low=value - Z_95 * error, high=high if limit is None else min(high, limit))
+    high = value + intervals.Z_95 * error
+    return Interval(low=value - intervals.Z_95 * error, high=high if limit is None else min(high, limit))
 
 
 def _slices(

@@ -18,14 +18,12 @@ import math
 from typing import Mapping, Optional
 
 from components.model_gate.evaluation import Comparison
+from core import intervals
 from core.checks import Check, Severity
 from core.config import MetricBound, SliceBound
 from schema.task import Task
 
 GATE = "model"
-
-# Half the width of a 95 % confidence interval, in standard errors.
-Z_95 = 1.96
 
 # A difference of 0.01 is 0.010000000000000009 in floating point, and still within a margin of 0.01.
 _ROUNDING = 1e-9
@@ -73,7 +71,7 @@ class _Measurement:
     @property
     def half_interval(self) -> float:
         """Half the width of the difference's 95 % confidence interval."""
-        return Z_95 * self.comparison.errors[self.metric]
+        return intervals.Z_95 * self.comparison.errors[self.metric]
 
     def check(
         self, suffix: str, passed: bool, value: float, bound: Optional[float], sentence: str, compared: bool = True

@@ -22,7 +22,7 @@ _SERVING_FIGURES = {"latency_p50_ms": "ms", "latency_p99_ms": "ms", "memory_mb":
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One line of the way from the files to the model: rows, and the share of the first stage, 0 to 1."""
+    """A stage from the files to the model: rows, and the share of the first stage, 0 to 1."""
 
     name: str
     rows: int
@@ -82,11 +82,11 @@ def next_step(summary: Summary) -> str:
     return {
         "pushed": "The model is in serving.",
         "not_blessed": (
-            "What is in serving is unchanged. Look at the failed checks and the rows below, change the data, the "
+            "The model in serving is unchanged. Look at the failed checks and the rows below, change the data, the "
             "training or the bounds, and run again: unchanged components come from the cache."
         ),
         "stopped": "Nothing was pushed. Fix what the message names, then run again.",
-        "failed": "Nothing was pushed. After the fix, run again: what is complete is taken from the cache.",
+        "failed": "Nothing was pushed. After the fix, run again: complete components come from the cache.",
     }[summary.status]
 
 

@@ -4,13 +4,12 @@ import dataclasses
 import json
 import os
 
-import jinja2
 import markupsafe
 
 from components.run_report import page
 from components.run_report.gather import Details
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Summary
-from core import escape
+from core import escape, pages
 from core.files import atomic_write
 
 
@@ -34,16 +33,9 @@ def write(folder: str, summary: Summary, details: Details) -> Summary:
 
 
 def _render(summary: Summary, details: Details) -> str:
-    # File names, rejected rows and labels come from the input: escape their markup and control characters.
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-        autoescape=True,
-        finalize=lambda value: escape.line(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"parts": page.mark_settings, "drawing": _drawing}
-    return environment.get_template("report.html.j2").render(page.prepare(summary, details))
+    template = os.path.join(os.path.dirname(__file__), "report.html.j2")
+    filters = {"parts": page.mark_settings, "drawing": _drawing}
+    return pages.render(template, page.prepare(summary, details), filters)
 
 
 def _drawing(svg: str) -> markupsafe.Markup:

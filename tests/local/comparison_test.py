@@ -11,6 +11,7 @@ import pytest
 import rich.console
 
 import local_runner
+from core import intervals
 from core.errors import UserError
 from local import comparison, comparison_view, history, history_page, history_view
 from local.history import Run
@@ -168,7 +169,7 @@ def test_compare_shows_metrics_gates_data_and_settings(folder, capfd):
     assert "accuracy 0.8500 [0.767, 0.907] 0.9500 [0.888, 0.978] +0.1000" in lines
     assert "test rows 100 100 0" in lines
     assert "model accuracy: failed -> passed: 0.85 is below 0.9" in lines
-    assert "model drift: not checked -> warned: the words drifted" in lines
+    assert "model drift: no such check -> warning: the words drifted" in lines
     assert "train rows 1,200 1,300" in lines and "train rejected 3 bad_label 0" in lines
     assert "the files differ, so the metrics may be of different test rows" in lines
     assert "configuration: no key differs" in lines
@@ -197,12 +198,12 @@ def test_key_that_only_one_configuration_has_differs():
 
 def test_intervals_of_known_values():
     # statsmodels.stats.proportion.proportion_confint(90, 100, method="wilson")
-    assert comparison.share_interval(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
-    assert comparison.share_interval(0.9, 0) is None
+    assert intervals.wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
+    assert intervals.wilson(0.9, 0) is None
     # (8 - 1) / 80 = 0.0875 with a standard error of sqrt(9 / 80 - 0.0875 ** 2) / sqrt(80) = 0.0362
-    assert comparison.paired_interval(8, 1, 80) == pytest.approx((0.0166, 0.1584), abs=1e-4)
-    assert comparison.paired_interval(0, 0, 10) == (0, 0)
-    assert comparison.paired_interval(9, 0, 10)[1] == 1
+    assert intervals.paired_difference(8, 1, 80) == pytest.approx((0.0166, 0.1584), abs=1e-4)
+    assert intervals.paired_difference(0, 0, 10) == (0, 0)
+    assert intervals.paired_difference(9, 0, 10)[1] == 1
 
 
 @pytest.mark.parametrize(

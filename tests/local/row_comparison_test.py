@@ -8,7 +8,8 @@ import tensorflow as tf
 
 import local_runner
 from artifacts import model_card
-from local import comparison, row_comparison
+from core import intervals
+from local import row_comparison
 from local.history import Run
 from schema import features
 from tests import saved_models
@@ -68,7 +69,7 @@ def test_rows_that_one_model_gets_right_are_counted_and_the_worst_mistakes_shown
         ("b [bold]", "부정", "부정", "긍정"),
         ("a", "긍정", "긍정", "부정"),
     ]
-    assert result["interval"] == comparison.paired_interval(25, 2, 29)
+    assert result["interval"] == intervals.paired_difference(25, 2, 29)
 
     assert local_runner.main(["compare", "1", "2", "--root", str(tmp_path)]) == 0
     text = capfd.readouterr().out
