@@ -1,5 +1,6 @@
 """The terminal's streams: where the output of libraries goes, and progress displays that leave the streams alone."""
 
+import atexit
 import contextlib
 import dataclasses
 import os
@@ -15,7 +16,8 @@ import rich.text
 def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
     """Appends everything that this process and its children print to a file.
 
-    The file descriptors are redirected, because C++ libraries and child processes bypass Python's streams.
+    The file descriptors are redirected, because C++ libraries and child processes bypass Python's streams. What
+    libraries print while the interpreter shuts down goes to the file too.
 
     Args:
       log_file: the file; `os.devnull` discards the output.
@@ -37,7 +39,7 @@ def redirect_output(log_file: str) -> Iterator[tuple[TextIO, TextIO]]:
         for descriptor, original in zip((1, 2), saved, strict=True):
             os.dup2(original, descriptor)
             os.close(original)
-        os.close(log)
+        atexit.register(os.dup2, log, 2)
 
 
 @contextlib.contextmanager

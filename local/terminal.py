@@ -194,7 +194,7 @@ def _format_verdict(summary: Summary) -> str:
     if summary.status == "pushed":
         return f"[green]pushed[/] to {_escape(summary.pushed_path or '')}"
     if summary.status == "not_blessed":
-        return f"[red]not blessed[/], nothing was pushed: {_escape('; '.join(check.reason for check in failed))}"
+        return f"[red]not blessed[/], nothing was pushed: {_escape(summary.reason)}"
     if failed:
         return "[red]stopped[/] before training: see the failed checks above"
     return f"[red]{summary.status}[/]: {_escape(summary.error or '')}"

@@ -10,6 +10,7 @@ from typing import Any, Iterator, Mapping
 
 import requests
 
+from components.run_report.summary import find_reason
 from core import web
 from core.checks import Check
 from core.config import NotifyConfig
@@ -79,8 +80,7 @@ def _details(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "pushed":
         accuracy = (summary["metrics"]["candidate"] or {}).get("accuracy")
         return summary["pushed_path"] + (f" (accuracy {accuracy:.4f})" if accuracy is not None else "")
-    failed = [check for check in (Check(**each) for each in summary["gates"]) if check.blocks]
-    return summary["error"] or "; ".join(check.reason for check in failed)
+    return find_reason(summary["error"], [Check(**each) for each in summary["gates"]])
 
 
 def _call_webhook(config: NotifyConfig, summary: Mapping[str, Any]) -> None:

@@ -124,12 +124,22 @@ class Summary:
 
     @property
     def reason(self) -> str:
-        """Why nothing was pushed: the error, or the reasons of the failed checks; empty after a push."""
-        return self.error or "; ".join(check.reason for check in self.gates if check.blocks)
+        """Why nothing was pushed; empty after a push."""
+        return find_reason(self.error, self.gates)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `summary.json`."""
         return {**dataclasses.asdict(self), "exit_status": self.exit_status}
+
+
+def find_reason(error: Optional[str], gates: Sequence[checks.Check]) -> str:
+    """Returns why nothing was pushed: the error, or the first failed check and how many more failed; else empty."""
+    failed = [check for check in gates if check.blocks]
+    if error or not failed:
+        return error or ""
+    others = len(failed) - 1
+    more = f" (and {others} more failed check{'' if others == 1 else 's'})" if others else ""
+    return failed[0].reason + more
 
 
 def run_folder(reports_dir: str, run_id: Optional[str]) -> str:

@@ -59,7 +59,7 @@ def _server():
     ("summary", "message"),
     [
         (PUSHED, "nsmc: pushed: /serving/3 (accuracy 0.8721)"),
-        (NOT_BLESSED, 'nsmc: not blessed: "accuracy" is too low; "recall" is too low'),
+        (NOT_BLESSED, 'nsmc: not blessed: "accuracy" is too low (and 1 more failed check)'),
         (CRASHED, "nsmc: failed: Trainer: ValueError: boom"),
     ],
 )
@@ -70,7 +70,7 @@ def test_message(summary, message):
 def test_body_is_json_whatever_the_message_contains():
     body = notification.make_body('{"text": "[$status] $message", "price": "$5"}', NOT_BLESSED)
     assert json.loads(body) == {
-        "text": '[not_blessed] nsmc: not blessed: "accuracy" is too low; "recall" is too low',
+        "text": '[not_blessed] nsmc: not blessed: "accuracy" is too low (and 1 more failed check)',
         "price": "$5",
     }
 

@@ -3,6 +3,7 @@
 import dataclasses
 import html.parser
 import json
+import re
 
 import pytest
 
@@ -221,6 +222,8 @@ def test_a_screen_reader_gets_headings_in_order_heads_of_rows_and_columns_and_un
     assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert set(page.heads) == {"col", "row"}
     assert len(page.ids) == len(set(page.ids))
+    landmarks = re.findall(r'role="region" aria-label="([^"]*)"', text) + re.findall(r"<h2 [^>]*>([^<]*)</h2>", text)
+    assert len(landmarks) == len(set(landmarks)), "axe: landmark-unique"
     assert text.count("<svg ") == text.count('role="img" aria-label="') == 9
     assert "<main>" in text and '<html lang="en">' in text
 

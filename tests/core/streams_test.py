@@ -67,3 +67,22 @@ def test_sentence_is_wrapped_between_words_on_a_terminal_only(terminal):
         assert lines == ["  영화가 not", "  blessed: [see]", "  /a/path/longer/than/a/row"]
     else:
         assert lines == ["  영화가 not blessed: [see] /a/path/longer/than/a/row"]
+
+
+def test_messages_of_the_interpreters_shutdown_go_to_the_log(tmp_path):
+    script = """
+import os, sys
+from core import streams
+
+class Library:
+    def __del__(self, write=os.write):
+        write(2, b"late message")
+
+streams_kept = Library()
+with streams.redirect_output(sys.argv[1]) as (out, error):
+    print("verdict", file=out)
+sys.modules["kept until the end"] = streams_kept
+"""
+    log = tmp_path / "run.log"
+    done = subprocess.run([sys.executable, "-c", script, str(log)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr, log.read_text()) == ("verdict\n", "", "late message")
