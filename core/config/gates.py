@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Mapping, Optional
 import pydantic
 
 from core.checks import Severity
-from core.section import Count, Fraction, Positive, Section
+from core.section import Count, Finite, Fraction, Margin, Positive, Section
 
 # The first word in the Unicode names of the letters, except Han (`CJK ...`), Kana (Hiragana and Katakana) and Jamo
 # (Hangul decomposed into combining letters).
@@ -34,7 +34,8 @@ class DataGateConfig(Section):
     """Bounds of DataGate: a section for each check, by the name of the check."""
 
     # Share of each label in a split; a file with only one label has shares of 0 and 1.
-    min_label_share: Annotated[float, pydantic.Field(ge=0.0, le=0.5)] = 0.05
+    # By default a tenth of an even share: 0.05 of two labels. Ranges of scores may be empty.
+    min_label_share: Optional[Annotated[float, pydantic.Field(ge=0.0, le=0.5)]] = None
     max_label_share: Annotated[float, pydantic.Field(ge=0.5, le=1.0)] = 0.95
     min_rows: Count = 20
     # Minimum share of a script among the letters of a split, such as {Hangul: 0.5}. Without previous data
@@ -85,18 +86,18 @@ class MetricBound(Section):
     `min` and `max_drop` apply if higher is better, otherwise `max` and `max_rise`. Null disables a bound.
     """
 
-    min: Optional[Fraction] = None
-    max_drop: Optional[Fraction] = None
-    max: Optional[Fraction] = None
-    max_rise: Optional[Fraction] = None
+    min: Optional[Finite] = None
+    max_drop: Optional[Margin] = None
+    max: Optional[Finite] = None
+    max_rise: Optional[Margin] = None
     severity: Severity = "fail"
 
 
 class SliceBound(Section):
     """Bounds of the task's slice metric on one slice of the test rows, if it has at least `min_rows`."""
 
-    min: Fraction
-    max_drop: Fraction
+    min: Finite
+    max_drop: Margin
     min_rows: Count
     severity: Severity = "fail"
 
