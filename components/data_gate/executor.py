@@ -73,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
         contents = _read_splits(inputs[EXAMPLES], task)
         current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
-        checks = check_quality(inputs, bounds, contents, current, task)
+        checks = check_quality(inputs, bounds, contents, current)
         checks += compare(bounds, contents, current, reference)
         folder = artifact_utils.get_single_uri(output_dict[VERDICT])
         profile.write(folder, current)
@@ -87,7 +87,6 @@ def check_quality(
     bounds: Bounds,
     contents: Mapping[str, SplitContent],
     current: profile.Profile,
-    task: Task,
 ) -> list[Check]:
     """Runs the checks that need only this run's data.
 
@@ -96,7 +95,6 @@ def check_quality(
       bounds: the gate's bounds.
       contents: the content of each split, by name.
       current: the profile of the data.
-      task: the task.
     """
     ingest = read_ingest(inputs[EXAMPLES].uri)
     roles = [role for role, files in ingest.files.items() if files]
@@ -104,7 +102,7 @@ def check_quality(
     checks += [quality.check_rejected(role, ingest, bounds.max_rejected_fraction, bounds) for role in roles]
     checks += [quality.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
     labels = {split: current.splits[split].labels for split in contents}
-    checks += [quality.check_label_balance(split, labels[split], bounds, task) for split in contents]
+    checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents]
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
     train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
     return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]

@@ -27,7 +27,6 @@ from core.checks import Check
 from core.config import DataGateConfig, UpperBound
 from core.errors import UserError
 from schema import features, rejections
-from schema.task import Task
 
 GATE = "data"
 
@@ -105,23 +104,20 @@ def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:
     return Check(GATE, f"rows/{split}", passed, float(rows), bound, reason, bounds.rows.severity)
 
 
-def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateConfig, task: Task) -> Check:
-    """Passes if every label's share of a split, or that of every range of scores, is within the bounds.
+def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateConfig) -> Check:
+    """Passes if every label's share of a split is within the bounds.
 
     Args:
       split: name of the split.
       labels: rows of each label, at least one.
       bounds: `min_label_share`, `max_label_share`.
-      task: has the default of `min_label_share`.
     """
-    least = task.min_label_share if bounds.min_label_share is None else bounds.min_label_share
     total = sum(labels.values())
     rarest, commonest = min(labels, key=labels.__getitem__), max(labels, key=labels.__getitem__)
     too_common = labels[commonest] > bounds.max_label_share * total
-    too_rare = labels[rarest] < least * total
+    too_rare = labels[rarest] < bounds.min_label_share * total
     name, key = (commonest, "max_label_share") if too_common and not too_rare else (rarest, "min_label_share")
-    bound = bounds.max_label_share if key == "max_label_share" else least
-    share, severity = labels[name] / max(total, 1), bounds.label_balance.severity
+    share, bound, severity = labels[name] / max(total, 1), getattr(bounds, key), bounds.label_balance.severity
     reason = f"{split}: label {name!r} has {labels[name]:,} of {total:,} rows ({share:.1%})"
     if too_common or too_rare:
         reason += f"; gates.data.{key} is {bound:.1%}"

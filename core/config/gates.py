@@ -1,7 +1,7 @@
 """Sections under `gates`: the bounds that every gate checks.
 
 `gates.data`, `gates.invariance` and `gates.serving` have their defaults here. Those of `gates.model` and `gates.slices`
-depend on the metrics of the task: `schema/task.py` has them.
+depend on the metrics of the task: `schema/task/` has them.
 """
 
 from typing import Annotated, Any, Literal, Mapping, Optional
@@ -34,8 +34,8 @@ class DataGateConfig(Section):
     """Bounds of DataGate: a section for each check, by the name of the check."""
 
     # Share of each label in a split; a file with only one label has shares of 0 and 1.
-    # By default a tenth of an even share: 0.05 of two labels. Ranges of scores may be empty.
-    min_label_share: Optional[Annotated[float, pydantic.Field(ge=0.0, le=0.5)]] = None
+    # The default is that of two labels; `load_config` takes the task's.
+    min_label_share: Annotated[float, pydantic.Field(ge=0.0, le=0.5)] = 0.05
     max_label_share: Annotated[float, pydantic.Field(ge=0.5, le=1.0)] = 0.95
     min_rows: Count = 20
     # Minimum share of a script among the letters of a split, such as {Hangul: 0.5}. Without previous data
@@ -170,7 +170,7 @@ class ServingGateConfig(Section):
 class GatesConfig(Section):
     """Bounds of every gate.
 
-    The defaults of `model` and `slices` are in `schema/task.py`; the key `slices.default` applies to all slices.
+    The defaults of `model` and `slices` are in `schema/task/`; the key `slices.default` applies to all slices.
     """
 
     data: DataGateConfig = DataGateConfig()

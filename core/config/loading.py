@@ -142,12 +142,13 @@ def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         data = DataConfig.model_validate(tree.get("data"))
-        configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
+        configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("data", "model", "slices")}
     except (pydantic.ValidationError, AttributeError, TypeError, ValueError):
         return tree  # Validating the whole tree reports it.
     task = data.make_task()
     _check_metric_bounds(configured["model"], task)
     bounds = {
+        "data": {"min_label_share": task.min_label_share, **configured["data"]},
         "model": _merge(task.default_bounds, configured["model"]),
         "slices": _slice_bounds(configured["slices"], task),
     }

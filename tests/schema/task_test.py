@@ -144,7 +144,9 @@ def test_served_outputs_of_classes_agree_with_each_other():
     outputs = {name: value.numpy() for name, value in STARS.served_outputs(tf.constant([[0.0, 3, 1, 0, 0]])).items()}
     assert outputs["label"].dtype == np.int64 and outputs["label"].tolist() == [1]
     assert outputs["probability"] == outputs["probabilities"][0, 1]
-    assert STARS.answers(outputs) == [{"label_name": "two", "probability": pytest.approx(math.exp(3) / (math.exp(3) + math.e + 3))}]
+    assert STARS.answers(outputs) == [
+        {"label_name": "two", "probability": pytest.approx(math.exp(3) / (math.exp(3) + math.e + 3))}
+    ]
     assert STARS.is_right(1, STARS.answers(outputs)[0]) and not STARS.is_right(2, STARS.answers(outputs)[0])
 
 
