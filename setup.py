@@ -165,7 +165,7 @@ setup(
     ],
     py_modules=["local_runner", "kubeflow_runner"],
     package_data={
-        "schema": ["schema.pbtxt"],
+        "schema": ["schema.pbtxt", "score_schema.pbtxt"],
         "components.run_report": ["report.html.j2"],
         "local": ["history.html.j2"],
         "configs": ["*.yaml"],

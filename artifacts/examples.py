@@ -26,7 +26,6 @@ REJECTED_FOLDER = "rejected"
 _FEATURES = {
     features.ID: tf.io.FixedLenFeature([], tf.string),
     features.DOCUMENT: tf.io.FixedLenFeature([], tf.string),
-    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
 # The profile of the examples, in the folder of DataGate's verdict.
 PROFILE_FILE = "profile.json"
@@ -72,16 +71,26 @@ def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[b
       chunk_rows: rows per chunk; the last chunk may be smaller.
 
     Yields:
-      Ids, UTF-8 texts and labels int64[rows] of consecutive rows, in the order of the shards.
+      Ids, UTF-8 texts and labels (int64[rows] classes or float32[rows] scores) of consecutive rows, in the order of
+      the shards.
     """
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(chunk_rows)
-    for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, _FEATURES)):
+    spec = {**_FEATURES, features.LABEL: label_spec(files)}
+    for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, spec)):
         yield (
             batch[features.ID].numpy().tolist(),
             batch[features.DOCUMENT].numpy().tolist(),
             batch[features.LABEL].numpy(),
         )
+
+
+def label_spec(files: Sequence[str]) -> tf.io.FixedLenFeature:
+    """Returns how to parse the labels of a split's shards: as classes, or as scores if the first row has one."""
+    rows = tf.data.TFRecordDataset(files, compression_type="GZIP").take(1).as_numpy_iterator()
+    labels = (tf.train.Example.FromString(row).features.feature[features.LABEL] for row in rows)
+    is_score = any(label.WhichOneof("kind") == "float_list" for label in labels)
+    return tf.io.FixedLenFeature([], tf.float32 if is_score else tf.int64)
 
 
 def read_rejected(folder: str, count: int) -> list[dict[str, Any]]:

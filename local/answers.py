@@ -85,7 +85,7 @@ def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str,
     """
     (text_column,) = card.task.text_columns
     # Without ids, which the file may not have.
-    keys: dict[str, Any] = {"train": file.path, "id": None, "text": text_column, "labels": card.task.labels}
+    keys: dict[str, Any] = {"train": file.path, "id": None, "text": text_column, **card.task.settings}
     header = card.data.get("header", True)
     for name in ("text", "label"):
         if name in options and not isinstance(header, bool):  # A file without a header has the training file's columns.

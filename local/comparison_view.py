@@ -117,8 +117,11 @@ def _show_rows(console: rich.console.Console, rows: Optional[Mapping[str, Any]],
             console.print(table)
 
 
-def _format_score(score: tuple[str, float]) -> str:
-    return f"{score[0]} {score[1]:.1%}"
+def _format_score(values: Sequence[Any]) -> str:
+    """Formats an answer: the name of a class and its probability, or a score."""
+    if not isinstance(values[0], str):
+        return f"{values[0]:.4g}"
+    return f"{values[0]} {values[1]:.1%}"
 
 
 def _make_table(*headings: str, title: Optional[str] = None) -> rich.table.Table:

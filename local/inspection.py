@@ -197,10 +197,10 @@ def _table(config: Config, rows: Sequence[parse.Row]) -> rich.table.Table:
     result = rich.table.Table(box=rich.box.SIMPLE_HEAD)
     for name in (data.id or "(no id)", data.text, data.label, "name"):
         result.add_column(rich.text.Text(escape.line(name)), overflow="fold")
-    values = list(data.labels)
+    task = data.make_task()
     for row in rows:
         text = row.texts[0] if len(row.texts[0]) <= _SHOWN_CHARACTERS else f"{row.texts[0][:_SHOWN_CHARACTERS]}..."
-        cells = (row.id, text, values[row.label], config.task.label_names[row.label])
+        cells = (row.id, text, str(row.label), task.format_label(row.label))
         result.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))
     return result
 

@@ -20,8 +20,7 @@ from schema import rejections
 # Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.
 CHUNK_ROWS = 4096
 
-ADDED_COLUMNS = ("label_name", "probability")
-# With the name of the class.
+# With the name of a class: one of the columns of `--scores`.
 SCORE_COLUMN = "probability_"
 
 
@@ -83,7 +82,7 @@ class _FileScorer:
         except UserError as error:
             raise file.error(str(error)) from error
         self.counts = answers.Counts()
-        self._labelled = self._correct = 0
+        self._labelled, self._quality = 0, 0.0
 
     def write(self, stream: IO[str]) -> None:
         """Writes every row with its prediction to the stream."""
@@ -103,7 +102,8 @@ class _FileScorer:
         if unscored:
             summary += f", {unscored} without a score (unreadable or no text)"
         if self._labelled:
-            summary += f"; accuracy {self._correct / self._labelled:.4f} on {self._labelled} labelled rows"
+            quality = f"{self._model.card.task.answer_quality} {self._quality / self._labelled:.4f}"
+            summary += f"; {quality} on {self._labelled} labelled rows"
         return summary
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Prediction]]]:
@@ -133,28 +133,30 @@ class _FileScorer:
         return fields, texts[0]
 
     def _compare(self, row: Mapping[str, str], prediction: Prediction) -> None:
-        """Counts whether the prediction is the row's label, if it has one."""
+        """Compares the prediction with the row's label, if it has one."""
         task = self._model.card.task
         label = task.parse_label(row.get(self._data.label, ""))
         if label is not None:
             self._labelled += 1
-            self._correct += task.label_names[label] == prediction.label
+            self._quality += task.rate_answer(label, prediction.values)
 
     def _added_columns(self) -> list[str]:
-        names = self._model.card.task.label_names if self._form.with_scores else ()
-        return [*ADDED_COLUMNS, *(SCORE_COLUMN + name for name in names)]
+        task = self._model.card.task
+        names = task.label_names if self._form.with_scores else ()
+        return [*task.answer_columns, *(SCORE_COLUMN + name for name in names)]
 
     def _format_fields(self, prediction: Optional[Prediction]) -> list[str]:
         if prediction is None:
             return [""] * len(self._added_columns())
         scores = prediction.class_probabilities if self._form.with_scores else ()
-        return [prediction.label, *(f"{value:.6f}" for value in (prediction.probability, *scores))]
+        values = (*prediction.values.values(), *scores)
+        return [value if isinstance(value, str) else f"{value:.6f}" for value in values]
 
     def _format_json(self, fields: Sequence[str], prediction: Optional[Prediction]) -> str:
         columns = self._head.columns
         row = dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {"line": "\t".join(fields)}
-        answer = (prediction.label, prediction.probability) if prediction else (None, None)
-        added: dict[str, Any] = dict(zip(ADDED_COLUMNS, answer, strict=True))
+        empty: Mapping[str, Any] = dict.fromkeys(self._model.card.task.answer_columns)
+        added = dict(prediction.values if prediction else empty)
         if self._form.with_scores:
             added["scores"] = answers.scores(self._model.card, prediction)
         return json.dumps({**row, **added}, ensure_ascii=False) + "\n"

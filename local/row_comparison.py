@@ -3,7 +3,7 @@
 import dataclasses
 import heapq
 import os
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
 
 from artifacts import examples
 from core import intervals
@@ -14,19 +14,16 @@ from local.history import Run
 # Rows of each side that are shown; all are counted.
 SHOWN_ROWS = 20
 
-# A label name and its probability.
-Score = tuple[str, float]
-
 
 @dataclasses.dataclass(frozen=True)
 class DifferentRow:
-    """A test row that one model gets right and the other wrong."""
+    """A test row that one model gets right and the other wrong; `a` and `b` are the values of the answers."""
 
     id: str
     text: str
     label: str
-    a: Score
-    b: Score
+    a: tuple[Any, ...]
+    b: tuple[Any, ...]
 
 
 def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
@@ -39,46 +36,39 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
 
     Returns:
       `rows`, the number of test rows; `fixed_count` and `fixed`, those that only the second model gets right, at most
-      `SHOWN_ROWS`, the most certain mistake first; `broken_count` and `broken`, those that only the first gets right;
+      `SHOWN_ROWS`, the worst mistake first; `broken_count` and `broken`, those that only the first gets right;
       `interval`, the 95 % confidence interval of the difference in accuracy.
 
     Raises:
-      UserError: a model can't be loaded, or their label names differ.
+      UserError: a model can't be loaded, or they predict other labels.
     """
     models = [served_model.load(comparison.model_folder(run), root) for run in (a, b)]
-    names, other_names = (model.card.task.label_names for model in models)
-    if names != other_names:
-        raise UserError(f"the models predict other labels: {', '.join(names)}; {', '.join(other_names)}")
+    task, other = (model.card.task for model in models)
+    if not task.is_comparable(other):
+        raise UserError(f"the models predict other labels: {task.describe_labels()}; {other.describe_labels()}")
     pattern = os.path.join(comparison.test_examples(b) or "", "*")
     count = 0
-    fixed: list[DifferentRow] = []
-    broken: list[DifferentRow] = []
+    fixed: list[tuple[float, DifferentRow]] = []
+    broken: list[tuple[float, DifferentRow]] = []
     for ids, texts, labels in examples.read_rows([pattern], prediction.CHUNK_ROWS):
         count += len(ids)
         decoded = [text.decode("utf-8") for text in texts]
-        scores = [[(each.label, each.probability) for each in model.predict(decoded)] for model in models]
-        for row in zip(ids, decoded, labels, *scores, strict=True):
-            different = _different_row(names, *row)
-            if different is not None:
-                (fixed if different.b[0] == different.label else broken).append(different)
+        answers = [[each.values for each in model.predict(decoded)] for model in models]
+        for row_id, text, label, first, second in zip(ids, decoded, labels.tolist(), *answers, strict=True):
+            if task.is_right(label, first) != task.is_right(label, second):
+                side, wrong = (fixed, first) if task.is_right(label, second) else (broken, second)
+                shown = task.format_label(label), tuple(first.values()), tuple(second.values())
+                row = DifferentRow(row_id.decode("utf-8", "replace"), text, *shown)
+                side.append((task.rate_mistake(label, wrong), row))
     return {
         "rows": count,
-        **_side("fixed", fixed, [row.a[1] for row in fixed]),
-        **_side("broken", broken, [row.b[1] for row in broken]),
+        **_side("fixed", fixed),
+        **_side("broken", broken),
         "interval": intervals.paired_difference(len(fixed), len(broken), count) if count else None,
     }
 
 
-def _different_row(
-    names: Sequence[str], row_id: bytes, text: str, label: int, a: Score, b: Score
-) -> Optional[DifferentRow]:
-    name = names[label]
-    if (a[0] == name) == (b[0] == name):
-        return None
-    return DifferentRow(row_id.decode("utf-8", "replace"), text, name, a, b)
-
-
-def _side(name: str, rows: Sequence[DifferentRow], mistakes: Sequence[float]) -> dict[str, Any]:
-    """Returns the count and the rows with the most certain mistakes."""
-    order = heapq.nlargest(SHOWN_ROWS, range(len(rows)), key=mistakes.__getitem__)
-    return {f"{name}_count": len(rows), name: [dataclasses.asdict(rows[index]) for index in order]}
+def _side(name: str, rows: Sequence[tuple[float, DifferentRow]]) -> dict[str, Any]:
+    """Returns the count and the rows with the worst mistakes."""
+    worst = heapq.nlargest(SHOWN_ROWS, range(len(rows)), key=lambda index: rows[index][0])
+    return {f"{name}_count": len(rows), name: [dataclasses.asdict(rows[index][1]) for index in worst]}

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from typing import Iterator, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from components.tsv_example_gen import parse, sources
 from core import escape
@@ -103,12 +103,17 @@ class _Reader:
     def _format(self, text: str, prediction: Optional[Prediction]) -> str:
         scores = answers.scores(self._model.card, prediction)
         if self._form.as_json:
-            label, probability = (prediction.label, round(prediction.probability, 6)) if prediction else (None, None)
+            empty: Mapping[str, Any] = dict.fromkeys(self._model.card.task.answer_columns)
+            # `label_name` of a file's column is `label` here.
+            values = {
+                name.removesuffix("_name"): round(value, 6) if isinstance(value, float) else value
+                for name, value in (prediction.values if prediction else empty).items()
+            }
             added = {"scores": scores} if self._form.with_scores else {}
-            return json.dumps({"text": text, "label": label, "probability": probability, **added}, ensure_ascii=False)
+            return json.dumps({"text": text, **values, **added}, ensure_ascii=False)
         if prediction is None or scores is None:
             return f"-  {'-':>6}  {escape.line(text)}"
-        parts = [escape.line(prediction.label), f"{prediction.probability:6.1%}", escape.line(text)]
-        if self._form.with_scores:
-            parts.insert(2, ", ".join(f"{escape.line(name)} {value:.1%}" for name, value in scores.items()))
-        return "  ".join(parts)
+        parts = [escape.line(part) for part in self._model.card.task.describe_answer(prediction.values)]
+        if self._form.with_scores and scores:
+            parts.append(", ".join(f"{escape.line(name)} {value:.1%}" for name, value in scores.items()))
+        return "  ".join([*parts, escape.line(text)])

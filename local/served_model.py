@@ -1,7 +1,7 @@
 """A model that a pipeline exported, loaded to answer on this machine."""
 
 import dataclasses
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -24,13 +24,11 @@ class Prediction:
     """The answer to one text.
 
     Attributes:
-      label: name of the predicted class.
-      probability: its probability, 0 to 1.
-      class_probabilities: probability of every class, in the order of the task's label names.
+      values: `Task.answer_columns` -> value, such as the name of the predicted class and its probability.
+      class_probabilities: probability of every class, in the order of the task's label names; empty for a score.
     """
 
-    label: str
-    probability: float
+    values: Mapping[str, Any]
     class_probabilities: tuple[float, ...]
 
 
@@ -67,8 +65,8 @@ class Model:
         tensors = self.loaded.signatures[_SIGNATURE](text=tf.constant(texts))
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
         task = self.card.task
-        answers = zip(task.predictions(outputs), task.class_probabilities(outputs).tolist(), strict=True)
-        return [Prediction(label, probability, tuple(classes)) for (label, probability), classes in answers]
+        answers = zip(task.answers(outputs), task.class_probabilities(outputs).tolist(), strict=True)
+        return [Prediction(values, tuple(classes)) for values, classes in answers]
 
 
 def load(folder: Optional[str], root: str) -> Model:

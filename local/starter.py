@@ -27,6 +27,7 @@ from local import columns, table
 from local.columns import Column, Roles
 from local.table import Table
 from schema import features, rejections
+from schema.task import make_task
 
 # Training takes minutes on two cores, as with configs/nsmc-pretrain.yaml.
 _SAMPLE_ROWS = 15_000
@@ -278,8 +279,8 @@ def _gate_lines(findings: Findings) -> Iterator[str]:
     shares = ", ".join(f"{script} {share:.1%}" for script, share in findings.scripts.items())
     yield f"# Letters: {_comment(shares) or 'none'}. Another language, or a wrong codec, has others."
     yield f"min_script_shares: {_yaml({findings.main_script: _SCRIPT_BOUND} if findings.main_script else {})}"
-    defaults = DataGateConfig()
-    if findings.label_share < 1.2 * defaults.min_label_share:
+    task = make_task(("text",), {label: label for label in findings.labels})
+    if findings.label_share < 1.2 * task.min_label_share:
         bound = math.floor(findings.label_share * 500) / 1000
         yield f"# One label is rare: {findings.label_share:.1%} of the rows of a split."
         yield f"min_label_share: {bound}"

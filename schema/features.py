@@ -6,7 +6,8 @@ An example is a `tf.Example` with
 |------------|----------|-------|------------------------------------------------------|
 | `id`       | bytes    | [1]   | from the id column, or `<file>:<offset>` without one |
 | `document` | bytes    | [1]   | the text, UTF-8, never empty                         |
-| `label`    | int64    | [1]   | index of the class in the task's label names         |
+| `label`    | int64    | [1]   | index of the class in the task's label names; or     |
+|            | float    | [1]   | a score                                              |
 """
 
 ID = "id"

@@ -80,7 +80,8 @@ def test_the_page_has_no_other_keys():
 @pytest.mark.parametrize("name", TASK.evaluation_metrics)
 def test_a_metric_has_a_row_with_its_bounds(name):
     *bounds, severity = ROWS[f"gates.model.{name}"]
-    assert yaml.safe_load("{" + ", ".join(bounds) + "}") == TASK.default_bounds[name] and severity == "fail"
+    shown = yaml.safe_load("{" + ", ".join(filter(None, bounds)) + "}")
+    assert shown == TASK.default_bounds.get(name, {}) and severity == "fail"
 
 
 def test_slices_and_their_default_bound_are_named():

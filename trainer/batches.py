@@ -155,7 +155,7 @@ def dataset(
 
     Args:
       inputs: from `token_inputs` or `feature_inputs`.
-      labels: int64[n], class of each row.
+      labels: int64[n], class of each row, or float32[n], its score.
       lengths: int64[n], number of tokens of each row.
       batches: returns the row numbers of the global batches, without end.
       context: the worker's index and the number of replicas.
@@ -163,7 +163,7 @@ def dataset(
       replica_rows: number of rows to which filler rows extend every share; None for no filler rows.
 
     Returns:
-      Endless elements (inputs, labels int64[rows], weights float32[rows], rows of the global batch float32[]); the
+      Endless elements (inputs, labels [rows], weights float32[rows], rows of the global batch float32[]); the
       weight of a filler row is 0, that of the others 1.
     """
     inputs_of, spec = inputs
@@ -181,7 +181,7 @@ def dataset(
                 weights = (filled != FILLER).astype(np.float32)
                 yield inputs_of(filled, width), labels[filled], weights, np.float32(len(rows))
 
-    rows_of = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
+    rows_of = tf.TensorSpec([None], labels.dtype), tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
     elements = tf.data.Dataset.from_generator(generate, output_signature=(spec, *rows_of))
     # With a known, infinite cardinality tf.distribute need not synchronise the end of the data in each step.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)

@@ -37,7 +37,7 @@ class Data:
 
     Attributes:
       inputs: from `batches.token_inputs` or `batches.feature_inputs`.
-      labels: int64[n], class of each row.
+      labels: int64[n], class of each row, or float32[n], its score.
       lengths: int64[n], number of tokens of each row.
     """
 

@@ -21,7 +21,7 @@ class Split:
 
     Attributes:
       tokens: tokens of its n rows.
-      labels: int64[n], class of each row.
+      labels: int64[n], class of each row, or float32[n], its score.
       first_texts: UTF-8 texts of the first rows, at most `GOLDEN_ROWS`.
       digest: SHA-256 of all ids, texts and labels.
     """
@@ -44,7 +44,8 @@ def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: 
       name: name of the split, for the progress.
     """
     writer = tokens.TokenWriter(preprocess, max_length)
-    keys, labels = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
+    keys = [np.zeros(0, np.uint64)]
+    labels: list[np.ndarray] = []
     first: list[tuple[int, int, bytes]] = []
     for ids, texts, chunk_labels in examples.read_rows(patterns, tokens.CHUNK_ROWS):
         writer.add(texts)
@@ -54,7 +55,7 @@ def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: 
         rows = zip(chunk_keys, chunk_labels.tolist(), texts, strict=True)
         first = heapq.nsmallest(GOLDEN_ROWS, [*first, *rows])
         progress.report(f"tokenising {name}", sum(map(len, labels)), 0)
-    all_keys, all_labels = np.concatenate(keys), np.concatenate(labels)
+    all_keys, all_labels = np.concatenate(keys), np.concatenate(labels or [np.zeros(0, np.int64)])
     # By key, then by label: rows that are equal in both are duplicates.
     order = np.lexsort((all_labels, all_keys))
     digest = hashlib.sha256(all_keys[order].tobytes() + all_labels[order].tobytes()).hexdigest()

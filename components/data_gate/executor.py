@@ -1,7 +1,7 @@
 """Checks this run's data by itself and against the training data of the model in serving."""
 
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -25,6 +25,7 @@ from core.config import DataGateConfig
 from core.errors import UserError
 from core.section import Fraction
 from schema import features
+from schema.task import Task
 
 EXAMPLES = "examples"
 STATISTICS = "statistics"
@@ -70,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
         if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
             # The cache would store this verdict under the other model's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
-        contents = _read_splits(inputs[EXAMPLES], task.label_names)
+        contents = _read_splits(inputs[EXAMPLES], task)
         current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
         checks = check_quality(inputs, bounds, contents, current)
         checks += compare(bounds, contents, current, reference)
@@ -101,7 +102,7 @@ def check_quality(
     checks += [quality.check_rejected(role, ingest, bounds.max_rejected_fraction, bounds) for role in roles]
     checks += [quality.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
     labels = {split: current.splits[split].labels for split in contents}
-    checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents if labels[split]]
+    checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents]
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
     train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
     return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]
@@ -141,14 +142,14 @@ def _comparison(
     return comparison.Comparison(kind, split, current.splits[split], unknown, other_name, other)
 
 
-def _read_splits(examples: types.Artifact, label_names: Sequence[str]) -> dict[str, SplitContent]:
+def _read_splits(examples: types.Artifact, task: Task) -> dict[str, SplitContent]:
     rows = read_ingest(examples.uri).rows
     splits = artifact_utils.decode_split_names(examples.split_names)
     contents = {}
     for done, split in enumerate(splits):
         progress.report("counting", done, len(splits), split=split)
         folder = artifact_utils.get_split_uri([examples], split)
-        contents[split] = read_split(folder, label_names, rows[split]["accepted"])
+        contents[split] = read_split(folder, task, rows[split]["accepted"])
     return contents
 
 

@@ -3,10 +3,8 @@
 import math
 from typing import Any, Mapping, Optional, Sequence
 
-import numpy as np
-
 from artifacts.evaluation import Change, Evaluation, Interval, NotableRow, Scores, Slice
-from components.model_gate import label_errors, metrics, notable_rows
+from components.model_gate import notable_rows, paired
 from components.model_gate.evaluation import OVERALL, Comparison
 from core import intervals
 from core.config import SliceBound
@@ -30,55 +28,52 @@ def make_evaluation(
       has_baseline: whether the baseline is the model in serving.
     """
     overall = comparisons[OVERALL]
-    counts = np.array(details[metrics.SCORES]["candidate"])
+    scores = dict(details[paired.SCORES])
     lists = details[notable_rows.NOTABLE_ROWS]
-    thresholds = label_errors.suspicion(counts)
+    suspicion, suspects = scores.pop("suspicion", None), scores.pop("suspects", 0)
     return Evaluation(
         label_names=task.label_names,
+        plots=task.plots,
+        score_range=task.score_range,
+        answer_note=task.report_notes[0],
+        mistake_title=task.report_notes[1],
+        mistake_note=task.report_notes[2],
         metric_titles=task.metric_titles,
         has_baseline=has_baseline,
-        scores=Scores.model_validate(details[metrics.SCORES]),
-        intervals=_intervals(overall, counts),
-        changes=_changes(overall, task) if has_baseline else {},
+        scores=Scores.model_validate(scores),
+        intervals={name: interval for name in overall.bounds if (interval := _bounds(overall, name))},
+        changes=_changes(overall) if has_baseline else {},
         slice_metric=task.slice_metric,
         slices=_slices(comparisons, bounds, task.slice_metric, has_baseline),
         mistakes=_mistakes(lists),
-        fixed=_rows(lists[notable_rows.FIXED]),
-        broken=_rows(lists[notable_rows.BROKEN]),
-        suspicion=thresholds,
-        suspects=label_errors.count_suspects(counts, thresholds),
+        fixed=_rows(lists.get(notable_rows.FIXED, ())),
+        broken=_rows(lists.get(notable_rows.BROKEN, ())),
+        suspicion=suspicion,
+        suspects=suspects,
     )
 
 
-def share_interval(share: float, rows: float) -> Optional[Interval]:
-    """Returns Wilson's interval of a share of rows; None without rows."""
-    bounds = intervals.wilson(share, rows)
-    return Interval(low=bounds[0], high=bounds[1]) if bounds else None
+def _bounds(comparison: Comparison, metric: str) -> Optional[Interval]:
+    """Returns the interval of the candidate's value; None if it is unknown."""
+    low, high = comparison.bounds.get(metric, (math.nan, math.nan))
+    return None if math.isnan(low) or math.isnan(high) else Interval(low=low, high=high)
 
 
-def _intervals(overall: Comparison, counts: np.ndarray) -> dict[str, Interval]:
-    rows = counts.sum(axis=1)
-    shares = {"accuracy": overall.rows, "recall_0": rows[0], "recall_1": rows[1]}
-    known = {name: share_interval(overall.candidate[name], count) for name, count in shares.items()}
-    known["auc"] = _interval(overall.candidate["auc"], metrics.auc_error(counts))
-    return {name: interval for name, interval in known.items() if interval}
-
-
-def _changes(overall: Comparison, task: Task) -> dict[str, Change]:
-    differences = {name: overall.candidate[name] - overall.baseline[name] for name in task.evaluation_metrics}
+def _changes(overall: Comparison) -> dict[str, Change]:
+    differences = {name: overall.candidate[name] - overall.baseline[name] for name in overall.errors}
     return {
-        name: Change(difference=difference, interval=_interval(difference, overall.errors[name], limit=None))
+        name: Change(difference=difference, interval=_interval(difference, overall.errors[name]))
         for name, difference in differences.items()
         if math.isfinite(difference)
     }
 
 
-def _interval(value: float, error: float, limit: Optional[float] = 1.0) -> Optional[Interval]:
-    """Returns the interval of an estimate with a normal error; a share stays below its limit."""
-    if not math.isfinite(value) or not math.isfinite(error):
+def _interval(difference: float, error: float) -> Optional[Interval]:
+    """Returns the interval of a difference with a normal error."""
+    if not math.isfinite(error):
         return None
-    high = value + intervals.Z_95 * error
-    return Interval(low=value - intervals.Z_95 * error, high=high if limit is None else min(high, limit))
+    half = intervals.Z_95 * error
+    return Interval(low=difference - half, high=difference + half)
 
 
 def _slices(
@@ -97,16 +92,16 @@ def _slice(comparison: Comparison, bound: SliceBound, metric: str, has_baseline:
     return Slice(
         rows=comparison.rows,
         value=None if math.isnan(value) else value,
-        interval=share_interval(value, comparison.rows),
+        interval=_bounds(comparison, metric),
         baseline=comparison.baseline[metric] if has_baseline else None,
         min=bound.min if comparison.rows >= bound.min_rows else None,
     )
 
 
 def _mistakes(lists: Mapping[str, Sequence[Sequence[Any]]]) -> tuple[NotableRow, ...]:
-    """Returns the mistakes on the rows of all labels, those with the highest confidence first."""
-    rows = [row for name in notable_rows.MISTAKES for row in _rows(lists[name])]
-    return tuple(sorted(rows, key=lambda row: -abs(row.label - row.candidate)))
+    """Returns the mistakes on the rows of all labels, the worst first."""
+    rows = [row for name in sorted(lists) if name.startswith(notable_rows.MISTAKES) for row in _rows(lists[name])]
+    return tuple(sorted(rows, key=lambda row: -(row.candidate if row.classes else abs(row.label - row.candidate))))
 
 
 def _rows(rows: Sequence[Sequence[Any]]) -> tuple[NotableRow, ...]:

@@ -15,7 +15,7 @@ import tensorflow_model_analysis as tfma
 import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
 from tensorflow_model_analysis.api import types
 
-from components.model_gate import metrics, notable_rows
+from components.model_gate import class_metrics, metrics, notable_rows, paired, score_metrics
 from schema import features, slices
 from schema.task import EvaluationMetric, Task
 
@@ -24,6 +24,9 @@ BASELINE = "baseline"
 
 # The slice of all rows.
 OVERALL = "overall"
+
+# Where the metrics' classes are that TFMA and Keras do not have.
+_MODULES = (metrics, class_metrics, score_metrics, notable_rows)
 
 _EXAMPLE_COUNT = "example_count"
 
@@ -37,12 +40,14 @@ class Comparison:
       candidate: metric name -> value; `nan` if it is undefined on these rows.
       baseline: the same for the baseline.
       errors: metric name -> standard error of the difference between the two.
+      bounds: metric name -> ends of the 95 % confidence interval of the candidate's value; nan if they are unknown.
     """
 
     rows: int
     candidate: Mapping[str, float]
     baseline: Mapping[str, float]
     errors: Mapping[str, float]
+    bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 def make_eval_config(task: Task) -> tfma.EvalConfig:
@@ -60,8 +65,8 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
     ]
     named = {
         _EXAMPLE_COUNT: EvaluationMetric("ExampleCount"),
-        **task.evaluation_metrics,
-        "paired_errors": task.difference_errors,
+        **{name: metric for name, metric in task.evaluation_metrics.items() if metric.class_name},
+        "paired_metrics": task.paired_metrics,
         notable_rows.NOTABLE_ROWS: task.notable_rows,
     }
     configs = [_metric_config(name, metric) for name, metric in named.items()]
@@ -78,8 +83,9 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
 
 def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
     # Without a module, TFMA looks in Keras and in itself.
-    module = next((m.__name__ for m in (metrics, notable_rows) if hasattr(m, metric.class_name)), "")
-    return tfma.MetricConfig(class_name=metric.class_name, module=module, config=json.dumps({"name": name}))
+    module = next((m.__name__ for m in _MODULES if hasattr(m, metric.class_name)), "")
+    arguments = json.dumps({"name": name, **metric.arguments})
+    return tfma.MetricConfig(class_name=metric.class_name, module=module, config=arguments)
 
 
 def custom_eval_shared_model(
@@ -129,7 +135,7 @@ def read_comparisons(folder: str) -> dict[str, Comparison]:
 
 
 def read_details(folder: str) -> dict[str, Any]:
-    """Reads the overall metrics of an evaluation that are JSON: `metrics.SCORES` and `notable_rows.NOTABLE_ROWS`."""
+    """Reads the overall metrics of an evaluation that are JSON: `paired.SCORES` and `notable_rows.NOTABLE_ROWS`."""
     result = tfma.load_eval_result(folder, model_name=CANDIDATE)
     outputs = next(outputs for key, outputs in result.slicing_metrics if not key)
     return {
@@ -161,13 +167,17 @@ def _slice_name(key: Any) -> str:
 
 
 def _comparison(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Comparison:
+    low, high = (_with_suffix(candidate, suffix) for suffix in (paired.LOW_SUFFIX, paired.HIGH_SUFFIX))
+    suffixes = (paired.ERROR_SUFFIX, paired.LOW_SUFFIX, paired.HIGH_SUFFIX)
     return Comparison(
         rows=int(candidate[_EXAMPLE_COUNT]),
-        candidate={name: value for name, value in candidate.items() if not name.endswith(metrics.ERROR_SUFFIX)},
+        candidate={name: value for name, value in candidate.items() if not name.endswith(suffixes)},
         baseline=baseline,
-        errors={
-            name.removesuffix(metrics.ERROR_SUFFIX): value
-            for name, value in candidate.items()
-            if name.endswith(metrics.ERROR_SUFFIX)
-        },
+        errors=_with_suffix(candidate, paired.ERROR_SUFFIX),
+        bounds={name: (low[name], high[name]) for name in low},
     )
+
+
+def _with_suffix(values: Mapping[str, float], suffix: str) -> dict[str, float]:
+    """Returns the values whose names end in a suffix, by their names without it."""
+    return {name.removesuffix(suffix): value for name, value in values.items() if name.endswith(suffix)}

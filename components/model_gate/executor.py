@@ -1,6 +1,6 @@
 """Checks the evaluation and the predictions for sentence pairs, and writes the blessing."""
 
-from typing import Any
+from typing import Any, Mapping
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -52,12 +52,21 @@ class Executor(base_executor.BaseExecutor):
         ]
         write_metrics(
             blessing.uri,
-            {"candidate": overall.candidate, "baseline": overall.baseline if has_baseline else None},
+            {
+                "candidate": _in_order(overall.candidate, task),
+                "baseline": _in_order(overall.baseline, task) if has_baseline else None,
+            },
         )
         rows = evaluation.read_details(inputs[EVALUATION].uri)
         evaluated = details.make_evaluation(comparisons, rows, bounds.slices, task, has_baseline)
         evaluation_artifact.write(blessing.uri, evaluated)
         bless(blessing, checks)
+
+
+def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
+    """Returns the number of rows, then the metrics in the order of the task."""
+    known = [name for name in task.evaluation_metrics if name in values]
+    return {name: values[name] for name in dict.fromkeys([*sorted(values.keys() - known), *known])}
 
 
 def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> list[Check]:

@@ -59,8 +59,8 @@ class Answers:
     """A model's answers to n pairs; index 0 is for the first sentences, index 1 for the second ones.
 
     Attributes:
-      labels: two lists of n (label name, its probability).
-      scores: the evaluated output, float[2, n] or float[2, n, classes].
+      labels: two lists of n (label name, its probability), or ("", score) without classes.
+      scores: `Task.comparable`, float[2, n] or float[2, n, classes].
     """
 
     labels: tuple[list[tuple[str, float]], list[tuple[str, float]]]
@@ -144,7 +144,7 @@ def predict(model_folder: str, pairs: Sequence[Pair], task: Task) -> Answers:
         progress.report("predicting sentence pairs", start, len(sentences))
         batches.append(serve(text=tf.constant(sentences[start : start + _BATCH])))
     outputs = {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
-    labels, scores = task.predictions(outputs), outputs[task.evaluated_output]
+    labels, scores = task.predictions(outputs), task.comparable(outputs)
     return Answers((labels[: len(pairs)], labels[len(pairs) :]), np.stack(np.split(scores, 2)))
 
 
@@ -186,7 +186,10 @@ def prediction_failed(error: Exception, bounds: InvarianceGateConfig) -> Check:
 def _failed(pairs: Sequence[Pair], answers: Answers, tolerance: float) -> np.ndarray:
     """Returns bool[n], whether each pair fails."""
     apart = np.abs(answers.scores[0] - answers.scores[1]).reshape(len(pairs), -1).max(axis=1)
-    same_label = np.array([first == second for (first, _), (second, _) in zip(*answers.labels, strict=True)])
+    same_name = np.array([first == second for (first, _), (second, _) in zip(*answers.labels, strict=True)])
+    # Scores, which have no name, agree if they are close.
+    unnamed = np.array([name == "" for name, _ in answers.labels[0]])
+    same_label = same_name & (~unnamed | (apart <= tolerance))
     must_agree = np.array([pair.kind == SAME for pair in pairs])
     return ~np.isfinite(apart) | np.where(must_agree, ~same_label & (apart > tolerance), same_label)
 
@@ -206,8 +209,10 @@ def _check_group(kind: Kind, what: str, count: int, failed: Sequence[str], bound
 def _quote_pair(pair: Pair, answers: Answers, index: int) -> str:
     """Formats a pair, such as `"재미있다" (positive 0.91) and "재미없다" (positive 0.77)`."""
     return " and ".join(
-        f'"{_shorten(sentence)}" ({labels[index][0]} {labels[index][1]:.2f})'
-        for sentence, labels in zip((pair.first, pair.second), answers.labels, strict=True)
+        f'"{_shorten(sentence)}" ({f"{name} {number:.2f}".strip()})'
+        for sentence, (name, number) in zip(
+            (pair.first, pair.second), (labels[index] for labels in answers.labels), strict=True
+        )
     )
 
 

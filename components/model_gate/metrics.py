@@ -1,4 +1,4 @@
-"""Metrics that TFMA lacks: calibration error, and the standard error of the difference between two models.
+"""Metrics of two classes that TFMA lacks: calibration error, and standard errors of the difference between two models.
 
 TFMA's own confidence intervals (jackknife, Poisson bootstrap) are paired too, but compute every metric of every slice
 21 times, which takes 9 times as long as the whole evaluation on 799 rows. They are also random, so that a result near a
@@ -6,17 +6,14 @@ bound would be random too. `PairedErrors` needs one pass and no random numbers.
 """
 
 import collections
-import json
 from typing import Any, Iterable, Mapping, Optional
 
-import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import calibration_histogram, metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.utils import model_util
 
-# Suffix of the standard error of a metric's difference between the candidate and the baseline.
-ERROR_SUFFIX = "_diff_error"
+from components.model_gate import confusion, label_errors, paired
+from components.model_gate.paired import Results
 
 # Bins of probability. In bins with few rows, sampling error looks like bad calibration: with 1,000 rows spread evenly
 # over 10 bins it is about 0.03.
@@ -25,9 +22,6 @@ CALIBRATION_BINS = 10
 # Scores are rounded up to multiples of 1/1000, so that the table of a pair of models has at most two million cells,
 # for any number of rows; rounding up keeps scores above 0.5 above it.
 STEPS = 1000
-
-# Name of the metric with the `Scores` of both models, as JSON.
-SCORES = "scores"
 
 # (label, candidate's score, baseline's score), the scores in steps -> rows.
 PairedScores = Mapping[tuple[int, int, int], int]
@@ -79,7 +73,7 @@ def calibration_error(histogram: calibration_histogram.Histogram) -> float:
 class PairedErrors(metric_types.Metric):
     """Standard errors of candidate minus baseline on the same rows, for each metric: `accuracy_diff_error`, ...
 
-    It also returns the scores that they are computed from, as the metric `SCORES`.
+    It also returns the metrics of the confusion matrix, and the scores of both models.
     """
 
     def __init__(self, name: str = "paired_errors") -> None:
@@ -87,51 +81,55 @@ class PairedErrors(metric_types.Metric):
 
 
 def _paired_error_computations(
-    name: str, eval_config: config_pb2.EvalConfig, model_names: Iterable[str], **unused_kwargs: Any
+    eval_config: config_pb2.EvalConfig, model_names: Iterable[str], **unused_kwargs: Any
 ) -> metric_types.MetricComputations:
-    del name  # The keys are named after the metrics.
-    baseline = model_util.get_baseline_model_spec(eval_config).name
-    (candidate,) = set(model_names) - {baseline}
-    combiner = _PairedScoresCombiner(eval_config, candidate, baseline)
-    return [metric_types.MetricComputation(keys=combiner.keys, preprocessors=None, combiner=combiner)]
+    return paired.computations(ScoreCounts, eval_config, model_names)
 
 
-class _PairedScoresCombiner(beam.CombineFn):
-    """Counts rows by label and both scores, then computes the errors."""
+class ScoreCounts:
+    """Rows by label and both models' scores, in steps."""
 
-    def __init__(self, eval_config: config_pb2.EvalConfig, candidate: str, baseline: str) -> None:
-        super().__init__()
-        self._eval_config = eval_config
-        self._candidate, self._baseline = candidate, baseline
-        names = [*(name + ERROR_SUFFIX for name in paired_errors({})), SCORES]
-        self.keys = [metric_types.MetricKey(name, model_name=candidate) for name in names]
+    def __init__(self) -> None:
+        self.scores: collections.Counter[tuple[int, int, int]] = collections.Counter()
 
-    def create_accumulator(self) -> collections.Counter:
-        return collections.Counter()
+    def add(self, label: float, candidate: np.ndarray, baseline: np.ndarray) -> None:
+        """Adds a row: its class, and both models' probabilities of class 1."""
+        ours, theirs = (int(np.ceil(prediction.item() * STEPS)) for prediction in (candidate, baseline))
+        self.scores[int(label), ours, theirs] += 1
 
-    def add_input(
-        self, accumulator: collections.Counter, element: metric_types.StandardMetricInputs
-    ) -> collections.Counter:
-        label, candidate = self._label_and_score(element, self._candidate)
-        _, baseline = self._label_and_score(element, self._baseline)
-        accumulator[label, candidate, baseline] += 1
-        return accumulator
+    def merge(self, other: "ScoreCounts") -> None:
+        """Adds the rows of another table."""
+        self.scores.update(other.scores)
 
-    def merge_accumulators(self, accumulators: Iterable[collections.Counter]) -> collections.Counter:
-        merged: collections.Counter = collections.Counter()
-        for accumulator in accumulators:
-            merged.update(accumulator)
-        return merged
-
-    def extract_output(self, accumulator: collections.Counter) -> dict[metric_types.MetricKey, float]:
-        values = [*paired_errors(accumulator).values(), json.dumps(count_scores(accumulator))]
-        return dict(zip(self.keys, values, strict=True))
-
-    def _label_and_score(self, element: metric_types.StandardMetricInputs, model: str) -> tuple[int, int]:
-        label, prediction, _ = next(
-            metric_util.to_label_prediction_example_weight(element, eval_config=self._eval_config, model_name=model)
+    def results(self) -> Results:
+        """Compares the models."""
+        cells = _cells(self.scores)
+        ours, theirs = confusion.tables(cells, 2)
+        # TFMA has the others.
+        names = [name for name in confusion.values(ours) if name.startswith(("f1", "matthews"))]
+        counts = count_scores(self.scores)
+        return Results(
+            {name: confusion.values(ours)[name] for name in names},
+            {name: confusion.values(theirs)[name] for name in names},
+            {**confusion.paired_errors(cells, 2), **paired_errors(self.scores)},
+            {**confusion.bounds(ours), "auc": _auc_bounds(np.array(counts["candidate"]))},
+            {**counts, "confusion": ours.astype(int).tolist(), "mistakes": int(ours.sum() - np.trace(ours))},
         )
-        return int(label.item()), int(np.ceil(prediction.item() * STEPS))
+
+
+def _cells(scores: PairedScores) -> confusion.Cells:
+    """Returns the rows by label and both models' classes."""
+    cells: collections.Counter[tuple[int, int, int]] = collections.Counter()
+    for (label, candidate, baseline), rows in scores.items():
+        cells[label, int(candidate > STEPS // 2), int(baseline > STEPS // 2)] += rows
+    return cells
+
+
+def _auc_bounds(counts: np.ndarray) -> tuple[float, float]:
+    labels, scores = (index.ravel() for index in np.indices(counts.shape))
+    rows = counts.ravel().astype(np.float64)
+    value = (_placements(scores, labels, rows) * rows)[labels == 1].sum() / max(counts[1].sum(), 1)
+    return paired.normal_bounds(float(value), auc_error(counts), (0.0, 1.0))
 
 
 def paired_errors(scores: PairedScores) -> dict[str, float]:
@@ -157,13 +155,13 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
         for contributions in (_is_correct, _placements, _signed_gaps)
     )
     in_class = [labels == 0, labels == 1]
-    placement_errors = [_error_of_mean(placements[mask], rows[mask]) for mask in in_class]
+    placement_errors = [paired.error_of_mean(placements[mask], rows[mask]) for mask in in_class]
     return {
-        "accuracy": _error_of_proportion(hits, rows),
+        "accuracy": paired.error_of_proportion(hits, rows),
         "auc": float(np.hypot(placement_errors[0], placement_errors[1])),
-        "recall_0": _error_of_proportion(hits[in_class[0]], rows[in_class[0]]),
-        "recall_1": _error_of_proportion(hits[in_class[1]], rows[in_class[1]]),
-        "calibration_error": _error_of_mean(gaps, rows),
+        "recall_0": paired.error_of_proportion(hits[in_class[0]], rows[in_class[0]]),
+        "recall_1": paired.error_of_proportion(hits[in_class[1]], rows[in_class[1]]),
+        "calibration_error": paired.error_of_mean(gaps, rows),
     }
 
 
@@ -172,18 +170,19 @@ def count_scores(scores: PairedScores) -> dict[str, Any]:
 
     Returns:
       `candidate` and `baseline`: for each label, the number of rows at each of the `STEPS + 1` scores from 0 to 1;
-      `fixed`: rows that only the candidate labels correctly; `broken`: rows that only the baseline does.
+      `fixed`: rows that only the candidate labels correctly; `broken`: rows that only the baseline does; `suspicion`
+      and `suspects`, as in `label_errors`.
     """
     counts = {"candidate": np.zeros((2, STEPS + 1), int), "baseline": np.zeros((2, STEPS + 1), int)}
-    correct: collections.Counter[tuple[bool, bool]] = collections.Counter()
     for (label, candidate, baseline), rows in scores.items():
         counts["candidate"][label, candidate] += rows
         counts["baseline"][label, baseline] += rows
-        correct[(candidate > STEPS // 2) == label, (baseline > STEPS // 2) == label] += rows
+    thresholds = label_errors.suspicion(counts["candidate"])
     return {
         **{name: table.tolist() for name, table in counts.items()},
-        "fixed": correct[True, False],
-        "broken": correct[False, True],
+        **confusion.changed_rows(_cells(scores)),
+        "suspicion": thresholds,
+        "suspects": label_errors.count_suspects(counts["candidate"], thresholds),
     }
 
 
@@ -196,7 +195,7 @@ def auc_error(counts: np.ndarray) -> float:
     labels, scores = (index.ravel() for index in np.indices(counts.shape))
     rows = counts.ravel().astype(np.float64)
     placements = _placements(scores, labels, rows)
-    errors = [_error_of_mean(placements[labels == label], rows[labels == label]) for label in (0, 1)]
+    errors = [paired.error_of_mean(placements[labels == label], rows[labels == label]) for label in (0, 1)]
     return float(np.hypot(errors[0], errors[1]))
 
 
@@ -217,21 +216,3 @@ def _signed_gaps(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> np
     bins = np.minimum(scores * CALIBRATION_BINS // STEPS, CALIBRATION_BINS - 1)
     gaps = scores / STEPS - labels
     return np.sign(np.bincount(bins, gaps * rows, CALIBRATION_BINS))[bins] * gaps
-
-
-def _error_of_proportion(differences: np.ndarray, rows: np.ndarray) -> float:
-    """Returns the standard error of a mean of -1, 0 and 1.
-
-    Two rows are added, half of one at 1, half at -1, and one at 0 (Agresti and Min, Statistics in Medicine 2005):
-    otherwise three rows of thirty that all changed the same way would look certain.
-    """
-    return _error_of_mean(np.append(differences, (1.0, -1.0, 0.0)), np.append(rows, (0.5, 0.5, 1.0)))
-
-
-def _error_of_mean(values: np.ndarray, rows: np.ndarray) -> float:
-    """Returns the standard error of the mean of values, weighted by their rows; infinite below two rows."""
-    count = rows.sum()
-    if count < 2:
-        return float("inf")
-    mean = (values * rows).sum() / count
-    return float(np.sqrt((rows * (values - mean) ** 2).sum() / (count - 1) / count))

@@ -4,8 +4,9 @@ Which rows are collected depends neither on the order of the rows nor on how the
 ranked by rounded scores, and ties by a hash of the text.
 """
 
+import functools
 import json
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional, Sequence
 
 import apache_beam as beam
 from tensorflow_model_analysis.metrics import metric_types, metric_util
@@ -14,15 +15,15 @@ from tensorflow_model_analysis.utils import model_util
 
 from schema import features
 from schema.hashing import hash64
+from schema.task import Label
 
 # Name of the metric: a `Ranking` of each list, as JSON.
 NOTABLE_ROWS = "notable_rows"
 
-# The lists: the candidate's mistakes on the rows of each label, the rows that only the candidate labels correctly, and
-# those that only the baseline does.
-MISTAKES = ("mistakes_0", "mistakes_1")
+# The lists: the candidate's mistakes, for classes on the rows of each label; the rows that only the candidate answers
+# correctly, and those that only the baseline does.
+MISTAKES = "mistakes"
 FIXED, BROKEN = "fixed", "broken"
-LISTS = (*MISTAKES, FIXED, BROKEN)
 
 # Rows in a list: as many as a person reads.
 KEPT_ROWS = 20
@@ -40,16 +41,19 @@ class Row(NamedTuple):
     Attributes:
       id: its id.
       text: its text.
-      label: 0 or 1.
-      candidate: the candidate's probability of class 1.
-      baseline: the baseline's.
+      label: its label feature.
+      candidate: what the candidate says of it: for two classes the probability of class 1, for more that of its class;
+        a score.
+      baseline: the same of the baseline.
+      classes: for more than two classes, those of the candidate and of the baseline.
     """
 
     id: str
     text: str
-    label: int
+    label: Label
     candidate: float
     baseline: float
+    classes: Optional[tuple[int, int]] = None
 
 
 # A row and its rank, the best first: its score with a minus, and a hash for ties.
@@ -57,19 +61,32 @@ Ranking = list[tuple[tuple[float, int], Row]]
 
 
 class NotableRows(metric_types.Metric):
-    """Confident mistakes of the candidate, and rows that only one of both models labels correctly."""
+    """The candidate's worst mistakes, and rows that only one of both models answers correctly."""
 
-    def __init__(self, name: str = NOTABLE_ROWS) -> None:
-        super().__init__(_computations, name=name)
+    def __init__(self, ranking: str = "binary", right: float = 0.0, name: str = NOTABLE_ROWS) -> None:
+        """Chooses how to rank.
+
+        Args:
+          ranking: `binary`, `classes` or `scores`.
+          right: for `scores`, the largest error of a correct answer.
+          name: name of the metric.
+        """
+        super().__init__(_computations, name=name, ranking=ranking, right=right)
 
 
 def _computations(
-    name: str, eval_config: config_pb2.EvalConfig, model_names: Iterable[str], **unused_kwargs: Any
+    name: str,
+    ranking: str,
+    right: float,
+    eval_config: config_pb2.EvalConfig,
+    model_names: Iterable[str],
+    **unused_kwargs: Any,
 ) -> metric_types.MetricComputations:
     baseline = model_util.get_baseline_model_spec(eval_config).name
     (candidate,) = set(model_names) - {baseline}
     key = metric_types.MetricKey(name, model_name=candidate)
-    combiner = _Combiner(eval_config, key, (candidate, baseline))
+    rank = functools.partial(_RANKINGS[ranking], right=right)
+    combiner = _Combiner(eval_config, key, (candidate, baseline), rank)
     preprocessor = metric_types.FeaturePreprocessor([features.ID, features.DOCUMENT])
     return [metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner)]
 
@@ -78,18 +95,22 @@ class _Combiner(beam.CombineFn):
     """Reads rows from TFMA's inputs and collects them with `add` and `merge`."""
 
     def __init__(
-        self, eval_config: config_pb2.EvalConfig, key: metric_types.MetricKey, models: tuple[str, str]
+        self,
+        eval_config: config_pb2.EvalConfig,
+        key: metric_types.MetricKey,
+        models: tuple[str, str],
+        rank: Callable[[Row], Iterable[tuple[str, float]]],
     ) -> None:
         super().__init__()
-        self._eval_config, self._key, self._models = eval_config, key, models
+        self._eval_config, self._key, self._models, self._rank = eval_config, key, models, rank
 
     def create_accumulator(self) -> dict[str, Ranking]:
-        return {name: [] for name in LISTS}
+        return {}
 
     def add_input(
         self, accumulator: dict[str, Ranking], element: metric_types.StandardMetricInputs
     ) -> dict[str, Ranking]:
-        add(accumulator, self._read_row(element))
+        add(accumulator, self._read_row(element), self._rank)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[dict[str, Ranking]]) -> dict[str, Ranking]:
@@ -101,48 +122,82 @@ class _Combiner(beam.CombineFn):
     def _read_row(self, element: metric_types.StandardMetricInputs) -> Row:
         inputs = [
             next(
-                metric_util.to_label_prediction_example_weight(element, eval_config=self._eval_config, model_name=name)
+                metric_util.to_label_prediction_example_weight(
+                    element, eval_config=self._eval_config, model_name=name, flatten=False
+                )
             )
             for name in self._models
         ]
-        label = int(inputs[0][0].item())
-        candidate, baseline = (float(prediction.item()) for _, prediction, _ in inputs)
+        label, (candidate, baseline) = inputs[0][0].item(), [prediction for _, prediction, _ in inputs]
         row_id, text = (_text_feature(element.features, name) for name in (features.ID, features.DOCUMENT))
-        return Row(row_id, text, label, candidate, baseline)
+        # The largest of the probabilities; of a single number, that number.
+        answers = (float(candidate.max()), float(baseline.max()))
+        classes = (int(candidate.argmax()), int(baseline.argmax())) if candidate.size > 1 else None
+        return Row(row_id, text, label, *answers, classes)
 
 
 def _text_feature(row: Mapping[str, Any], name: str) -> str:
     return row[name].item().decode("utf-8", errors="replace")
 
 
-def add(lists: Mapping[str, Ranking], row: Row) -> None:
-    """Adds a row to the lists that it belongs to; a list never has more than twice `KEPT_ROWS` rows."""
+def add(lists: dict[str, Ranking], row: Row, rank: Callable[[Row], Iterable[tuple[str, float]]]) -> None:
+    """Adds a row to the lists that it belongs to; a list never has more than twice `KEPT_ROWS` rows.
+
+    Args:
+      lists: the lists by name; missing ones are added.
+      row: the row.
+      rank: yields the lists that a row belongs to, with its score there; the highest scores are kept.
+    """
     ranked = list(rank(row))
     if not ranked:
         return
     tie = hash64(b"notable", [row.text.encode(), row.id.encode()])
     cut = row._replace(text=row.text[:_TEXT_CHARACTERS] + "…") if len(row.text) > _TEXT_CHARACTERS else row
     for name, score in ranked:
-        lists[name].append(((-round(score, _DIGITS), tie), cut))
+        lists.setdefault(name, []).append(((-round(score, _DIGITS), tie), cut))
         if len(lists[name]) > 2 * KEPT_ROWS:
             _prune(lists[name])
 
 
-def rank(row: Row) -> Iterable[tuple[str, float]]:
-    """Yields the lists that a row belongs to, with its score there, 0 to 1; the highest scores are kept."""
+def rank_binary(row: Row, right: float = 0.0) -> Iterable[tuple[str, float]]:
+    """Ranks by the probability of the wrong class, and by the change of the probability."""
+    del right
     correct, before = ((score > 0.5) == bool(row.label) for score in (row.candidate, row.baseline))
     if not correct:
-        yield MISTAKES[row.label], abs(row.label - row.candidate)
+        yield f"{MISTAKES}_{int(row.label)}", abs(row.label - row.candidate)
     if correct != before:
         yield FIXED if correct else BROKEN, abs(row.candidate - row.baseline)
 
 
+def rank_classes(row: Row, right: float = 0.0) -> Iterable[tuple[str, float]]:
+    """Ranks by the probability of the class that the candidate answers."""
+    del right
+    assert row.classes is not None
+    correct, before = (answer == row.label for answer in row.classes)
+    if not correct:
+        yield f"{MISTAKES}_{int(row.label)}", row.candidate
+    if correct != before:
+        yield FIXED if correct else BROKEN, row.candidate
+
+
+def rank_scores(row: Row, right: float) -> Iterable[tuple[str, float]]:
+    """Ranks by the error, and by its change; an error up to `right` is none."""
+    error, before = abs(row.candidate - row.label), abs(row.baseline - row.label)
+    if error > right:
+        yield MISTAKES, error
+    if abs(error - before) >= right:
+        yield FIXED if error < before else BROKEN, abs(error - before)
+
+
+_RANKINGS = {"binary": rank_binary, "classes": rank_classes, "scores": rank_scores}
+
+
 def merge(accumulators: Iterable[Mapping[str, Ranking]]) -> dict[str, Ranking]:
     """Merges the lists of several workers."""
-    merged: dict[str, Ranking] = {name: [] for name in LISTS}
+    merged: dict[str, Ranking] = {}
     for accumulator in accumulators:
         for name, ranking in accumulator.items():
-            merged[name] += ranking
+            merged.setdefault(name, []).extend(ranking)
             _prune(merged[name])
     return merged
 

@@ -117,21 +117,20 @@ def _training_chart(history: Sequence[Mapping[str, float]], best_epoch: int, nam
 
 
 def evaluation(evaluated: Evaluation) -> list[Chart]:
-    """Draws the scores, ROC, precision and recall, and calibration of both models."""
+    """Draws the plots that the task names."""
+    return [_PLOTS[name](evaluated) for name in evaluated.plots]
+
+
+def _counts(evaluated: Evaluation) -> dict[str, np.ndarray]:
+    """Returns the counts of both models, of one without a model in serving."""
     counts = {"candidate": np.array(evaluated.scores.candidate)}
     if evaluated.has_baseline:
         counts["in serving"] = np.array(evaluated.scores.baseline)
-    shares = {name: curves.thresholds(table) for name, table in counts.items()}
-    positive = evaluated.label_names[1]
-    return [
-        _scores(counts["candidate"], evaluated.label_names),
-        _calibration({name: curves.calibration(table) for name, table in counts.items()}, positive),
-        _roc(shares, evaluated.label_names),
-        _precision_recall(shares, positive),
-    ]
+    return counts
 
 
-def _scores(counts: np.ndarray, labels: Sequence[str]) -> Chart:
+def _scores(evaluated: Evaluation) -> Chart:
+    counts, labels = np.array(evaluated.scores.candidate), evaluated.label_names
     table = curves.histogram(counts, _SCORE_BINS)
     edges = np.linspace(0, 1, _SCORE_BINS + 1)
     with _drawing("scores") as (axes, svg):
@@ -150,7 +149,23 @@ def _scores(counts: np.ndarray, labels: Sequence[str]) -> Chart:
     return Chart("scores", "Scores by label", alt, svg(), columns, rows, note)
 
 
-def _calibration(bins: Mapping[str, list[curves.Bin]], positive: str) -> Chart:
+def _calibration(evaluated: Evaluation) -> Chart:
+    positive = evaluated.label_names[1]
+    note = "On the dotted line a probability means what it says; below it the model is too sure of " + positive + "."
+    bins = {name: curves.calibration(table) for name, table in _counts(evaluated).items()}
+    return _calibration_chart(bins, positive, note)
+
+
+def _confidence_calibration(evaluated: Evaluation) -> Chart:
+    note = "On the dotted line a probability means what it says; below it the model is too sure of its answers."
+    sums = evaluated.scores.calibration
+    bins = {"candidate": curves.confidence_bins(sums["candidate"])}
+    if evaluated.has_baseline:
+        bins["in serving"] = curves.confidence_bins(sums["baseline"])
+    return _calibration_chart(bins, "correct answers", note)
+
+
+def _calibration_chart(bins: Mapping[str, list[curves.Bin]], positive: str, note: str) -> Chart:
     with _drawing("calibration") as (axes, svg):
         axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="perfect")
         for name, style in _styles(bins):
@@ -168,11 +183,15 @@ def _calibration(bins: Mapping[str, list[curves.Bin]], positive: str) -> Chart:
         f"{worst.low:.1f} and {worst.high:.1f}: {worst.score:.2f} predicted, {worst.observed:.2f} observed"
     )
     columns = ["score", "model", "rows", "mean score", f"share of {positive}"]
-    note = "On the dotted line a probability means what it says; below it the model is too sure of " + positive + "."
     return Chart("calibration", "Calibration", alt, svg(), columns, rows, note)
 
 
-def _roc(shares: Mapping[str, list[curves.Threshold]], labels: Sequence[str]) -> Chart:
+def _shares(evaluated: Evaluation) -> dict[str, list[curves.Threshold]]:
+    return {name: curves.thresholds(table) for name, table in _counts(evaluated).items()}
+
+
+def _roc(evaluated: Evaluation) -> Chart:
+    shares, labels = _shares(evaluated), evaluated.label_names
     with _drawing("roc") as (axes, svg):
         axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="chance")
         for name, style in _styles(shares, marker=False):
@@ -184,7 +203,8 @@ def _roc(shares: Mapping[str, list[curves.Threshold]], labels: Sequence[str]) ->
     return Chart("roc", "ROC", alt, svg(), columns, _threshold_rows(shares, "false_positives", "recall"))
 
 
-def _precision_recall(shares: Mapping[str, list[curves.Threshold]], positive: str) -> Chart:
+def _precision_recall(evaluated: Evaluation) -> Chart:
+    shares, positive = _shares(evaluated), evaluated.label_names[1]
     with _drawing("precision-recall") as (axes, svg):
         for name, style in _styles(shares, marker=False):
             points = shares[name][1:]
@@ -195,6 +215,58 @@ def _precision_recall(shares: Mapping[str, list[curves.Threshold]], positive: st
     columns = ["from score", "model", f"recall of {positive}", f"precision of {positive}"]
     rows = _threshold_rows(shares, "recall", "precision")
     return Chart("precision-recall", "Precision and recall", alt, svg(), columns, rows)
+
+
+def _score_scatter(evaluated: Evaluation) -> Chart:
+    """Draws the rows by label and score, in bins, with the area of a dot for the number of rows."""
+    low, high = evaluated.score_range or (0.0, 1.0)
+    table = np.array(evaluated.scores.candidate)
+    middles = low + (high - low) * (np.arange(len(table)) + 0.5) / len(table)
+    labels, scores = np.nonzero(table)
+    rows = table[labels, scores]
+    with _drawing("score-scatter") as (axes, svg):
+        axes.plot([low, high], [low, high], color=INK, linestyle=":", linewidth=1, label="perfect")
+        areas = 80 * rows / max(rows.max(initial=1), 1) + 2
+        axes.scatter(middles[labels], middles[scores], s=areas, color=FIRST, alpha=0.7, linewidths=0)
+        axes.set(xlabel="label", ylabel="score", xlim=(low, high), ylim=(low, high))
+        axes.legend(loc="upper left")
+    near = int(sum(np.trace(table, offset) for offset in (-1, 0, 1)))
+    alt = f"Scores by label; {near:,} of {table.sum():,} rows are on the diagonal or beside it"
+    means = [(table[i] @ middles / table[i].sum()) if table[i].any() else np.nan for i in range(len(table))]
+    cells = [
+        [f"{edge:.4g} to {edge + (high - low) / len(table):.4g}", f"{table[i].sum():,}", _figure(float(means[i]))]
+        for i, edge in enumerate(low + (high - low) * np.arange(len(table)) / len(table))
+    ]
+    note = "A larger dot has more rows. On the dotted line the score is the label."
+    return Chart("score-scatter", "Scores by label", alt, svg(), ["label", "rows", "mean score"], cells, note)
+
+
+def _score_histogram(evaluated: Evaluation) -> Chart:
+    low, high = evaluated.score_range or (0.0, 1.0)
+    table = np.array(evaluated.scores.candidate)
+    edges = np.linspace(low, high, len(table) + 1)
+    with _drawing("score-histogram") as (axes, svg):
+        axes.stairs(table.sum(axis=1), edges, color=SECOND, label="label", linewidth=1.6, linestyle="--")
+        axes.stairs(table.sum(axis=0), edges, color=FIRST, label="score", linewidth=1.6, fill=False)
+        axes.set(xlabel="label and score", ylabel="test rows", xlim=(low, high), ylim=(0, None))
+        axes.legend()
+    rows = [
+        [f"{edges[i]:.4g} to {edges[i + 1]:.4g}", f"{table[i].sum():,}", f"{table[:, i].sum():,}"]
+        for i in range(len(table))
+    ]
+    alt = "Histograms of the labels and of the candidate's scores"
+    return Chart("score-histogram", "Labels and scores", alt, svg(), ["range", "labels", "scores"], rows)
+
+
+_PLOTS: Mapping[str, Callable[[Evaluation], Chart]] = {
+    "scores": _scores,
+    "calibration": _calibration,
+    "confidence_calibration": _confidence_calibration,
+    "roc": _roc,
+    "precision_recall": _precision_recall,
+    "score_scatter": _score_scatter,
+    "score_histogram": _score_histogram,
+}
 
 
 def _threshold_rows(shares: Mapping[str, list[curves.Threshold]], *fields: str) -> list[list[str]]:

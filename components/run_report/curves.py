@@ -5,6 +5,7 @@ are probabilities of class 1.
 """
 
 import dataclasses
+from typing import Sequence
 
 import numpy as np
 
@@ -73,6 +74,15 @@ def calibration(counts: np.ndarray) -> list[Bin]:
     return [
         Bin(i / 10, (i + 1) / 10, int(rows[i]), float(sums[i] / rows[i]), float(positives[i] / rows[i]))
         for i in np.flatnonzero(rows)
+    ]
+
+
+def confidence_bins(sums: Sequence[Sequence[int]]) -> list[Bin]:
+    """Returns the bins that have rows; `sums` as in `artifacts.evaluation.Scores.calibration`."""
+    return [
+        Bin(i / 10, (i + 1) / 10, rows, total / rows / 1000, (total - gap) / rows / 1000)
+        for i, (rows, gap, total) in enumerate(sums)
+        if rows
     ]
 
 

@@ -3,7 +3,7 @@
 import base64
 import dataclasses
 import os
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from tfx.types import artifact
 from tfx.utils import path_utils
@@ -42,7 +42,7 @@ class SampleRow:
 
     id: str
     text: str
-    label: int
+    label: Union[int, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Details:
       profile: the profile of the data.
       evaluation: the evaluation behind the metrics.
       model_picture: the picture of the model's layers, as a data URI.
-      label_names: names of the classes; empty if they are not known.
+      label_names: names of the classes; empty if they are not known, or if labels are numbers.
       log_path: the log of the run; only of local runs.
       record: what `local.run_record.describe` returns; empty but for local runs.
     """
@@ -99,7 +99,7 @@ def _read_sample(examples: str, split: str) -> list[SampleRow]:
     """Reads the first rows of a split's first shard."""
     chunks = examples_artifact.read_rows([os.path.join(examples, f"Split-{split}", "*")], _SAMPLE_ROWS)
     rows = zip(*next(chunks, ((), (), ())), strict=True)
-    return [SampleRow(_decode(row_id), _decode(text), int(label)) for row_id, text, label in rows]
+    return [SampleRow(_decode(row_id), _decode(text), label.item()) for row_id, text, label in rows]
 
 
 def _read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:

@@ -3,13 +3,11 @@
 import dataclasses
 import itertools
 import re
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
-import numpy as np
-
-from artifacts.evaluation import Change, Evaluation, Interval
+from artifacts.evaluation import Change, Evaluation, Interval, NotableRow
 from components.data_gate.text_counts import LENGTH_EDGES
-from components.run_report import charts, curves
+from components.run_report import charts
 from components.run_report.gather import Details
 from components.run_report.summary import Summary
 from core import installation
@@ -58,10 +56,11 @@ def prepare(summary: Summary, details: Details) -> dict[str, Any]:
         "metrics": metric_rows(summary.metrics, evaluated),
         "stages": funnel(summary, details),
         "confusion": confusion,
-        "mistakes": sum(confusion[0][1][:1] + confusion[1][0][:1]) if confusion else 0,
+        "mistakes": evaluated.scores.mistakes if evaluated else 0,
         "charts": draw_charts(summary, details),
         "serving": [(c, _SERVING_FIGURES[c.check]) for c in summary.gates if c.check in _SERVING_FIGURES],
-        "label_name": lambda index: _label_name(details, index),
+        "label_name": lambda label: _label_name(details, label),
+        "answers": lambda row: _answers(details, row),
     }
 
 
@@ -167,9 +166,9 @@ def _evaluated_rows(summary: Summary) -> float:
 
 def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int, float]]]]:
     """Returns (rows, share of the label's rows) by label and predicted label."""
-    if evaluated is None:
+    if evaluated is None or not evaluated.scores.confusion:
         return None
-    table = curves.confusion(np.array(evaluated.scores.candidate))
+    table = evaluated.scores.confusion
     return [[(count, count / max(sum(row), 1)) for count in row] for row in table]
 
 
@@ -187,8 +186,15 @@ def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Cha
     }
 
 
-def _label_name(details: Details, index: int) -> str:
-    return details.label_names[index] if index < len(details.label_names) else str(index)
+def _label_name(details: Details, label: Union[int, float]) -> str:
+    """Returns the name of a class, or a score."""
+    return details.label_names[int(label)] if label < len(details.label_names) else f"{label:.6g}"
+
+
+def _answers(details: Details, row: NotableRow) -> list[str]:
+    """Returns both models' answers: the name of a class if they say it, and the number."""
+    names = [f"{_label_name(details, answer)} " for answer in row.classes or ()] or ["", ""]
+    return [f"{name}{number:.3f}" for name, number in zip(names, (row.candidate, row.baseline), strict=True)]
 
 
 def mark_settings(text: str) -> list[tuple[bool, str]]:

@@ -50,17 +50,16 @@ def difference(ours: Rows, theirs: Rows, task: Task) -> float:
         for name, (dtype, _) in served_signature(task).items()
         if tf.as_dtype(dtype).is_floating
     ]
-    ours_predicted, theirs_predicted = ([p for _, p in task.predictions(rows)] for rows in (ours, theirs))
-    differences.append(np.abs(np.subtract(ours_predicted, theirs_predicted)))
+    differences.append(np.abs(task.answer_shares(ours) - task.answer_shares(theirs)))
     # np.max, not max, which can drop a NaN.
     return float(np.max([np.max(difference, initial=0.0) for difference in differences]))
 
 
 def _find_implausible(rows: Rows, task: Task) -> Optional[str]:
     try:
-        probabilities = [probability for _, probability in task.predictions(rows)]
+        shares = task.answer_shares(rows)
     except IndexError:
         return "a label is outside the task's labels"
-    if not all(0.0 <= probability <= 1.0 for probability in probabilities):
-        return "a probability is outside 0 to 1"
+    if not ((shares >= 0.0) & (shares <= 1.0)).all():
+        return task.implausible
     return None

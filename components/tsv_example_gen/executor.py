@@ -27,7 +27,7 @@ from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
 from schema import features, rejections
-from schema.task import Task, make_task
+from schema.task import Task
 
 DATA = "data"
 FINGERPRINT = "fingerprint"
@@ -123,7 +123,7 @@ def _check_columns(file: sources.SourceFile, columns: Sequence[str], data: DataC
     """Raises early if a configured column is missing; an empty file of a glob has no columns to check."""
     try:
         if columns:
-            parse.make_layout(columns, data, _task(data))
+            parse.make_layout(columns, data, data.make_task())
     except UserError as error:
         raise file.error(str(error)) from error
 
@@ -170,7 +170,8 @@ def to_example(row: parse.Row, fallback_id: str) -> bytes:
     feature = example.features.feature  # Filled in place, which is twice as fast as building it from parts.
     feature[features.ID].bytes_list.value.append((row.id or fallback_id).encode())
     feature[features.DOCUMENT].bytes_list.value.extend(text.encode() for text in row.texts)
-    feature[features.LABEL].int64_list.value.append(row.label)
+    label = feature[features.LABEL]
+    (label.float_list if isinstance(row.label, float) else label.int64_list).value.append(row.label)
     return example.SerializeToString(deterministic=True)
 
 
@@ -190,7 +191,7 @@ class _IngestRange(beam.DoFn):
 
     def __init__(self, data: DataConfig, boundaries: split.Boundaries) -> None:
         super().__init__()
-        self._data, self._task, self._boundaries = data, _task(data), boundaries
+        self._data, self._task, self._boundaries = data, data.make_task(), boundaries
 
     def process(self, file_range: reader.FileRange, threshold: int) -> Iterator[beam.pvalue.TaggedOutput]:
         counts: Counts = collections.Counter()
@@ -220,7 +221,7 @@ class _SmallestHashes(beam.DoFn):
 
     def __init__(self, data: DataConfig, size: int) -> None:
         super().__init__()
-        self._data, self._task, self._size = data, _task(data), size
+        self._data, self._task, self._size = data, data.make_task(), size
 
     def process(self, file_range: reader.FileRange) -> Iterator[np.ndarray]:
         lines = parsed_lines(file_range, self._data, self._task)
@@ -326,7 +327,3 @@ def _set_properties(examples: types.Artifact, ingest: Ingest) -> None:
     examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     examples_utils.set_file_format(examples, "tfrecords_gzip")
     examples.set_string_custom_property("input_fingerprint", ingest.fingerprint)
-
-
-def _task(data: DataConfig) -> Task:
-    return make_task((data.text,), data.labels)

@@ -8,7 +8,7 @@ from core import escape
 from core.config import DataConfig
 from core.errors import UserError
 from schema import rejections
-from schema.task import Task
+from schema.task import Label, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Row:
 
     id: str
     texts: tuple[str, ...]
-    label: int
+    label: Label
 
 
 @dataclasses.dataclass(frozen=True)

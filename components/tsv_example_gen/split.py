@@ -18,6 +18,7 @@ import numpy as np
 from core.errors import UserError
 from schema import features
 from schema.hashing import hash64, text_hash
+from schema.task import Label
 
 HASHES = 1 << 64
 # Hashes to collect between cuts: 8 MiB, and few cuts.
@@ -63,7 +64,7 @@ def assign_split(texts: Sequence[bytes], boundaries: Boundaries) -> str:
     return features.TEST_SPLIT if value >= boundaries.test_start else features.TRAIN_SPLIT
 
 
-def sample_hash(seed: int, record_id: str, texts: Sequence[str], label: int) -> int:
+def sample_hash(seed: int, record_id: str, texts: Sequence[str], label: Label) -> int:
     """Returns the 64-bit hash that orders records for a sample."""
     return hash64(b"sample", (part.encode() for part in (str(seed), record_id, *texts, str(label))))
 

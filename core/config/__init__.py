@@ -6,7 +6,7 @@ are relative to that file's folder, those after `--set` to the current folder.
 | module        | holds                                                                              |
 |---------------|------------------------------------------------------------------------------------|
 | `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`, `notify`; `Config` |
-| `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task.py`         |
+| `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task/`           |
 | `loading.py`  | a file and `--set` -> `Config`                                                     |
 | `saving.py`   | `Config` -> a file                                                                 |
 | `faults.py`   | error messages, with a suggestion for a misspelt key                               |

@@ -1,7 +1,7 @@
 """Sections under `gates`: the bounds that every gate checks.
 
 `gates.data`, `gates.invariance` and `gates.serving` have their defaults here. Those of `gates.model` and `gates.slices`
-depend on the metrics of the task: `schema/task.py` has them.
+depend on the metrics of the task: `schema/task/` has them.
 """
 
 from typing import Annotated, Any, Literal, Mapping, Optional
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Mapping, Optional
 import pydantic
 
 from core.checks import Severity
-from core.section import Count, Fraction, Positive, Section
+from core.section import Count, Finite, Fraction, Margin, Positive, Section
 
 # The first word in the Unicode names of the letters, except Han (`CJK ...`), Kana (Hiragana and Katakana) and Jamo
 # (Hangul decomposed into combining letters).
@@ -34,6 +34,7 @@ class DataGateConfig(Section):
     """Bounds of DataGate: a section for each check, by the name of the check."""
 
     # Share of each label in a split; a file with only one label has shares of 0 and 1.
+    # The default is that of two labels; `load_config` takes the task's.
     min_label_share: Annotated[float, pydantic.Field(ge=0.0, le=0.5)] = 0.05
     max_label_share: Annotated[float, pydantic.Field(ge=0.5, le=1.0)] = 0.95
     min_rows: Count = 20
@@ -85,18 +86,18 @@ class MetricBound(Section):
     `min` and `max_drop` apply if higher is better, otherwise `max` and `max_rise`. Null disables a bound.
     """
 
-    min: Optional[Fraction] = None
-    max_drop: Optional[Fraction] = None
-    max: Optional[Fraction] = None
-    max_rise: Optional[Fraction] = None
+    min: Optional[Finite] = None
+    max_drop: Optional[Margin] = None
+    max: Optional[Finite] = None
+    max_rise: Optional[Margin] = None
     severity: Severity = "fail"
 
 
 class SliceBound(Section):
     """Bounds of the task's slice metric on one slice of the test rows, if it has at least `min_rows`."""
 
-    min: Fraction
-    max_drop: Fraction
+    min: Finite
+    max_drop: Margin
     min_rows: Count
     severity: Severity = "fail"
 
@@ -169,7 +170,7 @@ class ServingGateConfig(Section):
 class GatesConfig(Section):
     """Bounds of every gate.
 
-    The defaults of `model` and `slices` are in `schema/task.py`; the key `slices.default` applies to all slices.
+    The defaults of `model` and `slices` are in `schema/task/`; the key `slices.default` applies to all slices.
     """
 
     data: DataGateConfig = DataGateConfig()

@@ -12,7 +12,7 @@ from core.config.gates import SliceBound
 from core.config.sections import Config, DataConfig
 from core.errors import UserError, did_you_mean
 from schema import slices
-from schema.task import Task, make_task
+from schema.task import Task
 
 # Keys that hold a location; a local one is made absolute when it is read.
 _LOCATIONS = (
@@ -142,12 +142,13 @@ def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         data = DataConfig.model_validate(tree.get("data"))
-        configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
+        configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("data", "model", "slices")}
     except (pydantic.ValidationError, AttributeError, TypeError, ValueError):
         return tree  # Validating the whole tree reports it.
-    task = make_task((data.text,), data.labels)
+    task = data.make_task()
     _check_metric_bounds(configured["model"], task)
     bounds = {
+        "data": {"min_label_share": task.min_label_share, **configured["data"]},
         "model": _merge(task.default_bounds, configured["model"]),
         "slices": _slice_bounds(configured["slices"], task),
     }
@@ -160,6 +161,10 @@ def _check_metric_bounds(configured: Mapping[str, Any], task: Task) -> None:
             raise UserError(f"gates.model.{name}: no such metric{did_you_mean(name, task.evaluation_metrics)}")
         lower = task.evaluation_metrics[name].lower_is_better
         right, wrong = (("max", "max_rise"), ("min", "max_drop"))[:: 1 if lower else -1]
+        low, high = task.evaluation_metrics[name].limits
+        limit = bound.get(right[0]) if isinstance(bound, Mapping) else None
+        if isinstance(limit, (int, float)) and not low <= limit <= high:
+            raise UserError(f"gates.model.{name}.{right[0]} = {limit:g}: should be between {low:g} and {high:g}")
         for key in wrong:
             if isinstance(bound, Mapping) and bound.get(key) is not None:
                 better, instead = "lower" if lower else "higher", right[wrong.index(key)]

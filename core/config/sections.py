@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import os
 from typing import Annotated, Any, Literal, Mapping, Optional, Union
 
 import pydantic
@@ -10,12 +9,11 @@ import pydantic
 from core.config.gates import GatesConfig
 from core.kubeflow_config import KubeflowConfig
 from core.section import Count, Fraction, OpenFraction, Positive, Section
-from schema import features
-from schema.task import Task, make_task
+from schema.task import CLASSIFICATION, Task, curated_schema, make_task
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
-CURATED_SCHEMA = os.path.join(os.path.dirname(features.__file__), "schema.pbtxt")
+CURATED_SCHEMA = curated_schema(CLASSIFICATION)
 
 
 class DataConfig(Section):
@@ -33,7 +31,10 @@ class DataConfig(Section):
     id: Optional[str] = "id"
     text: str = "document"
     label: str = "label"
+    task: Literal["classification", "ordinal", "regression"] = "classification"
     labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
+    # The smallest and the largest label of a regression.
+    score_range: Optional[tuple[float, float]] = None
     quoting: Literal["minimal", "none"] = "minimal"
     header: Union[bool, tuple[str, ...]] = True
     encoding: str = "utf-8"
@@ -46,6 +47,14 @@ class DataConfig(Section):
     max_rejected_fraction: Fraction = 0.01
     # Longer than any review; keeps a binary file from being read as one line.
     max_line_bytes: Annotated[int, pydantic.Field(ge=1024)] = 1 << 20
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _schema_of_task(cls, value: Any) -> Any:
+        """Fills in the curated schema of the task."""
+        if isinstance(value, Mapping) and "schema_file" not in value and isinstance(value.get("task"), str):
+            return {**value, "schema_file": curated_schema(value["task"])}
+        return value
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod
@@ -73,7 +82,7 @@ class DataConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
-        make_task((self.text,), self.labels)
+        self.make_task()
         if self.span is not None and "{SPAN}" not in self.train:
             raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:
@@ -87,6 +96,10 @@ class DataConfig(Section):
                 if column not in self.header:
                     raise ValueError(f"header: column {column!r} is missing from {list(self.header)}")
         return self
+
+    def make_task(self) -> Task:
+        """Returns the task for these columns and labels."""
+        return make_task((self.text,), self.labels, self.task, self.score_range)
 
 
 class PretrainConfig(Section):
@@ -218,4 +231,4 @@ class Config(Section):
     @property
     def task(self) -> Task:
         """The task for the columns and labels of the data."""
-        return make_task((self.data.text,), self.data.labels)
+        return self.data.make_task()

@@ -34,7 +34,7 @@ from core import checks
 from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
 from core.errors import UserError
 from schema import features
-from schema.task import BinaryTask
+from schema.task import BinaryTask, make_task
 from tests import encoders, saved_models
 from trainer import export
 
@@ -174,11 +174,11 @@ def test_too_few_rows(tmp_path):
 
 def test_schema_anomaly_is_quoted(tmp_path):
     rows = good_rows()
-    rows["train"] += [("a third label", 2)]
+    rows["train"] += [("no label", -1)]
     results = judge(tmp_path, rows)
     assert failed(results) == ["schema_anomalies/train"]
     assert (
-        "train: feature 'label': Out-of-range values: Unexpectedly large value: 2."
+        "train: feature 'label': Out-of-range values: Unexpectedly small value: -1."
         in results["schema_anomalies/train"].reason
     )
 
@@ -191,12 +191,6 @@ def test_test_texts_in_train(tmp_path):
     assert results["test_in_train"].reason == (
         "test: 3 of 11 rows (27.3%) have a text that is also in train; 0.273 exceeds gates.data.test_in_train.max = 0.1"
     )
-
-
-def test_labels_that_are_not_classes_are_not_balanced(tmp_path, monkeypatch):
-    monkeypatch.setattr(BinaryTask, "label_names", ())
-    results = judge(tmp_path, good_rows())
-    assert not [name for name in results if name.startswith("label_balance")]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +240,7 @@ def test_label_share_has_an_upper_bound():
 def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
     rows = {"train": [("same", 0)] * 3 + [(f"text {i}", 1) for i in range(5000)]}
     write_examples(tmp_path, {**good_rows(), **rows})
-    read = content.read_split(str(tmp_path / "Split-train"), NAMES, 5003)
+    read = content.read_split(str(tmp_path / "Split-train"), TASK, 5003)
     assert read.text_hashes.dtype == np.uint64 and read.text_hashes.shape == (5003,)
     assert np.unique(read.text_hashes).size == 5001
     assert read.labels == {"negative": 3, "positive": 5000}
@@ -255,9 +249,16 @@ def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
     assert set(read.sample) <= {"same", *(text for text, _ in rows["train"])}
 
 
+def test_scores_are_counted_by_range(tmp_path):
+    write_examples(tmp_path, {**good_rows(), "train": [("a", 0.1), ("b", 2.6), ("c", 5.0)]})
+    task = make_task(("document",), {}, "regression", (0, 5))
+    labels = content.read_split(str(tmp_path / "Split-train"), task, 3).labels
+    assert {name: rows for name, rows in labels.items() if rows} == {"0 to 0.5": 1, "2.5 to 3": 1, "4.5 to 5": 1}
+
+
 def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):
     write_examples(tmp_path, {**good_rows(), "train": [("길" * 600, 0)] * 5000})
-    read = content.read_split(str(tmp_path / "Split-train"), NAMES, 1)
+    read = content.read_split(str(tmp_path / "Split-train"), TASK, 1)
     assert read.sample == ["길" * 512] * 4000
 
 

@@ -2,15 +2,18 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from components.model_gate.details import make_evaluation, share_interval
+from components.model_gate import label_errors
+from components.model_gate.details import make_evaluation
 from components.model_gate.evaluation import Comparison
 from core.config import SliceBound
 from tests.saved_models import TASK
 
 METRICS = {"accuracy": 0.75, "auc": 0.8, "recall_0": 0.5, "recall_1": 1.0, "calibration_error": 0.1}
 BEFORE = {**METRICS, "accuracy": 0.7, "recall_0": math.nan}
+BOUNDS = {"accuracy": (0.7, 0.8), "auc": (math.nan, math.nan)}
 ERRORS = {**dict.fromkeys(METRICS, 0.01), "auc": math.inf}
 BOUND = SliceBound(min=0.6, max_drop=0.05, min_rows=50)
 
@@ -20,7 +23,14 @@ def details(negative, positive):
     counts = [[scores.count(tenth) for tenth in range(11)] for scores in (negative, positive)]
     row = ["1", "굿", 1, 0.2, 0.9]
     return {
-        "scores": {"candidate": counts, "baseline": counts, "fixed": 0, "broken": 1},
+        "scores": {
+            "candidate": counts,
+            "baseline": counts,
+            "fixed": 0,
+            "broken": 1,
+            "suspicion": label_errors.suspicion(np.array(counts)),
+            "suspects": label_errors.count_suspects(np.array(counts), label_errors.suspicion(np.array(counts))),
+        },
         "notable_rows": {
             "mistakes_0": [["2", "노잼", 0, 0.9, 0.9]],
             "mistakes_1": [row, ["3", "최고", 1, 0.05, 0.1]],
@@ -32,9 +42,9 @@ def details(negative, positive):
 
 def make(has_baseline=True, positive=(9, 9, 9, 2)):
     comparisons = {
-        "overall": Comparison(8, METRICS, BEFORE, ERRORS),
-        "length:1-9": Comparison(60, METRICS, BEFORE, ERRORS),
-        "length:80+": Comparison(49, METRICS, BEFORE, ERRORS),
+        "overall": Comparison(8, METRICS, BEFORE, ERRORS, BOUNDS),
+        "length:1-9": Comparison(60, METRICS, BEFORE, ERRORS, BOUNDS),
+        "length:80+": Comparison(49, METRICS, BEFORE, ERRORS, BOUNDS),
     }
     bounds = dict.fromkeys(("length:1-9", "length:80+", "script:other"), BOUND)
     return make_evaluation(comparisons, details([1, 1, 1, 9], list(positive)), bounds, TASK, has_baseline)
@@ -54,7 +64,8 @@ def test_slices_have_a_bound_only_with_enough_rows():
         "length:1-9": (60, 0.6, 0.7),
         "length:80+": (49, None, 0.7),
     }
-    assert slices["length:1-9"].interval == share_interval(0.75, 60)
+    interval = slices["length:1-9"].interval
+    assert (interval.low, interval.high) == (0.7, 0.8)
 
 
 def test_mistakes_of_both_labels_are_ordered_by_confidence():
@@ -74,10 +85,4 @@ def test_without_a_model_in_serving_nothing_is_compared():
 def test_test_rows_of_one_label_have_no_suspects():
     evaluation = make(positive=())
     assert evaluation.suspicion is None and not evaluation.is_suspect(evaluation.mistakes[0])
-    assert "auc" not in evaluation.intervals and "recall_1" not in evaluation.intervals
-
-
-def test_share_interval_is_wilsons():
-    interval = share_interval(0.5, 10)
-    assert (interval.low, interval.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert share_interval(math.nan, 10) is None and share_interval(0.0, 0) is None
+    assert list(evaluation.intervals) == ["accuracy"]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.model_gate import evaluation, metrics, notable_rows
+from components.model_gate import evaluation, notable_rows, paired
 from schema.task import make_task
 from tests import evaluations
 
@@ -55,6 +55,10 @@ def test_every_metric_has_its_value_computed_by_hand(compared):
             "recall_0": 3 / 4,
             "recall_1": 3 / 4,
             # Each row is alone in its bin.
+            "f1_macro": 3 / 4,
+            "f1_0": 3 / 4,
+            "f1_1": 3 / 4,
+            "matthews": 1 / 2,
             "calibration_error": (0.07 + 0.17 + 0.67 + 0.27 + 0.13 + 0.23 + 0.63 + 0.43) / 8,
         },
         abs=1e-4,  # TFMA's AUC has 10,000 thresholds.
@@ -93,7 +97,7 @@ def test_rows_are_sliced_by_length_and_script(compared):
 
 def test_the_scores_and_the_notable_rows_survive_tfma(evaluated):
     details = evaluation.read_details(evaluated)
-    scores = details[metrics.SCORES]
+    scores = details[paired.SCORES]
     # Steps of 1/1000, rounded up; in float32, 0.73 and 0.93 are a little more.
     assert [step for step, rows in enumerate(scores["candidate"][1]) if rows] == [330, 731, 830, 931]
     assert [len(table) for table in scores["baseline"]] == [1001, 1001]
@@ -105,4 +109,4 @@ def test_the_scores_and_the_notable_rows_survive_tfma(evaluated):
         "fixed": ["정말 별로인 영화입니다", "굿 good"],  # Both change by 0.4.
         "broken": ["최고 ㅋㅋ", "...."],
     }
-    assert rows["mistakes_1"][0] == ["1", "최고 ㅋㅋ", 1, pytest.approx(0.33), pytest.approx(0.73)]
+    assert rows["mistakes_1"][0] == ["1", "최고 ㅋㅋ", 1, pytest.approx(0.33), pytest.approx(0.73), None]

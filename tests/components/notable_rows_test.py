@@ -1,5 +1,6 @@
 """The rows that a report shows: which ones are collected, whatever the order and the division among workers."""
 
+import functools
 import random
 
 import pytest
@@ -8,12 +9,12 @@ from components.model_gate import notable_rows
 from components.model_gate.notable_rows import KEPT_ROWS, Row
 
 
-def collect(*workers):
+def collect(*workers, rank=notable_rows.rank_binary):
     """Collects rows on several workers, and returns the texts of each list."""
-    accumulators = [{name: [] for name in notable_rows.LISTS} for _ in workers]
+    accumulators = [{} for _ in workers]
     for accumulator, rows in zip(accumulators, workers, strict=True):
         for row in rows:
-            notable_rows.add(accumulator, row)
+            notable_rows.add(accumulator, row, rank)
     merged = notable_rows.merge(accumulators)
     return {name: [row.text for row in notable_rows.best_rows(ranking)] for name, ranking in merged.items()}
 
@@ -54,8 +55,26 @@ def test_ties_do_not_depend_on_the_order_or_on_rounding_errors():
 
 
 def test_memory_is_bounded_while_rows_are_added():
-    accumulator = {name: [] for name in notable_rows.LISTS}
+    accumulator = {}
     for n in range(1000):
-        notable_rows.add(accumulator, Row(str(n), "long " * 1000, 1, 0.1, 0.9))
+        notable_rows.add(accumulator, Row(str(n), "long " * 1000, 1, 0.1, 0.9), notable_rows.rank_binary)
         assert all(len(ranking) <= 2 * KEPT_ROWS for ranking in accumulator.values())
     assert all(len(row.text) <= 501 for _, row in accumulator["broken"])
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "lists"),
+    [(1, (1, 1), []), (1, (2, 1), ["mistakes_1", "broken"]), (2, (2, 0), ["fixed"]), (0, (1, 2), ["mistakes_0"])],
+)
+def test_classes_are_right_or_wrong(label, classes, lists):
+    collected = collect([Row("1", "text", label, 0.5, 0.6, classes)], rank=notable_rows.rank_classes)
+    assert list(collected) == lists
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "lists"),
+    [(3.1, 3.0, []), (3.6, 3.7, ["mistakes"]), (3.0, 3.5, ["fixed"]), (4.0, 3.0, ["mistakes", "broken"])],
+)
+def test_scores_are_wrong_if_their_error_is_large(candidate, baseline, lists):
+    rank = functools.partial(notable_rows.rank_scores, right=0.5)
+    assert list(collect([Row("1", "text", 3.0, candidate, baseline)], rank=rank)) == lists

@@ -96,6 +96,8 @@ EVALUATION = Evaluation.model_validate(
             "baseline": scores(negative=[1, 6, 2, 9], positive=[8, 9, 9, 7, 6]),
             "fixed": 1,
             "broken": 1,
+            "mistakes": 3,
+            "confusion": [[3, 1], [2, 3]],
         },
         "intervals": {"accuracy": {"low": 0.453, "high": 0.937}},
         "changes": {"accuracy": {"difference": 0.0, "interval": {"low": -0.31, "high": 0.31}}},

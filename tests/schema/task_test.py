@@ -1,15 +1,25 @@
-"""The binary task: labels, outputs, names."""
+"""The tasks: labels, losses, outputs, names."""
 
 import dataclasses
+import json
 import math
 
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.task import make_task, task_from_json
+from schema.task import BinaryTask, MulticlassTask, OrdinalTask, make_task, task_from_json
 
 TASK = make_task(("document",), {"0": "neg", "1": "pos"})
+FIVE = dict(zip("12345", ("one", "two", "three", "four", "five"), strict=True))
+STARS = make_task(("text",), FIVE)
+ORDINAL = make_task(("text",), FIVE, "ordinal")
+SCORE = make_task(("text",), {}, "regression", (0, 5))
+TASKS = (TASK, STARS, ORDINAL, SCORE)
+LOGITS = hnp.arrays(np.float32, 4, elements=st.floats(-20, 20, width=32))
 
 
 @pytest.mark.parametrize(("raw", "label"), [("0", 0), ("1", 1), ("2", None), ("", None), (" 1", None), ("1.0", None)])
@@ -51,18 +61,115 @@ def test_loss_and_metric_are_on_logits():
 
 
 def test_every_gated_metric_is_evaluated():
-    assert set(TASK.default_bounds) == set(TASK.evaluation_metrics)
-    assert TASK.evaluated_output in TASK.served_outputs(tf.zeros([1, TASK.head_units]))
+    for task in TASKS:
+        assert set(task.default_bounds) <= set(task.evaluation_metrics) == set(task.metric_titles)
+        assert task.slice_metric in task.evaluation_metrics
+        assert task.evaluated_output in task.served_outputs(tf.zeros([1, task.head_units]))
 
 
 def test_json_round_trip():
-    assert task_from_json(dataclasses.asdict(TASK)) == TASK
+    for task in TASKS:
+        assert task_from_json(json.loads(json.dumps(dataclasses.asdict(task)))) == task
+
+
+def test_a_model_of_an_earlier_release_is_binary():
+    assert task_from_json({"text_columns": ["document"], "labels": {"0": "neg", "1": "pos"}}) == TASK
 
 
 @pytest.mark.parametrize(
-    ("columns", "labels"),
-    [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})],
+    ("arguments", "fault"),
+    [
+        ((("a", "b"), {"0": "n", "1": "p"}), "2 text columns: only one is supported"),
+        ((("a",), {"0": "n", "1": "n"}), "1 class; at least two are needed"),
+        ((("a",), {"0": "n", "1": "p"}, "classification", (0, 1)), "score_range: has no effect"),
+        ((("a",), {}, "regression"), "score_range: is missing"),
+        ((("a",), {}, "regression", (5, 0)), "the smaller one first"),
+    ],
 )
-def test_unsupported_columns_and_labels_are_rejected(columns, labels):
-    with pytest.raises(ValueError, match="text columns: only one is supported|labels: only two are supported"):
-        make_task(columns, labels)
+def test_unsupported_combinations_are_rejected(arguments, fault):
+    with pytest.raises(ValueError, match=fault):
+        make_task(*arguments)
+
+
+def test_several_values_are_one_class_in_the_order_of_the_names():
+    task = make_task(("text",), {"1": "bad", "2": "bad", "5": "good", "4": "good"})
+    assert isinstance(task, BinaryTask) and task.label_names == ("bad", "good")
+    assert [task.parse_label(raw) for raw in "12453"] == [0, 0, 1, 1, None]
+
+
+@pytest.mark.parametrize(
+    ("raw", "score"), [("3.5", 3.5), ("0", 0.0), ("5.0", 5.0), ("5.1", None), ("nan", None), ("", None), ("good", None)]
+)
+def test_a_score_is_a_number_in_the_range(raw, score):
+    assert SCORE.parse_label(raw) == score
+
+
+def test_scores_are_grouped_into_tenths_of_the_range():
+    groups = SCORE.group_labels(np.array([0.0, 0.49, 0.5, 4.99, 5.0], np.float32))
+    assert [SCORE.label_groups[group] for group in groups] == [
+        "0 to 0.5",
+        "0 to 0.5",
+        "0.5 to 1",
+        "4.5 to 5",
+        "4.5 to 5",
+    ]
+
+
+@hypothesis.given(logits=LOGITS, labels=hnp.arrays(np.int64, 4, elements=st.integers(0, 1)))
+def test_two_classes_have_the_same_loss_and_probabilities_with_every_head(logits, labels):
+    """A softmax over (0, x) and one step of the ordinal head are a sigmoid of x."""
+    pair = tf.constant(np.stack([np.zeros(4), logits], axis=1), tf.float32)
+    single = tf.constant(logits[:, np.newaxis], tf.float32)
+    softmax, steps = MulticlassTask(("text",), TASK.labels), OrdinalTask(("text",), TASK.labels)
+    expected = TASK.served_outputs(single)["probability"].numpy()
+    losses = TASK.example_losses(labels, single).numpy()
+    for task, inputs in ((softmax, pair), (steps, single)):
+        np.testing.assert_allclose(task.example_losses(labels, inputs), losses, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(task.served_outputs(inputs)["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6)
+
+
+@hypothesis.given(logits=hnp.arrays(np.float32, (3, 4), elements=st.floats(-30, 30, width=32)))
+def test_the_loss_of_classes_is_minus_the_logarithm_of_the_probability(logits):
+    """For every label; the probabilities sum to 1, whatever the logits."""
+    for task in (STARS, ORDINAL):
+        inputs = tf.constant(logits[:, : task.head_units] if task.head_units <= 4 else np.pad(logits, ((0, 0), (0, 1))))
+        probabilities = task.served_outputs(inputs)["probabilities"].numpy()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+        for label in range(len(task.label_names)):
+            loss = task.example_losses(np.full(3, label), inputs).numpy()
+            np.testing.assert_allclose(np.exp(-loss), probabilities[:, label], rtol=1e-3, atol=1e-6)
+
+
+def test_served_outputs_of_classes_agree_with_each_other():
+    outputs = {name: value.numpy() for name, value in STARS.served_outputs(tf.constant([[0.0, 3, 1, 0, 0]])).items()}
+    assert outputs["label"].dtype == np.int64 and outputs["label"].tolist() == [1]
+    assert outputs["probability"] == outputs["probabilities"][0, 1]
+    assert STARS.answers(outputs) == [
+        {"label_name": "two", "probability": pytest.approx(math.exp(3) / (math.exp(3) + math.e + 3))}
+    ]
+    assert STARS.is_right(1, STARS.answers(outputs)[0]) and not STARS.is_right(2, STARS.answers(outputs)[0])
+
+
+def test_the_expected_value_is_in_the_numbers_of_the_file():
+    # Never past the first step: one star. Always past all of them: five stars.
+    outputs = ORDINAL.served_outputs(tf.constant([[-20.0] * 4, [20.0] * 4, [20.0, 20, 0, -20]]))
+    np.testing.assert_allclose(outputs["expected_value"], [1, 5, 3.5], atol=1e-5)
+    assert outputs["label"].numpy()[:2].tolist() == [0, 4]
+    words = make_task(("text",), {"low": "low", "mid": "mid", "high": "high"}, "ordinal")
+    assert words.class_values == (0, 1, 2)
+
+
+def test_a_score_stays_in_its_range_and_its_loss_is_smallest_at_the_label():
+    scores = SCORE.served_outputs(tf.constant([[-50.0], [0.0], [50.0]]))["score"].numpy()
+    assert scores.tolist() == pytest.approx([0.0, 2.5, 5.0])
+    logits = np.linspace(-4, 4, 81, dtype=np.float32)
+    losses = SCORE.example_losses(np.full(81, 4.0, np.float32), logits[:, np.newaxis]).numpy()
+    best = SCORE.served_outputs(tf.constant(logits[:, np.newaxis]))["score"].numpy()[losses.argmin()]
+    assert best == pytest.approx(4.0, abs=0.05)
+    assert SCORE.example_scores(np.array([5.0], np.float32), np.zeros([1, 1], np.float32)).numpy().tolist() == [0.5]
+
+
+def test_shares_of_outputs_that_are_impossible():
+    with pytest.raises(IndexError):
+        STARS.answer_shares({"probabilities": np.eye(5), "label": np.array([0, 1, 2, 3, 5])})
+    assert SCORE.answer_shares({"score": np.array([5.5])}) > 1

@@ -1,0 +1,98 @@
+"""The task to learn, and everything that depends on what is predicted.
+
+| `data.task`      | labels                     | module          | head                                            |
+|------------------|----------------------------|-----------------|-------------------------------------------------|
+| `classification` | two classes                | `binary.py`     | one logit, sigmoid                              |
+| `classification` | more classes               | `multiclass.py` | a logit per class, softmax                      |
+| `ordinal`        | classes in order           | `ordinal.py`    | a logit per step from a class to the next       |
+| `regression`     | a number in a range        | `score.py`      | one logit, sigmoid, scaled to the range         |
+
+A `Task` owns label values and their type, head size, loss, metrics with the defaults of their bounds, served outputs,
+the columns of `predict`, and the names of the report's plots. Other modules take these from it and never ask which task
+it is. What needs Beam or matplotlib is named by the task and implemented in `components.model_gate` (metrics) and
+`components.run_report` (plots).
+
+TensorFlow is imported inside the methods that need it, so that reading a configuration stays fast.
+"""
+
+import os
+from typing import Any, Mapping, Optional, Sequence
+
+from schema.task.base import EvaluationMetric, Label, Task
+from schema.task.binary import BinaryTask
+from schema.task.multiclass import MulticlassTask
+from schema.task.ordinal import OrdinalTask
+from schema.task.score import ScoreTask
+
+__all__ = [
+    "KINDS",
+    "BinaryTask",
+    "EvaluationMetric",
+    "Label",
+    "MulticlassTask",
+    "OrdinalTask",
+    "ScoreTask",
+    "Task",
+    "curated_schema",
+    "make_task",
+    "task_from_json",
+]
+
+CLASSIFICATION, ORDINAL, REGRESSION = "classification", "ordinal", "regression"
+
+# Values of `data.task`.
+KINDS = (CLASSIFICATION, ORDINAL, REGRESSION)
+
+# Curated schemas beside this package, which differ in the type of the label.
+_SCHEMAS = {REGRESSION: "score_schema.pbtxt"}
+
+_CLASSES = {task.kind: task for task in (BinaryTask, MulticlassTask, OrdinalTask, ScoreTask)}
+
+
+def make_task(
+    text_columns: Sequence[str],
+    labels: Mapping[str, str],
+    kind: str = CLASSIFICATION,
+    score_range: Optional[Sequence[float]] = None,
+) -> Task:
+    """Chooses the task for the columns and labels of a configuration.
+
+    Args:
+      text_columns: names of the text columns, in the encoder's order.
+      labels: value in the file -> class name, in class order; ignored by `regression`.
+      kind: one of `KINDS`.
+      score_range: smallest and largest label of `regression`.
+
+    Raises:
+      ValueError: the combination is not supported.
+    """
+    if len(text_columns) != 1:
+        raise ValueError(f"{len(text_columns)} text columns: only one is supported")
+    columns = tuple(text_columns)
+    if kind == REGRESSION:
+        if score_range is None:
+            raise ValueError("score_range: is missing; set it to the smallest and the largest label, such as [0, 5]")
+        return ScoreTask(columns, *score_range)
+    if score_range is not None:
+        raise ValueError(f"score_range: has no effect with task = {kind}; set task: regression, or remove it")
+    classes = len(set(labels.values()))
+    if classes < 2:
+        raise ValueError(f"labels: {classes} class; at least two are needed")
+    if kind == ORDINAL:
+        return OrdinalTask(columns, dict(labels))
+    return (BinaryTask if classes == 2 else MulticlassTask)(columns, dict(labels))
+
+
+def curated_schema(kind: str) -> str:
+    """Returns the path of the curated schema for a value of `data.task`."""
+    return os.path.join(os.path.dirname(os.path.dirname(__file__)), _SCHEMAS.get(kind, "schema.pbtxt"))
+
+
+def task_from_json(spec: Mapping[str, Any]) -> Task:
+    """Rebuilds a task from the result of `dataclasses.asdict`, which is passed between processes.
+
+    Models of earlier releases have no `kind` in their card; all of them are binary.
+    """
+    fields = dict(spec)
+    task = _CLASSES[fields.pop("kind", BinaryTask.kind)]
+    return task(tuple(fields.pop("text_columns")), **fields)

@@ -1,0 +1,216 @@
+"""What every task defines."""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+# The `label` feature: index of a class, or a score.
+Label = Union[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationMetric:
+    """How TFMA computes a metric.
+
+    Attributes:
+      class_name: name of a class in `components.model_gate`, else in Keras or TFMA; empty if `Task.paired_metrics`
+        computes the metric.
+      lower_is_better: whether the metric measures errors.
+      limits: smallest and largest possible value.
+      arguments: keyword arguments of the class.
+    """
+
+    class_name: str = ""
+    lower_is_better: bool = False
+    limits: tuple[float, float] = (0.0, 1.0)
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+    """A task over one text column.
+
+    Attributes:
+      text_columns: names of the input's text columns, in the encoder's order.
+    """
+
+    text_columns: tuple[str, ...]
+
+    @property
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The keys of the section `data` that make this task, without the columns."""
+
+    @property
+    @abc.abstractmethod
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, indexed by the `label` feature; empty if labels are numbers."""
+
+    @property
+    def score_range(self) -> Optional[tuple[float, float]]:
+        """The smallest and the largest label; None if labels are classes."""
+        return None
+
+    @abc.abstractmethod
+    def parse_label(self, raw: str) -> Optional[Label]:
+        """Returns the `label` feature for a value in the file, or None if it is not a label."""
+
+    @abc.abstractmethod
+    def format_label(self, label: Label) -> str:
+        """Returns a `label` feature as people read it: the name of a class, or a number."""
+
+    @property
+    @abc.abstractmethod
+    def label_groups(self) -> tuple[str, ...]:
+        """Names of the groups whose shares the data gate checks and compares: the classes, or ranges of scores."""
+
+    @abc.abstractmethod
+    def group_labels(self, labels: "np.ndarray") -> "np.ndarray":
+        """Returns int64[n], the index in `label_groups` of each label feature."""
+
+    @property
+    @abc.abstractmethod
+    def min_label_share(self) -> float:
+        """Default of `gates.data.min_label_share`."""
+
+    @property
+    @abc.abstractmethod
+    def head_units(self) -> int:
+        """Width of the dense layer on top of the encoder."""
+
+    @abc.abstractmethod
+    def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        """Returns training losses float32[batch] for label features [batch] and logits float32[batch, head_units]."""
+
+    @property
+    @abc.abstractmethod
+    def training_metric(self) -> str:
+        """Name of the metric that selects the best epoch; higher is better."""
+
+    @abc.abstractmethod
+    def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        """Returns float32[batch], whose mean is the training metric; arguments as in `example_losses`."""
+
+    @abc.abstractmethod
+    def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        """Computes the outputs of the serving signatures from logits float32[batch, head_units]."""
+
+    @property
+    @abc.abstractmethod
+    def evaluated_output(self) -> str:
+        """The served output that the evaluation compares with the label."""
+
+    @property
+    @abc.abstractmethod
+    def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
+        """Name in reports and gates -> how to compute it on `evaluated_output`."""
+
+    @property
+    @abc.abstractmethod
+    def metric_titles(self) -> Mapping[str, str]:
+        """Name of an evaluation metric -> what people call it, with the names of the labels."""
+
+    @property
+    @abc.abstractmethod
+    def paired_metrics(self) -> EvaluationMetric:
+        """Compares two models row by row: standard errors of the metrics' differences, and what the report draws."""
+
+    @property
+    @abc.abstractmethod
+    def notable_rows(self) -> EvaluationMetric:
+        """Collects rows for the report: the worst mistakes, and rows that only one of two models answers correctly."""
+
+    @property
+    @abc.abstractmethod
+    def plots(self) -> tuple[str, ...]:
+        """Names of the report's plots of the evaluation, in `components.run_report.charts`."""
+
+    @property
+    @abc.abstractmethod
+    def report_notes(self) -> tuple[str, str, str]:
+        """Says in the report what the numbers of the notable rows are, and the heading and meaning of the mistakes."""
+
+    @property
+    @abc.abstractmethod
+    def slice_metric(self) -> str:
+        """The metric that is bounded on every slice; higher is better."""
+
+    @property
+    @abc.abstractmethod
+    def default_bounds(self) -> Mapping[str, Mapping[str, float]]:
+        """Defaults of `gates.model`: metric name -> `min` and `max_drop`, or `max` and `max_rise`.
+
+        A metric that is not here is reported, and has no bounds until the configuration sets them.
+        """
+
+    @property
+    @abc.abstractmethod
+    def default_slice_bound(self) -> Mapping[str, float]:
+        """Default of `gates.slices.default`: `min`, `max_drop` and `min_rows`."""
+
+    @abc.abstractmethod
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        """Returns float[batch, classes] for the served outputs, in the order of `label_names`."""
+
+    @abc.abstractmethod
+    def predictions(self, outputs: "Mapping[str, np.ndarray]") -> list[tuple[str, float]]:
+        """Returns (label name, its probability), or ("", score), for each row of the served outputs."""
+
+    @abc.abstractmethod
+    def answer_shares(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        """Returns float[batch], 0 to 1: the probability of the label of each row, or a score's place in its range.
+
+        Raises:
+          IndexError: a label is not the index of a class.
+        """
+
+    @property
+    @abc.abstractmethod
+    def implausible(self) -> str:
+        """What is wrong if one of `answer_shares` is outside 0 to 1."""
+
+    @abc.abstractmethod
+    def comparable(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        """Returns float[batch, ...] from 0 to 1, which is close for two texts that a model takes for the same."""
+
+    @property
+    @abc.abstractmethod
+    def answer_columns(self) -> tuple[str, ...]:
+        """Names of the columns that `predict` adds to a file."""
+
+    @abc.abstractmethod
+    def answers(self, outputs: "Mapping[str, np.ndarray]") -> list[dict[str, Any]]:
+        """Returns the values of `answer_columns` for each row of the served outputs: texts and numbers."""
+
+    @abc.abstractmethod
+    def describe_answer(self, answer: Mapping[str, Any]) -> Sequence[str]:
+        """Returns an answer as the terminal shows it: such as `positive` and ` 97.3%`."""
+
+    @property
+    @abc.abstractmethod
+    def answer_quality(self) -> str:
+        """What people call the mean of `rate_answer`."""
+
+    @abc.abstractmethod
+    def rate_answer(self, label: Label, answer: Mapping[str, Any]) -> float:
+        """Returns how good or bad an answer to a row with this label feature is."""
+
+    @abc.abstractmethod
+    def rate_mistake(self, label: Label, answer: Mapping[str, Any]) -> float:
+        """Returns how bad a wrong answer is: its probability, or its error."""
+
+    @abc.abstractmethod
+    def is_comparable(self, other: "Task") -> bool:
+        """Returns whether the answers of a model for another task can be compared: the same labels mean the same."""
+
+    @abc.abstractmethod
+    def describe_labels(self) -> str:
+        """Returns what a model predicts: the names of the classes, or the range of the score."""
+
+    @abc.abstractmethod
+    def is_right(self, label: Label, answer: Mapping[str, Any]) -> bool:
+        """Returns whether an answer counts as right for a row with this label feature."""

@@ -1,0 +1,98 @@
+"""Two classes."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Mapping
+
+from schema.task.base import EvaluationMetric
+from schema.task.classes import ClassTask
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryTask(ClassTask):
+    """Two classes: sigmoid of one logit; the output `probability` is that of the second class (index 1)."""
+
+    kind: str = dataclasses.field(default="binary", init=False)
+
+    @property
+    def head_units(self) -> int:
+        return 1
+
+    def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits[:, 0])
+
+    def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        # A logit of 0 is a probability of 0.5.
+        return tf.cast(tf.equal(logits[:, 0] > 0.0, labels > 0), tf.float32)
+
+    def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
+        logit = tf.cast(logits[:, 0], tf.float32)
+        probability = tf.sigmoid(logit)
+        # The same comparison as in the evaluation, so that both agree at the threshold.
+        return {"probability": probability, "label": tf.cast(probability > 0.5, tf.int64), "logit": logit}
+
+    @property
+    def evaluated_output(self) -> str:
+        return "probability"
+
+    @property
+    def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
+        return {
+            **super().evaluation_metrics,
+            "accuracy": EvaluationMetric("BinaryAccuracy"),
+            "auc": EvaluationMetric("AUC"),
+            "recall_0": EvaluationMetric("Specificity"),
+            "recall_1": EvaluationMetric("Recall"),
+            "calibration_error": EvaluationMetric("CalibrationError", lower_is_better=True),
+        }
+
+    @property
+    def metric_titles(self) -> Mapping[str, str]:
+        return {"accuracy": "accuracy", "auc": "AUC", **super().metric_titles}
+
+    @property
+    def paired_metrics(self) -> EvaluationMetric:
+        return EvaluationMetric("PairedErrors")
+
+    @property
+    def notable_rows(self) -> EvaluationMetric:
+        return EvaluationMetric("NotableRows")
+
+    @property
+    def plots(self) -> tuple[str, ...]:
+        return ("scores", "calibration", "roc", "precision_recall")
+
+    @property
+    def report_notes(self) -> tuple[str, str, str]:
+        what = f"The numbers are probabilities of {self.label_names[1]}."
+        return what, "Most confident mistakes", "The candidate is sure of the other label."
+
+    @property
+    def default_bounds(self) -> Mapping[str, Mapping[str, float]]:
+        return {
+            "accuracy": {"min": 0.7, "max_drop": 0.01},
+            "auc": {"min": 0.75, "max_drop": 0.01},
+            # Below half of the rows of a class, a coin toss is better.
+            "recall_0": {"min": 0.5, "max_drop": 0.03},
+            "recall_1": {"min": 0.5, "max_drop": 0.03},
+            "calibration_error": {"max": 0.2, "max_rise": 0.03},
+        }
+
+    @property
+    def default_slice_bound(self) -> Mapping[str, float]:
+        # On 50 rows the 95 % confidence interval of an accuracy of 0.7 is +/- 0.13; on fewer it is useless.
+        return {"min": 0.55, "max_drop": 0.05, "min_rows": 50}
+
+    def class_probabilities(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
+        import numpy as np
+
+        return np.stack([1.0 - outputs["probability"], outputs["probability"]], axis=1)
