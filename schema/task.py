@@ -1,11 +1,10 @@
 """The task to learn, and everything that depends on it.
 
 `Task` owns the text columns, label values and names, head size, loss, metrics with the defaults of their bounds, and
-served outputs. Other modules take these from it. A task other than two classes over one text also needs changes in:
+served outputs. Other modules take these from it. A task other than two classes also needs changes in:
 
-- `core.config.DataConfig`: `text` is one column, and `labels` are classes;
-- `schema.features` and its users: an example has one `document` and an integer `label`; `schema.pbtxt` allows 0 and 1;
-- `trainer.export` and everything that queries a model: the signatures take one `text`;
+- `core.config.DataConfig`: `labels` are classes;
+- `schema.features` and its users: an example has an integer `label`; `schema.pbtxt` allows 0 and 1;
 - `components.model_gate.metrics`: the metrics that `BinaryTask` refers to are for two classes;
 - `components.serving_validator.comparison`: probabilities come from `Task.predictions`, which needs classes.
 
@@ -15,6 +14,8 @@ TensorFlow is imported inside the methods that need it, so that reading a config
 import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+
+from schema import features
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +37,25 @@ class EvaluationMetric:
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-    """A task over one text column.
+    """A task over one text column, or two for pairs of texts.
 
     Attributes:
-      text_columns: names of the input's text columns, in the encoder's order.
+      text_columns: names of the input's text columns, in the order of the encoder's segments.
       labels: value in the file -> display name, in class order.
     """
 
     text_columns: tuple[str, ...]
     labels: Mapping[str, str]
+
+    @property
+    def text_features(self) -> tuple[str, ...]:
+        """The features of an example that hold its texts."""
+        return features.TEXTS[: len(self.text_columns)]
+
+    @property
+    def text_inputs(self) -> tuple[str, ...]:
+        """The inputs of a served model that take the texts."""
+        return features.TEXT_INPUTS[: len(self.text_columns)]
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -229,8 +240,10 @@ def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:
     Raises:
       ValueError: the combination is not supported.
     """
-    if len(text_columns) != 1:
-        raise ValueError(f"{len(text_columns)} text columns: only one is supported")
+    if not 1 <= len(text_columns) <= len(features.TEXTS):
+        raise ValueError(f"{len(text_columns)} text columns: should be one, or two for pairs of texts")
+    if len(set(text_columns)) != len(text_columns):
+        raise ValueError(f"text: {text_columns[0]!r} is named twice; a pair has two columns")
     if len(labels) != 2:
         raise ValueError(f"{len(labels)} labels: only two are supported")
     return BinaryTask(tuple(text_columns), dict(labels))

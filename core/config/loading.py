@@ -145,7 +145,7 @@ def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
         configured = {gate: dict(tree.get("gates", {}).get(gate, {})) for gate in ("model", "slices")}
     except (pydantic.ValidationError, AttributeError, TypeError, ValueError):
         return tree  # Validating the whole tree reports it.
-    task = make_task((data.text,), data.labels)
+    task = make_task(data.texts, data.labels)
     _check_metric_bounds(configured["model"], task)
     bounds = {
         "model": _merge(task.default_bounds, configured["model"]),

@@ -31,7 +31,8 @@ class DataConfig(Section):
     train_sha256: Optional[Sha256] = None
     test_sha256: Optional[Sha256] = None
     id: Optional[str] = "id"
-    text: str = "document"
+    # One column, or the two of a pair of texts.
+    text: Union[str, tuple[str, ...]] = "document"
     label: str = "label"
     labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
     quoting: Literal["minimal", "none"] = "minimal"
@@ -46,6 +47,11 @@ class DataConfig(Section):
     max_rejected_fraction: Fraction = 0.01
     # Longer than any review; keeps a binary file from being read as one line.
     max_line_bytes: Annotated[int, pydantic.Field(ge=1024)] = 1 << 20
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns."""
+        return (self.text,) if isinstance(self.text, str) else self.text
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod
@@ -73,7 +79,7 @@ class DataConfig(Section):
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
-        make_task((self.text,), self.labels)
+        make_task(self.texts, self.labels)
         if self.span is not None and "{SPAN}" not in self.train:
             raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:
@@ -83,7 +89,7 @@ class DataConfig(Section):
         if self.header is False:
             raise ValueError("header: should be true, or the list of column names for a file without one")
         if not isinstance(self.header, bool):
-            for column in filter(None, (self.id, self.text, self.label)):
+            for column in filter(None, (self.id, *self.texts, self.label)):
                 if column not in self.header:
                     raise ValueError(f"header: column {column!r} is missing from {list(self.header)}")
         return self
@@ -218,4 +224,4 @@ class Config(Section):
     @property
     def task(self) -> Task:
         """The task for the columns and labels of the data."""
-        return make_task((self.data.text,), self.data.labels)
+        return make_task(self.data.texts, self.data.labels)
