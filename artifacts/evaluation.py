@@ -46,7 +46,7 @@ class NotableRow(Section):
 
     Attributes:
       id: its id in the data.
-      text: its text; a long one is cut.
+      text: its text, or both texts of a pair; a long one is cut.
       label: index of its label.
       candidate: the candidate's probability of class 1.
       baseline: that of the model in serving, or of the candidate if there is none.

@@ -10,6 +10,7 @@ from core import intervals
 from core.errors import UserError
 from local import comparison, prediction, served_model
 from local.history import Run
+from schema import features
 
 # Rows of each side that are shown; all are counted.
 SHOWN_ROWS = 20
@@ -43,9 +44,12 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
       `interval`, the 95 % confidence interval of the difference in accuracy.
 
     Raises:
-      UserError: a model can't be loaded, or their label names differ.
+      UserError: a model can't be loaded, or their inputs or label names differ.
     """
     models = [served_model.load(comparison.model_folder(run), root) for run in (a, b)]
+    inputs, other_inputs = (model.card.task.text_inputs for model in models)
+    if inputs != other_inputs:
+        raise UserError(f"the models take other inputs: {', '.join(inputs)}; {', '.join(other_inputs)}")
     names, other_names = (model.card.task.label_names for model in models)
     if names != other_names:
         raise UserError(f"the models predict other labels: {', '.join(names)}; {', '.join(other_names)}")
@@ -55,7 +59,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     broken: list[DifferentRow] = []
     for ids, texts, labels in examples.read_rows([pattern], prediction.CHUNK_ROWS):
         count += len(ids)
-        decoded = [text.decode("utf-8") for text in texts]
+        decoded = [tuple(text.decode("utf-8") for text in row) for row in texts]
         scores = [[(each.label, each.probability) for each in model.predict(decoded)] for model in models]
         for row in zip(ids, decoded, labels, *scores, strict=True):
             different = _different_row(names, *row)
@@ -70,12 +74,12 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
 
 
 def _different_row(
-    names: Sequence[str], row_id: bytes, text: str, label: int, a: Score, b: Score
+    names: Sequence[str], row_id: bytes, texts: Sequence[str], label: int, a: Score, b: Score
 ) -> Optional[DifferentRow]:
     name = names[label]
     if (a[0] == name) == (b[0] == name):
         return None
-    return DifferentRow(row_id.decode("utf-8", "replace"), text, name, a, b)
+    return DifferentRow(row_id.decode("utf-8", "replace"), features.show_texts(texts), name, a, b)
 
 
 def _side(name: str, rows: Sequence[DifferentRow], mistakes: Sequence[float]) -> dict[str, Any]:

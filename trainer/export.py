@@ -8,7 +8,7 @@
 `count_tokens` of the loaded model, which is not a signature, says which texts are longer than the model reads.
 """
 
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional
 
 import tensorflow as tf
 
@@ -37,20 +37,22 @@ class ServedClassifier(tf.Module):
         parsed = tf.io.parse_example(examples, spec)
         return self._predict(*(parsed[name] for name in self._task.text_features))
 
-    def _predict(self, *texts: tf.Tensor) -> Mapping[str, tf.Tensor]:
+    def _predict(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> Mapping[str, tf.Tensor]:
         """Predicts from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
-        packed = pack(self._preprocess, _readable(texts), self._max_length)
+        packed = pack(self._preprocess, _readable(text, text_pair), self._max_length)
         return self._task.served_outputs(self._classifier(_trim(packed)))
 
-    def _count(self, *texts: tf.Tensor) -> tf.Tensor:
+    def _count(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Counts the tokens int64[batch] of rows, [CLS] and [SEP] included, before any cut."""
-        lengths = [self._preprocess.tokenize(text).merge_dims(1, -1).row_lengths() for text in _readable(texts)]
+        texts = _readable(text, text_pair)
+        lengths = [self._preprocess.tokenize(each).merge_dims(1, -1).row_lengths() for each in texts]
         # A [SEP] after each text, and [CLS].
         return tf.add_n(lengths) + len(texts) + 1
 
 
-def _readable(texts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def _readable(text: tf.Tensor, text_pair: Optional[tf.Tensor]) -> list[tf.Tensor]:
     """Replaces invalid UTF-8 by U+FFFD; fails if the two inputs of pairs have different numbers of rows."""
+    texts = [text] if text_pair is None else [text, text_pair]
     return tf.unstack(tf.strings.unicode_transcode(tf.stack(texts), "UTF-8", "UTF-8", errors="replace"))
 
 

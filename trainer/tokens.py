@@ -2,8 +2,8 @@
 
 Data contract. A review's tokens are the output of the encoder's preprocess model without padding: `input_word_ids` with
 [CLS] and [SEP], and `input_type_ids`. Those of a pair of texts are [CLS] first [SEP] second [SEP], with type id 1 from
-the second text on; if both are too long, the longer one is cut first. The rows are concatenated in flat arrays. Padded rows are filled with 0;
-`input_mask` is 1 for tokens and 0 for padding.
+the second text on; if they are too long together, the longer one is cut first. The rows are concatenated in flat
+arrays. Padded rows are filled with 0; `input_mask` is 1 for tokens and 0 for padding.
 """
 
 import dataclasses

@@ -14,7 +14,8 @@ from schema.hashing import text_hash
 # Examples per parsed batch: a few hundred KiB.
 _BATCH = 1024
 _FEATURES = {
-    features.DOCUMENT: tf.io.RaggedFeature(tf.string),
+    # A single text has no second one.
+    **{name: tf.io.RaggedFeature(tf.string) for name in features.TEXTS},
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
 }
 # Approximate number of texts in the sample: the standard error of a share of 5 % is then half a point.
@@ -28,7 +29,7 @@ class SplitContent:
     """Counts and samples of a split's rows.
 
     Attributes:
-      text_hashes: uint64[rows], unordered.
+      text_hashes: uint64[rows], unordered; of both texts of a pair together.
       labels: rows of each label, by its name.
       texts: counts over the texts.
       sample: the starts of some texts; does not depend on the order of the rows.
@@ -55,7 +56,7 @@ def read_split(folder: str, label_names: Sequence[str], rows: int) -> SplitConte
     sample: list[str] = []
     for serialised in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
         batch = tf.io.parse_example(serialised, _FEATURES)
-        documents = batch[features.DOCUMENT].to_list()
+        documents = tf.concat([batch[name] for name in features.TEXTS], axis=1).to_list()
         hashes.append(np.fromiter(map(text_hash, documents), np.uint64))
         labels += np.bincount(batch[features.LABEL].numpy(), minlength=labels.size)[: labels.size]
         decoded = [b"\n".join(parts).decode("utf-8", "replace") for parts in documents]

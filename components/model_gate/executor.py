@@ -63,6 +63,8 @@ class Executor(base_executor.BaseExecutor):
 def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> list[Check]:
     if bounds.pairs is None:
         return [invariance.no_pairs()]
+    if len(task.text_inputs) > 1:
+        return [invariance.not_single_texts()]
     pairs = invariance.read_pairs(bounds.pairs)
     try:
         answers = invariance.predict(model_path, pairs, task)

@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
     Attributes:
       id: its id.
-      text: its text.
+      text: its text, or both texts of a pair.
       label: 0 or 1.
       candidate: the candidate's probability of class 1.
       baseline: the baseline's.
@@ -70,7 +70,7 @@ def _computations(
     (candidate,) = set(model_names) - {baseline}
     key = metric_types.MetricKey(name, model_name=candidate)
     combiner = _Combiner(eval_config, key, (candidate, baseline))
-    preprocessor = metric_types.FeaturePreprocessor([features.ID, features.DOCUMENT])
+    preprocessor = metric_types.FeaturePreprocessor([features.ID, *features.TEXTS])
     return [metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner)]
 
 
@@ -107,8 +107,8 @@ class _Combiner(beam.CombineFn):
         ]
         label = int(inputs[0][0].item())
         candidate, baseline = (float(prediction.item()) for _, prediction, _ in inputs)
-        row_id, text = (_text_feature(element.features, name) for name in (features.ID, features.DOCUMENT))
-        return Row(row_id, text, label, candidate, baseline)
+        texts = [_text_feature(element.features, name) for name in features.TEXTS if name in element.features]
+        return Row(_text_feature(element.features, features.ID), features.show_texts(texts), label, candidate, baseline)
 
 
 def _text_feature(row: Mapping[str, Any], name: str) -> str:
