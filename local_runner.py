@@ -21,6 +21,7 @@ import rich.markup  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from local import comparison, comparison_view, history, history_view, output_file, session  # noqa: E402
+from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
@@ -102,7 +103,9 @@ def init(options: argparse.Namespace) -> int:
 def inspect(options: argparse.Namespace) -> int:
     """`inspect`: shows the tokens of a sentence, or the rows of a configuration's files."""
     # With an encoder, `data` is a sentence like any other.
-    of_data = options.what == "data" and options.encoder is None
+    of_data = options.what == ["data"] and options.encoder is None
+    if len(options.what) > len(features.TEXTS):
+        raise UserError(f"SENTENCE: {len(options.what)} sentences; should be one, or the two of a pair")
     settings = config.load_config(options.config, options.set) if of_data else None
     with streams.discard_output() as (out, _):
         from local import inspection  # Slow, so after usage errors.
@@ -252,14 +255,19 @@ def _add_run(commands: "argparse._SubParsersAction", *parents: argparse.Argument
 
 def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
     command = commands.add_parser("predict", parents=parents, help="label sentences with a model")
-    command.add_argument("sentences", metavar="SENTENCE", nargs="*", help="(default: the lines of standard input)")
+    command.add_argument(
+        "sentences",
+        metavar="SENTENCE",
+        nargs="*",
+        help="(default: the lines of standard input); two for each pair, if the model takes pairs",
+    )
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
     command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.add_argument("--scores", action="store_true", help="add the probability of every class")
     layout = command.add_argument_group("layout of the file (default: that of the model's training data)")
-    layout.add_argument("--text", metavar="COLUMN", help="column with the text")
+    layout.add_argument("--text", metavar="COLUMN", nargs="+", help="column with the text, or the two of a pair")
     layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
     layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
@@ -341,7 +349,10 @@ def _add_init(commands: "argparse._SubParsersAction") -> None:
 def _add_inspect(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
     command = commands.add_parser("inspect", parents=parents, help="show tokens of a sentence, or rows of the data")
     command.add_argument(
-        "what", metavar="SENTENCE|data", help="a sentence; or the word data, for the files of a configuration"
+        "what",
+        metavar="SENTENCE|data",
+        nargs="+",
+        help="a sentence, or the two of a pair; or the word data, for the files of a configuration",
     )
     command.add_argument("--encoder", metavar="DIR", help="folder of an encoder (default: the newest of a run)")
     command.add_argument("--json", action="store_true", help="print one JSON object (of a sentence)")

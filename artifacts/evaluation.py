@@ -46,7 +46,7 @@ class NotableRow(Section):
 
     Attributes:
       id: its id in the data.
-      text: its text; a long one is cut.
+      text: its text, or both texts of a pair; a long one is cut.
       label: its label feature.
       candidate: what the candidate says of it: for two classes the probability of class 1, for more that of its class;
         a score.

@@ -23,10 +23,9 @@ from schema import features
 INGEST_FILE = "ingest.json"
 REJECTED_FOLDER = "rejected"
 
-_FEATURES = {
-    features.ID: tf.io.FixedLenFeature([], tf.string),
-    features.DOCUMENT: tf.io.FixedLenFeature([], tf.string),
-}
+# The UTF-8 texts of a row: one, or the two of a pair.
+Texts = tuple[bytes, ...]
+
 # The profile of the examples, in the folder of DataGate's verdict.
 PROFILE_FILE = "profile.json"
 
@@ -63,7 +62,7 @@ def read_ingest(folder: str) -> Ingest:
         return Ingest(**json.loads(stream.read()))
 
 
-def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[bytes], list[bytes], np.ndarray]]:
+def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[bytes], list[Texts], np.ndarray]]:
     """Reads the shards of a split.
 
     Args:
@@ -71,18 +70,27 @@ def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[b
       chunk_rows: rows per chunk; the last chunk may be smaller.
 
     Yields:
-      Ids, UTF-8 texts and labels (int64[rows] classes or float32[rows] scores) of consecutive rows, in the order of
-      the shards.
+      Ids, texts and labels (int64[rows] classes or float32[rows] scores) of consecutive rows, in the order of the
+      shards.
     """
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(chunk_rows)
-    spec = {**_FEATURES, features.LABEL: label_spec(files)}
-    for batch in dataset.map(lambda serialised: tf.io.parse_example(serialised, spec)):
-        yield (
-            batch[features.ID].numpy().tolist(),
-            batch[features.DOCUMENT].numpy().tolist(),
-            batch[features.LABEL].numpy(),
-        )
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    text_features = _text_features(records)
+    spec = {
+        features.ID: tf.io.FixedLenFeature([], tf.string),
+        features.LABEL: label_spec(files),
+        **{name: tf.io.FixedLenFeature([], tf.string) for name in text_features},
+    }
+    for batch in records.batch(chunk_rows).map(lambda serialised: tf.io.parse_example(serialised, spec)):
+        columns = [batch[name].numpy().tolist() for name in text_features]
+        yield batch[features.ID].numpy().tolist(), list(zip(*columns, strict=True)), batch[features.LABEL].numpy()
+
+
+def _text_features(records: tf.data.Dataset) -> list[str]:
+    """Returns the text features of serialised examples, which are those of the first one."""
+    for record in records.take(1).as_numpy_iterator():
+        return [name for name in features.TEXTS if name in tf.train.Example.FromString(record).features.feature]
+    return [features.DOCUMENT]
 
 
 def label_spec(files: Sequence[str]) -> tf.io.FixedLenFeature:

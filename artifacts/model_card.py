@@ -56,3 +56,24 @@ def read(model_dir: str) -> ModelCard:
         raise UserError(f"{path}: {error.strerror}; should be the card of a model of this pipeline") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: damaged, or not the card of a model ({escape.quote(str(error))})") from error
+
+
+def check_same_inputs(served_dir: str, task: Task) -> None:
+    """Checks that clients of the model in serving can query a model of this task too.
+
+    Args:
+      served_dir: the folder of the model in serving; without a card nothing is checked.
+      task: the task of the model that is to replace it.
+
+    Raises:
+      UserError: the two take different inputs.
+    """
+    if not os.path.exists(os.path.join(served_dir, CARD_FILE)):
+        return
+    served = read(served_dir).task.text_inputs
+    if served != task.text_inputs:
+        raise UserError(
+            f"serving.dir: the model in serving ({served_dir}) takes {' and '.join(served)}, this run's would take "
+            f"{' and '.join(task.text_inputs)}: its clients could not query the new model, and the two can't be "
+            "compared; set another serving.dir, or another name"
+        )

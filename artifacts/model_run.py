@@ -51,10 +51,22 @@ class TrainingFigures:
 
 @dataclasses.dataclass(frozen=True)
 class GoldenAnswers:
-    """Texts, and for each served output the values that the training process computed for them."""
+    """Rows, and for each served output the values that the training process computed for them.
+
+    Attributes:
+      text: the text of each row, or the first one of a pair.
+      outputs: name of a served output -> a value for each row.
+      text_pair: the second text of each pair; empty for single texts.
+    """
 
     text: Sequence[str]
     outputs: Mapping[str, Sequence[float]]
+    text_pair: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The texts of each row."""
+        return list(zip(*filter(None, (self.text, self.text_pair)), strict=True))
 
 
 def write_training(folder: str, figures: TrainingFigures) -> None:

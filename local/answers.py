@@ -12,7 +12,7 @@ from artifacts.model_card import ModelCard
 from components.tsv_example_gen import parse, sources
 from core.config import DataConfig, describe_faults
 from core.errors import UserError
-from local.served_model import Model, Prediction
+from local.served_model import Model, Prediction, Texts
 from schema import rejections
 
 # Keys of `data` that are options of `predict` too.
@@ -45,13 +45,13 @@ class Counts:
         self.scored = self.cut = 0
         self.failures: collections.Counter[str] = collections.Counter()
 
-    def predict(self, model: Model, texts: Sequence[Optional[str]]) -> list[Optional[Prediction]]:
+    def predict(self, model: Model, rows: Sequence[Optional[Texts]]) -> list[Optional[Prediction]]:
         """Predicts and counts; None has no prediction."""
-        known = [text for text in texts if text is not None]
+        known = [row for row in rows if row is not None]
         predictions = iter(model.predict(known))
         self.scored += len(known)
         self.cut += model.count_cut(known)
-        return [None if text is None else next(predictions) for text in texts]
+        return [None if row is None else next(predictions) for row in rows]
 
     def describe_failure(self, items: str) -> str:
         """Returns a clause about an input of `items` (`rows`, `lines`) without a single answer."""
@@ -65,14 +65,15 @@ class Counts:
     def report_cut(self, card: ModelCard) -> None:
         """Prints on standard error how many texts were cut."""
         if self.cut:
+            items = "texts" if len(card.task.text_inputs) == 1 else "pairs"
             print(
-                f"{self.cut} of {self.scored} texts have more than {card.max_length} tokens (trainer.max_length): the "
-                "model has read only their start",
+                f"{self.cut} of {self.scored} {items} have more than {card.max_length} tokens (trainer.max_length): "
+                "the model has read only their start",
                 file=sys.stderr,
             )
 
 
-def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str, str]) -> DataConfig:
+def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str, Any]) -> DataConfig:
     """Returns how to read a file: as the training data, except for the options.
 
     Args:
@@ -83,13 +84,19 @@ def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str,
     Raises:
       UserError: an option has a wrong value, or names no column of a file without a header.
     """
-    (text_column,) = card.task.text_columns
     # Without ids, which the file may not have.
-    keys: dict[str, Any] = {"train": file.path, "id": None, "text": text_column, **card.task.settings}
+    keys: dict[str, Any] = {"train": file.path, "id": None, "text": card.task.text_columns, **card.task.settings}
     header = card.data.get("header", True)
     for name in ("text", "label"):
         if name in options and not isinstance(header, bool):  # A file without a header has the training file's columns.
-            parse.find_column(header, f"--{name}", options[name])
+            for column in [options[name]] if isinstance(options[name], str) else options[name]:
+                parse.find_column(header, f"--{name}", column)
+    columns = options.get("text", card.task.text_columns)
+    if not isinstance(columns, str) and len(columns) != len(card.task.text_columns):
+        raise UserError(
+            f"--text {' '.join(columns)}: should be {len(card.task.text_columns)} of the columns, as the model takes "
+            f"{' and '.join(card.task.text_inputs)}"
+        )
     try:
         return DataConfig(**{**keys, **card.data, **options})
     except pydantic.ValidationError as error:

@@ -19,6 +19,7 @@ from core.config import Config
 from core.errors import UserError
 from local import store
 from schema import features
+from trainer import tokens
 
 # Rows to show, as the head of a data frame.
 _SHOWN_ROWS = 5
@@ -28,12 +29,12 @@ _SHOWN_VALUES = 8
 
 
 def inspect_sentence(
-    sentence: str, encoder: Optional[str], root: str, console: rich.console.Console, as_json: bool
+    sentences: Sequence[str], encoder: Optional[str], root: str, console: rich.console.Console, as_json: bool
 ) -> int:
-    """Prints the tokens of a sentence and the shapes of an encoder's outputs; returns the exit status.
+    """Prints the tokens of a sentence or a pair and the shapes of an encoder's outputs; returns the exit status.
 
     Args:
-      sentence: the sentence.
+      sentences: the sentence, or the two of a pair.
       encoder: a folder that holds `preprocess/` and `encoder/`; None for the newest under the run root.
       root: the run root.
       console: where to print.
@@ -43,7 +44,7 @@ def inspect_sentence(
       UserError: there is no encoder, or it can't be loaded.
     """
     folder = encoder or newest_encoder(root)
-    description = describe_sentence(sentence, folder)
+    description = describe_sentence(sentences, folder)
     if as_json:
         print(json.dumps(description, ensure_ascii=False))
         return 0
@@ -67,11 +68,11 @@ def newest_encoder(root: str) -> str:
     return os.path.dirname(max(cards, key=os.path.getmtime))
 
 
-def describe_sentence(sentence: str, folder: str) -> dict[str, Any]:
-    """Runs a sentence through an encoder.
+def describe_sentence(sentences: Sequence[str], folder: str) -> dict[str, Any]:
+    """Runs a sentence or a pair through an encoder.
 
     Args:
-      sentence: the sentence.
+      sentences: the sentence, or the two of a pair.
       folder: holds `preprocess/` and `encoder/`.
 
     Returns:
@@ -83,7 +84,9 @@ def describe_sentence(sentence: str, folder: str) -> dict[str, Any]:
     """
     paths = (encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder))
     preprocess, encoder = (encoder_artifact.load_model(path, path) for path in paths)
-    inputs = preprocess(tf.constant([os.fsencode(sentence)]))
+    texts = [tf.constant([os.fsencode(sentence)]) for sentence in sentences]
+    # The preprocess model's own length, which is an attribute of its outputs only.
+    inputs = tokens.pack(preprocess, texts, preprocess(texts[0])["input_word_ids"].shape[1])
     outputs = encoder(inputs)
     length = int(tf.reduce_sum(inputs["input_mask"]))
     ids = inputs["input_word_ids"][0, :length].numpy().tolist()
@@ -195,12 +198,12 @@ def _table(config: Config, rows: Sequence[parse.Row]) -> rich.table.Table:
     """Returns rows as a table with the columns that training uses."""
     data = config.data
     result = rich.table.Table(box=rich.box.SIMPLE_HEAD)
-    for name in (data.id or "(no id)", data.text, data.label, "name"):
+    for name in (data.id or "(no id)", *data.texts, data.label, "name"):
         result.add_column(rich.text.Text(escape.line(name)), overflow="fold")
     task = data.make_task()
     for row in rows:
-        text = row.texts[0] if len(row.texts[0]) <= _SHOWN_CHARACTERS else f"{row.texts[0][:_SHOWN_CHARACTERS]}..."
-        cells = (row.id, text, str(row.label), task.format_label(row.label))
+        texts = (text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..." for text in row.texts)
+        cells = (row.id, *texts, str(row.label), task.format_label(row.label))
         result.add_row(*(rich.text.Text(escape.line(cell)) for cell in cells))
     return result
 

@@ -14,7 +14,7 @@ from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
 from components.tsv_example_gen import parse, reader, sources
 from core.errors import UserError
 from local import answers, output_file
-from local.served_model import Model, Prediction
+from local.served_model import Model, Prediction, Texts
 from schema import rejections
 
 # Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.
@@ -25,7 +25,7 @@ SCORE_COLUMN = "probability_"
 
 
 def predict_file(
-    model: Model, file: str, out: Optional[str], form: answers.Format, options: Mapping[str, str] = {}
+    model: Model, file: str, out: Optional[str], form: answers.Format, options: Mapping[str, Any] = {}
 ) -> int:
     """Scores the rows of a TSV and writes them in the same order, with more columns.
 
@@ -70,7 +70,7 @@ class _FileScorer:
     """Scores and counts the rows of one file."""
 
     def __init__(
-        self, model: Model, file: sources.SourceFile, form: answers.Format, options: Mapping[str, str]
+        self, model: Model, file: sources.SourceFile, form: answers.Format, options: Mapping[str, Any]
     ) -> None:
         self._data = answers.make_layout(model.card, file, options)
         self._model, self._file, self._form = model, file, form
@@ -78,7 +78,7 @@ class _FileScorer:
         if not self._head.columns:
             raise file.error("is empty")
         try:
-            self._text = parse.find_column(self._head.columns, "data.text", self._data.text)
+            self._texts = [parse.find_column(self._head.columns, "data.text", name) for name in self._data.texts]
         except UserError as error:
             raise file.error(str(error)) from error
         self.counts = answers.Counts()
@@ -111,14 +111,14 @@ class _FileScorer:
         ranges = reader.cut_into_ranges(self._file, self._head)
         lines = itertools.chain.from_iterable(reader.read_lines(part, self._data.max_line_bytes) for part in ranges)
         while chunk := [self._parse(line) for line in itertools.islice(lines, CHUNK_ROWS)]:
-            predictions = self.counts.predict(self._model, [text for _, text in chunk])
+            predictions = self.counts.predict(self._model, [texts for _, texts in chunk])
             for (fields, _), prediction in zip(chunk, predictions, strict=True):
                 if prediction is not None:
                     self._compare(dict(zip(self._head.columns, fields, strict=False)), prediction)
                 yield fields, prediction
 
-    def _parse(self, line: reader.Line) -> tuple[list[str], Optional[str]]:
-        """Returns a line's fields and its text, None if training would reject it."""
+    def _parse(self, line: reader.Line) -> tuple[list[str], Optional[Texts]]:
+        """Returns a line's fields and its texts, None if training would reject it."""
         if line.too_long:
             fields: Any = parse.Rejection(rejections.LINE_TOO_LONG, "")
         else:
@@ -126,11 +126,11 @@ class _FileScorer:
         if isinstance(fields, parse.Rejection):
             self.counts.failures[fields.reason] += 1
             return [parse.readable(line.content.rstrip(b"\r"), self._data.encoding)], None
-        texts = parse.pick_texts(fields, len(self._head.columns), (self._text,))
+        texts = parse.pick_texts(fields, len(self._head.columns), self._texts)
         if isinstance(texts, parse.Rejection):
             self.counts.failures[texts.reason] += 1
             return fields, None
-        return fields, texts[0]
+        return fields, texts
 
     def _compare(self, row: Mapping[str, str], prediction: Prediction) -> None:
         """Compares the prediction with the row's label, if it has one."""

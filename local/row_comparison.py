@@ -10,6 +10,7 @@ from core import intervals
 from core.errors import UserError
 from local import comparison, prediction, served_model
 from local.history import Run
+from schema import features
 
 # Rows of each side that are shown; all are counted.
 SHOWN_ROWS = 20
@@ -40,10 +41,12 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
       `interval`, the 95 % confidence interval of the difference in accuracy.
 
     Raises:
-      UserError: a model can't be loaded, or they predict other labels.
+      UserError: a model can't be loaded, or they take other inputs or predict other labels.
     """
     models = [served_model.load(comparison.model_folder(run), root) for run in (a, b)]
     task, other = (model.card.task for model in models)
+    if task.text_inputs != other.text_inputs:
+        raise UserError(f"the models take other inputs: {', '.join(task.text_inputs)}; {', '.join(other.text_inputs)}")
     if not task.is_comparable(other):
         raise UserError(f"the models predict other labels: {task.describe_labels()}; {other.describe_labels()}")
     pattern = os.path.join(comparison.test_examples(b) or "", "*")
@@ -52,13 +55,13 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     broken: list[tuple[float, DifferentRow]] = []
     for ids, texts, labels in examples.read_rows([pattern], prediction.CHUNK_ROWS):
         count += len(ids)
-        decoded = [text.decode("utf-8") for text in texts]
+        decoded = [tuple(text.decode("utf-8") for text in row) for row in texts]
         answers = [[each.values for each in model.predict(decoded)] for model in models]
-        for row_id, text, label, first, second in zip(ids, decoded, labels.tolist(), *answers, strict=True):
+        for row_id, row_texts, label, first, second in zip(ids, decoded, labels.tolist(), *answers, strict=True):
             if task.is_right(label, first) != task.is_right(label, second):
                 side, wrong = (fixed, first) if task.is_right(label, second) else (broken, second)
                 shown = task.format_label(label), tuple(first.values()), tuple(second.values())
-                row = DifferentRow(row_id.decode("utf-8", "replace"), text, *shown)
+                row = DifferentRow(row_id.decode("utf-8", "replace"), features.show_texts(row_texts), *shown)
                 side.append((task.rate_mistake(label, wrong), row))
     return {
         "rows": count,

@@ -1,16 +1,17 @@
 """Scores sentences of the command line, or the lines of standard input as they arrive."""
 
+import itertools
 import json
 import os
 import sys
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from components.tsv_example_gen import parse, sources
 from core import escape
 from core.errors import UserError
 from local import answers
-from local.served_model import Model, Prediction
-from schema import rejections
+from local.served_model import Model, Prediction, Texts
+from schema import features, rejections
 
 # More than the 64 KiB that a pipe holds, so that one read gets all lines that are waiting.
 _BLOCK_BYTES = 1 << 20
@@ -21,7 +22,8 @@ def predict(model: Model, sentences: Sequence[str], form: answers.Format, encodi
     """Scores sentences, or the lines of standard input, and prints an answer to each; returns the exit status.
 
     A line is answered at once, in a batch only with lines that are already waiting. The answer to a line without text,
-    or that can't be decoded, is empty.
+    or that can't be decoded, is empty. If the model takes pairs, two sentences are a pair, and a line is both texts
+    with a tab between them.
 
     Args:
       model: the model.
@@ -30,20 +32,21 @@ def predict(model: Model, sentences: Sequence[str], form: answers.Format, encodi
       encoding: codec of standard input.
 
     Raises:
-      UserError: the codec is unknown, or nothing could be scored.
+      UserError: the codec is unknown, nothing could be scored, or the second sentence of a pair is missing.
     """
-    counts = answers.Counts()
+    counts, inputs = answers.Counts(), len(model.card.task.text_inputs)
     if sentences:
         reader = _Reader(model, form, "utf-8", counts)
-        reader.answer([os.fsencode(text) for text in sentences])
+        reader.answer(_group([os.fsencode(text) for text in sentences], inputs))
     else:
         file = sources.SourceFile(sources.TEST, _STANDARD_INPUT, _STANDARD_INPUT)
         data = answers.make_layout(model.card, file, {"encoding": encoding})
         reader = _Reader(model, form, encoding, counts, data.max_line_bytes)
         for lines in read_waiting(sys.stdin.fileno(), data.max_line_bytes):
-            reader.answer(lines)
+            reader.answer([(line,) if inputs == 1 else tuple(line.split(b"\t")) for line in lines])
     if not counts.scored:
-        raise UserError(f"{'SENTENCE' if sentences else _STANDARD_INPUT}: {counts.describe_failure('lines')}")
+        hint = "; the model takes pairs: two texts on a line, with a tab between them" if inputs > 1 else ""
+        raise UserError(f"{'SENTENCE' if sentences else _STANDARD_INPUT}: {counts.describe_failure('lines')}{hint}")
     counts.report_cut(model.card)
     return 0
 
@@ -65,8 +68,21 @@ def read_waiting(descriptor: int, max_line_bytes: int) -> Iterator[list[bytes]]:
         yield [rest]
 
 
+def _group(sentences: Sequence[bytes], inputs: int) -> list[tuple[bytes, ...]]:
+    """Returns the rows that sentences make up.
+
+    Raises:
+      UserError: the last row is incomplete.
+    """
+    if len(sentences) % inputs:
+        raise UserError(
+            f"SENTENCE: {len(sentences)} sentences; the model takes pairs of texts, so write both texts of each pair"
+        )
+    return [tuple(sentences[start : start + inputs]) for start in range(0, len(sentences), inputs)]
+
+
 class _Reader:
-    """Parses lines and prints the answers."""
+    """Parses rows and prints the answers."""
 
     def __init__(
         self,
@@ -79,28 +95,37 @@ class _Reader:
         self._model, self._form, self._encoding, self._counts = model, form, encoding, counts
         self._max_line_bytes = max_line_bytes
 
-    def answer(self, lines: Sequence[bytes]) -> None:
-        texts = [self._parse(line) for line in lines]
-        predictions = self._counts.predict(self._model, texts)
-        for line, text, prediction in zip(lines, texts, predictions, strict=True):
-            shown = parse.readable(line.removesuffix(b"\r"), self._encoding) if text is None else text
-            print(self._format(shown, prediction))
+    def answer(self, rows: Sequence[tuple[bytes, ...]]) -> None:
+        parsed = [self._parse(row) for row in rows]
+        predictions = self._counts.predict(self._model, parsed)
+        for row, texts, prediction in zip(rows, parsed, predictions, strict=True):
+            shown = parse.readable(b"\t".join(row).removesuffix(b"\r"), self._encoding)
+            print(self._format(texts or (shown,), prediction))
         sys.stdout.flush()
 
-    def _parse(self, line: bytes) -> Optional[str]:
-        """Returns the text, None if it can't be scored."""
-        if self._max_line_bytes is not None and len(line) > self._max_line_bytes:
-            self._counts.failures[rejections.LINE_TOO_LONG] += 1
+    def _parse(self, row: tuple[bytes, ...]) -> Optional[Texts]:
+        """Returns the texts, None if they can't be scored."""
+        reason = None
+        if self._max_line_bytes is not None and len(b"\t".join(row)) > self._max_line_bytes:
+            reason = rejections.LINE_TOO_LONG
+        elif len(row) != len(self._model.card.task.text_inputs):
+            reason = rejections.WRONG_COLUMN_COUNT
+        texts = [] if reason else [self._parse_text(text) for text in row]
+        reason = reason or next((text.reason for text in texts if isinstance(text, parse.Rejection)), None)
+        if reason:
+            self._counts.failures[reason] += 1
             return None
-        # A tab separates nothing here.
-        fields = parse.parse_fields(line, "none", self._encoding)
-        text = "" if isinstance(fields, parse.Rejection) else "\t".join(fields)
-        if text.strip():
-            return text
-        self._counts.failures[fields.reason if isinstance(fields, parse.Rejection) else rejections.EMPTY_TEXT] += 1
-        return None
+        return tuple(text for text in texts if isinstance(text, str))
 
-    def _format(self, text: str, prediction: Optional[Prediction]) -> str:
+    def _parse_text(self, content: bytes) -> Union[str, parse.Rejection]:
+        # A tab in it separates nothing.
+        fields = parse.parse_fields(content, "none", self._encoding)
+        if isinstance(fields, parse.Rejection):
+            return fields
+        text = "\t".join(fields)
+        return text if text.strip() else parse.Rejection(rejections.EMPTY_TEXT, "")
+
+    def _format(self, texts: Texts, prediction: Optional[Prediction]) -> str:
         scores = answers.scores(self._model.card, prediction)
         if self._form.as_json:
             empty: Mapping[str, Any] = dict.fromkeys(self._model.card.task.answer_columns)
@@ -110,10 +135,13 @@ class _Reader:
                 for name, value in (prediction.values if prediction else empty).items()
             }
             added = {"scores": scores} if self._form.with_scores else {}
-            return json.dumps({"text": text, **values, **added}, ensure_ascii=False)
+            # The line that can't be read as a pair has no second text.
+            named = dict(itertools.zip_longest(self._model.card.task.text_inputs, texts))
+            return json.dumps({**named, **values, **added}, ensure_ascii=False)
+        text = escape.line(features.show_texts(texts))
         if prediction is None or scores is None:
-            return f"-  {'-':>6}  {escape.line(text)}"
+            return f"-  {'-':>6}  {text}"
         parts = [escape.line(part) for part in self._model.card.task.describe_answer(prediction.values)]
         if self._form.with_scores and scores:
             parts.append(", ".join(f"{escape.line(name)} {value:.1%}" for name, value in scores.items()))
-        return "  ".join([*parts, escape.line(text)])
+        return "  ".join([*parts, text])

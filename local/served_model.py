@@ -13,15 +13,18 @@ from local import serving
 
 _BATCH_ROWS = 128
 _SIGNATURE = "serving_default"
-# [CLS], [SEP], and the start of a text for SentencePiece.
+# [CLS], [SEP], and the start of a text for SentencePiece; for each text of a pair, one more than needed.
 _ADDED_TOKENS = 3
 # Of an error of TensorFlow: the others describe its graph.
 _SHOWN_CHARACTERS = 200
 
+# The texts of a row: one, or the two of a pair.
+Texts = tuple[str, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The answer to one text.
+    """The answer to one row.
 
     Attributes:
       values: `Task.answer_columns` -> value, such as the name of the predicted class and its probability.
@@ -41,32 +44,38 @@ class Model:
     loaded: Any
     card: model_card.ModelCard
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Returns the prediction of each text, in order."""
+    def predict(self, rows: Sequence[Texts]) -> list[Prediction]:
+        """Returns the prediction of each row, in order."""
         # Batches of similar length need little padding.
-        order = np.argsort([len(text) for text in texts], kind="stable")
+        order = np.argsort([sum(map(len, row)) for row in rows], kind="stable")
         predictions: dict[int, Prediction] = {}
         for start in range(0, len(order), _BATCH_ROWS):
-            rows = order[start : start + _BATCH_ROWS]
-            predictions.update(zip(rows, self._predict_batch([texts[row] for row in rows]), strict=True))
-        return [predictions[row] for row in range(len(texts))]
+            batch = order[start : start + _BATCH_ROWS]
+            predictions.update(zip(batch, self._predict_batch([rows[index] for index in batch]), strict=True))
+        return [predictions[index] for index in range(len(rows))]
 
-    def count_cut(self, texts: Sequence[str]) -> int:
-        """Returns how many texts have more tokens than the model reads; 0 for a model of an earlier release."""
+    def count_cut(self, rows: Sequence[Texts]) -> int:
+        """Returns how many rows have more tokens than the model reads; 0 for a model of an earlier release."""
         limit = self.card.max_length
         if limit is None:
             return 0
         # A token has at least one byte (but for rare ligatures that ALBERT's tokeniser spells out), so most reviews
         # need not be tokenised a second time.
-        long = [text for text in texts if len(text.encode()) > limit - _ADDED_TOKENS]
-        return int(np.sum(self.loaded.count_tokens(tf.constant(long)).numpy() > limit)) if long else 0
+        long = [row for row in rows if sum(len(text.encode()) + _ADDED_TOKENS for text in row) > limit]
+        return int(np.sum(self.loaded.count_tokens(*_columns(long)).numpy() > limit)) if long else 0
 
-    def _predict_batch(self, texts: Sequence[str]) -> list[Prediction]:
-        tensors = self.loaded.signatures[_SIGNATURE](text=tf.constant(texts))
+    def _predict_batch(self, rows: Sequence[Texts]) -> list[Prediction]:
+        inputs = dict(zip(self.card.task.text_inputs, _columns(rows), strict=True))
+        tensors = self.loaded.signatures[_SIGNATURE](**inputs)
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
         task = self.card.task
         answers = zip(task.answers(outputs), task.class_probabilities(outputs).tolist(), strict=True)
         return [Prediction(values, tuple(classes)) for values, classes in answers]
+
+
+def _columns(rows: Sequence[Texts]) -> list[tf.Tensor]:
+    """Returns the first texts of rows string[batch], and the second ones of pairs."""
+    return [tf.constant(column) for column in zip(*rows, strict=True)]
 
 
 def load(folder: Optional[str], root: str) -> Model:
@@ -83,7 +92,7 @@ def load(folder: Optional[str], root: str) -> Model:
     card = model_card.read(folder)
     try:
         model = Model(folder, tf.saved_model.load(folder), card)
-        model.predict(["a"])
+        model.predict([("a",) * len(card.task.text_inputs)])
     except Exception as error:  # A damaged SavedModel can raise any error.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
         raise UserError(

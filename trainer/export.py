@@ -1,24 +1,20 @@
 """The exported model, from text to prediction, with the encoder's own tokenisation inside.
 
-| signature          | input                                    | output                        |
-|--------------------|------------------------------------------|-------------------------------|
-| `serving_default`  | `text` string[batch]                     | the task's served outputs     |
-| `serving_examples` | `examples` string[batch], `tf.Example`   | the same                      |
+| signature          | input                                                       | output                    |
+|--------------------|-------------------------------------------------------------|---------------------------|
+| `serving_default`  | `text` string[batch]; for pairs also `text_pair`, the same  | the task's served outputs |
+| `serving_examples` | `examples` string[batch], `tf.Example`                      | the same                  |
 
 `count_tokens` of the loaded model, which is not a signature, says which texts are longer than the model reads.
 """
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 import tensorflow as tf
 
-from schema import features
 from schema.task import Task
 from trainer.model import Classifier
-from trainer.tokens import MASK
-
-# [CLS] and [SEP], which the packer adds.
-_SPECIAL_TOKENS = 2
+from trainer.tokens import MASK, pack
 
 
 class ServedClassifier(tf.Module):
@@ -30,29 +26,34 @@ class ServedClassifier(tf.Module):
         self._classifier = classifier
         self._task = task
         self._max_length = max_length
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    def predict_text(self, text: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Predicts from texts string[batch]; invalid UTF-8 is read as U+FFFD."""
-        tokens = self._tokenize(text)
-        packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
-        return self._task.served_outputs(self._classifier(_trim(packed)))
+        texts = [tf.TensorSpec([None], tf.string, name) for name in task.text_inputs]
+        self.predict_text = tf.function(self._predict, input_signature=texts)
+        self.count_tokens = tf.function(self._count, input_signature=texts)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
     def predict_examples(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """Predicts from serialised `tf.Example`s string[batch]."""
-        spec = {features.DOCUMENT: tf.io.FixedLenFeature([], tf.string)}
-        return self.predict_text(tf.io.parse_example(examples, spec)[features.DOCUMENT])
+        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in self._task.text_features}
+        parsed = tf.io.parse_example(examples, spec)
+        return self._predict(*(parsed[name] for name in self._task.text_features))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
-    def count_tokens(self, text: tf.Tensor) -> tf.Tensor:
-        """Counts the tokens int64[batch] of texts string[batch], [CLS] and [SEP] included, before any cut."""
-        words = self._tokenize(text)
-        return words.merge_dims(1, -1).row_lengths() + _SPECIAL_TOKENS
+    def _predict(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> Mapping[str, tf.Tensor]:
+        """Predicts from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
+        packed = pack(self._preprocess, _readable(text, text_pair), self._max_length)
+        return self._task.served_outputs(self._classifier(_trim(packed)))
 
-    def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """Returns the word pieces int32[batch, (words), (pieces)] of texts string[batch]."""
-        return self._preprocess.tokenize(tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace"))
+    def _count(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Counts the tokens int64[batch] of rows, [CLS] and [SEP] included, before any cut."""
+        texts = _readable(text, text_pair)
+        lengths = [self._preprocess.tokenize(each).merge_dims(1, -1).row_lengths() for each in texts]
+        # A [SEP] after each text, and [CLS].
+        return tf.add_n(lengths) + len(texts) + 1
+
+
+def _readable(text: tf.Tensor, text_pair: Optional[tf.Tensor]) -> list[tf.Tensor]:
+    """Replaces invalid UTF-8 by U+FFFD; fails if the two inputs of pairs have different numbers of rows."""
+    texts = [text] if text_pair is None else [text, text_pair]
+    return tf.unstack(tf.strings.unicode_transcode(tf.stack(texts), "UTF-8", "UTF-8", errors="replace"))
 
 
 def _trim(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

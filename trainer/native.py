@@ -33,19 +33,20 @@ def rebuild_bert(loaded: Any) -> Optional[bert.Bert]:
     if sizes is None:
         return None
     network = bert.Bert(weights, sizes)
-    difference = _largest_difference(loaded, network, sizes.vocabulary)
+    types = weights["type_embeddings/embeddings:0"].shape[0]
+    difference = _largest_difference(loaded, network, sizes.vocabulary, types)
     logging.info("outputs of the rebuilt encoder differ by at most %g", difference)
     return network if difference <= MAX_DIFFERENCE else None
 
 
-def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int) -> float:
+def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types: int) -> float:
     """Returns the largest difference of the pooled outputs for random tokens and padding."""
     generator = np.random.default_rng(0)
     mask = (np.arange(16) < np.array([16, 9, 3])[:, None]).astype(np.int32)
     inputs = {
         WORD_IDS: tf.constant(generator.integers(0, vocabulary, mask.shape, dtype=np.int32) * mask),
         MASK: tf.constant(mask),
-        TYPE_IDS: tf.zeros_like(mask),
+        TYPE_IDS: tf.constant(generator.integers(0, types, mask.shape, dtype=np.int32) * mask),
     }
     expected = loaded(inputs, training=False)["pooled_output"]
     return float(tf.reduce_max(tf.abs(expected - network(inputs))))

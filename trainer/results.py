@@ -40,8 +40,9 @@ def _predict_golden(classifier: model.Classifier, task: Task, dev: reviews.Split
     # On the CPU, since model servers on any device have to agree with it, and a GPU would compute in TF32.
     with tf.device("/CPU:0"):
         outputs = task.served_outputs(classifier(dev.tokens.padded(rows)))
+    columns = dict(zip(task.text_inputs, zip(*dev.first_texts, strict=True), strict=True))
     return model_run.GoldenAnswers(
-        text=[text.decode("utf-8") for text in dev.first_texts],
+        **{name: [text.decode("utf-8") for text in column] for name, column in columns.items()},
         outputs={name: value.numpy().tolist() for name, value in outputs.items()},
     )
 

@@ -22,20 +22,20 @@ class Split:
     Attributes:
       tokens: tokens of its n rows.
       labels: int64[n], class of each row, or float32[n], its score.
-      first_texts: UTF-8 texts of the first rows, at most `GOLDEN_ROWS`.
+      first_texts: the texts of the first rows, at most `GOLDEN_ROWS`.
       digest: SHA-256 of all ids, texts and labels.
     """
 
     tokens: tokens.Tokens
     labels: np.ndarray
-    first_texts: Sequence[bytes]
+    first_texts: Sequence[examples.Texts]
     digest: str
 
 
 def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: str) -> Split:
     """Reads and tokenises a split in chunks.
 
-    The rows are sorted by a hash of id and text, since the number and order of the shards may vary.
+    The rows are sorted by a hash of id and texts, since the number and order of the shards may vary.
 
     Args:
       patterns: file patterns of the split's shards.
@@ -46,10 +46,10 @@ def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: 
     writer = tokens.TokenWriter(preprocess, max_length)
     keys = [np.zeros(0, np.uint64)]
     labels: list[np.ndarray] = []
-    first: list[tuple[int, int, bytes]] = []
+    first: list[tuple[int, int, examples.Texts]] = []
     for ids, texts, chunk_labels in examples.read_rows(patterns, tokens.CHUNK_ROWS):
-        writer.add(texts)
-        chunk_keys = [_key(row_id, text) for row_id, text in zip(ids, texts, strict=True)]
+        writer.add(*zip(*texts, strict=True))
+        chunk_keys = [_key(*row) for row in zip(ids, texts, strict=True)]
         keys.append(np.array(chunk_keys, np.uint64))
         labels.append(chunk_labels)
         rows = zip(chunk_keys, chunk_labels.tolist(), texts, strict=True)
@@ -59,10 +59,10 @@ def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: 
     # By key, then by label: rows that are equal in both are duplicates.
     order = np.lexsort((all_labels, all_keys))
     digest = hashlib.sha256(all_keys[order].tobytes() + all_labels[order].tobytes()).hexdigest()
-    return Split(writer.tokens().ordered(order), all_labels[order], [text for *_, text in first], digest)
+    return Split(writer.tokens().ordered(order), all_labels[order], [texts for *_, texts in first], digest)
 
 
-def _key(row_id: bytes, text: bytes) -> int:
-    # The length distinguishes ("a", "bc") from ("ab", "c").
-    content = len(row_id).to_bytes(8, "big") + row_id + text
+def _key(row_id: bytes, texts: examples.Texts) -> int:
+    # The length distinguishes ("a", "bc") from ("ab", "c"); texts have no NUL.
+    content = len(row_id).to_bytes(8, "big") + row_id + b"\0".join(texts)
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")

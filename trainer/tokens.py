@@ -1,13 +1,14 @@
 """Tokens of reviews, computed once and stored in flat arrays.
 
 Data contract. A review's tokens are the output of the encoder's preprocess model without padding: `input_word_ids` with
-[CLS] and [SEP], and `input_type_ids`. The rows are concatenated in flat arrays. Padded rows are filled with 0;
-`input_mask` is 1 for tokens and 0 for padding.
+[CLS] and [SEP], and `input_type_ids`. Those of a pair of texts are [CLS] first [SEP] second [SEP], with type id 1 from
+the second text on; if they are too long together, the longer one is cut first. The rows are concatenated in flat
+arrays. Padded rows are filled with 0; `input_mask` is 1 for tokens and 0 for padding.
 """
 
 import dataclasses
 import tempfile
-from typing import Any, BinaryIO, Optional, Sequence
+from typing import Any, BinaryIO, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -66,6 +67,21 @@ class Tokens:
         return dataclasses.replace(self, starts=self.starts[order], lengths=self.lengths[order])
 
 
+def pack(preprocess: Any, texts: Sequence[tf.Tensor], max_length: int) -> Mapping[str, tf.Tensor]:
+    """Tokenises and packs rows with a preprocess model.
+
+    Args:
+      preprocess: a loaded preprocess model of TF Hub's common text API.
+      texts: string[batch], the text of each row; for pairs, the first texts and the second texts.
+      max_length: number of columns; longer rows are cut.
+
+    Returns:
+      The encoder's inputs, int32[batch, max_length] by name.
+    """
+    segments = [preprocess.tokenize(text) for text in texts]
+    return preprocess.bert_pack_inputs(segments, seq_length=tf.constant(max_length))
+
+
 class TokenWriter:
     """Tokenises reviews in chunks into unnamed temporary files, which `tokens` maps into memory.
 
@@ -86,10 +102,13 @@ class TokenWriter:
         self._type_ids = tempfile.TemporaryFile()
         self._lengths: list[np.ndarray] = []
 
-    def add(self, texts: Sequence[bytes]) -> None:
-        """Appends the tokens of UTF-8 reviews; pass about `CHUNK_ROWS` at once."""
-        tokens = self._preprocess.tokenize(tf.constant(texts, tf.string))
-        packed = self._preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(self._max_length))
+    def add(self, *texts: Sequence[bytes]) -> None:
+        """Appends the tokens of rows; pass about `CHUNK_ROWS` at once.
+
+        Args:
+          *texts: the UTF-8 text of each row; for pairs, the first texts and the second texts.
+        """
+        packed = pack(self._preprocess, [tf.constant(text, tf.string) for text in texts], self._max_length)
         mask = packed[MASK].numpy().astype(bool)
         packed[WORD_IDS].numpy()[mask].astype(np.int32).tofile(self._word_ids)
         packed[TYPE_IDS].numpy()[mask].astype(np.uint8).tofile(self._type_ids)

@@ -9,7 +9,6 @@ from components.tsv_example_gen import parse, reader, sources, split
 from core import files
 from core.config import DataConfig
 from schema import features
-from schema.task import make_task
 from trainer.tokens import Tokens
 
 DEV_FRACTION = 0.1
@@ -36,7 +35,7 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
       count: number of rows, from the start; None for all.
     """
     config = DataConfig(train=file)
-    task = make_task((config.text,), config.labels)
+    task = config.make_task()
     source = sources.SourceFile(sources.TRAIN, file, file)
     head = reader.read_head(source, config)
     layout = parse.make_layout(head.columns, config, task)

@@ -15,7 +15,6 @@ from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
 from core import gpu  # noqa: E402
 from core.config import DataConfig, TrainerConfig  # noqa: E402
-from schema.task import make_task  # noqa: E402
 from trainer import batches, loop, model, precision, tokens, tracing  # noqa: E402
 
 _WARM_UP_STEPS = 2
@@ -37,7 +36,7 @@ class Setting:
         self._gpus = gpu.visible_gpus("auto")
         self.steps_per_epoch = -(-examples // workload.batch_size)
         config, columns = TrainerConfig(), DataConfig(train=workload.train)
-        task = make_task((columns.text,), columns.labels)
+        task = columns.make_task()
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
         classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
         steps = self.steps_per_epoch * workload.epochs

@@ -15,7 +15,8 @@ from schema.task import Task
 # Examples per parsed batch: a few hundred KiB.
 _BATCH = 1024
 _FEATURES = {
-    features.DOCUMENT: tf.io.RaggedFeature(tf.string),
+    # A single text has no second one.
+    **{name: tf.io.RaggedFeature(tf.string) for name in features.TEXTS},
 }
 # Approximate number of texts in the sample: the standard error of a share of 5 % is then half a point.
 _SAMPLE_ROWS = 2000
@@ -28,7 +29,7 @@ class SplitContent:
     """Counts and samples of a split's rows.
 
     Attributes:
-      text_hashes: uint64[rows], unordered.
+      text_hashes: uint64[rows], unordered; of both texts of a pair together.
       labels: rows of each of `Task.label_groups`, by its name.
       texts: counts over the texts.
       sample: the starts of some texts; does not depend on the order of the rows.
@@ -56,7 +57,7 @@ def read_split(folder: str, task: Task, rows: int) -> SplitContent:
     sample: list[str] = []
     for serialised in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
         batch = tf.io.parse_example(serialised, spec)
-        documents = batch[features.DOCUMENT].to_list()
+        documents = tf.concat([batch[name] for name in features.TEXTS], axis=1).to_list()
         hashes.append(np.fromiter(map(text_hash, documents), np.uint64))
         groups = task.group_labels(batch[features.LABEL].numpy())
         # The schema's check reports a label that is in no group.

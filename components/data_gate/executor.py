@@ -12,7 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from artifacts import model_files
+from artifacts import model_card, model_files
 from artifacts.examples import read_ingest
 from components import gate_config
 from components.data_gate import comparison, profile, quality, vocabulary
@@ -61,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           DataGateStopped: a check with severity `fail` failed.
-          UserError: the serving folder is broken, or changed since the driver read it.
+          UserError: the serving folder is broken, changed since the driver read it, or has a model with other inputs.
         """
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], Bounds)
@@ -71,6 +71,9 @@ class Executor(base_executor.BaseExecutor):
         if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
             # The cache would store this verdict under the other model's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
+        if reference.model_path is not None:
+            # Here and not in BaselineModel, because it takes no training to see.
+            model_card.check_same_inputs(reference.model_path, task)
         contents = _read_splits(inputs[EXAMPLES], task)
         current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
         checks = check_quality(inputs, bounds, contents, current)

@@ -20,7 +20,7 @@ ENCODER = "encoder"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Trains an encoder on the texts of the training split."""
+    """Trains an encoder on the texts of the training split, both texts of pairs."""
 
     def Do(
         self,
@@ -41,7 +41,7 @@ class Executor(base_executor.BaseExecutor):
         config = PretrainConfig.model_validate_json(exec_properties[CONFIG])
         split = artifact_utils.get_split_uri(input_dict[EXAMPLES], features.TRAIN_SPLIT)
         rows = examples.read_rows([os.path.join(split, "*")], tokens.CHUNK_ROWS)
-        texts = [text for _, chunk, _ in rows for text in chunk]
+        texts = [text for _, chunk, _ in rows for row in chunk for text in row]
         with encoder_artifact.stage(artifact_utils.get_single_uri(output_dict[ENCODER])) as folder:
             pretrain.make_encoder(texts, config, folder)
             handle = f"BERT of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"

@@ -119,7 +119,9 @@ def custom_extractors(
 
 
 def _with_slices(extracts: types.Extracts) -> types.Extracts:
-    text = extracts[tfma.FEATURES_KEY][features.DOCUMENT].item().decode("utf-8")
+    row = extracts[tfma.FEATURES_KEY]
+    # Of a pair, the length of both texts together.
+    text = "".join(row[name].item().decode("utf-8") for name in features.TEXTS if name in row)
     added = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
     return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **added}}
 

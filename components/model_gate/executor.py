@@ -72,6 +72,8 @@ def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
 def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> list[Check]:
     if bounds.pairs is None:
         return [invariance.no_pairs()]
+    if len(task.text_inputs) > 1:
+        return [invariance.not_single_texts()]
     pairs = invariance.read_pairs(bounds.pairs)
     try:
         answers = invariance.predict(model_path, pairs, task)

@@ -176,6 +176,12 @@ def no_pairs() -> Check:
     return Check(GATE, "pairs", True, None, None, "not checked: gates.invariance.pairs is null", compared=False)
 
 
+def not_single_texts() -> Check:
+    """Returns the check of a task over pairs of texts, which passes: the file has single sentences."""
+    reason = "not checked: gates.invariance.pairs has single sentences, and this model takes pairs of texts"
+    return Check(GATE, "pairs", True, None, None, reason, compared=False)
+
+
 def prediction_failed(error: Exception, bounds: InvarianceGateConfig) -> Check:
     """Returns the failed check of a model that raised an error."""
     first_line = (str(error).strip() or "no message").splitlines()[0]

@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
     Attributes:
       id: its id.
-      text: its text.
+      text: its text, or both texts of a pair.
       label: its label feature.
       candidate: what the candidate says of it: for two classes the probability of class 1, for more that of its class;
         a score.
@@ -87,7 +87,7 @@ def _computations(
     key = metric_types.MetricKey(name, model_name=candidate)
     rank = functools.partial(_RANKINGS[ranking], right=right)
     combiner = _Combiner(eval_config, key, (candidate, baseline), rank)
-    preprocessor = metric_types.FeaturePreprocessor([features.ID, features.DOCUMENT])
+    preprocessor = metric_types.FeaturePreprocessor([features.ID, *features.TEXTS])
     return [metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner)]
 
 
@@ -129,11 +129,12 @@ class _Combiner(beam.CombineFn):
             for name in self._models
         ]
         label, (candidate, baseline) = inputs[0][0].item(), [prediction for _, prediction, _ in inputs]
-        row_id, text = (_text_feature(element.features, name) for name in (features.ID, features.DOCUMENT))
+        texts = [_text_feature(element.features, name) for name in features.TEXTS if name in element.features]
         # The largest of the probabilities; of a single number, that number.
         answers = (float(candidate.max()), float(baseline.max()))
         classes = (int(candidate.argmax()), int(baseline.argmax())) if candidate.size > 1 else None
-        return Row(row_id, text, label, *answers, classes)
+        row_id = _text_feature(element.features, features.ID)
+        return Row(row_id, features.show_texts(texts), label, *answers, classes)
 
 
 def _text_feature(row: Mapping[str, Any], name: str) -> str:

@@ -99,7 +99,10 @@ def _read_sample(examples: str, split: str) -> list[SampleRow]:
     """Reads the first rows of a split's first shard."""
     chunks = examples_artifact.read_rows([os.path.join(examples, f"Split-{split}", "*")], _SAMPLE_ROWS)
     rows = zip(*next(chunks, ((), (), ())), strict=True)
-    return [SampleRow(_decode(row_id), _decode(text), label.item()) for row_id, text, label in rows]
+    return [
+        SampleRow(_decode(row_id), features.show_texts(list(map(_decode, texts))), label.item())
+        for row_id, texts, label in rows
+    ]
 
 
 def _read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:

@@ -48,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
             artifact_utils.get_single_instance(input_dict[key]) for key in (MODEL, MODEL_RUN, EXAMPLES)
         )
         golden = read_golden(model_run.uri)
-        requests = request_set.build_requests(_real_rows(examples), [text.encode("utf-8") for text in golden.text])
+        recorded = [tuple(text.encode("utf-8") for text in row) for row in golden.rows]
+        requests = request_set.build_requests(_real_rows(examples, task), recorded)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         bless(blessing, _checks(path_utils.serving_model_path(model.uri), requests, golden, bounds, task))
 
@@ -69,11 +70,13 @@ def _checks(
     return judge.judge(transcript, outside_files, served, golden, bounds, task)
 
 
-def _real_rows(examples: types.Artifact) -> list[bytes]:
-    """Returns up to `_REAL_ROWS` texts of the test split."""
+def _real_rows(examples: types.Artifact, task: Task) -> list[request_set.Texts]:
+    """Returns up to `_REAL_ROWS` rows of the test split."""
     folder = artifact_utils.get_split_uri([examples], features.TEST_SPLIT)
     records = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(os.path.join(folder, "*"))), compression_type="GZIP")
     parsed = [tf.train.Example.FromString(record) for record in records.take(_REAL_ROWS).as_numpy_iterator()]
     if not parsed:
         raise UserError("data.test: no rows to query the exported model with")
-    return [example.features.feature[features.DOCUMENT].bytes_list.value[0] for example in parsed]
+    return [
+        tuple(example.features.feature[name].bytes_list.value[0] for name in task.text_features) for example in parsed
+    ]

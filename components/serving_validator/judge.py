@@ -158,7 +158,7 @@ def _check_agreement_with_training(
 
 
 def _check_batch_independence(exchanges: Sequence[_Exchange], tolerance: float, task: Task) -> Check:
-    alone = {e.request.texts[0]: e.rows for e in exchanges if e.request.group == request_set.ALONE and not e.fault}
+    alone = {e.request.rows[0]: e.rows for e in exchanges if e.request.group == request_set.ALONE and not e.fault}
     batches = [e for e in exchanges if e.request.group in (request_set.TOGETHER, request_set.HOSTILE) and not e.fault]
     differences = {
         e.request.name: comparison.difference(*pairs, task) for e in batches if (pairs := _paired(e, alone, task))
@@ -168,16 +168,16 @@ def _check_batch_independence(exchanges: Sequence[_Exchange], tolerance: float, 
     )
 
 
-def _paired(batch: _Exchange, alone: Mapping[bytes, Rows], task: Task) -> Optional[tuple[Rows, Rows]]:
+def _paired(batch: _Exchange, alone: Mapping[request_set.Texts, Rows], task: Task) -> Optional[tuple[Rows, Rows]]:
     """Returns the rows of a batch that were also sent alone, as answered in the batch and as answered alone."""
-    places = [i for i, text in enumerate(batch.request.texts) if text in alone]
+    rows = batch.request.rows
+    places = [i for i, texts in enumerate(rows) if texts in alone]
     if not places:
         return None
     names = comparison.served_signature(task)
-    texts = [batch.request.texts[i] for i in places]
     return (
         {name: batch.rows[name][places] for name in names},
-        {name: np.concatenate([alone[text][name] for text in texts]) for name in names},
+        {name: np.concatenate([alone[rows[i]][name] for i in places]) for name in names},
     )
 
 
@@ -186,11 +186,11 @@ def _check_concurrent_callers(exchanges: Sequence[_Exchange], bounds: ServingGat
     failed = _check_answers(check, "reviews from concurrent callers", exchanges, (request_set.CONCURRENT,))
     if not failed.passed:
         return failed
-    serial = {e.request.texts: e.rows for e in exchanges if e.request.group in _REAL and not e.fault}
+    serial = {e.request.rows: e.rows for e in exchanges if e.request.group in _REAL and not e.fault}
     differences = {
-        e.request.name: comparison.difference(e.rows, serial[e.request.texts], task)
+        e.request.name: comparison.difference(e.rows, serial[e.request.rows], task)
         for e in exchanges
-        if e.request.group == request_set.CONCURRENT and e.request.texts in serial
+        if e.request.group == request_set.CONCURRENT and e.request.rows in serial
     }
     what = f"the answers to {bounds.concurrent_callers} concurrent callers and to one"
     return _check_difference(check, differences, bounds.tolerance, what)

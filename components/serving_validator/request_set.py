@@ -5,6 +5,8 @@ import dataclasses
 import json
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from schema.features import TEXT_INPUTS
+
 # Groups of requests.
 WARM_UP = "warm_up"
 ALONE = "alone"
@@ -16,8 +18,8 @@ WRONG_SHAPE = "wrong_shape"
 RECOVERY = "recovery"
 HOSTILE = "hostile"
 
-# The input of the signature `serving_default`.
-INPUT = "text"
+# The texts of a row, UTF-8 or not: one, or the two of a pair.
+Texts = tuple[bytes, ...]
 
 # The first requests include one-time work of the server.
 _WARM_UPS = 5
@@ -39,19 +41,33 @@ class Request:
     Attributes:
       name: name of the request in reasons.
       group: the group, which determines the checks that use the request.
-      texts: the batch, UTF-8 or not.
+      texts: the batch, UTF-8 or not; of pairs, the first texts.
       malformed: inputs to send instead of a batch: input name -> bytes or numbers, possibly in lists.
+      pairs: the second texts of a batch of pairs; None for single texts.
     """
 
     name: str
     group: str
     texts: tuple[bytes, ...] = ()
     malformed: Optional[Mapping[str, Any]] = dataclasses.field(default=None, hash=False)
+    pairs: Optional[tuple[bytes, ...]] = None
+
+    @property
+    def rows(self) -> tuple[Texts, ...]:
+        """The texts of each row of the batch."""
+        return tuple(zip(*self._columns, strict=True))
 
     @property
     def inputs(self) -> Mapping[str, Any]:
         """The inputs to send, by name."""
-        return {INPUT: list(self.texts)} if self.malformed is None else self.malformed
+        if self.malformed is not None:
+            return self.malformed
+        # Not strict: only pairs have a second input.
+        return {name: list(column) for name, column in zip(TEXT_INPUTS, self._columns, strict=False)}
+
+    @property
+    def _columns(self) -> list[tuple[bytes, ...]]:
+        return [self.texts] if self.pairs is None else [self.texts, self.pairs]
 
 
 def as_json(value: Any) -> Any:
@@ -73,19 +89,19 @@ def distinct(requests: Iterable[Request]) -> list[Request]:
     return list(by_inputs.values())
 
 
-def build_requests(rows: Sequence[bytes], golden: Sequence[bytes]) -> list[Request]:
+def build_requests(rows: Sequence[Texts], golden: Sequence[Texts]) -> list[Request]:
     """Builds the requests in the order they are sent; those that may crash the process come last.
 
     Args:
-      rows: real texts, at least one.
-      golden: texts of the training process's recorded answers.
+      rows: real rows, at least one; all have one text, or all have two.
+      golden: rows of the training process's recorded answers.
     """
     return [
-        *(Request(f"warm-up {i + 1}", WARM_UP, (rows[i % len(rows)],)) for i in range(_WARM_UPS)),
-        *(Request(f"review {i + 1} alone", ALONE, (rows[i % len(rows)],)) for i in range(_TIMED)),
-        Request(f"{len(rows)} reviews together", TOGETHER, tuple(rows)),
+        *(_request(f"warm-up {i + 1}", WARM_UP, [rows[i % len(rows)]]) for i in range(_WARM_UPS)),
+        *(_request(f"review {i + 1} alone", ALONE, [rows[i % len(rows)]]) for i in range(_TIMED)),
+        _request(f"{len(rows)} reviews together", TOGETHER, rows),
         *(
-            Request(f"rows from training, batch {i // GOLDEN_BATCH + 1}", GOLDEN, tuple(golden[i : i + GOLDEN_BATCH]))
+            _request(f"rows from training, batch {i // GOLDEN_BATCH + 1}", GOLDEN, golden[i : i + GOLDEN_BATCH])
             for i in range(0, len(golden), GOLDEN_BATCH)
         ),
         *_concurrent_requests(rows),
@@ -94,30 +110,45 @@ def build_requests(rows: Sequence[bytes], golden: Sequence[bytes]) -> list[Reque
     ]
 
 
-def _concurrent_requests(rows: Sequence[bytes]) -> list[Request]:
+def _request(name: str, group: str, rows: Sequence[Texts]) -> Request:
+    """Makes the request with a batch of at least one row."""
+    texts, *pairs = zip(*rows, strict=True)
+    return Request(name, group, texts, pairs=pairs[0] if pairs else None)
+
+
+def _concurrent_requests(rows: Sequence[Texts]) -> list[Request]:
     return [
-        Request(
+        _request(
             f"concurrent request {i + 1}",
             CONCURRENT,
-            (rows[i % len(rows)],) if i % _CONCURRENT_BATCH_EVERY else tuple(rows),
+            [rows[i % len(rows)]] if i % _CONCURRENT_BATCH_EVERY else rows,
         )
         for i in range(_CONCURRENT)
     ]
 
 
-def _malformed_requests(row: bytes) -> list[Request]:
+def _malformed_requests(row: Texts) -> list[Request]:
+    inputs = dict(zip(TEXT_INPUTS, row, strict=False))
+    first, *second = inputs
+    malformed: dict[str, Mapping[str, Any]] = {
+        "a number instead of a text": {name: [1.5] for name in inputs},
+        "no input": {},
+        "an unknown input": {"sentence": [row[0]]},
+    }
+    for name in second:
+        malformed[f"no {name}"] = {first: [row[0]]}
+        malformed[f"more rows of {first} than of {name}"] = {first: [row[0]] * 2, name: [inputs[name]]}
+        malformed[f"more rows of {name} than of {first}"] = {first: [row[0]], name: [inputs[name]] * 2}
     return [
-        Request("a number instead of a text", MALFORMED, malformed={INPUT: [1.5]}),
-        Request("no input", MALFORMED, malformed={}),
-        Request("an unknown input", MALFORMED, malformed={"sentence": [row]}),
+        *(Request(name, MALFORMED, malformed=sent) for name, sent in malformed.items()),
         # The graph decides whether these are errors: TensorFlow does not check the shapes of a signature.
-        Request("a text without a batch", WRONG_SHAPE, malformed={INPUT: row}),
-        Request("a table of texts", WRONG_SHAPE, malformed={INPUT: [[row, row]]}),
-        Request("a review afterwards", RECOVERY, (row,)),
+        Request("a text without a batch", WRONG_SHAPE, malformed=inputs),
+        Request("a table of texts", WRONG_SHAPE, malformed={name: [[text, text]] for name, text in inputs.items()}),
+        _request("a review afterwards", RECOVERY, [row]),
     ]
 
 
-def _hostile_requests(rows: Sequence[bytes]) -> list[Request]:
+def _hostile_requests(rows: Sequence[Texts]) -> list[Request]:
     texts = {
         "empty string": b"",
         "spaces only": b"  \t\n ",
@@ -128,12 +159,25 @@ def _hostile_requests(rows: Sequence[bytes]) -> list[Request]:
         "100,000 characters": ("재미있는 영화 " * _LONG)[:_LONG].encode(),
         "100,000 characters without a space": ("ㅋ" * _LONG).encode(),
     }
+    hostile = _hostile_rows(texts, rows[0])
     # The large batch tests the number of rows, not their length; short texts keep it fast for a large model.
-    short = sorted(rows, key=len)[: (len(rows) + 1) // 2]
+    short = sorted(rows, key=lambda row: sum(map(len, row)))[: (len(rows) + 1) // 2]
     return [
-        *(Request(name, HOSTILE, (text,)) for name, text in texts.items()),
-        Request("hostile texts and reviews together", HOSTILE, (*texts.values(), *rows)),
-        Request("batch of 0", HOSTILE, ()),
-        Request("batch of 1", HOSTILE, (rows[0],)),
-        Request("batch of 1,000", HOSTILE, tuple(short[i % len(short)] for i in range(_BIG_BATCH))),
+        *(_request(name, HOSTILE, [row]) for name, row in hostile.items()),
+        _request("hostile texts and reviews together", HOSTILE, [*hostile.values(), *rows]),
+        Request("batch of 0", HOSTILE, pairs=None if len(rows[0]) == 1 else ()),
+        _request("batch of 1", HOSTILE, [rows[0]]),
+        _request("batch of 1,000", HOSTILE, [short[i % len(short)] for i in range(_BIG_BATCH)]),
     ]
+
+
+def _hostile_rows(texts: Mapping[str, bytes], row: Texts) -> dict[str, Texts]:
+    """Returns a row for each text; for pairs, one with the text first, one with it second, and one with it twice."""
+    if len(row) == 1:
+        return {name: (text,) for name, text in texts.items()}
+    first, second = row
+    return {
+        f"{name}, {place}": pair
+        for name, text in texts.items()
+        for place, pair in (("first", (text, second)), ("second", (first, text)), ("both", (text, text)))
+    }

@@ -169,7 +169,9 @@ def to_example(row: parse.Row, fallback_id: str) -> bytes:
     example = tf.train.Example()
     feature = example.features.feature  # Filled in place, which is twice as fast as building it from parts.
     feature[features.ID].bytes_list.value.append((row.id or fallback_id).encode())
-    feature[features.DOCUMENT].bytes_list.value.extend(text.encode() for text in row.texts)
+    # Not strict: only pairs have a second text.
+    for name, text in zip(features.TEXTS, row.texts, strict=False):
+        feature[name].bytes_list.value.append(text.encode())
     label = feature[features.LABEL]
     (label.float_list if isinstance(row.label, float) else label.int64_list).value.append(row.label)
     return example.SerializeToString(deterministic=True)

@@ -29,7 +29,8 @@ class DataConfig(Section):
     train_sha256: Optional[Sha256] = None
     test_sha256: Optional[Sha256] = None
     id: Optional[str] = "id"
-    text: str = "document"
+    # One column, or the two of a pair of texts.
+    text: Union[str, tuple[str, ...]] = "document"
     label: str = "label"
     task: Literal["classification", "ordinal", "regression"] = "classification"
     labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
@@ -55,6 +56,11 @@ class DataConfig(Section):
         if isinstance(value, Mapping) and "schema_file" not in value and isinstance(value.get("task"), str):
             return {**value, "schema_file": curated_schema(value["task"])}
         return value
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text columns."""
+        return (self.text,) if isinstance(self.text, str) else self.text
 
     @pydantic.field_validator("labels", mode="before")
     @classmethod
@@ -92,14 +98,14 @@ class DataConfig(Section):
         if self.header is False:
             raise ValueError("header: should be true, or the list of column names for a file without one")
         if not isinstance(self.header, bool):
-            for column in filter(None, (self.id, self.text, self.label)):
+            for column in filter(None, (self.id, *self.texts, self.label)):
                 if column not in self.header:
                     raise ValueError(f"header: column {column!r} is missing from {list(self.header)}")
         return self
 
     def make_task(self) -> Task:
         """Returns the task for these columns and labels."""
-        return make_task((self.text,), self.labels, self.task, self.score_range)
+        return make_task(self.texts, self.labels, self.task, self.score_range)
 
 
 class PretrainConfig(Section):

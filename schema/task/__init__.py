@@ -18,6 +18,7 @@ TensorFlow is imported inside the methods that need it, so that reading a config
 import os
 from typing import Any, Mapping, Optional, Sequence
 
+from schema import features
 from schema.task.base import EvaluationMetric, Label, Task
 from schema.task.binary import BinaryTask
 from schema.task.multiclass import MulticlassTask
@@ -66,8 +67,10 @@ def make_task(
     Raises:
       ValueError: the combination is not supported.
     """
-    if len(text_columns) != 1:
-        raise ValueError(f"{len(text_columns)} text columns: only one is supported")
+    if not 1 <= len(text_columns) <= len(features.TEXTS):
+        raise ValueError(f"{len(text_columns)} text columns: should be one, or two for pairs of texts")
+    if len(set(text_columns)) != len(text_columns):
+        raise ValueError(f"text: {text_columns[0]!r} is named twice; a pair has two columns")
     columns = tuple(text_columns)
     if kind == REGRESSION:
         if score_range is None:

@@ -4,6 +4,8 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
+from schema import features
+
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
@@ -32,13 +34,23 @@ class EvaluationMetric:
 
 @dataclasses.dataclass(frozen=True)
 class Task(abc.ABC):
-    """A task over one text column.
+    """A task over one text column, or two for pairs of texts.
 
     Attributes:
-      text_columns: names of the input's text columns, in the encoder's order.
+      text_columns: names of the input's text columns, in the order of the encoder's segments.
     """
 
     text_columns: tuple[str, ...]
+
+    @property
+    def text_features(self) -> tuple[str, ...]:
+        """The features of an example that hold its texts."""
+        return features.TEXTS[: len(self.text_columns)]
+
+    @property
+    def text_inputs(self) -> tuple[str, ...]:
+        """The inputs of a served model that take the texts."""
+        return features.TEXT_INPUTS[: len(self.text_columns)]
 
     @property
     @abc.abstractmethod

@@ -313,7 +313,7 @@ def test_answers_of_a_process_that_could_not_load(written, end, fault):
 
 
 def test_requests_match_their_names():
-    requests = {r.name: r for r in request_set.build_requests([b"long text", b"short"], [b"g"] * 65)}
+    requests = {r.name: r for r in request_set.build_requests([(b"long text",), (b"short",)], [(b"g",)] * 65)}
     assert requests["batch of 0"].texts == ()
     assert requests["batch of 1,000"].texts == (b"short",) * 1000
     assert len(requests["100,000 characters"].texts[0].decode()) == 100_000
@@ -326,13 +326,13 @@ def test_requests_match_their_names():
 
 
 def test_requests_that_may_crash_the_process_come_last():
-    groups = [r.group for r in request_set.build_requests([b"a"], [b"g"])]
+    groups = [r.group for r in request_set.build_requests([(b"a",)], [(b"g",)])]
     order = [ALONE, TOGETHER, GOLDEN, CONCURRENT, MALFORMED, WRONG_SHAPE, RECOVERY, HOSTILE]
     assert [group for group in dict.fromkeys(groups) if group in order] == order
 
 
 def test_model_server_gets_each_request_once():
-    requests = request_set.build_requests([b"a", b"b"], [b"g"])
+    requests = request_set.build_requests([(b"a",), (b"b",)], [(b"g",)])
     names = [request.name for request in request_set.distinct(requests)]
     assert names[:4] == ["review 1 alone", "review 2 alone", "2 reviews together", "rows from training, batch 1"]
     assert {"a number instead of a text", "no input", "batch of 0", "batch of 1,000"} <= set(names)
@@ -341,3 +341,36 @@ def test_model_server_gets_each_request_once():
 
 def test_json_of_inputs_keeps_any_bytes():
     assert request_set.as_json({"text": [b"\xff\x00", 1.5], "none": []}) == {"text": [{"b64": "/wA="}, 1.5], "none": []}
+
+
+def test_requests_of_pairs_send_both_texts():
+    requests = {r.name: r for r in request_set.build_requests([(b"a", b"bc"), (b"long", b"text")], [(b"g", b"h")] * 65)}
+    assert requests["2 reviews together"].inputs == {"text": [b"a", b"long"], "text_pair": [b"bc", b"text"]}
+    assert requests["batch of 0"].inputs == {"text": [], "text_pair": []}
+    assert requests["batch of 1,000"].rows == ((b"a", b"bc"),) * 1000
+    assert [len(r.rows) for r in requests.values() if r.group == GOLDEN] == [64, 1]
+    assert [requests[f"empty string, {place}"].rows for place in ("first", "second", "both")] == [
+        ((b"", b"bc"),),
+        ((b"a", b""),),
+        ((b"", b""),),
+    ]
+    assert {r.name for r in requests.values() if r.group == MALFORMED} == {
+        "a number instead of a text",
+        "no input",
+        "an unknown input",
+        "no text_pair",
+        "more rows of text than of text_pair",
+        "more rows of text_pair than of text",
+    }
+
+
+def test_rows_of_pairs_are_compared_by_both_texts():
+    answered = {
+        Request("a alone", ALONE, (b"a",), pairs=(b"x",)): response(0.5),
+        Request("b alone", ALONE, (b"a",), pairs=(b"y",)): response(0.75),
+        Request("together", TOGETHER, (b"a", b"a"), pairs=(b"y", b"x")): response(0.75, 0.5),
+    }
+    transcript = Transcript(list(answered), list(answered.values()))
+    checks = judge.judge(transcript, [], NOT_RUN, GOLDEN_ANSWERS, BOUNDS, TASK)
+    (independent,) = [check for check in checks if check.check == "batch_independent"]
+    assert independent.passed and independent.value == 0

@@ -24,7 +24,8 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def requests():
-    return request_set.build_requests(ROWS, ROWS)
+    rows = [(row,) for row in ROWS]
+    return request_set.build_requests(rows, rows)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_good_model_is_blessed_despite_warnings(tmp_path, examples, caplog):
 def good(tmp_path_factory):
     """The transcript of a good model in a fresh process, and its answers in this one."""
     folder = saved_models.save(str(tmp_path_factory.mktemp("model")))
-    rows = [review.encode() for review in REVIEWS]
+    rows = [(review.encode(),) for review in REVIEWS]
     requests = request_set.build_requests(rows, rows)
     return process.query_in_fresh_process(folder, requests, ServingGateConfig()), golden_answers(folder)
 

@@ -30,7 +30,7 @@ def show(call, *arguments):
 
 
 def test_tokens_are_the_pieces_of_the_ids(encoder):
-    seen = inspection.describe_sentence("정말 재미있는 영화", encoder)
+    seen = inspection.describe_sentence(["정말 재미있는 영화"], encoder)
     assert seen["tokens"][0] == "[CLS]" and seen["tokens"][-1] == "[SEP]"
     assert "".join(seen["tokens"][1:-1]).replace("##", "") == "정말재미있는영화"
     ids = seen["inputs"]["input_word_ids"]["values"]
@@ -41,7 +41,7 @@ def test_tokens_are_the_pieces_of_the_ids(encoder):
 
 
 def test_shapes_are_those_of_the_encoder(encoder):
-    seen = inspection.describe_sentence("굿", encoder)
+    seen = inspection.describe_sentence(["굿"], encoder)
     rows, length = seen["inputs"]["input_word_ids"]["shape"]
     hidden = encoders.CONFIG.hidden
     outputs = seen["outputs"]

@@ -35,9 +35,9 @@ class FakeModel:
         self.card = model_card.ModelCard(TASK, layout)
         self.label, self.texts = label, []
 
-    def predict(self, texts):
-        self.texts += texts
-        return [served_model.Prediction(self.label, 0.75, (0.25, 0.75)) for _ in texts]
+    def predict(self, rows):
+        self.texts += [text for (text,) in rows]
+        return [served_model.Prediction(self.label, 0.75, (0.25, 0.75)) for _ in rows]
 
     def count_cut(self, texts):
         return 0

@@ -45,7 +45,7 @@ def test_every_class_has_a_probability(folder):
     texts = ["정말 재미있다", "b", "정말 재미있다", "a long text " * 20]
     loaded = served_model.load(str(folder), "runs")
     outputs = saved_models.predict(str(folder), [text.encode() for text in texts])
-    predictions = loaded.predict(texts)
+    predictions = loaded.predict([(text,) for text in texts])
     np.testing.assert_allclose([p.class_probabilities[1] for p in predictions], outputs["probability"], atol=1e-6)
     assert all(sum(p.class_probabilities) == pytest.approx(1) for p in predictions)
     assert [p.label for p in predictions] == [("부정", "긍정")[label] for label in outputs["label"]]
@@ -56,8 +56,8 @@ def test_texts_that_the_model_cuts_are_counted(exported):
     folder, preprocess = exported
     loaded = served_model.load(folder, "runs")
     texts = ["굿", "", "정말 재미있는 영화 " * 10, "굿 " * (MAX_LENGTH - 2), "굿 " * (MAX_LENGTH - 1)]
-    assert [loaded.count_cut([text]) for text in texts] == [0, 0, 1, 0, 1]
-    assert loaded.count_cut(texts) == 2 and loaded.count_cut([]) == 0
+    assert [loaded.count_cut([(text,)]) for text in texts] == [0, 0, 1, 0, 1]
+    assert loaded.count_cut([(text,) for text in texts]) == 2 and loaded.count_cut([]) == 0
     # The packer agrees: with room for one token more, exactly those texts become longer.
     tokens = preprocess.tokenize(tf.constant(texts))
     kept, more = (
@@ -68,7 +68,7 @@ def test_texts_that_the_model_cuts_are_counted(exported):
 
 
 def test_a_model_of_an_earlier_release_counts_nothing(folder):
-    assert served_model.load(str(folder), "runs").count_cut(["굿 " * 1000]) == 0
+    assert served_model.load(str(folder), "runs").count_cut([("굿 " * 1000,)]) == 0
 
 
 DAMAGES = {
