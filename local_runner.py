@@ -112,7 +112,7 @@ def inspect(options: argparse.Namespace) -> int:
 
         console = rich.console.Console(file=out)
         if settings is not None:
-            return inspection.inspect_data(settings, console)
+            return inspection.inspect_data(settings, console, options.json)
         with contextlib.redirect_stdout(out):
             return inspection.inspect_sentence(options.what, options.encoder, options.root, console, options.json)
 
@@ -150,8 +150,10 @@ def rollback(options: argparse.Namespace) -> int:
             command_line.print_json(serving.records(serving_dir), out)
         elif options.list:
             serving.show(serving_dir, console)
+        elif options.json:
+            command_line.print_json([serving.roll_back(serving_dir, options.to)], out)
         else:
-            serving.roll_back(serving_dir, options.to, console)
+            serving.show_rollback(serving.roll_back(serving_dir, options.to), console)
     return 0
 
 
@@ -270,6 +272,9 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     layout.add_argument("--text", metavar="COLUMN", nargs="+", help="column with the text, or the two of a pair")
     layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
     layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
+    layout.add_argument(
+        "--header", metavar="true|COLUMN,...", help="true, or the column names of a file without a header"
+    )
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
 
@@ -294,7 +299,7 @@ def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.Arg
     what = command.add_mutually_exclusive_group()
     what.add_argument("--to", metavar="VERSION", type=int, help="(default: the newest that was not rolled back)")
     what.add_argument("--list", action="store_true", help="list the versions")
-    command.add_argument("--json", action="store_true", help="with --list: print one JSON object per line")
+    command.add_argument("--json", action="store_true", help="print a JSON object; with --list, one per line")
     command.set_defaults(command=rollback)
 
 
@@ -355,7 +360,7 @@ def _add_inspect(commands: "argparse._SubParsersAction", *parents: argparse.Argu
         help="a sentence, or the two of a pair; or the word data, for the files of a configuration",
     )
     command.add_argument("--encoder", metavar="DIR", help="folder of an encoder (default: the newest of a run)")
-    command.add_argument("--json", action="store_true", help="print one JSON object (of a sentence)")
+    command.add_argument("--json", action="store_true", help="print a JSON object; of data, one per line")
     command.add_argument(
         "--config", metavar="FILE", type=installation.find_config, default=DEFAULT_CONFIG, help=CONFIG_HELP
     )

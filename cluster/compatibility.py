@@ -12,6 +12,7 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components.hub_encoder import catalogue
 from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -63,6 +64,7 @@ def check_config(config: Config) -> None:
     kubeflow = kubeflow_section(config)
     faults = [
         *_name_faults(config, kubeflow),
+        *_encoder_faults(config),
         *_path_faults(config, kubeflow),
         *_mount_faults(kubeflow),
         *_pod_faults(config, kubeflow),
@@ -131,6 +133,14 @@ def _name_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         for name in names:
             if name not in known:
                 yield f"kubeflow.{section}: {name}: no such component; should be one of {', '.join(sorted(known))}"
+
+
+def _encoder_faults(config: Config) -> Iterator[str]:
+    if config.encoder.source == "hub":
+        try:
+            catalogue.check_names(config.encoder.handle, config.encoder.preprocess or "")
+        except UserError as error:
+            yield str(error)
 
 
 def node_ids(config: Config) -> set[str]:

@@ -12,6 +12,7 @@ from tfx.orchestration.pipeline import Pipeline
 
 from cluster import compatibility, entrypoint, platform, run_parameters, task_protocol
 from components.run_outcome.component import RunOutcome
+from components.run_report import tracking
 from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.files import atomic_write
@@ -64,13 +65,17 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
       UserError: the configuration has no section `kubeflow`.
     """
     kubeflow = compatibility.kubeflow_section(config)
-    pipeline = _pipeline(_with_image_paths(config, kubeflow), kubeflow)
+    in_image = _with_image_paths(config, kubeflow)
+    pipeline = _pipeline(in_image, kubeflow)
     node_ids = {node: node.id for node in pipeline.components}
     for node in pipeline.components:
         node.with_id(to_task_id(node.id))
-    outcome = RunOutcome(
-        config.name, os.path.join(kubeflow.work_dir, _REPORTS), config.notify.model_dump_json()
-    ).with_id(to_task_id("RunOutcome"))
+    # A run may change these, and RunOutcome would not know.
+    changeable = {parameter.key for parameter in run_parameters.RUN_PARAMETERS}
+    fixed = {key: value for key, value in tracking.list_parameters(in_image).items() if key not in changeable}
+    reports_dir = os.path.join(kubeflow.work_dir, _REPORTS)
+    outcome = RunOutcome(config.name, reports_dir, config.notify.model_dump_json(), fixed)
+    outcome.with_id(to_task_id("RunOutcome"))
     spec = _spec(pipeline, outcome, kubeflow)
     node_ids[outcome] = "RunOutcome"
     pods, volumes = {}, {}

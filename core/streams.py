@@ -117,22 +117,28 @@ def show_spinner(console: rich.console.Console, text: str) -> Iterator[None]:
         yield
 
 
-def print_sentence(console: rich.console.Console, markup: str, indent: int = 0) -> None:
+def print_sentence(console: rich.console.Console, markup: str, indent: int = 0, separator: str = " ") -> None:
     """Prints a sentence, on a terminal wrapped between words, in a pipe as one line.
 
     A word that is longer than a row, such as a path, is not divided, so that it can be copied.
+
+    Args:
+      console: where to print.
+      markup: the sentence, with rich's markup.
+      indent: spaces before every row.
+      separator: what is between words; rows are only divided there.
     """
     text = rich.text.Text.from_markup(markup)
-    for line in _wrap(text, console.width - indent) if console.is_terminal else [text]:
+    for line in _wrap(text, console.width - indent, separator) if console.is_terminal else [text]:
         console.print(rich.text.Text.assemble(" " * indent, line), soft_wrap=True)
 
 
-def _wrap(text: rich.text.Text, width: int) -> list[rich.text.Text]:
+def _wrap(text: rich.text.Text, width: int, separator: str) -> list[rich.text.Text]:
     """Divides a text between words; rich's own wrapping divides long words too."""
     lines: list[rich.text.Text] = []
-    for word in text.split(" "):
-        if lines and lines[-1].cell_len + 1 + word.cell_len <= width:
-            lines[-1] = rich.text.Text.assemble(lines[-1], " ", word)
+    for word in text.split(separator):
+        if lines and lines[-1].cell_len + len(separator) + word.cell_len <= width:
+            lines[-1] = rich.text.Text.assemble(lines[-1], separator, word)
         else:
             lines.append(word)
     return lines

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import re
 import sys
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 import pydantic
 
@@ -16,7 +16,7 @@ from local.served_model import Model, Prediction, Texts
 from schema import rejections
 
 # Keys of `data` that are options of `predict` too.
-OPTIONS = ("text", "label", "quoting", "encoding")
+OPTIONS = ("text", "label", "quoting", "header", "encoding")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str,
     """
     # Without ids, which the file may not have.
     keys: dict[str, Any] = {"train": file.path, "id": None, "text": card.task.text_columns, **card.task.settings}
-    header = card.data.get("header", True)
+    header = read_header(options["header"]) if "header" in options else card.data.get("header", True)
     for name in ("text", "label"):
         if name in options and not isinstance(header, bool):  # A file without a header has the training file's columns.
             for column in [options[name]] if isinstance(options[name], str) else options[name]:
@@ -98,9 +98,28 @@ def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str,
             f"{' and '.join(card.task.text_inputs)}"
         )
     try:
-        return DataConfig(**{**keys, **card.data, **options})
+        layout = DataConfig(**{**keys, **card.data, **options, "header": True})
     except pydantic.ValidationError as error:
         raise UserError(name_options(describe_faults(error, "data"))) from error
+    # Not checked above: unlike a training file, this one needs no label.
+    return layout.model_copy(update={"header": header if isinstance(header, bool) else tuple(header)})
+
+
+def read_header(text: str) -> Union[bool, tuple[str, ...]]:
+    """Returns the value of `--header`: `true`, or the names of the columns of a file without a header.
+
+    Raises:
+      UserError: a name is missing or appears twice.
+    """
+    if text == "true":
+        return True
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise UserError(
+            f"--header = {text!r}: should be true, or the column names of a file without a header, each different, "
+            "such as id,document,label"
+        )
+    return names
 
 
 def name_options(text: str) -> str:

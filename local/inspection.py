@@ -1,6 +1,7 @@
 """Shows what an encoder makes of a sentence, and what a configuration makes of its files."""
 
 import collections
+import dataclasses
 import glob
 import json
 import os
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
 from components.tsv_example_gen import executor, parse, sources, split
-from core import escape
+from core import command_line, escape
 from core.config import Config
 from core.errors import UserError
 from local import store
@@ -104,8 +105,13 @@ def describe_sentence(sentences: Sequence[str], folder: str) -> dict[str, Any]:
     }
 
 
-def inspect_data(config: Config, console: rich.console.Console) -> int:
+def inspect_data(config: Config, console: rich.console.Console, as_json: bool = False) -> int:
     """Prints shapes and first rows before and after sampling, and rejected rows by reason; returns the exit status.
+
+    Args:
+      config: the configuration.
+      console: where to print.
+      as_json: one JSON object for the training files and one for the test files instead.
 
     Raises:
       UserError: a file can't be read.
@@ -113,7 +119,11 @@ def inspect_data(config: Config, console: rich.console.Console) -> int:
     plan = executor.make_plan(config.data)
     for role, files in ((sources.TRAIN, plan.sources.train), (sources.TEST, plan.sources.test)):
         if files:
-            _show_role(config, plan, role, console)
+            table = _read_table(config, plan, role)
+            if as_json:
+                command_line.print_json([_describe_table(config, table)], console.file)
+            else:
+                _show_table(config, table, console)
     return 0
 
 
@@ -167,29 +177,74 @@ class _Rows:
         ] += 1
 
 
-def _show_role(config: Config, plan: executor.Plan, role: str, console: rich.console.Console) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """The files of a role, their rows, and the rows of the sample; None if all rows are used."""
+
+    role: str
+    files: Sequence[str]
+    rows: _Rows
+    sample: Optional[_Rows]
+
+    @property
+    def used(self) -> _Rows:
+        """The rows that a run would use."""
+        return self.sample or self.rows
+
+
+def _read_table(config: Config, plan: executor.Plan, role: str) -> _Table:
     data, size = config.data, config.data.sample_size if role == sources.TRAIN else None
-    rows = _Rows(config, plan, role)
-    # Hashes only for a sample: they take longer than reading.
-    kept = split.smallest((executor.sample_hash(row, data) for row in rows.read()), size) if size else None
-    if kept is None:
+    rows, sample = _Rows(config, plan, role), None
+    if size is None:
         collections.deque(rows.read(), maxlen=0)
+    else:
+        # Hashes only for a sample: they take longer than reading.
+        kept = split.smallest((executor.sample_hash(row, data) for row in rows.read()), size)
+        sample = _Rows(config, plan, role)
+        collections.deque(sample.read(split.sample_threshold(kept, size)), maxlen=0)
     names = [file.name for file in (plan.sources.train if role == sources.TRAIN else plan.sources.test)]
+    return _Table(role, names, rows, sample)
+
+
+def _describe_table(config: Config, table: _Table) -> dict[str, Any]:
+    """Returns a table for programs; texts are whole."""
+    rows = table.rows
+    return {
+        "role": table.role,
+        "files": table.files,
+        "columns": list(rows.columns),
+        "rows": rows.count + rows.rejected.total(),
+        "accepted": rows.count,
+        "rejected": {
+            reason: {"count": count, "first": rows.first_rejected[reason]}
+            for reason, count in rows.rejected.most_common()
+        },
+        "first_rows": _records(config, rows),
+        "sample": {"rows": table.sample.count, "first_rows": _records(config, table.sample)} if table.sample else None,
+        "splits": {name: table.used.splits[name] for name in features.SPLITS if table.used.splits[name]},
+    }
+
+
+def _records(config: Config, rows: _Rows) -> list[dict[str, Any]]:
+    task = config.task
+    return [{"id": row.id, "texts": list(row.texts), "label": task.format_label(row.label)} for row in rows.first]
+
+
+def _show_table(config: Config, table: _Table, console: rich.console.Console) -> None:
+    data, rows = config.data, table.rows
     read = rows.count + rows.rejected.total()
-    _print(console, f"data.{role} = {', '.join(names)}")
+    _print(console, f"data.{table.role} = {', '.join(table.files)}")
     _print(console, f"{read:,} rows x {len(rows.columns)} columns ({', '.join(rows.columns)})")
     _print(console, f"{rows.count:,} can be used, {rows.rejected.total():,} are rejected")
     for reason, count in rows.rejected.most_common():
         _print(console, f"  {reason} {count:,}, the first in {rows.first_rejected[reason]}")
     console.print(_table(config, rows.first))
-    if kept is not None and size is not None:
-        sample = _Rows(config, plan, role)
-        collections.deque(sample.read(split.sample_threshold(kept, size)), maxlen=0)
-        _print(console, f"after sampling (data.sample_size = {size:,}, data.seed = {data.seed})")
-        _print(console, f"{sample.count:,} rows x {len(rows.columns)} columns")
-        console.print(_table(config, sample.first))
-        rows = sample
-    counts = ", ".join(f"{name} {rows.splits[name]:,}" for name in features.SPLITS if rows.splits[name])
+    if table.sample is not None:
+        _print(console, f"after sampling (data.sample_size = {data.sample_size:,}, data.seed = {data.seed})")
+        _print(console, f"{table.sample.count:,} rows x {len(rows.columns)} columns")
+        console.print(_table(config, table.sample.first))
+    splits = table.used.splits
+    counts = ", ".join(f"{name} {splits[name]:,}" for name in features.SPLITS if splits[name])
     _print(console, f"splits: {counts or 'none'}")
     console.print()
 

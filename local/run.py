@@ -17,7 +17,7 @@ from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
 from components.hub_encoder import handles
 from components.model_gate import invariance
-from components.run_report import gather, notification, report
+from components.run_report import gather, notification, report, tracking
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from core import escape, gpu
 from core.config import Config, dump_config
@@ -90,7 +90,10 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
     details = _read_details(config, run_folder, runner.outcomes)
     summary, write_error = _write_report(run_folder, summary, details, reached_verdict)
     terminal.show_outcome(console, summary)
-    for message in filter(None, [write_error, *notification.notify(config.notify, summary.to_json())]):
+    content = summary.to_json()
+    not_sent = notification.notify(config.notify, content)
+    not_logged = tracking.log_run(tracking.list_parameters(config), content)
+    for message in filter(None, [write_error, *not_sent, *not_logged]):
         _print(console, message)
     if config.data.schema_file is None:
         path = _schema_path(runner.outcomes)

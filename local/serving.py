@@ -2,7 +2,7 @@
 
 import glob
 import os
-from typing import Any, Collection, Iterator, Optional
+from typing import Any, Collection, Iterator, Mapping, Optional
 
 import rich.box
 import rich.console
@@ -96,19 +96,33 @@ def records(serving_dir: str) -> list[dict[str, Any]]:
     ]
 
 
-def roll_back(serving_dir: str, to: Optional[int], console: rich.console.Console) -> None:
-    """Rolls back to an earlier version and prints the result.
+def roll_back(serving_dir: str, to: Optional[int]) -> dict[str, Any]:
+    """Rolls back to an earlier version.
+
+    Returns:
+      `version`, the number of the new version; `path`, its folder; `restored`, the number of the version that is in
+      serving again; `replaced`, that of the version that was in serving.
 
     Raises:
       UserError: as in `rollback.roll_back`.
     """
     version = rollback.roll_back(serving_dir, to)
-    if version.record and (done := version.record.rollback):
-        text = _plain(
-            f"version {done.to_version} is in serving again, as {version.path}",
-            f"the model of version {done.from_version} will not be pushed again unless serving.allow_rolled_back=true",
-        )
-        console.print(text, soft_wrap=True)
+    done = version.record.rollback if version.record else None
+    return {
+        "version": version.number,
+        "path": version.path,
+        "restored": done.to_version if done else None,
+        "replaced": done.from_version if done else None,
+    }
+
+
+def show_rollback(outcome: Mapping[str, Any], console: rich.console.Console) -> None:
+    """Prints what `roll_back` returned."""
+    text = _plain(
+        f"version {outcome['restored']} is in serving again, as {outcome['path']}",
+        f"the model of version {outcome['replaced']} will not be pushed again unless serving.allow_rolled_back=true",
+    )
+    console.print(text, soft_wrap=True)
 
 
 def _folders(root: str) -> list[str]:

@@ -27,6 +27,11 @@ _OUTCOMES = {
     "interrupted": ("[yellow]-[/]", "[yellow]interrupted[/]"),
 }
 
+# Between the figures of a line.
+_GAP = "  "
+# Start of the name of a figure of the dev split, which is shown beside that of the train split.
+_DEV = "dev_"
+
 
 class Terminal(logging.Handler):
     """Prints components and their progress.
@@ -82,9 +87,10 @@ class Terminal(logging.Handler):
         """Draws one record of `core.progress`, or prints one that is kept."""
         fields: Mapping[str, Any] = vars(record)
         stage, figures = fields["stage"], fields["figures"]
-        text = _escape(f"{stage}  {_format_figures(figures)}".rstrip())
+        text = _escape(f"{stage}{_GAP}{_format_figures(figures)}".rstrip())
         if fields["keep"]:
-            streams.print_sentence(self.console, text, indent=2)
+            # A name is not separated from its value.
+            streams.print_sentence(self.console, text, indent=2, separator=_GAP if figures else " ")
             return
         kind = stage.split(" ")[0]
         if kind != self._stage:
@@ -121,14 +127,23 @@ def _escape(text: str) -> str:
 
 
 def _format_figures(figures: Mapping[str, Any]) -> str:
-    """`{"dev_loss": 0.31245, "examples_per_s": 132.4}` -> `dev loss 0.3125  132 examples/s`."""
+    """`{"loss": 0.31245, "dev_loss": 0.4, "examples_per_s": 132.4}` -> `loss 0.312, dev 0.400  132 rows/s`.
+
+    Three decimals and short words, so that an epoch fits into 80 columns; the report has all digits.
+    """
     parts = []
     for name, value in figures.items():
         if name.endswith("_per_s"):
-            parts.append(f"{value:.0f} {name.removesuffix('_per_s')}/s")
-        else:
-            parts.append(f"{name.replace('_', ' ')} {value:.4f}" if isinstance(value, float) else f"{name} {value}")
-    return "  ".join(parts)
+            unit = name.removesuffix("_per_s")
+            parts.append(f"{value:.0f} {'rows' if unit == 'examples' else unit}/s")
+        elif not (name.startswith(_DEV) and name.removeprefix(_DEV) in figures):
+            dev = f", dev {_format_figure(figures[_DEV + name])}" if _DEV + name in figures else ""
+            parts.append(f"{name.replace('_', ' ')} {_format_figure(value)}{dev}")
+    return _GAP.join(parts)
+
+
+def _format_figure(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def show_outcome(console: rich.console.Console, summary: Summary) -> None:

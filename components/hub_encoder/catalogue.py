@@ -1,6 +1,8 @@
-"""Well-known encoders of TF Hub, each with its preprocess model."""
+"""Well-known encoders of TF Hub, each with its preprocess model. Imports neither TensorFlow nor TFX."""
 
 import dataclasses
+import difflib
+import os
 from typing import Any, Mapping, Optional, Sequence
 
 import rich.table
@@ -64,6 +66,55 @@ def find(words: Sequence[str]) -> dict[str, Entry]:
     if not entries:
         raise UserError(f"encoders {' '.join(words)}: none has this language or name; `encoders` lists all")
     return entries
+
+
+def find_entry(handle: str) -> Optional[Entry]:
+    """Returns the entry with this name, or with an encoder of this address; None if there is none."""
+    by_address = {entry.encoder: entry for entry in CATALOGUE.values()}
+    return CATALOGUE.get(handle) or by_address.get(handle)
+
+
+def check_names(handle: str, preprocess: str = "") -> None:
+    """Checks what can be checked of `encoder.handle` and `encoder.preprocess` without reading a folder.
+
+    Args:
+      handle: name of an entry, or an address or a folder.
+      preprocess: the same, of the preprocess model; empty if `handle` has one.
+
+    Raises:
+      UserError: a name is not in the catalogue, or the address of an encoder needs that of a preprocess model too.
+    """
+    for field, name in (("encoder.handle", handle), ("encoder.preprocess", preprocess or handle)):
+        if name not in CATALOGUE and not _is_location(name):
+            raise _unknown_name(field, name)
+    if not preprocess and is_archive(handle) and not find_entry(handle):
+        raise UserError(
+            f"encoder.preprocess: missing; {handle} is not in the catalogue, so set the address or folder of its "
+            "preprocess model too"
+        )
+
+
+def is_archive(location: str) -> bool:
+    """Returns whether a location is the web address of an archive."""
+    return location.startswith(("https://", "http://"))
+
+
+def is_local(location: str) -> bool:
+    """Returns whether a location is a local path."""
+    return "://" not in location
+
+
+def _is_location(handle: str) -> bool:
+    return not is_local(handle) or os.sep in handle or handle.startswith(".")
+
+
+def _unknown_name(field: str, name: str) -> UserError:
+    close = difflib.get_close_matches(name, CATALOGUE, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UserError(
+        f"{field} = {name!r}: not in the catalogue; {hint}see `local_runner.py encoders`, or set an https:// or gs:// "
+        "address or the path of a folder"
+    )
 
 
 def _matches(name: str, entry: Entry, word: str) -> bool:

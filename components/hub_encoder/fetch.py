@@ -16,7 +16,7 @@ import requests
 import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
-from components.hub_encoder import archive, handles
+from components.hub_encoder import archive, catalogue, handles
 from core import download, progress
 from core.errors import UserError
 
@@ -41,7 +41,7 @@ def copy_models(sources: handles.Sources, folder: str) -> None:
     for done, (location, target) in enumerate(targets):
         progress.report("copying the encoder", done, len(targets), location=location)
         try:
-            _copy_tree(_download(location) if handles.is_archive(location) else location, target)
+            _copy_tree(_download(location) if catalogue.is_archive(location) else location, target)
         except archive.UnsafeArchiveError as error:
             raise UserError(
                 f"encoder.handle: unsafe archive {location}, deleted: {error}; the archive of an encoder should hold "
@@ -99,7 +99,7 @@ def _copy_tree(source: str, target: str) -> None:
 def _failure(location: str, error: BaseException) -> str:
     # The first line only: the others of TensorFlow's errors describe its internals.
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    if handles.is_local(location):
+    if catalogue.is_local(location):
         return f"encoder.handle: can't copy {location} ({reason})"
     return (
         f"encoder.handle: can't download {location} ({reason}); without a network, set encoder.handle to a folder that "

@@ -7,7 +7,6 @@ may be a link.
 """
 
 import dataclasses
-import difflib
 import os
 import stat
 from typing import Mapping, Optional
@@ -16,7 +15,8 @@ import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
 from artifacts import model_files
-from components.hub_encoder.catalogue import CATALOGUE, Entry
+from components.hub_encoder import catalogue
+from components.hub_encoder.catalogue import is_local
 from core import escape
 from core.errors import UserError
 
@@ -54,18 +54,12 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
       UserError: a name is not in the catalogue, the preprocess model is missing, or a local folder has no SavedModel
         or unsafe files.
     """
-    entry = _entry(handle)
+    catalogue.check_names(handle, preprocess)
+    entry = catalogue.find_entry(handle)
     if entry:
         sources = Sources(_preprocess_location(preprocess) or entry.preprocess, entry.encoder, entry.heads)
-    elif not _is_location(handle):
-        raise _unknown_name("encoder.handle", handle)
     elif preprocess:
         sources = Sources(_preprocess_location(preprocess), handle)
-    elif is_archive(handle):
-        raise UserError(
-            f"encoder.preprocess: missing; {handle} is not in the catalogue, so set the address or folder of its "
-            "preprocess model too"
-        )
     else:
         sources = _pair(handle)
     for field, location in (
@@ -78,37 +72,14 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
     return sources
 
 
-def is_archive(location: str) -> bool:
-    """Returns whether a location is the web address of an archive."""
-    return location.startswith(("https://", "http://"))
-
-
-def is_local(location: str) -> bool:
-    """Returns whether a location is a local path."""
-    return "://" not in location
-
-
 def fingerprint(sources: Sources) -> str:
     """Returns a string that changes with the sources: for each, the digest of a local folder or the address."""
     locations = (sources.preprocess, sources.encoder)
     return " ".join(model_files.tree_sha256(at) if is_local(at) else at for at in locations)
 
 
-def _entry(handle: str) -> Optional[Entry]:
-    by_address = {entry.encoder: entry for entry in CATALOGUE.values()}
-    return CATALOGUE.get(handle) or by_address.get(handle)
-
-
-def _is_location(handle: str) -> bool:
-    return not is_local(handle) or os.sep in handle or handle.startswith(".")
-
-
 def _preprocess_location(preprocess: str) -> str:
-    if preprocess in CATALOGUE:
-        return CATALOGUE[preprocess].preprocess
-    if preprocess and not _is_location(preprocess):
-        raise _unknown_name("encoder.preprocess", preprocess)
-    return preprocess
+    return catalogue.CATALOGUE[preprocess].preprocess if preprocess in catalogue.CATALOGUE else preprocess
 
 
 def _pair(folder: str) -> Sources:
@@ -119,15 +90,6 @@ def _pair(folder: str) -> Sources:
         return Sources(*locations)
     card = encoder_artifact.read(folder)
     return Sources(*locations, card.heads, card.sha256)
-
-
-def _unknown_name(field: str, name: str) -> UserError:
-    close = difflib.get_close_matches(name, CATALOGUE, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(
-        f"{field} = {name!r}: not in the catalogue; {hint}see `local_runner.py encoders`, or set an https:// or gs:// "
-        "address or the path of a folder"
-    )
 
 
 def _require_saved_model(field: str, location: str) -> None:

@@ -1,5 +1,8 @@
 """The component: an exit handler of cluster runs, which runs even if other nodes failed."""
 
+import json
+from typing import Mapping
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec
@@ -20,6 +23,7 @@ class RunOutcomeSpec(component_spec.ComponentSpec):
         PIPELINE_NAME: component_spec.ExecutionParameter(type=str),
         REPORTS_DIR: component_spec.ExecutionParameter(type=str),
         executor.NOTIFY: component_spec.ExecutionParameter(type=str),
+        executor.PARAMETERS: component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {REPORT: component_spec.ChannelParameter(type=RunSummary)}
@@ -31,15 +35,22 @@ class RunOutcome(base_component.BaseComponent):
     SPEC_CLASS = RunOutcomeSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, pipeline_name: str, reports_dir: str, notify: str):
+    def __init__(self, pipeline_name: str, reports_dir: str, notify: str, parameters: Mapping[str, str]):
         """Initialises the component.
 
         Args:
           pipeline_name: the heading of the report.
           reports_dir: folder with one folder per run, which has the notes of failed nodes or RunReport's files.
           notify: the section `notify` of the configuration, as JSON.
+          parameters: key -> value of the configuration, for MLflow.
         """
         report = types.Channel(type=RunSummary)
         super().__init__(
-            RunOutcomeSpec(pipeline_name=pipeline_name, reports_dir=reports_dir, notify=notify, report=report)
+            RunOutcomeSpec(
+                pipeline_name=pipeline_name,
+                reports_dir=reports_dir,
+                notify=notify,
+                parameters=json.dumps(parameters, ensure_ascii=False),
+                report=report,
+            )
         )

@@ -10,16 +10,17 @@ from tfx.dsl.components.base import base_executor
 
 from components import execution
 from components.run_outcome import notes
-from components.run_report import gather, notification, report
+from components.run_report import gather, notification, report, tracking
 from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, Status, Summary, run_folder
 from core.config import NotifyConfig
 
 NOTIFY = "notify"
+PARAMETERS = "parameters"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies RunReport's files, or writes them if the run failed earlier, and notifies of the outcome."""
+    """Copies RunReport's files, or writes them if the run failed earlier; notifies of it and logs it to MLflow."""
 
     def Do(
         self,
@@ -39,6 +40,8 @@ class Executor(base_executor.BaseExecutor):
         with open(os.path.join(folder, SUMMARY_FILE), encoding="utf-8") as stream:
             summary = json.load(stream)
         notification.notify(NotifyConfig.model_validate_json(exec_properties[NOTIFY]), summary)
+        run = execution.run_id(self._context)
+        tracking.log_run(json.loads(exec_properties[PARAMETERS]), {**summary, "run": run, "run_folder": folder})
 
 
 def summarise(pipeline: str, failure: Optional[notes.Failure]) -> Summary:

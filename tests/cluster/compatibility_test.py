@@ -158,6 +158,11 @@ def test_a_valid_configuration_passes(tmp_path):
             ["encoder.source=hub", "encoder.handle=/home/bert"],
             "encoder.handle = /home/bert: should be a name of the cat",
         ),
+        (
+            ["encoder.source=hub", "encoder.handle=bert_multi_case"],
+            "encoder.handle = 'bert_multi_case': not in the catalogue; did you mean bert_multi_cased",
+        ),
+        (["encoder.source=hub", "encoder.handle=https://x/enc"], "encoder.preprocess: missing"),
         (["kubeflow.components.Tariner.cpu=1"], "kubeflow.components: Tariner: no such component"),
         (["kubeflow.volumes=[{claim: c, path: /mnt, components: [X]}]"], "volumes.c.components: X: no such component"),
         (["kubeflow.components.Pusher.gpus=1"], "components.Pusher.gpus = 1: only the Trainer"),

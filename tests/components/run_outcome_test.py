@@ -22,6 +22,7 @@ def run(tmp_path, notify="{}"):
         PIPELINE_NAME: "reviews",
         REPORTS_DIR: str(tmp_path / "reports"),
         executor.NOTIFY: notify,
+        executor.PARAMETERS: "{}",
     }
     executor.Executor(context).Do({}, {"report": [artifact]}, properties)
     with open(os.path.join(artifact.uri, "report.html")) as stream:

@@ -1,9 +1,11 @@
 """The compiled pipeline, task by task as a cluster would start it, through `kubeflow_runner.py`."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from rich import cells
@@ -38,6 +40,7 @@ encoder:
 trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, max_length: 32}
 gates: {model: {calibration_error: {max: 1, max_rise: 1}}}
 serving: {dir: /mnt/reviews/serving}
+notify: {webhook: "${HOOK}", headers: {Authorization: "Bearer ${TOKEN}"}}
 kubeflow:
   image: registry.example.com/reviews:1
   volumes: [{claim: reviews, path: /mnt/reviews}]
@@ -47,6 +50,27 @@ kubeflow:
 
 def command(*arguments):
     return [sys.executable, os.path.join(REPO, "kubeflow_runner.py"), *map(str, arguments)]
+
+
+@pytest.fixture(scope="module", name="messages")
+def _messages():
+    """The messages that the webhook of `CONFIG` receives: (header, body)."""
+    received = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.append((self.headers["Authorization"], body))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOOK", f"http://127.0.0.1:{server.server_port}/hook")
+        patch.setenv("TOKEN", "s3cret")
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield received
+        server.shutdown()
 
 
 @pytest.fixture(scope="module", name="job")
@@ -84,7 +108,7 @@ def report(job, record):
         return json.load(stream)
 
 
-def test_every_task_runs_and_the_run_parameters_reach_them(job):
+def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     done = subprocess.run(
         replay(job, "train.tsv", "epochs=4", "sample_size=280"), capture_output=True, text=True, timeout=900
     )
@@ -103,9 +127,13 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job):
     (pushed,) = (folder / "assets.extra").glob("push*.json")
     with open(pushed) as stream:
         assert record["run_id"] in stream.read()
+    accuracy = summary["metrics"]["candidate"]["accuracy"]
+    text = f"tiny: pushed: {folder} (accuracy {accuracy:.4f})"
+    assert messages == [("Bearer s3cret", {"text": text})]
 
 
-def test_an_error_in_the_data_stops_the_run_and_is_in_the_report(job):
+def test_an_error_in_the_data_stops_the_run_and_is_in_the_report_and_the_message(job, messages):
+    messages.clear()
     done = terminals.run(replay(job, "nothing.tsv"), 60)
     assert done.status == 2, done.rows
     assert len([row for row in done.rows if row[:2] in ("✓ ", "✗ ", "- ")]) == len(TASKS) and len(done.rows) < 60
@@ -122,3 +150,4 @@ def test_an_error_in_the_data_stops_the_run_and_is_in_the_report(job):
     assert f"data.train = {job}/nothing.tsv" in summary["error"] and _squeeze(summary["error"]) in _squeeze(
         "".join(done.rows)
     )
+    assert messages == [("Bearer s3cret", {"text": f"tiny: stopped: {summary['error']}"})]

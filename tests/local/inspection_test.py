@@ -123,3 +123,16 @@ def test_data_after_sampling_is_the_sample_of_a_run(tmp_path):
     assert len(shown) == 5 and set(shown) <= kept
     counts = [int(part.split()[1]) for part in output.split("splits: ")[1].splitlines()[0].split(", ")]
     assert sum(counts) == 40
+
+
+def test_data_as_json_is_one_object_per_role(tmp_path, capfd):
+    write_job(tmp_path, 40)
+    assert local_runner.main(["inspect", "data", "--json", "--config", str(tmp_path / "job.yaml")]) == 0
+    train, test = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (train["role"], train["rows"], train["accepted"]) == ("train", 303, 300)
+    assert train["columns"] == ["id", "document", "label"]
+    assert train["rejected"]["empty_text"] == {"count": 1, "first": "line 5: 'x\\t\\t1'"}
+    assert train["first_rows"][1] == {"id": "1", "texts": ["review number 1"], "label": "긍정"}
+    assert (train["sample"]["rows"], len(train["sample"]["first_rows"]), sum(train["splits"].values())) == (40, 5, 40)
+    assert (test["role"], test["files"]) == ("test", [str(tmp_path / "test.tsv")])
+    assert (test["sample"], test["splits"], test["rejected"]) == (None, {"test": 2}, {})

@@ -217,6 +217,10 @@ def test_options_take_precedence_over_the_card(tmp_path, capsys):
     [
         ({"encoding": "utf-9"}, "--encoding = 'utf-9': should be a text encoding that Python supports"),
         ({"text": "review"}, "--file .*: --text = 'review': missing from the columns 'document'"),
+        ({"header": "id,review"}, "--file .*: --text = 'document': missing from the columns 'id', 'review'"),
+        ({"header": "id,id"}, "--header = 'id,id': should be true, or the column names of a file without a header"),
+        ({"header": ""}, "--header = '': should be true, or the column names"),
+        ({"header": "id,document", "label": "stars"}, "--label = 'stars': missing from the columns 'id', 'document'"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path, options, message):
@@ -232,6 +236,20 @@ def test_an_option_names_a_column_of_a_file_without_a_header(tmp_path):
     assert texts == ["bad"]
     with pytest.raises(UserError, match="--text = 'review': missing from the columns 'label', 'document', 'reply'"):
         predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"text": "review"}, header=header)
+
+
+def test_names_after_header_are_those_of_a_file_without_one(tmp_path, capsys):
+    (tmp_path / "in.tsv").write_text("7\tgood\n8\tbad\n")
+    texts, lines = predict(tmp_path / "in.tsv", tmp_path / "out.tsv", options={"header": "id,document"})
+    assert texts == ["good", "bad"] and lines[0].startswith("7\tgood\t긍정")
+    assert "accuracy" not in capsys.readouterr().err, "a file to score needs no label"
+
+
+def test_a_file_with_a_header_can_be_scored_by_a_model_from_one_without(tmp_path):
+    (tmp_path / "in.tsv").write_text("stars\tdocument\n1\tgood\n")
+    options = {"header": "true", "label": "stars"}
+    texts, lines = predict(tmp_path / "in.tsv", tmp_path / "o", options=options, header=["document", "label"])
+    assert texts == ["good"] and lines[0] == "stars\tdocument\tlabel_name\tprobability"
 
 
 def test_the_longest_line_is_that_of_the_training(tmp_path):

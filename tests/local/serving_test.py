@@ -140,3 +140,12 @@ def test_versions_as_json_are_one_object_per_line(root, capfd):
     assert newest["in_serving"] and newest["notes"] == ["in serving", f"rollback to {first}, replaces {second}"]
     assert other["rolled_back"] and other["run_id"] == "run-b" and not other["in_serving"]
     assert newest["path"] == str(root / "job" / "serving" / str(newest["version"]))
+
+
+def test_the_outcome_of_a_rollback_as_json(root, capfd):
+    first, second = versions(root / "job" / "serving")
+    status, text = call("--root", root, "--json", capfd=capfd)
+    *_, newest = versions(root / "job" / "serving")
+    path = str(root / "job" / "serving" / str(newest))
+    assert status == 0
+    assert json.loads(text) == {"version": newest, "path": path, "restored": first, "replaced": second}

@@ -54,7 +54,7 @@ def test_each_component_has_a_line_with_its_duration_and_status():
             screen.end(NodeOutcome("Evaluator", "interrupted", 3.0))
 
     assert [line.split() for line in printed(act).splitlines()] == [
-        "epoch 1/2 loss 0.5000 dev loss 0.2500 dev accuracy 0.8750 132 examples/s".split(),
+        "epoch 1/2 loss 0.500, dev 0.250 dev accuracy 0.875 132 rows/s".split(),
         "✓ Trainer 12.3 s".split(),
         "✓ Pusher 0.1 s cached".split(),
         "✗ Evaluator 3.0 s failed".split(),
@@ -79,13 +79,22 @@ def test_progress_stays_one_row_in_a_narrow_terminal(columns):
     assert terminals.screen_rows(stream.getvalue(), columns)[0].split() == "✓ EncoderPretrainer 1.0 s".split()
 
 
-def test_end_of_an_epoch_is_wrapped_between_words_on_a_terminal():
+EPOCH = {"loss": 0.3125, "accuracy": 0.875, "dev_loss": 0.5, "dev_accuracy": 0.75, "examples_per_s": 12345.6}
+
+
+@pytest.mark.parametrize(
+    "columns, rows",
+    [
+        (80, ["  epoch 100/100  loss 0.312, dev 0.500  accuracy 0.875, dev 0.750  12346 rows/s"]),
+        (60, ["  epoch 100/100  loss 0.312, dev 0.500", "  accuracy 0.875, dev 0.750  12346 rows/s"]),
+    ],
+)
+def test_end_of_an_epoch_fits_a_terminal_and_is_divided_between_figures(columns, rows):
     stream = io.StringIO()
-    screen = terminal.Terminal(rich.console.Console(file=stream, width=40, force_terminal=True))
+    screen = terminal.Terminal(rich.console.Console(file=stream, width=columns, force_terminal=True))
     with screen.show_progress():
-        progress.report("epoch 1/2", 5, 10, keep=True, loss=0.5, dev_loss=0.25, examples_per_s=132.4)
-    rows = terminals.screen_rows(stream.getvalue(), 40)
-    assert [row for row in rows if row] == ["  epoch 1/2  loss 0.5000  dev loss", "  0.2500  132 examples/s"]
+        progress.report("epoch 100/100", 5, 10, keep=True, **EPOCH)
+    assert [row for row in terminals.screen_rows(stream.getvalue(), 1000) if row] == rows
 
 
 @pytest.mark.parametrize(
