@@ -15,6 +15,7 @@ import numpy as np
 from artifacts.evaluation import Evaluation, Slice
 from artifacts.model_run import TrainingFigures
 from components.run_report import curves
+from components.run_report.titles import title_slice
 
 # Colours of the drawing -> variables of the page's style sheet, which has other values in dark mode.
 INK, GRID, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
@@ -217,11 +218,11 @@ def slices(figures: Mapping[str, Slice], metric: str) -> Chart:
     with _drawing("slices", (4.6, 0.9 + 0.32 * len(shown))) as (axes, svg):
         for y, each in enumerate(shown.values()):
             _draw_slice(axes, y, each)
-        axes.set(xlabel=metric, yticks=range(len(shown)), yticklabels=[slice_title(name) for name in shown])
+        axes.set(xlabel=metric, yticks=range(len(shown)), yticklabels=[title_slice(name) for name in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.figure.legend(*_unique_legend(axes), loc="outside lower center", ncols=3)
     lowest = min(shown, key=lambda name: shown[name].value or 0.0)
-    alt = f"{metric} of {len(shown)} slices, lowest on {slice_title(lowest)}: {shown[lowest].value:.3f}"
+    alt = f"{metric} of {len(shown)} slices, lowest on {title_slice(lowest)}: {shown[lowest].value:.3f}"
     columns = ["slice", "rows", metric, "95 % interval", "in serving", "bound"]
     rows = [_slice_row(name, each) for name, each in figures.items()]
     note = "The lines are 95 % intervals; few rows make them wide."
@@ -245,18 +246,13 @@ def _unique_legend(axes: Any) -> tuple[list[Any], list[str]]:
 
 def _slice_row(name: str, each: Slice) -> list[str]:
     return [
-        slice_title(name),
+        title_slice(name),
         f"{each.rows:,}",
         "undefined" if each.value is None else f"{each.value:.4f}",
         f"{each.interval.low:.3f} to {each.interval.high:.3f}" if each.interval else "",
         "none" if each.baseline is None else f"{each.baseline:.4f}",
         "too few rows" if each.min is None else f"at least {each.min:g}",
     ]
-
-
-def slice_title(name: str) -> str:
-    """`length:1-9` -> `length 1-9`."""
-    return name.replace(":", " ")
 
 
 def _styles(models: Mapping[str, Any], marker: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
