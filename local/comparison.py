@@ -58,8 +58,8 @@ def compare_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dic
       b: summary of the second run.
 
     Returns:
-      Metric -> its `title` for people, its values `a` and `b`, their `difference` (b - a), and the 95 % confidence intervals `a_interval` and
-      `b_interval`; each is None if it is unknown.
+      Metric -> its `title` for people, its values `a` and `b`, their `difference` (b - a), and the 95 % confidence
+      intervals `a_interval` and `b_interval`; each is None if it is unknown.
     """
     first, second = candidate_metrics(a), candidate_metrics(b)
     names = metric_titles([a, b])
@@ -90,8 +90,8 @@ def compare_gates(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, 
     """Returns the checks with another result, or that only one of the runs made, in the order of the gates.
 
     Returns:
-      `gate`, `check`, its `title` for people, the verdicts `a` and `b` (`core.checks.Verdict`, or None if the run did not make the check), and
-      the sentences `a_reason` and `b_reason`.
+      `gate`, `check`, its `title` for people, the verdicts `a` and `b` (`core.checks.Verdict`, or None if the run did
+      not make the check), and the sentences `a_reason` and `b_reason`.
     """
     first, second = _checks(a), _checks(b)
     names = metric_titles([a, b])

@@ -79,7 +79,8 @@ def show(runs: Sequence[Run], console: rich.console.Console) -> None:
     _show_lines(console, "nothing pushed:", {each["run"]: _format_reason(each) for each in described})
     _show_lines(console, "changed since the run before:", {each["run"]: _format_changes(each) for each in described})
     if len(shown) < len(names):
-        print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {', '.join(titles.title_metric(name, headings) for name in names[1:])}")
+        hidden = ", ".join(titles.title_metric(name, headings) for name in names[1:])
+        print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {hidden}")
 
 
 def _make_table(

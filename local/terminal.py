@@ -191,11 +191,11 @@ def _blocking_checks(checks: Sequence[Check]) -> list[Check]:
 
 
 def _format_verdict(summary: Summary) -> str:
-    failed = _blocking_checks(summary.gates)
-    if summary.status == "pushed" and summary.already_in_serving:
-        return f"[green]already in serving[/], nothing new was pushed: this model is {_escape(summary.pushed_path or '')}"
+    failed, path = _blocking_checks(summary.gates), _escape(summary.pushed_path or "")
+    if summary.already_in_serving:
+        return f"[green]already in serving[/], nothing new was pushed: this model is {path}"
     if summary.status == "pushed":
-        return f"[green]pushed[/] to {_escape(summary.pushed_path or '')}"
+        return f"[green]pushed[/] to {path}"
     if summary.status == "not_blessed":
         return f"[red]not blessed[/], nothing was pushed: {_escape('; '.join(check.reason for check in failed))}"
     if failed:
