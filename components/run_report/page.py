@@ -9,7 +9,7 @@ import numpy as np
 
 from artifacts.evaluation import Change, Evaluation, Interval
 from components.data_gate.text_counts import LENGTH_EDGES
-from components.run_report import charts, curves, titles
+from components.run_report import charts, curves, data_charts, titles
 from components.run_report.gather import Details
 from components.run_report.summary import Summary
 from core import installation
@@ -168,11 +168,16 @@ def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int,
 def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Chart]]:
     """Draws the charts of each section that has figures."""
     evaluated, training = details.evaluation, summary.training
-    lengths = {name: each.lengths for name, each in details.profile.splits.items()} if details.profile else {}
-    drawn = charts.lengths(lengths, LENGTH_EDGES.tolist()) if lengths else None
+    splits = details.profile.splits if details.profile else {}
+    drawn = [
+        data_charts.labels(splits),
+        charts.lengths({name: each.lengths for name, each in splits.items()}, LENGTH_EDGES.tolist()),
+        data_charts.scripts(splits),
+        data_charts.drift(summary.gates),
+    ]
     has_slices = evaluated is not None and any(each.value is not None for each in evaluated.slices.values())
     return {
-        "data": [drawn] if drawn else [],
+        "data": [chart for chart in drawn if chart],
         "training": charts.training(training) if training else [],
         "evaluation": charts.evaluation(evaluated) if evaluated else [],
         "slices": [charts.slices(evaluated.slices, evaluated.slice_metric)] if evaluated and has_slices else [],

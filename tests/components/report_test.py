@@ -222,7 +222,7 @@ def test_a_screen_reader_gets_headings_in_order_heads_of_rows_and_columns_and_un
     assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert set(page.heads) == {"col", "row"}
     assert len(page.ids) == len(set(page.ids))
-    assert text.count("<svg ") == text.count('role="img" aria-label="') == 9
+    assert text.count("<svg ") == text.count('role="img" aria-label="') == 10
     assert "<main>" in text and '<html lang="en">' in text
 
 
