@@ -1,8 +1,9 @@
 """Compares two runs: metrics, gates, data, configuration. Reads only what the runs have written."""
 
 import os
-from typing import Any, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional
 
+from components.run_report import titles
 from core import intervals
 from core.checks import Check
 from local.history import Run
@@ -57,17 +58,19 @@ def compare_metrics(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dic
       b: summary of the second run.
 
     Returns:
-      Metric -> its values `a` and `b`, their `difference` (b - a), and the 95 % confidence intervals `a_interval` and
-      `b_interval`; each is None if it is unknown.
+      Metric -> its `title` for people, its values `a` and `b`, their `difference` (b - a), and the 95 % confidence
+      intervals `a_interval` and `b_interval`; each is None if it is unknown.
     """
     first, second = candidate_metrics(a), candidate_metrics(b)
+    names = metric_titles([a, b])
     return {
         name: {
+            "title": titles.title_metric(name, names),
             "a": first.get(name),
             "b": second.get(name),
             "difference": second[name] - first[name] if name in first and name in second else None,
-            "a_interval": _metric_interval(name, first),
-            "b_interval": _metric_interval(name, second),
+            "a_interval": _metric_interval(name, a),
+            "b_interval": _metric_interval(name, b),
         }
         for name in {**first, **second}
     }
@@ -78,19 +81,26 @@ def candidate_metrics(summary: Mapping[str, Any]) -> Mapping[str, float]:
     return summary.get("metrics", {}).get("candidate") or {}
 
 
+def metric_titles(summaries: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
+    """Returns metric name -> what people call it, from the last of the summaries that has the metric."""
+    return {name: title for summary in summaries for name, title in summary.get("metric_titles", {}).items()}
+
+
 def compare_gates(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the checks with another result, or that only one of the runs made, in the order of the gates.
 
     Returns:
-      `gate`, `check`, the verdicts `a` and `b` (`core.checks.Verdict`, or None if the run did not make the check), and
-      the sentences `a_reason` and `b_reason`.
+      `gate`, `check`, its `title` for people, the verdicts `a` and `b` (`core.checks.Verdict`, or None if the run did
+      not make the check), and the sentences `a_reason` and `b_reason`.
     """
     first, second = _checks(a), _checks(b)
+    names = metric_titles([a, b])
     pairs = ((key, first.get(key), second.get(key)) for key in {**first, **second})
     return [
         {
             "gate": gate,
             "check": name,
+            "title": titles.title_check(name, names),
             "a": before and before.verdict,
             "b": after and after.verdict,
             "a_reason": before and before.reason,
@@ -146,7 +156,12 @@ def test_examples(run: Run) -> Optional[str]:
     return folder if os.path.isdir(folder) else None
 
 
-def _metric_interval(name: str, metrics: Mapping[str, float]) -> Optional[intervals.Interval]:
+def _metric_interval(name: str, summary: Mapping[str, Any]) -> Optional[intervals.Interval]:
+    if name in summary.get("metric_intervals", {}):
+        low, high = summary["metric_intervals"][name]
+        return low, high
+    # Summaries of earlier releases have no intervals.
+    metrics = candidate_metrics(summary)
     if name != ACCURACY or name not in metrics:
         return None
     return intervals.wilson(metrics[name], metrics.get(ROW_COUNT, 0))

@@ -49,7 +49,7 @@ def _show_metrics(
         interval = rows["interval"] if rows and name == comparison.ACCURACY else None
         difference = "" if each["difference"] is None else f"{each['difference']:+.4f}{_format_interval(interval, '+')}"
         values = (history_view.format_metric(each[key]) + _format_interval(each[f"{key}_interval"]) for key in "ab")
-        _add_row(table, name.replace("_", " "), *values, difference)
+        _add_row(table, each["title"], *values, difference)
     console.print(table)
 
 
@@ -70,7 +70,7 @@ def _show_gates(console: rich.console.Console, gates: Sequence[Mapping[str, Any]
         results = f"{check['a'] or 'no such check'} -> {check['b'] or 'no such check'}"
         reason = check["b_reason"] if check["b"] in ("failed", "warning") else check["a_reason"]
         shown = f": {reason}" if reason and {"failed", "warning"} & {check["a"], check["b"]} else ""
-        history_view.print_text(console, f"  {check['gate']} {check['check']}: {results}{shown}")
+        history_view.print_text(console, f"  {check['gate']} {check['title']}: {results}{shown}")
 
 
 def _show_data(console: rich.console.Console, data: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.figure
 import matplotlib.ticker
 
+from components.run_report import titles
 from core import pages
 from core.errors import UserError
 from core.files import atomic_write
@@ -37,13 +38,14 @@ def write(pipeline: str, runs: Sequence[Run], file: str) -> None:
     described = history_view.describe_runs(runs)
     evaluated = [run for run in described if run["metrics"]]
     names = history_view.metric_names(evaluated)
+    headings = {name: titles.title_metric(name, history_view.metric_titles(runs)) for name in names}
     page = pages.render(
         os.path.join(os.path.dirname(__file__), "history.html.j2"),
         {
             "pipeline": pipeline,
             "runs": list(reversed(described)),
-            "metrics": names,
-            "charts": {name: markupsafe.Markup(draw_metric(name, evaluated)) for name in names},
+            "metrics": headings,
+            "charts": {name: markupsafe.Markup(draw_metric(name, headings[name], evaluated)) for name in names},
             "format_time": history_view.format_time,
             "format_metric": history_view.format_metric,
         },
@@ -55,11 +57,12 @@ def write(pipeline: str, runs: Sequence[Run], file: str) -> None:
         raise UserError(f"--html {file}: can't be written ({error.strerror})") from error
 
 
-def draw_metric(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
+def draw_metric(name: str, title: str, runs: Sequence[Mapping[str, Any]]) -> str:
     """Draws a metric over the runs, which are evenly spaced; a filled point is a model that was pushed.
 
     Args:
       name: the metric.
+      title: what people call it.
       runs: as returned by `history_view.describe_runs`, oldest first.
 
     Returns:
@@ -79,7 +82,7 @@ def draw_metric(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
     svg = buffer.getvalue().replace(_TEXT, "currentColor")
     prefix = re.sub(r"\W", "-", name)  # Ids must be unique in the page.
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg[svg.index("<svg") :])
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{markupsafe.escape(_describe(name, runs))}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{markupsafe.escape(_describe(name, title, runs))}" ', 1)
 
 
 def _style(axes: Any, times: Sequence[str]) -> None:
@@ -91,6 +94,6 @@ def _style(axes: Any, times: Sequence[str]) -> None:
     axes.xaxis.set_major_formatter(lambda x, _: times[int(x)].replace(" ", "\n") if 0 <= x < len(times) else "")
 
 
-def _describe(name: str, runs: Sequence[Mapping[str, Any]]) -> str:
+def _describe(name: str, title: str, runs: Sequence[Mapping[str, Any]]) -> str:
     values = [run["metrics"][name] for run in runs if name in run["metrics"]]
-    return f"{name.replace('_', ' ')} of {len(values)} runs, from {values[0]:.4f} to {values[-1]:.4f}, see the table"
+    return f"{title} of {len(values)} runs, from {values[0]:.4f} to {values[-1]:.4f}, see the table"

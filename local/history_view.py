@@ -12,6 +12,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from components.run_report import titles
 from components.run_report.summary import REPORT_FILE
 from core import escape
 from core.checks import Check
@@ -73,20 +74,24 @@ def show(runs: Sequence[Run], console: rich.console.Console) -> None:
     described = list(reversed(describe_runs(runs)))
     names = metric_names(described)
     shown = names if console.width >= _WIDE else names[:1]
-    console.print(_make_table(described, shown, with_time=console.width >= _NARROW))
+    headings = metric_titles(runs)
+    console.print(_make_table(described, shown, headings, with_time=console.width >= _NARROW))
     _show_lines(console, "nothing pushed:", {each["run"]: _format_reason(each) for each in described})
     _show_lines(console, "changed since the run before:", {each["run"]: _format_changes(each) for each in described})
     if len(shown) < len(names):
-        print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {', '.join(names[1:])}")
+        hidden = ", ".join(titles.title_metric(name, headings) for name in names[1:])
+        print_text(console, f"in a terminal of {_WIDE} columns, and after --json: {hidden}")
 
 
-def _make_table(runs: Sequence[Mapping[str, Any]], metrics: Sequence[str], with_time: bool) -> rich.table.Table:
+def _make_table(
+    runs: Sequence[Mapping[str, Any]], metrics: Sequence[str], names: Mapping[str, str], with_time: bool
+) -> rich.table.Table:
     # Without edges and double padding it fits into the terminal.
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for heading in ("run", *(["started (UTC)"] if with_time else []), "status"):
         table.add_column(heading, no_wrap=True)
-    for heading in (*metrics, "pushed", "s"):
-        table.add_column(heading.replace("_", " "), justify="right")
+    for heading in (*(titles.title_metric(name, names) for name in metrics), "pushed", "s"):
+        table.add_column(heading, justify="right")
     for run in runs:
         seconds = "" if run["seconds"] is None else f"{run['seconds']:.0f}"
         values = [format_metric(run["metrics"].get(name)) for name in metrics]
@@ -116,6 +121,11 @@ def metric_names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the names of the metrics of any run, as returned by `describe_runs`, without the number of rows."""
     names = dict.fromkeys(name for run in runs for name in run["metrics"])
     return [name for name in names if name != comparison.ROW_COUNT]
+
+
+def metric_titles(runs: Sequence[Run]) -> Mapping[str, str]:
+    """Returns metric name -> what people call it; runs of earlier releases don't know it."""
+    return comparison.metric_titles(run.summary or {} for run in runs)
 
 
 def _format_changes(run: Mapping[str, Any]) -> list[str]:

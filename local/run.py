@@ -157,6 +157,10 @@ def _summarise(config: Config, outcomes: Sequence[NodeOutcome], error: Optional[
         run=os.path.basename(run_folder),
         run_folder=run_folder,
     )
+    # A push comes from the cache only while its version is the newest in serving.
+    cached_push = any(outcome.id == "Pusher" and outcome.cached for outcome in outcomes)
+    already = summary.pushed_path is not None and (summary.already_in_serving or cached_push)
+    summary = dataclasses.replace(summary, already_in_serving=already)
     if error is None:
         return summary
     status: Status = "stopped" if isinstance(error, UserError) else "failed"

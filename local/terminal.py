@@ -14,6 +14,7 @@ import rich.progress
 import rich.table
 import rich.text
 
+from components.run_report import titles
 from components.run_report.summary import SplitRows, Summary
 from core import escape, installation, progress, streams
 from core.checks import Check, Metrics, Verdict
@@ -150,8 +151,8 @@ def show_outcome(console: rich.console.Console, summary: Summary) -> None:
     """Prints rows, metrics, gates and the verdict of a run."""
     console.print()
     _show_rows(console, summary.rows)
-    _show_metrics(console, summary.metrics)
-    _show_gates(console, summary.gates)
+    _show_metrics(console, summary.metrics, summary.metric_titles)
+    _show_gates(console, summary.gates, summary.metric_titles)
     console.print()
     streams.print_sentence(console, _format_verdict(summary))
     _show_next_steps(console, summary)
@@ -164,14 +165,14 @@ def _show_rows(console: rich.console.Console, rows: Mapping[str, SplitRows]) -> 
         streams.print_sentence(console, _escape(line))
 
 
-def _show_metrics(console: rich.console.Console, metrics: Metrics) -> None:
+def _show_metrics(console: rich.console.Console, metrics: Metrics, names: Mapping[str, str]) -> None:
     candidate, baseline = metrics["candidate"], metrics["baseline"]
     if not candidate:
         return
     table = rich.table.Table("on the test split", "this model", "previously in serving", box=rich.box.SIMPLE_HEAD)
     for name, value in candidate.items():
         before = _format_metric(baseline[name]) if baseline else "none"
-        table.add_row(_escape(name), _format_metric(value), before)
+        table.add_row(_escape(titles.title_metric(name, names)), _format_metric(value), before)
     console.print(table)
 
 
@@ -180,7 +181,7 @@ def _format_metric(value: float) -> str:
     return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
 
 
-def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
+def _show_gates(console: rich.console.Console, checks: Sequence[Check], names: Mapping[str, str]) -> None:
     """Prints a line per gate, and below it the failed checks; the report lists all checks."""
     for gate, group in itertools.groupby(checks, key=lambda check: check.gate):
         of_gate = list(group)
@@ -188,7 +189,7 @@ def _show_gates(console: rich.console.Console, checks: Sequence[Check]) -> None:
         console.print(f"{mark} {gate} gate: {_count_verdicts(of_gate)}", highlight=False)
         for check in sorted((each for each in of_gate if not each.passed), key=lambda check: not check.blocks):
             mark = "" if check.blocks else "[yellow]warning:[/] "
-            text = f"{_escape(check.check)}: {_escape(check.reason)}"
+            text = _escape(f"{titles.title_check(check.check, names)}: {check.reason}")
             streams.print_sentence(console, f"{mark}{text}", indent=4)
 
 
@@ -205,9 +206,11 @@ def _blocking_checks(checks: Sequence[Check]) -> list[Check]:
 
 
 def _format_verdict(summary: Summary) -> str:
-    failed = _blocking_checks(summary.gates)
+    failed, path = _blocking_checks(summary.gates), _escape(summary.pushed_path or "")
+    if summary.already_in_serving:
+        return f"[green]already in serving[/], nothing new was pushed: this model is {path}"
     if summary.status == "pushed":
-        return f"[green]pushed[/] to {_escape(summary.pushed_path or '')}"
+        return f"[green]pushed[/] to {path}"
     if summary.status == "not_blessed":
         return f"[red]not blessed[/], nothing was pushed: {_escape(summary.reason)}"
     if failed:

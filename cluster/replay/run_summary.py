@@ -32,6 +32,8 @@ class Outcome:
         if self.content.get("status") == "not_blessed":
             failed = [c for c in self.content.get("gates", ()) if not c["passed"] and c["severity"] == "fail"]
             return f"not blessed, nothing was pushed: {'; '.join(check['reason'] for check in failed)}"
+        if self.content.get("already_in_serving"):
+            return f"already in serving, nothing new was pushed: this model is {self.content['pushed_path']}"
         if self.content.get("pushed_path"):
             return f"pushed to {self.content['pushed_path']}"
         return self.content.get("error")

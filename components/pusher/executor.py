@@ -56,6 +56,7 @@ class Executor(stock.Executor):
             # The stock executor pushes into the hidden folder and also fills the output artifact.
             super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
             version = publication.newest_version_if(serving_dir, record.model_sha256)
+            pushed.set_int_custom_property(properties.ALREADY_SERVED, int(version is not None))
             if version is None:
                 (staged,) = model_files.served_versions(hidden)
                 origin.copy_profile(input_dict, staged)

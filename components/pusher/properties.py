@@ -13,6 +13,9 @@ KEEP = "keep"
 ALLOW_ROLLED_BACK = "allow_rolled_back"
 PUSH_ID = "push_id"
 
+# Custom property of the pushed model: 1 if it was in serving already, so that nothing new was pushed.
+ALREADY_SERVED = "already_served"
+
 
 def custom_config(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the `custom_config` property; empty if it is missing."""

@@ -15,6 +15,7 @@ import numpy as np
 from artifacts.evaluation import Evaluation, Slice
 from artifacts.model_run import TrainingFigures
 from components.run_report import curves
+from components.run_report.titles import title_slice
 
 # Colours of the drawing -> variables of the page's style sheet, which has other values in dark mode.
 INK, GRID, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
@@ -88,7 +89,7 @@ def training(figures: TrainingFigures) -> list[Chart]:
 def _step_chart(curve: Sequence[Mapping[str, float]], name: str, digits: str) -> Chart:
     title = name.replace("_", " ")
     steps, values = [int(point["step"]) for point in curve], [point[name] for point in curve]
-    with _drawing(f"step-{name}", _WIDE) as (axes, svg):
+    with drawing(f"step-{name}", _WIDE) as (axes, svg):
         axes.plot(steps, values, color=FIRST)
         axes.set(xlabel="step", ylabel=title, ylim=(0, None))
     # A table of every point would be hundreds of rows.
@@ -101,7 +102,7 @@ def _step_chart(curve: Sequence[Mapping[str, float]], name: str, digits: str) ->
 def _training_chart(history: Sequence[Mapping[str, float]], best_epoch: int, name: str) -> Chart:
     epochs = [int(row["epoch"]) for row in history]
     train, dev = ([row[prefix + name] for row in history] for prefix in ("", "dev_"))
-    with _drawing(f"training-{name}", _WIDE) as (axes, svg):
+    with drawing(f"training-{name}", _WIDE) as (axes, svg):
         axes.plot(epochs, train, "o-", color=FIRST, markersize=4, label="train")
         axes.plot(epochs, dev, "s--", color=SECOND, markersize=4, label="dev")
         axes.axvline(best_epoch, color=INK, linestyle=":", linewidth=1, label="kept")
@@ -133,7 +134,7 @@ def _scores(evaluated: Evaluation) -> Chart:
     counts, labels = np.array(evaluated.scores.candidate), evaluated.label_names
     table = curves.histogram(counts, _SCORE_BINS)
     edges = np.linspace(0, 1, _SCORE_BINS + 1)
-    with _drawing("scores") as (axes, svg):
+    with drawing("scores") as (axes, svg):
         axes.stairs(table[0], edges, color=SECOND, label=f"label {labels[0]}", linewidth=1.6, linestyle="--")
         axes.stairs(table[1], edges, color=FIRST, label=f"label {labels[1]}", linewidth=1.6, fill=False)
         axes.axvline(0.5, color=INK, linestyle=":", linewidth=1)
@@ -166,7 +167,7 @@ def _confidence_calibration(evaluated: Evaluation) -> Chart:
 
 
 def _calibration_chart(bins: Mapping[str, list[curves.Bin]], positive: str, note: str) -> Chart:
-    with _drawing("calibration") as (axes, svg):
+    with drawing("calibration") as (axes, svg):
         axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="perfect")
         for name, style in _styles(bins):
             axes.plot([b.score for b in bins[name]], [b.observed for b in bins[name]], ms=4, label=name, **style)
@@ -192,7 +193,7 @@ def _shares(evaluated: Evaluation) -> dict[str, list[curves.Threshold]]:
 
 def _roc(evaluated: Evaluation) -> Chart:
     shares, labels = _shares(evaluated), evaluated.label_names
-    with _drawing("roc") as (axes, svg):
+    with drawing("roc") as (axes, svg):
         axes.plot([0, 1], [0, 1], color=INK, linestyle=":", linewidth=1, label="chance")
         for name, style in _styles(shares, marker=False):
             axes.plot([s.false_positives for s in shares[name]], [s.recall for s in shares[name]], label=name, **style)
@@ -205,7 +206,7 @@ def _roc(evaluated: Evaluation) -> Chart:
 
 def _precision_recall(evaluated: Evaluation) -> Chart:
     shares, positive = _shares(evaluated), evaluated.label_names[1]
-    with _drawing("precision-recall") as (axes, svg):
+    with drawing("precision-recall") as (axes, svg):
         for name, style in _styles(shares, marker=False):
             points = shares[name][1:]
             axes.plot([s.recall for s in points], [s.precision for s in points], label=name, **style)
@@ -224,7 +225,7 @@ def _score_scatter(evaluated: Evaluation) -> Chart:
     middles = low + (high - low) * (np.arange(len(table)) + 0.5) / len(table)
     labels, scores = np.nonzero(table)
     rows = table[labels, scores]
-    with _drawing("score-scatter") as (axes, svg):
+    with drawing("score-scatter") as (axes, svg):
         axes.plot([low, high], [low, high], color=INK, linestyle=":", linewidth=1, label="perfect")
         areas = 80 * rows / max(rows.max(initial=1), 1) + 2
         axes.scatter(middles[labels], middles[scores], s=areas, color=FIRST, alpha=0.7, linewidths=0)
@@ -245,7 +246,7 @@ def _score_histogram(evaluated: Evaluation) -> Chart:
     low, high = evaluated.score_range or (0.0, 1.0)
     table = np.array(evaluated.scores.candidate)
     edges = np.linspace(low, high, len(table) + 1)
-    with _drawing("score-histogram") as (axes, svg):
+    with drawing("score-histogram") as (axes, svg):
         axes.stairs(table.sum(axis=1), edges, color=SECOND, label="label", linewidth=1.6, linestyle="--")
         axes.stairs(table.sum(axis=0), edges, color=FIRST, label="score", linewidth=1.6, fill=False)
         axes.set(xlabel="label and score", ylabel="test rows", xlim=(low, high), ylim=(0, None))
@@ -286,14 +287,14 @@ def _figure(value: float) -> str:
 def slices(figures: Mapping[str, Slice], metric: str) -> Chart:
     """Draws the slice metric of both models with its interval and its bound, one line per slice."""
     shown = {name: each for name, each in figures.items() if each.value is not None}
-    with _drawing("slices", (4.6, 0.9 + 0.32 * len(shown))) as (axes, svg):
+    with drawing("slices", (4.6, 0.9 + 0.32 * len(shown))) as (axes, svg):
         for y, each in enumerate(shown.values()):
             _draw_slice(axes, y, each)
-        axes.set(xlabel=metric, yticks=range(len(shown)), yticklabels=[slice_title(name) for name in shown])
+        axes.set(xlabel=metric, yticks=range(len(shown)), yticklabels=[title_slice(name) for name in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.figure.legend(*_unique_legend(axes), loc="outside lower center", ncols=3)
     lowest = min(shown, key=lambda name: shown[name].value or 0.0)
-    alt = f"{metric} of {len(shown)} slices, lowest on {slice_title(lowest)}: {shown[lowest].value:.3f}"
+    alt = f"{metric} of {len(shown)} slices, lowest on {title_slice(lowest)}: {shown[lowest].value:.3f}"
     columns = ["slice", "rows", metric, "95 % interval", "in serving", "bound"]
     rows = [_slice_row(name, each) for name, each in figures.items()]
     note = "The lines are 95 % intervals; few rows make them wide."
@@ -317,18 +318,13 @@ def _unique_legend(axes: Any) -> tuple[list[Any], list[str]]:
 
 def _slice_row(name: str, each: Slice) -> list[str]:
     return [
-        slice_title(name),
+        title_slice(name),
         f"{each.rows:,}",
         "undefined" if each.value is None else f"{each.value:.4f}",
         f"{each.interval.low:.3f} to {each.interval.high:.3f}" if each.interval else "",
         "none" if each.baseline is None else f"{each.baseline:.4f}",
         "too few rows" if each.min is None else f"at least {each.min:g}",
     ]
-
-
-def slice_title(name: str) -> str:
-    """`length:1-9` -> `length 1-9`."""
-    return name.replace(":", " ")
 
 
 def _styles(models: Mapping[str, Any], marker: bool = True) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -339,7 +335,7 @@ def _styles(models: Mapping[str, Any], marker: bool = True) -> Iterator[tuple[st
 
 
 @contextlib.contextmanager
-def _drawing(name: str, size: tuple[float, float] = _SIZE) -> Iterator[tuple[Any, Callable[[], str]]]:
+def drawing(name: str, size: tuple[float, float] = _SIZE) -> Iterator[tuple[Any, Callable[[], str]]]:
     """Yields axes to draw on, and a function that returns the drawing as an `<svg>` element."""
     with _settings(name):
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
@@ -388,7 +384,7 @@ def lengths(counts: Mapping[str, Sequence[int]], edges: Sequence[int]) -> Option
         return None
     starts = [0, *edges]
     shares = {split: [rows[i] / max(sum(rows), 1) for i in used] for split, rows in counts.items()}
-    with _drawing("lengths", _WIDE) as (axes, svg):
+    with drawing("lengths", _WIDE) as (axes, svg):
         for (split, values), (colour, line) in zip(
             shares.items(), ((FIRST, "-"), (INK, ":"), (SECOND, "--")), strict=False
         ):

@@ -13,6 +13,7 @@ from artifacts import evaluation as evaluation_artifact
 from artifacts import examples as examples_artifact
 from artifacts import model_run
 from components.data_gate import profile as data_profile
+from components.pusher.properties import ALREADY_SERVED
 from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
 from core import checks
 from schema import features
@@ -136,6 +137,8 @@ def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:
     """
     gates = (artifacts.data_verdict, artifacts.model_blessing, artifacts.serving_blessing, artifacts.pushed_model)
     blessing, pushed_path = artifacts.model_blessing, _pushed_path(artifacts.pushed_model)
+    evaluated = evaluation_artifact.read(blessing.uri) if blessing else None
+    intervals = evaluated.intervals if evaluated else {}
     return Summary(
         pipeline=pipeline,
         status="pushed" if pushed_path else "not_blessed",
@@ -144,9 +147,12 @@ def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:
         encoder=_encoder(artifacts.encoder),
         training=model_run.read_training(artifacts.model_run.uri) if artifacts.model_run else None,
         metrics=checks.read_metrics(blessing.uri) if blessing else checks.NO_METRICS,
+        metric_titles=evaluated.metric_titles if evaluated else {},
+        metric_intervals={name: (each.low, each.high) for name, each in intervals.items()},
         gates=[check for gate in gates if gate for check in checks.read_checks(gate.uri)],
         model_path=path_utils.serving_model_dir(artifacts.model.uri) if artifacts.model else None,
         pushed_path=pushed_path,
+        already_in_serving=pushed_path is not None and _was_in_serving(artifacts.pushed_model),
     )
 
 
@@ -177,3 +183,7 @@ def _pushed_path(pushed: Optional[artifact.Artifact]) -> Optional[str]:
     if pushed is None or not pushed.get_int_custom_property("pushed"):
         return None
     return pushed.get_string_custom_property("pushed_destination")
+
+
+def _was_in_serving(pushed: Optional[artifact.Artifact]) -> bool:
+    return pushed is not None and bool(pushed.get_int_custom_property(ALREADY_SERVED))

@@ -79,7 +79,8 @@ def make_body(template: str, summary: Mapping[str, Any]) -> str:
 def _details(summary: Mapping[str, Any]) -> str:
     if summary["status"] == "pushed":
         accuracy = (summary["metrics"]["candidate"] or {}).get("accuracy")
-        return summary["pushed_path"] + (f" (accuracy {accuracy:.4f})" if accuracy is not None else "")
+        already = "nothing new, this model is already in serving: " if summary.get("already_in_serving") else ""
+        return already + summary["pushed_path"] + (f" (accuracy {accuracy:.4f})" if accuracy is not None else "")
     return find_reason(summary["error"], [Check(**each) for each in summary["gates"]])
 
 

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from artifacts.evaluation import Change, Evaluation, Interval, NotableRow
 from components.data_gate.text_counts import LENGTH_EDGES
-from components.run_report import charts
+from components.run_report import charts, data_charts, titles
 from components.run_report.gather import Details
 from components.run_report.summary import Summary
 from core import installation
@@ -42,7 +42,6 @@ class MetricRow:
 def prepare(summary: Summary, details: Details) -> dict[str, Any]:
     """Returns the template's variables."""
     evaluated = details.evaluation
-    titles = evaluated.metric_titles if evaluated else {}
     verdict, sentence = describe_verdict(summary)
     confusion = _confusion(evaluated)
     return {
@@ -52,7 +51,7 @@ def prepare(summary: Summary, details: Details) -> dict[str, Any]:
         "sentence_of_verdict": sentence,
         "next_step": next_step(summary),
         "checks": group_by_verdict(summary.gates),
-        "check_title": lambda name: title_check(name, titles),
+        "check_title": lambda name: titles.title_check(name, summary.metric_titles),
         "metrics": metric_rows(summary.metrics, evaluated),
         "stages": funnel(summary, details),
         "confusion": confusion,
@@ -66,6 +65,8 @@ def prepare(summary: Summary, details: Details) -> dict[str, Any]:
 
 def describe_verdict(summary: Summary) -> tuple[str, str]:
     """Returns the outcome in a word, and the rest of the sentence that the terminal prints."""
+    if summary.status == "pushed" and summary.already_in_serving:
+        return "Already in serving", f"Nothing new was pushed: this model is {summary.pushed_path}"
     if summary.status == "pushed":
         return "Pushed", f"to {summary.pushed_path}"
     if summary.status == "not_blessed":
@@ -99,31 +100,22 @@ def group_by_verdict(checks: Sequence[Check]) -> dict[str, list[tuple[str, list[
     return verdicts
 
 
-def title_check(name: str, titles: Mapping[str, str]) -> str:
-    """Names a check for people: `recall_0_drop/length:1-9` -> `recall of 부정, drop, length 1-9`."""
-    measured, _, part = name.partition("/")
-    metric = next((each for each in titles if measured in (each, f"{each}_drop", f"{each}_rise")), measured)
-    change = measured.removeprefix(metric).strip("_")
-    words = [titles.get(metric, metric.replace("_", " ")), change, charts.slice_title(part)]
-    return ", ".join(filter(None, words))
-
-
 def metric_rows(
     metrics: Mapping[str, Optional[Mapping[str, float]]], evaluated: Optional[Evaluation]
 ) -> list[MetricRow]:
     """Returns the metrics of the candidate beside those of the model in serving."""
     candidate, baseline = metrics["candidate"] or {}, metrics["baseline"]
-    titles = evaluated.metric_titles if evaluated else {name: name.replace("_", " ") for name in candidate}
+    named = evaluated.metric_titles if evaluated else {name: titles.title_metric(name, {}) for name in candidate}
     return [
         MetricRow(
-            titles[name],
+            named[name],
             f"{value:.4f}",
             _format_interval(evaluated.intervals.get(name)) if evaluated else "",
             f"{baseline[name]:.4f}" if baseline else "",
             _format_change(evaluated.changes.get(name)) if evaluated else "",
         )
         for name, value in candidate.items()
-        if name in titles and name != "example_count"
+        if name in named and name != "example_count"
     ]
 
 
@@ -175,11 +167,16 @@ def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int,
 def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Chart]]:
     """Draws the charts of each section that has figures."""
     evaluated, training = details.evaluation, summary.training
-    lengths = {name: each.lengths for name, each in details.profile.splits.items()} if details.profile else {}
-    drawn = charts.lengths(lengths, LENGTH_EDGES.tolist()) if lengths else None
+    splits = details.profile.splits if details.profile else {}
+    drawn = [
+        data_charts.labels(splits),
+        charts.lengths({name: each.lengths for name, each in splits.items()}, LENGTH_EDGES.tolist()),
+        data_charts.scripts(splits),
+        data_charts.drift(summary.gates),
+    ]
     has_slices = evaluated is not None and any(each.value is not None for each in evaluated.slices.values())
     return {
-        "data": [drawn] if drawn else [],
+        "data": [chart for chart in drawn if chart],
         "training": charts.training(training) if training else [],
         "evaluation": charts.evaluation(evaluated) if evaluated else [],
         "slices": [charts.slices(evaluated.slices, evaluated.slice_metric)] if evaluated and has_slices else [],

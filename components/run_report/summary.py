@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence
 
-from core import checks, versions
+from core import checks, intervals, versions
 
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
@@ -85,9 +85,12 @@ class Summary:
       encoder: the encoder that was fine-tuned.
       training: measurements of the training.
       metrics: metrics of the candidate and of the model previously in serving.
+      metric_titles: metric name -> what people call it, with the names of the labels.
+      metric_intervals: metric name -> 95 % confidence interval of the candidate's value, for metrics that have one.
       gates: all checks of all gates.
       model_path: folder of the candidate's SavedModel, pushed or not; only of local runs.
       pushed_path: folder of the pushed version.
+      already_in_serving: whether that version was in serving before the run, so that nothing new was pushed.
       error: why the run failed or was stopped.
       components: in the order of the graph; only of local runs.
       started: ISO 8601, UTC; only of local runs.
@@ -105,9 +108,12 @@ class Summary:
     encoder: Optional[EncoderSummary] = None
     training: Optional["TrainingFigures"] = None
     metrics: checks.Metrics = dataclasses.field(default_factory=lambda: checks.NO_METRICS)
+    metric_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    metric_intervals: Mapping[str, intervals.Interval] = dataclasses.field(default_factory=dict)
     gates: Sequence[checks.Check] = ()
     model_path: Optional[str] = None
     pushed_path: Optional[str] = None
+    already_in_serving: bool = False
     error: Optional[str] = None
     components: Sequence[ComponentSummary] = ()
     started: Optional[str] = None

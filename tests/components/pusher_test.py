@@ -268,6 +268,7 @@ def test_run_killed_after_its_push_does_not_add_a_second_version(tmp_path):
     assert len(versions(tmp_path / "serving")) == 1
     assert again.get_string_custom_property("pushed_version") == first.get_string_custom_property("pushed_version")
     assert again.get_int_custom_property("pushed") == 1
+    assert [each.get_int_custom_property("already_served") for each in (first, again)] == [0, 1]
 
 
 def test_push_fails_if_another_model_was_pushed_since_the_comparison(tmp_path):

@@ -130,6 +130,7 @@ PASSED = Check("serving", "latency_p50_ms", True, 2.4, 500.0, "p50 latency of on
 TRAINED = Summary(
     pipeline="nsmc",
     status="not_blessed",
+    metric_titles=EVALUATION.metric_titles,
     rows={"train": SplitRows(70, {"bad_label": 2}), "dev": SplitRows(8, {}), "test": SplitRows(9, {"empty_text": 1})},
     encoder=EncoderSummary("hub", "bert-multilingual", "abc123", "/encoder", 12, 768, 119547),
     training=TrainingFigures(
@@ -226,7 +227,7 @@ def test_a_screen_reader_gets_headings_in_order_heads_of_rows_and_columns_and_un
     assert len(page.ids) == len(set(page.ids))
     landmarks = re.findall(r'role="region" aria-label="([^"]*)"', text) + re.findall(r"<h2 [^>]*>([^<]*)</h2>", text)
     assert len(landmarks) == len(set(landmarks)), "axe: landmark-unique"
-    assert text.count("<svg ") == text.count('role="img" aria-label="') == 9
+    assert text.count("<svg ") == text.count('role="img" aria-label="') == 10
     assert "<main>" in text and '<html lang="en">' in text
 
 
@@ -243,6 +244,13 @@ def test_a_pushed_model_comes_with_a_command_and_its_warnings(tmp_path):
     _, page = write(tmp_path, summary, DETAILS)
     assert "Pushed to /serving/7" in page.text and "predict --model /serving/7" in page.text
     assert "No check failed. 1 passed, 1 had nothing to check" in page.text and "20 % more 긍정" in page.text
+
+
+def test_a_model_that_was_in_serving_already_is_not_called_pushed(tmp_path):
+    summary = dataclasses.replace(TRAINED, status="pushed", pushed_path="/serving/7", already_in_serving=True, gates=[])
+    _, page = write(tmp_path, summary, DETAILS)
+    assert "Already in serving Nothing new was pushed: this model is /serving/7" in page.text
+    assert "Pushed to" not in page.text
 
 
 @pytest.mark.parametrize("status", ["failed", "stopped"])
@@ -269,6 +277,8 @@ def test_summary_json_has_the_documented_keys(tmp_path):
         "encoder": None,
         "training": None,
         "metrics": {"candidate": None, "baseline": None},
+        "metric_titles": {},
+        "metric_intervals": {},
         "gates": [
             {
                 "gate": "data",
@@ -283,6 +293,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
         ],
         "model_path": None,
         "pushed_path": None,
+        "already_in_serving": False,
         "run": None,
         "run_folder": None,
         "report_path": str(tmp_path / REPORT_FILE),

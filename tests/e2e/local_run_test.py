@@ -183,6 +183,8 @@ def test_second_run_is_cached_and_a_third_with_a_changed_row_is_not(job, first):
     assert second.returncode == 0, second.stdout + second.stderr
     assert executions(job / "runs" / "tiny", -1) == dict.fromkeys(NODES, "CACHED")
     pushed = summary(job)["pushed_path"]
+    assert f"already in serving, nothing new was pushed: this model is {pushed}" in " ".join(second.stdout.split())
+    assert summary(job)["already_in_serving"] and "recall of" in second.stdout and "recall_0" not in second.stdout
 
     text = (job / "train.tsv").read_text(encoding="utf-8")
     (job / "train.tsv").write_text(text.replace("정말", "진짜", 1), encoding="utf-8")

@@ -139,10 +139,28 @@ def test_page_has_a_chart_per_metric_and_every_run(folder, tmp_path, capfd):
     assert not re.findall(r'(?:src|href)="(?!#)', re.sub(r'xlink:href="#|xmlns:\w+=', "", text))
 
 
+def test_metrics_have_the_names_of_the_labels_and_every_known_interval(tmp_path, capfd):
+    folder = tmp_path / "runs" / "job"
+    metrics = {"candidate": {"example_count": 100.0, "recall_0": 0.8}, "baseline": None}
+    known = {"metric_titles": {"recall_0": "recall of 부정"}, "metric_intervals": {"recall_0": [0.71, 0.87]}}
+    gates = [check("recall_0/length:1-9", False, "0.8 is below 0.9")]
+    write_run(folder, "1", "pushed", BASE, metrics=metrics)
+    write_run(folder, "2", "not_blessed", BASE, metrics=metrics, gates=gates, **known)
+    compared = call(capfd, "compare", "1", "2", "--root", folder.parent)[1]
+    line = next(line for line in compared.splitlines() if "recall of 부정" in line)
+    assert line.split() == "recall of 부정 0.8000 0.8000 [0.710, 0.870] +0.0000".split()
+    assert "model recall of 부정, length 1-9: no such check -> failed: 0.8 is below 0.9" in compared
+    shown = call(capfd, "history", "--root", folder.parent)[1]
+    page = tmp_path / "history.html"
+    call(capfd, "history", "--root", folder.parent, "--html", page)
+    for text in (compared, shown, page.read_text()):
+        assert "recall of 부정" in text and "recall 0" not in text and "recall_0<" not in text
+
+
 def test_pushed_runs_are_connected_and_others_hollow():
     runs = [{"metrics": {"auc": 0.9}, "pushed_path": path, "started": "2026-11-26T16:31:06"} for path in ("/s/1", None)]
-    assert history_page._OTHER in history_page.draw_metric("auc", runs)
-    assert history_page._OTHER not in history_page.draw_metric("auc", runs[:1])
+    assert history_page._OTHER in history_page.draw_metric("auc", "AUC", runs)
+    assert history_page._OTHER not in history_page.draw_metric("auc", "AUC", runs[:1])
 
 
 def test_page_that_cannot_be_written_is_an_error(folder, tmp_path):

@@ -140,6 +140,20 @@ def test_pushed_model_comes_with_a_command_to_try_it():
     )
 
 
+def test_model_that_was_in_serving_already_is_not_called_pushed():
+    summary = dataclasses.replace(SUMMARY, status="pushed", pushed_path="/s/7", already_in_serving=True, gates=[])
+    text = printed(lambda console: terminal.show_outcome(console, summary))
+    assert "already in serving, nothing new was pushed: this model is /s/7" in text and "pushed to" not in text
+
+
+def test_metrics_and_checks_have_the_names_of_the_labels():
+    metrics = {"candidate": {"example_count": 9.0, "recall_0": 0.5}, "baseline": None}
+    gates = [Check("model", "recall_0_drop", False, None, None, "0.5 is too low")]
+    summary = dataclasses.replace(SUMMARY, metrics=metrics, metric_titles={"recall_0": "recall of 부정"}, gates=gates)
+    text = printed(lambda console: terminal.show_outcome(console, summary))
+    assert "recall of 부정, drop: 0.5 is too low" in text and "test rows" in text and "recall_0" not in text
+
+
 @pytest.mark.parametrize("status", ["failed", "stopped"])
 def test_run_that_ended_early_names_the_error(status):
     summary = dataclasses.replace(SUMMARY, status=status, gates=[], error="data.train = x: no such file")

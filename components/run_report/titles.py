@@ -1,0 +1,26 @@
+"""Names of metrics, slices and checks for people, on the terminal and on pages. Imports nothing, to load fast."""
+
+from typing import Mapping
+
+
+def title_metric(name: str, titles: Mapping[str, str]) -> str:
+    """Names a metric for people: `recall_0` -> `recall of 부정`.
+
+    Args:
+      name: the metric.
+      titles: `Task.metric_titles`; empty for a run that was not evaluated, or of an earlier release.
+    """
+    return {"example_count": "test rows", **titles}.get(name, name.replace("_", " "))
+
+
+def title_slice(name: str) -> str:
+    """`length:1-9` -> `length 1-9`."""
+    return name.replace(":", " ")
+
+
+def title_check(name: str, titles: Mapping[str, str]) -> str:
+    """Names a check for people: `recall_0_drop/length:1-9` -> `recall of 부정, drop, length 1-9`."""
+    measured, _, part = name.partition("/")
+    metric = next((each for each in titles if measured in (each, f"{each}_drop", f"{each}_rise")), measured)
+    change = measured.removeprefix(metric).strip("_")
+    return ", ".join(filter(None, [title_metric(metric, titles), change, title_slice(part)]))
