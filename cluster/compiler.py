@@ -24,6 +24,9 @@ from pipeline import graph
 # the speed of a machine. RunReport and RunOutcome also write outside of artifacts.
 _UNCACHED = {"TsvExampleGen", "DataGate", "BaselineModel", "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
 
+# Nodes that write `report.html`.
+_REPORTING = {"RunReport", "RunOutcome"}
+
 # Folders under `kubeflow.work_dir`.
 _CHECKPOINTS = "checkpoints"
 _REPORTS = "runs"
@@ -87,6 +90,9 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
         _finish_task(_tasks(spec)[node.id], cached, pods[label])
         _finish_executor(spec["deploymentSpec"]["executors"][label]["container"], node.id, pods[label], kubeflow)
         _add_parameters(spec, node.id, cached)
+        if node_id in _REPORTING:
+            outputs = spec["components"][node.id]["outputDefinitions"]["artifacts"]
+            outputs[task_protocol.PAGE] = {"artifactType": dict(task_protocol.PAGE_TYPE)}
     _declare_parameters(spec, config)
     return [spec, platform.make(pods, volumes)]
 

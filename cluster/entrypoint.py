@@ -22,13 +22,15 @@ from core import gpu  # noqa: E402
 gpu.load_libraries()
 
 import tfx.version  # noqa: E402
+from tfx.dsl.io import fileio  # noqa: E402
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils, kubeflow_v2_run_executor  # noqa: E402
 from tfx.types import value_artifact  # noqa: E402
 
 from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
 from components.data_gate.quality import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
-from components.run_report.summary import run_folder  # noqa: E402
+from components.run_report.executor import REPORT  # noqa: E402
+from components.run_report.summary import REPORT_FILE, run_folder  # noqa: E402
 from core import escape  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
@@ -73,6 +75,7 @@ def _run(options: argparse.Namespace, beam_args: list[str], invocation: dict[str
     local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
     _merge_parameters(invocation, task_id, run)
+    page = executor_input.page_uri(invocation, local_root)
     executor_input.drop_backend_outputs(invocation)
     executor_input.set_input_types(invocation, inputs_spec)
     remote = executor_input.remote_uris(invocation, local_root)
@@ -88,9 +91,17 @@ def _run(options: argparse.Namespace, beam_args: list[str], invocation: dict[str
             kubeflow_v2_run_executor._run_executor(options, beam_args)
         with open(invocation["outputs"]["outputFile"], encoding="utf-8") as stream:
             written = json.load(stream)
+    if page is not None:
+        _publish_page(invocation, page)
     executor_input.restore_remote_uris(written, remote)
     executor_input.drop_nulls(written)
     _write_output(output_file, written)
+
+
+def _publish_page(invocation: Mapping[str, Any], target: str) -> None:
+    """Copies the report's page to an output that is one file: KFP's page shows nothing of a folder."""
+    (report,) = invocation["outputs"]["artifacts"][REPORT]["artifacts"]
+    fileio.copy(os.path.join(report["uri"], REPORT_FILE), target, overwrite=True)
 
 
 def _merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None:

@@ -6,7 +6,9 @@ Kubeflow Pipelines (backends 2.0 to 2.17).
 
 import os
 import re
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Optional
+
+from cluster import task_protocol
 
 # The folder that replaces `/` for local copies of artifacts, in the tasks of a replay, which do not run in containers.
 LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
@@ -18,10 +20,16 @@ _LOCAL_FOLDERS = {"minio://": "minio", "s3://": "s3"}
 _BACKEND_TYPES = ("system.",)
 
 
-def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
-    """Removes outputs that the component does not declare.
+def page_uri(executor_input: Mapping[str, Any], local_root: str) -> Optional[str]:
+    """Returns where a task writes its page (`task_protocol.PAGE`): a path, or a `gs://` URI; None if it has none."""
+    declared = _artifact_lists(executor_input, "outputs").get(task_protocol.PAGE)
+    return local_path(declared["artifacts"][0]["uri"], local_root) if declared else None
 
-    From 2.5 on the driver adds `executor-logs` to every task; TFX would import a class for its type, `system.Artifact`.
+
+def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
+    """Removes outputs that the component does not declare, because TFX would import a class for their types.
+
+    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task; the compiler adds the page.
     """
     artifacts = _artifact_lists(executor_input, "outputs")
     for name in list(artifacts):

@@ -11,3 +11,7 @@ IMAGE_DIR_VARIABLE = "REVIEWS_IMAGE_DIR"
 
 # Prefix of a task's last line of output after an error of the user.
 ERROR_PREFIX = "error: "
+
+# An output that the compiled file declares and TFX does not know: the report as one HTML file, which KFP's page shows.
+PAGE = "page"
+PAGE_TYPE = {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"}

@@ -63,6 +63,7 @@ def drift(checks: Sequence[Check]) -> Optional[Chart]:
         for y, check in enumerate(found):
             _draw_distance(axes, y, check)
         axes.axvline(1, color=INK, linewidth=1.2)
+        axes.grid(axis="y", visible=False)
         axes.set(xlabel="distance, as a multiple of its bound", xlim=(0, _LARGEST * 1.04))
         axes.set(yticks=range(len(found)), yticklabels=[_title(check) for check in found])
         axes.set_ylim(len(found) - 0.5, -0.5)

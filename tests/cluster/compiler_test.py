@@ -182,6 +182,17 @@ def test_run_outcome_runs_after_success_and_failure(spec):
     assert "taskFinalStatus" not in str(spec)
 
 
+def test_both_reports_are_html_artifacts_that_kfps_page_shows(spec):
+    pages = {
+        task: artifact["artifactType"]
+        for task, component in spec["components"].items()
+        for name, artifact in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        if name == "page"
+    }
+    html = {"schemaTitle": "system.HTML", "schemaVersion": "0.0.1"}
+    assert pages == {"run-report": html, "run-outcome": html}
+
+
 def test_files_of_this_repository_have_their_paths_in_the_image(spec):
     with open(FILE) as stream:
         assert "data/invariance/korean.tsv" in stream.read()

@@ -89,6 +89,31 @@ def test_a_root_that_differs_from_the_runs_is_refused(container, capsys, root, s
         assert f"pipeline_root = {root}: differs from the root of the run" in capsys.readouterr().err
 
 
+def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeypatch):
+    monkeypatch.setenv(task_protocol.TASK_VARIABLE, "run-outcome")
+    base = f"{ROOT}/reviews/run-1/run-outcome/uuid"
+    types = {
+        "report": {"instanceSchema": "title: artifacts.RunSummary\ntype: object\n"},
+        "page": task_protocol.PAGE_TYPE,
+    }
+    outputs = {
+        name: {"artifacts": [{"type": artifact_type, "uri": f"{base}/{name}"}]} for name, artifact_type in types.items()
+    }
+    parameters = {"pipeline_name": "reviews", "reports_dir": str(container / "reports"), "notify": "{}"}
+    output_file = container / "fs" / "output.json"
+    invocation = {
+        "inputs": {"parameterValues": parameters},
+        "outputs": {"artifacts": outputs, "outputFile": str(output_file)},
+    }
+    declared = {"parameters": {name: {"parameterType": "STRING"} for name in parameters}}
+    command = ["--executor_class_path", "components.run_outcome.executor.Executor"]
+    command += ["--json_serialized_invocation_args", json.dumps(invocation)]
+    assert entrypoint.main([*command, "--json_serialized_inputs_spec_args", json.dumps(declared)]) == 0
+    written = container / "fs" / base.replace("://", "/")
+    assert (written / "page").read_text() == (written / "report" / "report.html").read_text()
+    assert list(json.loads(output_file.read_text())["artifacts"]) == ["report"], "the launcher knows the page's URI"
+
+
 def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
     invocation = arguments(container)
     invocation[1] = "components.no_such.Executor"

@@ -108,6 +108,12 @@ def report(job, record):
         return json.load(stream)
 
 
+def stored_page(job, record, task):
+    """Returns the HTML that KFP's page would show of a task."""
+    (page,) = (job / "replay" / "store").glob(f"**/{record['run_id']}/{task}/*/page")
+    return page.read_text(encoding="utf-8")
+
+
 def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     done = subprocess.run(
         replay(job, "train.tsv", "epochs=4", "sample_size=280"), capture_output=True, text=True, timeout=900
@@ -118,6 +124,8 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     assert {name: task["status"] for name, task in record["tasks"].items()} == dict.fromkeys(TASKS, "complete")
     summary = report(job, record)
     assert (summary["status"], summary["error"]) == ("pushed", None)
+    for task in ("run-report", "run-outcome"):
+        assert stored_page(job, record, task).startswith("<!doctype html>")
     assert len(summary["training"]["history"]) == 4
     assert summary["rows"]["train"]["accepted"] + summary["rows"]["dev"]["accepted"] == 280
     (version,) = (entry for entry in os.listdir(job / "replay/volumes/reviews/serving") if entry.isdigit())
@@ -146,6 +154,7 @@ def test_an_error_in_the_data_stops_the_run_and_is_in_the_report_and_the_message
         "complete",
     )
     summary = report(job, record)
+    assert "Stopped" in stored_page(job, record, "run-outcome")
     assert (summary["status"], summary["exit_status"]) == ("stopped", 2)
     assert f"data.train = {job}/nothing.tsv" in summary["error"] and _squeeze(summary["error"]) in _squeeze(
         "".join(done.rows)
