@@ -37,7 +37,8 @@ class FakeModel:
 
     def predict(self, texts):
         self.texts += texts
-        return [served_model.Prediction(self.label, 0.75, (0.25, 0.75)) for _ in texts]
+        values = {"label_name": self.label, "probability": 0.75}
+        return [served_model.Prediction(values, (0.25, 0.75)) for _ in texts]
 
     def count_cut(self, texts):
         return 0

@@ -48,8 +48,8 @@ def test_every_class_has_a_probability(folder):
     predictions = loaded.predict(texts)
     np.testing.assert_allclose([p.class_probabilities[1] for p in predictions], outputs["probability"], atol=1e-6)
     assert all(sum(p.class_probabilities) == pytest.approx(1) for p in predictions)
-    assert [p.label for p in predictions] == [("부정", "긍정")[label] for label in outputs["label"]]
-    assert all(p.probability == max(p.class_probabilities) for p in predictions)
+    assert [p.values["label_name"] for p in predictions] == [("부정", "긍정")[label] for label in outputs["label"]]
+    assert all(p.values["probability"] == max(p.class_probabilities) for p in predictions)
 
 
 def test_texts_that_the_model_cuts_are_counted(exported):
