@@ -115,6 +115,7 @@ def test_scores_are_grouped_into_tenths_of_the_range():
     ]
 
 
+@hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(logits=LOGITS, labels=hnp.arrays(np.int64, 4, elements=st.integers(0, 1)))
 def test_two_classes_have_the_same_loss_and_probabilities_with_every_head(logits, labels):
     """A softmax over (0, x) and one step of the ordinal head are a sigmoid of x."""
@@ -128,6 +129,7 @@ def test_two_classes_have_the_same_loss_and_probabilities_with_every_head(logits
         np.testing.assert_allclose(task.served_outputs(inputs)["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6)
 
 
+@hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(logits=hnp.arrays(np.float32, (3, 4), elements=st.floats(-30, 30, width=32)))
 def test_the_loss_of_classes_is_minus_the_logarithm_of_the_probability(logits):
     """For every label; the probabilities sum to 1, whatever the logits."""
