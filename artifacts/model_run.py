@@ -36,6 +36,7 @@ class TrainingFigures:
       encoder: `native`, or `SavedModel` for an encoder that could not be rebuilt.
       curve: one mapping per point of the training curve, about 50 per epoch: `step` (number of steps done), `loss`,
         `accuracy`, both means over the steps since the previous point, and the `learning_rate` of that step.
+      threshold: of two classes, the probability before the bias was moved at which the model changes its answer.
     """
 
     examples_per_s: float
@@ -47,6 +48,7 @@ class TrainingFigures:
     replicas: int
     encoder: str
     curve: Sequence[Mapping[str, float]] = ()
+    threshold: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,13 +128,9 @@ def require_readable(source: Table, label: Column, labels: Sequence[str]) -> Non
             f"{name}: the columns are separated by a {table.DELIMITERS[source.delimiter]}, and a run reads only "
             f"tab-separated files so far; convert it, then use the copy: {convert_command(source)}"
         )
-    if len(labels) != 2:
+    if len(labels) < 2:
         counts = ", ".join(f"{value}: {label.values[value]:,}" for value in labels)
-        raise UserError(
-            f"{name}: column {label.name!r} has {len(labels)} labels ({counts}); a run supports two so far; "
-            "write a copy with two values in that column (of ratings, for example only the lowest and the highest, "
-            "without the rows in between), then use the copy"
-        )
+        raise UserError(f"{name}: column {label.name!r} has only one label ({counts}); a run needs two or more")
 
 
 def recode_command(source: Table) -> str:
@@ -244,6 +240,9 @@ def _data_lines(findings: Findings, out: str) -> Iterator[str]:
         yield f"# Could be the label too: {_comment(', '.join(column.name for column in roles.others))}."
     yield f"label: {_yaml(names[roles.label.index])}"
     yield f"# Value in the file: name in reports and answers. Rows: {_comment(_label_counts(findings))}."
+    if len(findings.labels) > 2:
+        yield "# ordinal: the labels are in order, such as stars; values with the same name are one label."
+        yield "task: classification"
     yield f"labels: {_yaml({value: value for value in findings.labels})}"
     yield f"encoding: {_yaml(source.encoding)}"
     yield "# minimal: quotes around a field are not part of it; none: a quote is a character like any other."

@@ -177,8 +177,8 @@ def _show_metrics(console: rich.console.Console, metrics: Metrics, names: Mappin
 
 
 def _format_metric(value: float) -> str:
-    """Formats a count as an integer and a share with four decimals."""
-    return f"{value:,.0f}" if value > 1 else f"{value:.4f}"
+    """Formats a count as an integer and any other number with four decimals."""
+    return f"{value:,.0f}" if value > 1 and float(value).is_integer() else f"{value:.4f}"
 
 
 def _show_gates(console: rich.console.Console, checks: Sequence[Check], names: Mapping[str, str]) -> None:

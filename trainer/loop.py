@@ -112,6 +112,7 @@ class Steps:
         seed: int,
         dtype: tf.DType,
         xla: bool,
+        class_weights: Optional[np.ndarray] = None,
     ):
         """Prepares the steps; nothing is traced yet.
 
@@ -123,6 +124,7 @@ class Steps:
           seed: seed of the dropout.
           dtype: data type of the matrix products in training; evaluation is in float32, like serving.
           xla: whether XLA compiles the forward and backward passes.
+          class_weights: float32[classes], factor of the loss of a row of each class; None for 1.
         """
         self._strategy = strategy
         self._task = task
@@ -130,6 +132,7 @@ class Steps:
         self._optimizer = optimizer
         self._seed = seed
         self._dtype = dtype
+        self._class_weights = class_weights
         # The iterators' signatures leave rows and widths open, so there is one trace for all batches. XLA compiles once
         # per shape.
         self._gradients = tf.function(self._gradients_of, jit_compile=xla, autograph=False)
@@ -170,7 +173,7 @@ class Steps:
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self._model(inputs, seed, self._dtype)
-            losses = self._task.example_losses(labels, logits) * weights
+            losses = self._losses(labels, logits) * weights
             # Summed over the replicas, this is the mean over the global batch.
             loss = tf.reduce_sum(losses) / rows
             if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
@@ -181,8 +184,12 @@ class Steps:
     def _sums_of(self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Returns the sums over weighted rows, float32[3]: loss, score, rows."""
         logits = self._model(inputs)
-        losses, scores = self._task.example_losses(labels, logits), self._task.example_scores(labels, logits)
+        losses, scores = self._losses(labels, logits), self._task.example_scores(labels, logits)
         return self._totals(losses * weights, scores * weights, weights)
+
+    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        losses = self._task.example_losses(labels, logits)
+        return losses if self._class_weights is None else losses * tf.gather(self._class_weights, labels)
 
     @staticmethod
     def _totals(losses: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

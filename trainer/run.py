@@ -1,6 +1,7 @@
 """`run_fn`: trains the classifier in one or several processes, and exports the best epoch's model."""
 
 import dataclasses
+import math
 import os
 import time
 from typing import Any, Iterator, Mapping, Sequence, Union
@@ -89,11 +90,13 @@ def _train(
     xla = bool(gpus) and not isinstance(classifier.encoder, model.SavedEncoder) if config.xla == "auto" else config.xla
     store = _open_checkpoints(job, data, strategy, optimizer, trained_model.weights)
     train_data, dev_data = _model_inputs(config, classifier.encoder, data, store.folder, strategy)
-    steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla)
+    class_weights = job.task.balanced_weights(data.train.labels) if config.class_weights == "balanced" else None
+    steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights)
     widths = _choose_widths(config, data) if xla or gpus else []
     result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
     if distribution.worker_index(strategy) == 0:
         best = _best_classifier(job, strategy, classifier, store, result)
+        threshold = _move_threshold(job, best, data.dev)
         lengths = data.train.tokens.lengths
         figures = model_run.TrainingFigures(
             examples_per_s=result.examples_per_s,
@@ -104,6 +107,7 @@ def _train(
             precision=dtype.name,
             replicas=strategy.num_replicas_in_sync,
             encoder="SavedModel" if isinstance(best.encoder, model.SavedEncoder) else "native",
+            threshold=threshold,
             curve=_with_learning_rates(result.curve, config, len(data.train.labels)),
         )
         results.write(job, data, best, figures)
@@ -231,6 +235,21 @@ def _best_classifier(
         classifier = _build_classifier(job, tf.distribute.get_strategy())
     store.restore_best(result.best_step, _trained_model(job.config, classifier).weights)
     return classifier
+
+
+def _move_threshold(job: TrainingJob, classifier: model.Classifier, dev: reviews.Split) -> float:
+    """Moves the bias so that a probability of 0.5 is at the configured threshold; returns the threshold.
+
+    So the exported model, its evaluation and its clients all have the same boundary.
+    """
+    threshold = job.config.threshold
+    if threshold == "auto":
+        rows = batches.sorted_batches(dev.tokens.lengths, loop.EVALUATION_BATCH)
+        logits = np.concatenate([classifier(dev.tokens.padded(batch)).numpy() for batch in rows])
+        threshold = job.task.best_threshold(dev.labels[np.concatenate(rows)], logits)
+    if threshold != 0.5:
+        classifier.head.bias.assign_sub([math.log(threshold / (1.0 - threshold))])
+    return threshold
 
 
 def _trained_model(config: TrainerConfig, classifier: model.Classifier) -> Union[model.Classifier, model.Head]:

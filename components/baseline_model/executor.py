@@ -1,6 +1,7 @@
 """Copies the model that the candidate is compared with into an artifact."""
 
 import dataclasses
+import logging
 import os
 from typing import Any
 
@@ -9,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from artifacts import baseline, model_files
+from artifacts import baseline, model_card, model_files
 from core.errors import UserError
 
 MODEL = "model"
@@ -36,7 +37,7 @@ class Choice:
 
 
 def choose_baseline(candidate_path: str, serving_dir: str) -> Choice:
-    """Chooses the newest served model, or the candidate if no other model is in serving.
+    """Chooses the newest served model, or the candidate if no other model that predicts the same is in serving.
 
     A served model with the candidate's bytes counts as the candidate, so that a second run of the same pipeline, after
     the first one's push, finds the evaluation in the cache.
@@ -47,9 +48,26 @@ def choose_baseline(candidate_path: str, serving_dir: str) -> Choice:
     served_path = model_files.newest_served(serving_dir)
     if served_path is not None:
         digest = model_files.model_sha256(served_path)
-        if digest != model_files.model_sha256(candidate_path):
+        if digest != model_files.model_sha256(candidate_path) and _is_comparable(candidate_path, served_path):
             return Choice(baseline.SERVING, os.path.basename(served_path), served_path, digest)
     return Choice(baseline.CANDIDATE, "", candidate_path, baseline.CANDIDATE)
+
+
+def _is_comparable(candidate_path: str, served_path: str) -> bool:
+    """Returns whether both models predict the same labels; True if one of them has no card."""
+    try:
+        candidate, served = (model_card.read(path).task for path in (candidate_path, served_path))
+    except UserError:
+        return True
+    if not candidate.is_comparable(served):
+        logging.warning(
+            "%s: not compared, it predicts %s; the candidate predicts %s",
+            served_path,
+            served.describe_labels(),
+            candidate.describe_labels(),
+        )
+        return False
+    return True
 
 
 class Executor(base_executor.BaseExecutor):

@@ -146,6 +146,10 @@ class TrainerConfig(Section):
 
     mode: Literal["fine_tune", "feature_based"] = "fine_tune"
     epochs: Count = 5
+    # `balanced` weighs the loss of a row by the inverse of its class's frequency.
+    class_weights: Literal["none", "balanced"] = "none"
+    # Of two classes. `auto` picks the one with the best macro F1 on dev.
+    threshold: Union[Literal["auto"], Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]] = 0.5
     batch_size: Count = 32
     learning_rate: Positive = 3e-5
     warmup_fraction: Fraction = 0.1
@@ -233,6 +237,16 @@ class Config(Section):
     notify: NotifyConfig = NotifyConfig()
     # Only `kubeflow_runner.py` needs it.
     kubeflow: Optional[KubeflowConfig] = None
+
+    @pydantic.model_validator(mode="after")
+    def _trainer_fits_task(self) -> "Config":
+        if self.trainer.class_weights != "none" and not self.task.label_names:
+            raise ValueError(
+                f"trainer.class_weights: {self.trainer.class_weights} needs classes; the labels are numbers (data.task)"
+            )
+        if self.trainer.threshold != 0.5 and not self.task.has_threshold:
+            raise ValueError(f"trainer.threshold: {self.trainer.threshold} is for two classes; remove it")
+        return self
 
     @property
     def task(self) -> Task:

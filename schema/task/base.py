@@ -107,6 +107,31 @@ class Task(abc.ABC):
     def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         """Returns float32[batch], whose mean is the training metric; arguments as in `example_losses`."""
 
+    def balanced_weights(self, labels: "np.ndarray") -> "np.ndarray":
+        """Returns float32[classes], the weight of a row of each class, so that all classes weigh the same in total.
+
+        Args:
+          labels: int64[n], the training rows; their mean weight is 1.
+        """
+        import numpy as np
+
+        counts = np.bincount(labels, minlength=len(self.label_names))
+        return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether a threshold divides the answers in two."""
+        return False
+
+    def best_threshold(self, labels: "np.ndarray", logits: "np.ndarray") -> float:
+        """Returns the threshold with the best macro F1 on some rows; only if `has_threshold`.
+
+        Args:
+          labels: int64[n].
+          logits: float32[n, head_units].
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Computes the outputs of the serving signatures from logits float32[batch, head_units]."""

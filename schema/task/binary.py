@@ -41,6 +41,18 @@ class BinaryTask(ClassTask):
         return {"probability": probability, "label": tf.cast(probability > 0.5, tf.int64), "logit": logit}
 
     @property
+    def has_threshold(self) -> bool:
+        return True
+
+    def best_threshold(self, labels: "np.ndarray", logits: "np.ndarray") -> float:
+        import numpy as np
+
+        probabilities = 1.0 / (1.0 + np.exp(-logits[:, 0].astype(np.float64)))
+        # Of equally good ones, `max` takes the first, which is the nearest to 0.5.
+        hundredths = sorted(range(1, 100), key=lambda step: abs(step - 50))
+        return max(hundredths, key=lambda step: _macro_f1(labels == 1, probabilities > step / 100)) / 100
+
+    @property
     def evaluated_output(self) -> str:
         return "probability"
 
@@ -96,3 +108,10 @@ class BinaryTask(ClassTask):
         import numpy as np
 
         return np.stack([1.0 - outputs["probability"], outputs["probability"]], axis=1)
+
+
+def _macro_f1(labels: "np.ndarray", answers: "np.ndarray") -> float:
+    """Returns the mean of both classes' F1, for labels and answers bool[n]."""
+    wrong = (labels != answers).sum()
+    right = (labels & answers).sum(), (~labels & ~answers).sum()
+    return sum(2 * count / max(2 * count + wrong, 1) for count in right) / 2

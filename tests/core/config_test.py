@@ -79,6 +79,7 @@ def test_any_value_can_be_set(file, override, field, value):
         ("optimiser.lr=1", ["optimiser: no such key; available: name, data, encoder, trainer"]),
         ("data.labels=[a, a]", ["labels: 1 class", "at least two"]),
         ("data.task=regression", ["score_range: is missing", "[0, 5]"]),
+        ("trainer.threshold=1", ["trainer.threshold", "1"]),
         ("data.score_range=[0, 5]", ["score_range: has no effect", "task: regression"]),
         ("data.span=3", ["span: 3 has no effect", "contains no {SPAN}"]),
         ("data.encoding=utf-16", ["data.encoding = 'utf-16'", "one byte"]),

@@ -133,7 +133,6 @@ def test_a_codec_of_two_bytes_is_named_and_the_command_converts_it(tmp_path, enc
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (reviews(200, ("1", "2", "10")), r"'label' has 3 labels \(1: 67, 2: 67, 10: 66\); a run supports two so far"),
         (reviews(60), "60 usable rows are too few; a run needs at least 100"),
         ([("same text", "0"), ("other text", "1")] * 100, "200 usable rows are too few; .* with different texts"),
         ([(text, "1") for text, _ in reviews(200)], "no column looks like a label"),
@@ -181,6 +180,13 @@ def test_bounds_are_relaxed_as_far_as_the_table_needs(tmp_path):
     assert 0 < loaded.gates.data.min_label_share < 0.04
     assert loaded.gates.data.max_label_share == 1 - loaded.gates.data.min_label_share
     assert "left out: empty_text 60" in output and "0 (60), 1 (1,500)" in output
+
+
+def test_any_number_of_labels_makes_a_configuration(tmp_path):
+    rows = [("review", "stars"), *reviews(300, ("1", "2", "10"))]
+    init(write(tmp_path / "stars.tsv", rows), tmp_path / "out.yaml")
+    data = config.load_config(str(tmp_path / "out.yaml")).data
+    assert list(data.labels) == ["1", "2", "10"] and data.task == "classification"
 
 
 def test_values_that_are_typos_are_no_labels(tmp_path):

@@ -115,6 +115,7 @@ def test_scores_are_grouped_into_tenths_of_the_range():
     ]
 
 
+@hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(logits=LOGITS, labels=hnp.arrays(np.int64, 4, elements=st.integers(0, 1)))
 def test_two_classes_have_the_same_loss_and_probabilities_with_every_head(logits, labels):
     """A softmax over (0, x) and one step of the ordinal head are a sigmoid of x."""
@@ -128,6 +129,7 @@ def test_two_classes_have_the_same_loss_and_probabilities_with_every_head(logits
         np.testing.assert_allclose(task.served_outputs(inputs)["probabilities"][:, 1], expected, rtol=1e-5, atol=1e-6)
 
 
+@hypothesis.settings(deadline=None, max_examples=25)
 @hypothesis.given(logits=hnp.arrays(np.float32, (3, 4), elements=st.floats(-30, 30, width=32)))
 def test_the_loss_of_classes_is_minus_the_logarithm_of_the_probability(logits):
     """For every label; the probabilities sum to 1, whatever the logits."""
@@ -173,3 +175,23 @@ def test_shares_of_outputs_that_are_impossible():
     with pytest.raises(IndexError):
         STARS.answer_shares({"probabilities": np.eye(5), "label": np.array([0, 1, 2, 3, 5])})
     assert SCORE.answer_shares({"score": np.array([5.5])}) > 1
+
+
+def test_balanced_weights_give_every_class_the_same_total():
+    labels = np.array([0] * 6 + [1] * 3 + [3])
+    weights = make_task(("text",), dict(zip("abcd", "abcd", strict=True))).balanced_weights(labels)
+    assert [weights[i] * (labels == i).sum() for i in (0, 1, 3)] == pytest.approx([10 / 3] * 3)
+    assert weights[labels].mean() == pytest.approx(1.0) and weights.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "threshold"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.4, 0.6, 0.9], 0.5),
+        ([0, 0, 0, 1], [0.1, 0.12, 0.15, 0.25], 0.24),  # The nearest to 0.5 of those between 0.15 and 0.25.
+        ([1, 0, 1, 1], [0.75, 0.705, 0.9, 0.95], 0.71),
+    ],
+)
+def test_the_best_threshold_divides_the_classes(labels, probabilities, threshold):
+    logits = np.log(np.array(probabilities) / (1 - np.array(probabilities)))[:, np.newaxis]
+    assert TASK.best_threshold(np.array(labels), logits.astype(np.float32)) == threshold

@@ -244,3 +244,23 @@ def test_a_damaged_encoder_is_rejected_before_it_is_loaded(tmp_path, monkeypatch
     monkeypatch.setattr(encoders, "save_artifact", save_damaged)
     with pytest.raises(UserError, match="encoder: has the digest .*, but encoder.json records .*: delete .* and run"):
         train(str(tmp_path / "run"))
+
+
+def test_a_threshold_moves_the_logits_and_nothing_else(tmp_path, trained):
+    model, training_run = train(str(tmp_path / "run"), threshold=0.9)
+    assert model_run.read_training(training_run).threshold == 0.9
+    moved, golden = (model_run.read_golden(folder) for folder in (training_run, trained[1]))
+    # As likely as nine to one.
+    expected = np.array(golden.outputs["logit"]) - np.log(9)
+    np.testing.assert_allclose(moved.outputs["logit"], expected, atol=1e-5)
+    assert moved.outputs["label"] == (expected > 0).astype(int).tolist()
+
+
+def test_balanced_weights_find_a_rare_class(tmp_path):
+    rows = [(str(i), (GOOD if i % 10 == 0 else BAD).format(i), int(i % 10 == 0)) for i in range(60)]
+    logits = []
+    for weights in ("none", "balanced"):
+        _, training_run = train(str(tmp_path / weights), rows, epochs=1, class_weights=weights)
+        logits.append(np.array(model_run.read_golden(training_run).outputs["logit"]))
+    # After one epoch, the prior: nine to one without weights, even with them.
+    assert logits[1].mean() > logits[0].mean() + 0.3
