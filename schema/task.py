@@ -241,9 +241,9 @@ def make_task(text_columns: Sequence[str], labels: Mapping[str, str]) -> Task:
       ValueError: the combination is not supported.
     """
     if not 1 <= len(text_columns) <= len(features.TEXTS):
-        raise ValueError(f"{len(text_columns)} text columns: should be one, or two for pairs of texts")
+        raise ValueError(f"text: {len(text_columns)} columns; should be one, or the two of a pair")
     if len(set(text_columns)) != len(text_columns):
-        raise ValueError(f"text: {text_columns[0]!r} is named twice; a pair has two columns")
+        raise ValueError(f"text: {text_columns[0]!r} is named twice; should be two different columns")
     if len(labels) != 2:
         raise ValueError(f"{len(labels)} labels: only two are supported")
     return BinaryTask(tuple(text_columns), dict(labels))

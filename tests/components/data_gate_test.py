@@ -34,6 +34,7 @@ from core import checks
 from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
 from core.errors import UserError
 from schema import features
+from schema.hashing import text_hash
 from schema.task import BinaryTask
 from tests import encoders, saved_models
 from trainer import export
@@ -253,6 +254,17 @@ def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
     assert read.texts.words["text"] == 5000 and read.texts.lengths.sum() == 5003
     assert 2300 < len(read.sample) < 2700  # Every second hash.
     assert set(read.sample) <= {"same", *(text for text, _ in rows["train"])}
+
+
+def test_the_rows_of_pairs_are_hashed_and_counted_with_both_texts(tmp_path):
+    path = tmp_path / "Split-train" / "data.gz"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for i, texts in enumerate((("ab", "c"), ("a", "bc"), ("ab", "c"))):
+            writer.write(example_gen.to_example(parse.Row(str(i), texts, 0), ""))
+    read = content.read_split(str(path.parent), NAMES, 3)
+    assert sorted(read.text_hashes.tolist()) == sorted(map(text_hash, ([b"ab", b"c"], [b"a", b"bc"], [b"ab", b"c"])))
+    assert read.texts.letters() == {"Latin": 9}
 
 
 def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):

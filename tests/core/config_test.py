@@ -55,6 +55,8 @@ def test_values_are_frozen(file):
     [
         ("trainer.learning_rate=3e-5", lambda c: c.trainer.learning_rate, 3e-5),
         ("data.labels=[neg, pos]", lambda c: dict(c.data.labels), {"0": "neg", "1": "pos"}),
+        ("data.text=review", lambda c: c.data.texts, ("review",)),
+        ("data.text=[question, sentence]", lambda c: c.task.text_columns, ("question", "sentence")),
         ("data.labels={bad: 'no', good: yes it is}", lambda c: c.task.label_names, ("no", "yes it is")),
         ("data.header=[id, document, label]", lambda c: c.data.header, ("id", "document", "label")),
         (

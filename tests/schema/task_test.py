@@ -61,8 +61,23 @@ def test_json_round_trip():
 
 @pytest.mark.parametrize(
     ("columns", "labels"),
-    [(("a", "b"), {"0": "n", "1": "p"}), (("a",), {"0": "n"}), (("a",), {"0": "a", "1": "b", "2": "c"})],
+    [
+        (("a", "b", "c"), {"0": "n", "1": "p"}),
+        ((), {"0": "n", "1": "p"}),
+        (("a", "a"), {"0": "n", "1": "p"}),
+        (("a",), {"0": "n"}),
+        (("a",), {"0": "a", "1": "b", "2": "c"}),
+    ],
 )
 def test_unsupported_columns_and_labels_are_rejected(columns, labels):
-    with pytest.raises(ValueError, match="text columns: only one is supported|labels: only two are supported"):
+    with pytest.raises(
+        ValueError, match="text: . columns; should be one|text: 'a' is named twice|labels: only two are supported"
+    ):
         make_task(columns, labels)
+
+
+def test_a_pair_has_two_texts_in_examples_and_two_inputs_in_serving():
+    single, pair = make_task(("a",), TASK.labels), make_task(("question", "sentence"), TASK.labels)
+    assert (single.text_features, single.text_inputs) == (("document",), ("text",))
+    assert (pair.text_features, pair.text_inputs) == (("document", "document_pair"), ("text", "text_pair"))
+    assert task_from_json(dataclasses.asdict(pair)) == pair
