@@ -1,5 +1,6 @@
 """Configuration files: valid and invalid values, and the error messages."""
 
+import glob
 import os
 import re
 
@@ -20,7 +21,7 @@ def _file(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+@pytest.mark.parametrize("name", sorted(glob.glob("**/*.yaml", root_dir=CONFIGS, recursive=True)))
 def test_every_file_under_configs_is_valid(name):
     assert load_config(os.path.join(CONFIGS, name)).name
 
@@ -199,7 +200,7 @@ def test_json_round_trip_keeps_everything(file):
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
-@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+@pytest.mark.parametrize("name", sorted(glob.glob("**/*.yaml", root_dir=CONFIGS, recursive=True)))
 def test_saved_configuration_is_the_same_when_it_is_loaded_again(name, tmp_path, monkeypatch):
     config = load_config(
         os.path.join(CONFIGS, name), ["trainer.learning_rate=1e-9", "data.labels={'no': ☹, 'yes': '1'}"]
