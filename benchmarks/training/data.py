@@ -36,7 +36,7 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
       count: number of rows, from the start; None for all.
     """
     config = DataConfig(train=file)
-    task = make_task((config.text,), config.labels)
+    task = make_task(config.texts, config.labels)
     source = sources.SourceFile(sources.TRAIN, file, file)
     head = reader.read_head(source, config)
     layout = parse.make_layout(head.columns, config, task)

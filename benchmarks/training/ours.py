@@ -37,7 +37,7 @@ class Setting:
         self._gpus = gpu.visible_gpus("auto")
         self.steps_per_epoch = -(-examples // workload.batch_size)
         config, columns = TrainerConfig(), DataConfig(train=workload.train)
-        task = make_task((columns.text,), columns.labels)
+        task = make_task(columns.texts, columns.labels)
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
         classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
         steps = self.steps_per_epoch * workload.epochs
