@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import re
 from typing import Optional, Sequence
 
@@ -20,6 +21,9 @@ _LABEL_NAME = re.compile(
     r"label|sentiment|polarity|class|target|rating|stars?$|score|라벨|레이블|감성|감정|평점|별점", re.I
 )
 _ID_NAME = re.compile(r"(^|[^a-z])(id|idx|index|no|key|uuid)$|번호|아이디", re.I)
+# Names of the second text column of a pair, without digits, underscores and blanks; the first has the same name with
+# another digit, or is listed here.
+_PAIRS = {"sentence": "question", "hypothesis": "premise", "answer": "question", "string": "string"}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 # Starts of values that belong before their opposite, which the alphabet puts first.
 _NEGATIVE = ("부정", "나쁨", "싫", "비추", "unf", "unh")
@@ -50,12 +54,26 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """What the columns are for; `others` are further columns that could be the label."""
+    """What the columns are for.
+
+    Attributes:
+      text: the text, or the first text of a pair.
+      label: the label.
+      id: the id.
+      others: further columns that could be the label.
+      pair: the second text of a pair.
+    """
 
     text: Column
     label: Column
     id: Optional[Column]
     others: tuple[Column, ...]
+    pair: Optional[Column] = None
+
+    @property
+    def texts(self) -> tuple[Column, ...]:
+        """The text columns."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
 
 
 def describe(table: Table) -> list[Column]:
@@ -79,12 +97,28 @@ def assign(columns: Sequence[Column], file: str) -> Roles:
         raise UserError(f"{file}: no column looks like a text; the label is {label.name!r}")
     rows = max(column.distinct for column in texts)
     text = max(texts, key=lambda column: column.average_length * column.distinct / rows)
-    ids = [column for column in columns if column.is_unique and column.name.strip() and column not in (text, label)]
+    text, pair = _find_pair(texts) or (text, None)
+    ids = [
+        column for column in columns if column.is_unique and column.name.strip() and column not in (text, pair, label)
+    ]
     identity = min(ids, key=lambda column: (not _ID_NAME.search(column.name), column.index), default=None)
-    for column in (text, label):
+    for column in filter(None, (text, pair, label)):
         if [each.name for each in columns].count(column.name) > 1:
             raise UserError(f"{file}: the header has two columns {column.name!r}; rename one")
-    return Roles(text, label, identity, tuple(column for column in labels[1:] if column is not text))
+    others = tuple(column for column in labels[1:] if column not in (text, pair))
+    return Roles(text, label, identity, others, pair)
+
+
+def _find_pair(texts: Sequence[Column]) -> Optional[tuple[Column, Column]]:
+    """Returns two neighbouring columns that are named like a pair: sentence1 and sentence2, premise and hypothesis."""
+    for first, second in itertools.pairwise(texts):
+        names = [re.sub(r"[\W\d_]", "", column.name.lower()) for column in (first, second)]
+        numbers = [re.sub(r"\D", "", column.name) for column in (first, second)]
+        # Without a header, `describe` names the columns by their place.
+        numbered = names[0] == names[1] != "column" and numbers == ["1", "2"]
+        if second.index == first.index + 1 and (numbered or (_PAIRS.get(names[1]) == names[0] and numbers == ["", ""])):
+            return first, second
+    return None
 
 
 def frequent_labels(label: Column) -> list[str]:

@@ -76,7 +76,7 @@ def _group(sentences: Sequence[bytes], inputs: int) -> list[tuple[bytes, ...]]:
     """
     if len(sentences) % inputs:
         raise UserError(
-            f"SENTENCE: {len(sentences)} sentences; the model takes pairs of texts, so write both texts of each pair"
+            f"SENTENCE: {len(sentences)} is an odd number of sentences; the model takes pairs, so write both of each"
         )
     return [tuple(sentences[start : start + inputs]) for start in range(0, len(sentences), inputs)]
 

@@ -47,6 +47,10 @@ _ENCODERS = {
 }
 
 
+# The texts of a row and its label.
+_Row = tuple[tuple[str, ...], str]
+
+
 @dataclasses.dataclass(frozen=True)
 class Findings:
     """The contents of a table, counted as a run would.
@@ -168,21 +172,22 @@ def find(source: Table, roles: Roles, labels: Sequence[str]) -> Findings:
       UserError: there are too few usable rows, or too many that can't be used.
     """
     rejected = source.unreadable.copy()
-    usable = []
+    usable: list[_Row] = []
     for row in source.rows:
-        if not row[roles.text.index].strip():
+        texts = tuple(row[column.index] for column in roles.texts)
+        if not all(text.strip() for text in texts):
             rejected[rejections.EMPTY_TEXT] += 1
         elif row[roles.label.index] not in labels:
             rejected[rejections.BAD_LABEL] += 1
         else:
-            usable.append((row[roles.text.index], row[roles.label.index]))
+            usable.append((texts, row[roles.label.index]))
     share = rejected.total() / max(rejected.total() + len(usable), 1)
     if share > _MAX_REJECTED:
         raise UserError(
             f"{source.file}: {share:.0%} of the rows can't be used ({_format_counts(rejected)}); correct the file"
         )
     fraction, splits = _choose_fraction(source.file, usable)
-    letters = {name: TextCounts([text for text, _ in rows]).letters() for name, rows in splits.items()}
+    letters = {name: TextCounts(["".join(texts) for texts, _ in rows]).letters() for name, rows in splits.items()}
     scripts = _shares(sum(map(collections.Counter, letters.values()), collections.Counter()))
     main = max(scripts, key=scripts.__getitem__, default=None)
     least = min(_shares(counts).get(main or "", 0.0) for counts in letters.values())
@@ -234,8 +239,12 @@ def _data_lines(findings: Findings, out: str) -> Iterator[str]:
     if roles.id is None:
         yield "# No column has a distinct value in each row."
     yield f"id: {_yaml(None if roles.id is None else names[roles.id.index])}"
-    yield f"# {roles.text.average_length:.0f} characters on average, {roles.text.distinct:,} distinct texts."
-    yield f"text: {_yaml(names[roles.text.index])}"
+    for column in roles.texts:
+        yield f"# {column.average_length:.0f} characters on average, {column.distinct:,} distinct texts."
+    if roles.pair is not None:
+        yield "# A pair, to judge by their names; the name of one column: only that text."
+    text_names = [names[column.index] for column in roles.texts]
+    yield f"text: {_yaml(text_names if roles.pair else text_names[0])}"
     if roles.others:
         yield f"# Could be the label too: {_comment(', '.join(column.name for column in roles.others))}."
     yield f"label: {_yaml(names[roles.label.index])}"
@@ -293,13 +302,13 @@ def _rejected_bound(findings: Findings) -> Optional[float]:
     return None if share <= default else math.ceil(share * 120) / 100
 
 
-def _choose_fraction(file: str, usable: Sequence[tuple[str, str]]) -> tuple[float, dict[str, list[tuple[str, str]]]]:
+def _choose_fraction(file: str, usable: Sequence[_Row]) -> tuple[float, dict[str, list[_Row]]]:
     """Returns the smallest fraction with enough rows in every split, and the rows of each."""
     for fraction in _FRACTIONS:
-        splits: dict[str, list[tuple[str, str]]] = {name: [] for name in features.SPLITS}
+        splits: dict[str, list[_Row]] = {name: [] for name in features.SPLITS}
         boundaries = split.make_boundaries(fraction, fraction)
         for row in usable:
-            splits[split.assign_split([row[0].encode()], boundaries)].append(row)
+            splits[split.assign_split([text.encode() for text in row[0]], boundaries)].append(row)
         if len(usable) >= _MIN_ROWS and min(map(len, splits.values())) >= DataGateConfig().min_rows:
             return fraction, splits
     raise UserError(
@@ -341,7 +350,8 @@ def _column_table(described: Sequence[Column], roles: Roles) -> rich.table.Table
     for title in ("distinct", "characters"):
         result.add_column(title, justify="right")
     result.add_column("values", overflow="fold")
-    named = {roles.text.index: "text", roles.label.index: "label", **({roles.id.index: "id"} if roles.id else {})}
+    texts = {column.index: "text" for column in roles.texts}
+    named = {**texts, roles.label.index: "label", **({roles.id.index: "id"} if roles.id else {})}
     for column in described:
         values = ", ".join(f"{value} ({count:,})" for value, count in column.values.most_common(10))
         cells = (

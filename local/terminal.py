@@ -15,8 +15,8 @@ import rich.table
 import rich.text
 
 from components.run_report import titles
-from components.run_report.summary import SplitRows, Summary
-from core import escape, installation, progress, streams
+from components.run_report.summary import SplitRows, Summary, predict_command
+from core import escape, progress, streams
 from core.checks import Check, Metrics, Verdict
 from local.outcome import NodeOutcome
 
@@ -221,8 +221,7 @@ def _format_verdict(summary: Summary) -> str:
 def _show_next_steps(console: rich.console.Console, summary: Summary) -> None:
     """Prints what users copy, so without line breaks."""
     if summary.status == "pushed":
-        model = _escape(summary.pushed_path or "")
-        command = f'{installation.command("local_runner.py")} predict --model {model} "이것은 놀라운 영화입니다!"'
+        command = _escape(predict_command(summary.pushed_path or ""))
         console.print(f"try it: {command}", highlight=False, soft_wrap=True)
     if summary.report_path:
         console.print(f"report: {_escape(summary.report_path)}", highlight=False, soft_wrap=True)

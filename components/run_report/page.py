@@ -9,8 +9,7 @@ from artifacts.evaluation import Change, Evaluation, Interval, NotableRow
 from components.data_gate.text_counts import LENGTH_EDGES
 from components.run_report import charts, data_charts, titles
 from components.run_report.gather import Details
-from components.run_report.summary import Summary
-from core import installation
+from components.run_report.summary import Summary, predict_command
 from core.checks import Check
 from schema import features
 
@@ -77,8 +76,7 @@ def describe_verdict(summary: Summary) -> tuple[str, str]:
 def next_step(summary: Summary) -> str:
     """Returns what to do after the run."""
     if summary.status == "pushed" and summary.components:
-        command = installation.command("local_runner.py")
-        return f'Try it: {command} predict --model {summary.pushed_path} "이것은 놀라운 영화입니다!"'
+        return f"Try it: {predict_command(summary.pushed_path or '')}"
     return {
         "pushed": "The model is in serving.",
         "not_blessed": (

@@ -4,7 +4,8 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence
 
-from core import checks, intervals, versions
+from core import checks, installation, intervals, versions
+from core.errors import UserError
 
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
@@ -15,6 +16,22 @@ REPORT_FILE = "report.html"
 Status = Literal["pushed", "not_blessed", "stopped", "failed"]
 
 EXIT_STATUS: Mapping[Status, int] = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
+
+
+# A sentence to label; with the second one, a pair.
+_SENTENCES = ("이것은 놀라운 영화입니다!", "정말 최고다")
+
+
+def predict_command(model_dir: str) -> str:
+    """Returns a command that labels a sentence, or a pair of sentences if the pushed model takes pairs."""
+    from artifacts import model_card  # Imports TFX.
+
+    try:
+        inputs = len(model_card.read(model_dir).task.text_inputs)
+    except UserError:  # On a cluster the model may be on another machine.
+        inputs = 1
+    sentences = " ".join(f'"{sentence}"' for sentence in _SENTENCES[:inputs])
+    return f"{installation.command('local_runner.py')} predict --model {model_dir} {sentences}"
 
 
 @dataclasses.dataclass(frozen=True)

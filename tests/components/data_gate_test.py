@@ -34,6 +34,7 @@ from core import checks
 from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
 from core.errors import UserError
 from schema import features
+from schema.hashing import text_hash
 from schema.task import BinaryTask, make_task
 from tests import encoders, saved_models
 from trainer import export
@@ -254,6 +255,17 @@ def test_scores_are_counted_by_range(tmp_path):
     task = make_task(("document",), {}, "regression", (0, 5))
     labels = content.read_split(str(tmp_path / "Split-train"), task, 3).labels
     assert {name: rows for name, rows in labels.items() if rows} == {"0 to 0.5": 1, "2.5 to 3": 1, "4.5 to 5": 1}
+
+
+def test_the_rows_of_pairs_are_hashed_and_counted_with_both_texts(tmp_path):
+    path = tmp_path / "Split-train" / "data.gz"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
+        for i, texts in enumerate((("ab", "c"), ("a", "bc"), ("ab", "c"))):
+            writer.write(example_gen.to_example(parse.Row(str(i), texts, 0), ""))
+    read = content.read_split(str(path.parent), TASK, 3)
+    assert sorted(read.text_hashes.tolist()) == sorted(map(text_hash, ([b"ab", b"c"], [b"a", b"bc"], [b"ab", b"c"])))
+    assert read.texts.letters() == {"Latin": 9}
 
 
 def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):

@@ -21,7 +21,7 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
-from artifacts.examples import Ingest, read_ingest, read_rejected, write_ingest
+from artifacts.examples import Ingest, read_ingest, read_rejected, read_rows, write_ingest
 from components.tsv_example_gen import driver, executor, parse, reader, sources, split
 from components.tsv_example_gen.component import TsvExampleGen
 from core.config import DataConfig
@@ -70,6 +70,42 @@ def read_split(uri, name):
 
 def read_all(uri):
     return {name: read_split(uri, name) for name in features.SPLITS}
+
+
+# --- pairs ---
+
+
+def pair_config(train, **fields):
+    return config(train, text=("question", "sentence"), labels={"0": "n", "1": "p"}, **fields)
+
+
+def test_a_pair_becomes_two_features_in_the_configured_order(tmp_path):
+    path = tmp_path / "train.tsv"
+    rows = [f"{i}\t{i % 2}\tsecond {i}\tfirst {i}\n" for i in range(200)]
+    path.write_text("id\tlabel\tsentence\tquestion\n" + "".join(rows) + "x\t0\t \tfirst\nx\t0\tsecond\t\n")
+    examples = run(tmp_path, pair_config(path, dev_fraction=0.2, test_fraction=0.2, max_rejected_fraction=1))
+    seen = []
+    for name in features.SPLITS:
+        for ids, texts, labels in read_rows([os.path.join(examples.uri, f"Split-{name}", "*")], 64):
+            seen += zip(ids, texts, labels.tolist(), strict=True)
+    assert sorted(seen) == sorted(
+        (str(i).encode(), (f"first {i}".encode(), f"second {i}".encode()), i % 2) for i in range(200)
+    )
+    assert read_ingest(examples.uri).rows["train"]["rejected"] == {"empty_text": 2}
+
+
+def test_the_split_of_a_pair_depends_on_both_texts():
+    boundaries = split.make_boundaries(0.4, 0.3)
+    for fixed in ([b"same", b"%d"], [b"%d", b"same"]):
+        rows = [[part.replace(b"%d", str(i).encode()) for part in fixed] for i in range(100)]
+        assert len({split.assign_split(row, boundaries) for row in rows}) == 3
+
+
+@pytest.mark.parametrize("columns", [("question", "missing"), ("missing", "sentence")])
+def test_a_missing_column_of_a_pair_is_named(tmp_path, columns):
+    (tmp_path / "t.tsv").write_text("id\tquestion\tsentence\tlabel\n1\ta\tb\t0\n")
+    with pytest.raises(UserError, match="data.text = 'missing': missing from the columns 'id', 'question'"):
+        executor.make_plan(config(tmp_path / "t.tsv", text=columns))
 
 
 # --- parse ---

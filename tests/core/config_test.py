@@ -1,5 +1,6 @@
 """Configuration files: valid and invalid values, and the error messages."""
 
+import glob
 import os
 import re
 
@@ -20,7 +21,7 @@ def _file(tmp_path):
     return str(path)
 
 
-@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+@pytest.mark.parametrize("name", sorted(glob.glob("**/*.yaml", root_dir=CONFIGS, recursive=True)))
 def test_every_file_under_configs_is_valid(name):
     assert load_config(os.path.join(CONFIGS, name)).name
 
@@ -55,6 +56,8 @@ def test_values_are_frozen(file):
     [
         ("trainer.learning_rate=3e-5", lambda c: c.trainer.learning_rate, 3e-5),
         ("data.labels=[neg, pos]", lambda c: dict(c.data.labels), {"0": "neg", "1": "pos"}),
+        ("data.text=review", lambda c: c.data.texts, ("review",)),
+        ("data.text=[question, sentence]", lambda c: c.task.text_columns, ("question", "sentence")),
         ("data.labels={bad: 'no', good: yes it is}", lambda c: c.task.label_names, ("no", "yes it is")),
         ("data.header=[id, document, label]", lambda c: c.data.header, ("id", "document", "label")),
         (
@@ -200,7 +203,7 @@ def test_json_round_trip_keeps_everything(file):
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
-@pytest.mark.parametrize("name", sorted(os.listdir(CONFIGS)))
+@pytest.mark.parametrize("name", sorted(glob.glob("**/*.yaml", root_dir=CONFIGS, recursive=True)))
 def test_saved_configuration_is_the_same_when_it_is_loaded_again(name, tmp_path, monkeypatch):
     config = load_config(
         os.path.join(CONFIGS, name), ["trainer.learning_rate=1e-9", "data.labels={'no': ☹, 'yes': '1'}"]

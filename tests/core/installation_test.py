@@ -10,7 +10,7 @@ NAMES = ["kubeflow", "nsmc", "nsmc-pretrain", "sample"]
 
 
 def test_every_bundled_configuration_has_a_name():
-    assert sorted(file.stem for file in pathlib.Path(installation.CONFIGS).iterdir()) == NAMES
+    assert sorted(file.stem for file in pathlib.Path(installation.CONFIGS).glob("*.yaml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -52,7 +52,7 @@ def reviews(count, labels=("0", "1"), script="Latin"):
 
 def read_as_configured(loaded):
     """The texts and labels of the training file, as a run reads them, and the number of rejected lines."""
-    task = make_task((loaded.data.text,), loaded.data.labels)
+    task = make_task(loaded.data.texts, loaded.data.labels)
     outcomes = [
         outcome
         for part in executor.make_plan(loaded.data).ranges
@@ -232,3 +232,30 @@ def test_the_negative_class_comes_first(values, order):
 )
 def test_a_run_is_named_after_its_file(file, name):
     assert starter.run_name(file) == name
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("question", "sentence"), ("sentence1", "sentence2"), ("premise", "hypothesis"), ("#1 String", "#2 String")],
+)
+def test_two_columns_named_like_a_pair_are_one(tmp_path, names):
+    rows = [(f"{text} or not", text, label) for text, label in reviews(200)]
+    init(write(tmp_path / "t.tsv", [(*names, "label"), *rows]), tmp_path / "t.yaml")
+    loaded = config.load_config(str(tmp_path / "t.yaml"))
+    assert loaded.data.texts == names and loaded.data.id is None
+    assert executor.make_plan(loaded.data).ranges
+
+
+@pytest.mark.parametrize(
+    "names", [("title", "review"), ("sentence", "question"), ("text1", "text3"), ("note", "note2")]
+)
+def test_other_columns_are_not_a_pair(tmp_path, names):
+    rows = [(text, f"{text} or not", label) for text, label in reviews(200)]
+    init(write(tmp_path / "t.tsv", [(*names, "label"), *rows]), tmp_path / "t.yaml")
+    assert config.load_config(str(tmp_path / "t.yaml")).data.texts == (names[1],)
+
+
+def test_the_first_columns_of_a_table_without_a_header_are_not_a_pair(tmp_path):
+    rows = [(text, f"{text} or not", label) for text, label in reviews(200)]
+    init(write(tmp_path / "t.tsv", rows), tmp_path / "t.yaml")
+    assert config.load_config(str(tmp_path / "t.yaml")).data.texts == ("text",)

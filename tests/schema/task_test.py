@@ -79,7 +79,9 @@ def test_a_model_of_an_earlier_release_is_binary():
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ((("a", "b"), {"0": "n", "1": "p"}), "2 text columns: only one is supported"),
+        ((("a", "b", "c"), {"0": "n", "1": "p"}), "3 text columns: should be one, or two"),
+        (((), {"0": "n", "1": "p"}), "0 text columns: should be one, or two"),
+        ((("a", "a"), {"0": "n", "1": "p"}), "text: 'a' is named twice"),
         ((("a",), {"0": "n", "1": "n"}), "1 class; at least two are needed"),
         ((("a",), {"0": "n", "1": "p"}, "classification", (0, 1)), "score_range: has no effect"),
         ((("a",), {}, "regression"), "score_range: is missing"),
@@ -195,3 +197,10 @@ def test_balanced_weights_give_every_class_the_same_total():
 def test_the_best_threshold_divides_the_classes(labels, probabilities, threshold):
     logits = np.log(np.array(probabilities) / (1 - np.array(probabilities)))[:, np.newaxis]
     assert TASK.best_threshold(np.array(labels), logits.astype(np.float32)) == threshold
+
+
+def test_a_pair_has_two_texts_in_examples_and_two_inputs_in_serving():
+    single, pair = make_task(("a",), TASK.labels), make_task(("question", "sentence"), TASK.labels)
+    assert (single.text_features, single.text_inputs) == (("document",), ("text",))
+    assert (pair.text_features, pair.text_inputs) == (("document", "document_pair"), ("text", "text_pair"))
+    assert task_from_json(dataclasses.asdict(pair)) == pair
