@@ -46,15 +46,13 @@ class Dialect:
     delimiter: str = "\t"
     escape: Optional[str] = None
 
-    def may_span_lines(self, line: bytes) -> bool:
-        """Returns whether a record that begins in this line may go on in the next one, at a glance."""
-        if self.quoting == "none" and self.escape is None:
-            return False
-        return (
-            (b'"' in line and self.quoting == "minimal")
-            or (self.escape is not None and self.escape.encode() in line)
-            or self.encoding in _OPAQUE_CODECS
-        )
+    @property
+    def marks(self) -> tuple[bytes, ...]:
+        """A record can go on in the next line only if its line contains one of these bytes; empty if never."""
+        if self.encoding in _OPAQUE_CODECS and (self.quoting, self.escape) != ("none", None):
+            return (b"",)  # Any line contains it.
+        quote = (b'"',) if self.quoting == "minimal" else ()
+        return quote if self.escape is None else (*quote, self.escape.encode())
 
     def read_line(self, state: str, line: bytes) -> str:
         """Reads the next line of a record.
@@ -87,7 +85,9 @@ class Dialect:
         """
         if self.quoting == "none" and self.escape is None:
             return text.split(self.delimiter)
-        return next(csv.reader((text,), _csv_dialect(self.quoting, self.delimiter, self.escape)))
+        # An escaped newline at the end of a record needs the newline that ended the record after it.
+        record = text if self.escape is None else f"{text}\n"
+        return next(csv.reader((record,), _csv_dialect(self.quoting, self.delimiter, self.escape)))
 
 
 def make_dialect(data: DataConfig) -> Dialect:

@@ -19,7 +19,7 @@ from typing import Callable, Iterator, Optional, Sequence, Union
 
 from components.tsv_example_gen import parse
 from components.tsv_example_gen.dialect import make_dialect
-from components.tsv_example_gen.records import Record, join_lines
+from components.tsv_example_gen.records import JoinedLines, Record
 from components.tsv_example_gen.sources import SourceFile, is_compressed, open_stream, reading, size_bytes
 from core.config import DataConfig
 from schema.task import Task
@@ -83,7 +83,7 @@ def read_head(file: SourceFile, data: DataConfig) -> FileHead:
         _check_is_text(file, head, data)
         first_line, columns = 1, data.header
         if isinstance(columns, bool):
-            header = next(_join(_lines(stream, start, 1, data.max_line_bytes), data, _never), None)
+            header = next(iter(_join(_Lines(stream, start, 1, data), data, lambda line: False)), None)
             columns = () if header is None else _parse_header(file, header, data)
             if header is not None:
                 first_line += header.lines
@@ -133,10 +133,7 @@ def survey(
         ranges = [whole] if head.has_records else []
         if ranges and not is_compressed(file.path) and size_bytes(file.path) > head.start + range_bytes:
             hashed.read(head.start)
-            records = _join(
-                _lines(hashed, head.start, head.first_line, data.max_line_bytes), data, _row_test(whole, data, task)
-            )
-            ranges = _cut(whole, records, range_bytes)
+            ranges = _cut(whole, _Lines(hashed, head.start, head.first_line, data), data, task, range_bytes)
         while hashed.read(_BLOCK_BYTES):
             pass
         return hashed.sha256.hexdigest(), ranges
@@ -155,20 +152,27 @@ def read_records(file_range: FileRange, data: DataConfig, task: Task) -> Iterato
     """
     with reading(file_range.file), open_stream(file_range.file.path) as stream:
         stream.seek(file_range.start)
-        lines = _lines(stream, file_range.start, file_range.first_line, data.max_line_bytes)
+        lines = _Lines(stream, file_range.start, file_range.first_line, data)
         for record in _join(lines, data, _row_test(file_range, data, task)):
             if file_range.end is not None and record.offset >= file_range.end:
                 return
             yield record
 
 
-def _cut(whole: FileRange, records: Iterator[Record], range_bytes: int) -> list[FileRange]:
-    """Cuts a file before the first record after each multiple of the range's size."""
-    ranges, limit = [whole], whole.start + range_bytes
-    for record in records:
+def _cut(whole: FileRange, lines: "_Lines", data: DataConfig, task: Task, range_bytes: int) -> list[FileRange]:
+    """Cuts a file before the first record that begins `range_bytes` or more after the start of a range."""
+    ranges = [whole]
+    joined = _join(lines, data, _row_test(whole, data, task))
+    records, marks = iter(joined), make_dialect(data).marks
+    while True:
+        limit = ranges[-1].start + range_bytes
+        if joined.is_level:
+            lines.skip_plain(marks, limit)
+        record = next(records, None)
+        if record is None:
+            break
         if record.offset >= limit:
             ranges.append(dataclasses.replace(whole, start=record.offset, first_line=record.number))
-            limit = record.offset + range_bytes
     ends = [following.start for following in ranges[1:]]
     return [dataclasses.replace(one, end=end) for one, end in itertools.zip_longest(ranges, ends)]
 
@@ -177,33 +181,46 @@ def _row_test(file_range: FileRange, data: DataConfig, task: Task) -> Callable[[
     return parse.make_row_test(file_range.columns, data, task)
 
 
-def _never(line: bytes) -> bool:
-    return False
+def _join(lines: "_Lines", data: DataConfig, is_row: Callable[[bytes], bool]) -> JoinedLines:
+    return JoinedLines(lines, make_dialect(data), is_row, data.max_line_bytes)
 
 
-def _join(lines: Iterator[Record], data: DataConfig, is_row: Callable[[bytes], bool]) -> Iterator[Record]:
-    return join_lines(lines, make_dialect(data), is_row, data.max_line_bytes)
+class _Lines:
+    """Iterates over the lines of a stream from where it is, in bounded reads."""
 
+    def __init__(self, stream: "_Stream", offset: int, number: int, data: DataConfig) -> None:
+        self._stream, self._offset, self._number, self._max_bytes = stream, offset, number, data.max_line_bytes
 
-def _lines(
-    stream: Union[io.BufferedIOBase, "_HashedStream"], offset: int, number: int, max_line_bytes: int
-) -> Iterator[Record]:
-    """Yields the lines of a stream from where it is, in bounded reads."""
-    while content := stream.readline(max_line_bytes + 1):
-        size = len(content)
-        too_long = size > max_line_bytes and not content.endswith(b"\n")
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> Record:
+        content = self._stream.readline(self._max_bytes + 1)
+        if not content:
+            raise StopIteration
+        offset, number, size = self._offset, self._number, len(content)
+        too_long = size > self._max_bytes and not content.endswith(b"\n")
         if too_long:
-            size += _skip_line(stream)
-        yield Record(offset, number, content[:KEPT_BYTES] if too_long else content.removesuffix(b"\n"), too_long)
-        offset += size
-        number += 1
+            size += _skip_line(self._stream)
+        self._offset, self._number = offset + size, number + 1
+        return Record(offset, number, content[:KEPT_BYTES] if too_long else content.removesuffix(b"\n"), too_long)
+
+    def skip_plain(self, marks: Sequence[bytes], limit: int) -> None:
+        """Skips buffered lines that begin before an offset and contain none of some bytes: they are records."""
+        block = self._stream.peek()
+        stops = [place for mark in marks if (place := block.find(mark)) >= 0]
+        end = block.rfind(b"\n", 0, max(0, min([len(block), limit - self._offset, *stops]))) + 1
+        self._offset += end
+        self._number += block.count(b"\n", 0, end)
+        self._stream.read(end)
 
 
 class _HashedStream:
     """A stream that takes the digest of what is read from it."""
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
+    def __init__(self, stream: io.BufferedReader) -> None:
         self._stream, self.sha256 = stream, hashlib.sha256()
+        self.peek = stream.peek
 
     def read(self, size: int) -> bytes:
         content = self._stream.read(size)
@@ -216,7 +233,10 @@ class _HashedStream:
         return content
 
 
-def _skip_line(stream: Union[io.BufferedIOBase, "_HashedStream"]) -> int:
+_Stream = Union[io.BufferedReader, _HashedStream]
+
+
+def _skip_line(stream: _Stream) -> int:
     """Skips past the next newline, in bounded reads, and returns the number of bytes skipped."""
     size = 0
     while piece := stream.readline(_HEAD_BYTES):

@@ -39,40 +39,43 @@ class Record(NamedTuple):
         return self.content.count(b"\n") + 1
 
 
-def join_lines(
-    lines: Iterator[Record], dialect: Dialect, is_row: Callable[[bytes], bool], max_bytes: int
-) -> Iterator[Record]:
-    """Yields the records of a file.
+class JoinedLines:
+    """Iterates over the records of a file.
 
     Args:
       lines: the file's lines, the first of which begins a record.
       dialect: how the lines are written.
       is_row: whether a line by itself is a row with a label.
-      max_bytes: limit of a record in bytes.
+      max_bytes: limit of a record of several lines, in bytes.
     """
-    reader = _Reader(lines, dialect, is_row, min(max_bytes, MAX_SPAN_BYTES))
-    while (line := reader.next_line()) is not None:
-        yield line if line.too_long or not dialect.may_span_lines(line.content) else reader.join(line)
-
-
-class _Reader:
-    """Reads lines ahead, and again after a quote that was left open."""
 
     def __init__(
         self, lines: Iterator[Record], dialect: Dialect, is_row: Callable[[bytes], bool], max_bytes: int
     ) -> None:
-        self._lines, self._dialect, self._is_row, self._max_bytes = lines, dialect, is_row, max_bytes
+        self._lines, self._dialect, self._is_row = lines, dialect, is_row
+        self._max_bytes = min(max_bytes, MAX_SPAN_BYTES)
         self._ahead: collections.deque[Record] = collections.deque()
 
-    def next_line(self) -> Optional[Record]:
+    @property
+    def is_level(self) -> bool:
+        """Whether the next record begins with the next of the lines: none was read ahead."""
+        return not self._ahead
+
+    def __iter__(self) -> Iterator[Record]:
+        marks = self._dialect.marks
+        while (line := self._next_line()) is not None:
+            spans = not line.too_long and any([mark in line.content for mark in marks])
+            yield self._join(line) if spans else line
+
+    def _next_line(self) -> Optional[Record]:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
-    def join(self, first: Record) -> Record:
+    def _join(self, first: Record) -> Record:
         """Returns the record that begins with a line."""
         joined, size = [first], len(first.content)
         state = self._dialect.read_line(RECORD, first.content)
         while state not in (RECORD, BROKEN):
-            line = self.next_line()
+            line = self._next_line()
             if line is None:
                 break
             joined.append(line)
@@ -83,5 +86,6 @@ class _Reader:
             return first
         if state == RECORD and not all(self._is_row(line.content) for line in joined):
             return first._replace(content=b"\n".join([line.content for line in joined]))
+        # What was read ahead is read again, line by line.
         self._ahead.extendleft(reversed(joined[1:]))
         return first

@@ -128,7 +128,7 @@ def reading(file: SourceFile) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_stream(path: str) -> Iterator[io.BufferedIOBase]:
+def open_stream(path: str) -> Iterator[io.BufferedReader]:
     """Opens a file for reading, decompressing it if its name ends in `.gz`.
 
     Args:
@@ -141,8 +141,9 @@ def open_stream(path: str) -> Iterator[io.BufferedIOBase]:
         if not is_compressed(path):
             yield raw
             return
-        with gzip.GzipFile(fileobj=raw) as stream:
-            yield stream
+        stream: Any = gzip.GzipFile(fileobj=raw)
+        with stream, io.BufferedReader(stream, _BLOCK_BYTES) as buffered:
+            yield buffered
 
 
 def is_compressed(path: str) -> bool:
@@ -185,7 +186,7 @@ class _GFileReader(io.RawIOBase):
         super().close()
 
 
-def _open_raw(path: str) -> io.BufferedIOBase:
+def _open_raw(path: str) -> io.BufferedReader:
     return io.BufferedReader(_GFileReader(path) if "://" in path else io.FileIO(path), _BLOCK_BYTES)
 
 
