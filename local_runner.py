@@ -18,6 +18,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
+from components.tsv_example_gen import reader  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from local import comparison, comparison_view, history, history_view, output_file, session  # noqa: E402
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """`run`: trains a model, checks it and pushes it to serving."""
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
+    reader.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
     folder = os.path.join(os.path.abspath(options.root), settings.name)
     with (
         session.lock(folder),
@@ -262,6 +264,7 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     layout.add_argument("--text", metavar="COLUMN", help="column with the text")
     layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
     layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
+    layout.add_argument("--delimiter", metavar="CHARACTER", help="between fields, also by name: tab, comma, ...")
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
 

@@ -15,7 +15,18 @@ from core.files import atomic_write
 from schema.task import Task, task_from_json
 
 # The settings under `data` that a file's reader needs, besides the columns of the task.
-LAYOUT = {"label", "quoting", "header", "encoding", "max_line_bytes", "delimiter", "escape"}
+LAYOUT = {
+    "label",
+    "quoting",
+    "header",
+    "encoding",
+    "max_line_bytes",
+    "delimiter",
+    "escape",
+    "comment",
+    "skip_lines",
+    "format",
+}
 
 CARD_FILE = os.path.join("assets.extra", "reviews.json")
 

@@ -16,7 +16,7 @@ from local.served_model import Model, Prediction
 from schema import rejections
 
 # Keys of `data` that are options of `predict` too.
-OPTIONS = ("text", "label", "quoting", "encoding")
+OPTIONS = ("text", "label", "quoting", "delimiter", "encoding")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,15 +75,16 @@ class _FileScorer:
         self, model: Model, file: sources.SourceFile, form: answers.Format, options: Mapping[str, str]
     ) -> None:
         self._data = answers.make_layout(model.card, file, options)
-        self._dialect = make_dialect(self._data)
         self._model, self._file, self._form = model, file, form
         self._head = reader.read_head(file, self._data)
+        self._dialect = make_dialect(self._data, self._head.keys)
         if not self._head.columns:
             raise file.error("is empty")
         try:
             self._text = parse.find_column(self._head.columns, "data.text", self._data.text)
         except UserError as error:
-            raise file.error(str(error)) from error
+            hint = reader.explain_columns(self._head, self._data, model.card.task)
+            raise file.error(f"{error}{hint}") from error
         self.counts = answers.Counts()
         self._labelled = self._correct = 0
 

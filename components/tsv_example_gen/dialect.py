@@ -10,9 +10,11 @@ import codecs
 import csv
 import dataclasses
 import functools
+import json
 import re
-from typing import Optional
+from typing import Any, Optional
 
+from components.tsv_example_gen.streams import is_wide
 from core.config import DataConfig
 
 # States at the beginning or the end of a line.
@@ -39,16 +41,20 @@ class Dialect:
       encoding: name of the codec of the lines.
       delimiter: one ASCII character.
       escape: one ASCII character, or None.
+      keys: if lines are JSON objects, the keys of the columns; otherwise None.
     """
 
     quoting: str = "minimal"
     encoding: str = "utf-8"
     delimiter: str = "\t"
     escape: Optional[str] = None
+    keys: Optional[tuple[str, ...]] = None
 
     @property
     def marks(self) -> tuple[bytes, ...]:
         """A record can go on in the next line only if its line contains one of these bytes; empty if never."""
+        if self.keys is not None:
+            return ()
         if self.encoding in _OPAQUE_CODECS and (self.quoting, self.escape) != ("none", None):
             return (b"",)  # Any line contains it.
         quote = (b'"',) if self.quoting == "minimal" else ()
@@ -82,7 +88,10 @@ class Dialect:
 
         Raises:
           csv.Error: the record contradicts the dialect.
+          ValueError: the record is not a JSON object.
         """
+        if self.keys is not None:
+            return _json_fields(text, self.keys)
         if self.quoting == "none" and self.escape is None:
             return text.split(self.delimiter)
         # An escaped newline at the end of a record needs the newline that ended the record after it.
@@ -90,9 +99,36 @@ class Dialect:
         return next(csv.reader((record,), _csv_dialect(self.quoting, self.delimiter, self.escape)))
 
 
-def make_dialect(data: DataConfig) -> Dialect:
-    """Returns the dialect of the lines of a configured file."""
-    return Dialect(data.quoting, codecs.lookup(data.encoding).name, data.delimiter, data.escape)
+def make_dialect(data: DataConfig, keys: Optional[tuple[str, ...]] = None) -> Dialect:
+    """Returns the dialect of the lines of a configured file, as they come from its stream.
+
+    Args:
+      data: the configuration.
+      keys: as in `Dialect`.
+    """
+    encoding = "utf-8" if keys is not None or is_wide(data.encoding) else codecs.lookup(data.encoding).name
+    return Dialect(data.quoting, encoding, data.delimiter, data.escape, keys)
+
+
+def _json_fields(text: str, keys: tuple[str, ...]) -> list[str]:
+    record = json.loads(text)
+    if not isinstance(record, dict):
+        raise ValueError(f"is {type(record).__name__}, not an object")
+    return [_as_text(record.get(key)) for key in keys]
+
+
+def _as_text(value: Any) -> str:
+    """Returns a JSON value as a table would have it; "" for null."""
+    if value is None:
+        return ""
+    # As Python and pandas write it to a table.
+    return (
+        value
+        if isinstance(value, str)
+        else str(value)
+        if isinstance(value, bool)
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 @functools.lru_cache

@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import json
 import os
-from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Union
 
 import apache_beam as beam
 import numpy as np
@@ -115,7 +115,7 @@ def make_plan(data: DataConfig) -> Plan:
     resolved = sources.resolve(data)
     heads = [head for files in (resolved.train, resolved.test) for head in reader.read_heads(files, data)]
     for file, head in zip(resolved.files, heads, strict=True):
-        _check_columns(file, head.columns, data)
+        reader.check_columns(file, head, data, task)
     ranges, digests = [], []
     for index, (file, head) in enumerate(zip(resolved.files, heads, strict=True)):
         progress.report("fingerprint", index, len(heads), file=file.name)
@@ -123,15 +123,6 @@ def make_plan(data: DataConfig) -> Plan:
         ranges += parts
         digests.append((file.role, sha256))
     return Plan(resolved, ranges, boundaries, sources.fingerprint(digests))
-
-
-def _check_columns(file: sources.SourceFile, columns: Sequence[str], data: DataConfig) -> None:
-    """Raises early if a configured column is missing; an empty file of a glob has no columns to check."""
-    try:
-        if columns:
-            parse.make_layout(columns, data, _task(data))
-    except UserError as error:
-        raise file.error(str(error)) from error
 
 
 def ingest_ranges(
@@ -255,7 +246,7 @@ def parsed_records(
 ) -> Iterator[tuple[records.Record, Union[parse.Row, parse.Rejection]]]:
     """Yields every record of a range of a file with its row or rejection."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
-    layout = parse.make_layout(file_range.columns, data, task)
+    layout = parse.make_layout(file_range.columns, data, task, file_range.keys)
     for count, record in enumerate(reader.read_records(file_range, data, task), start=1):
         if record.too_long:
             yield record, parse.Rejection(rejections.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")

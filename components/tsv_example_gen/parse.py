@@ -59,13 +59,14 @@ class Layout:
     dialect: Dialect
 
 
-def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
+def make_layout(names: Sequence[str], data: DataConfig, task: Task, keys: Optional[tuple[str, ...]] = None) -> Layout:
     """Finds the configured columns among a file's.
 
     Args:
       names: column names in the file's order.
       data: configures the id and label columns.
       task: the task, with the text columns.
+      keys: as in `Dialect`.
 
     Raises:
       UserError: a column is missing or appears twice; the message lists the columns.
@@ -75,7 +76,7 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
         texts=tuple(find_column(names, "data.text", column) for column in task.text_columns),
         label=find_column(names, "data.label", data.label),
         id=None if data.id is None else find_column(names, "data.id", data.id),
-        dialect=make_dialect(data),
+        dialect=make_dialect(data, keys),
     )
 
 
@@ -107,10 +108,11 @@ def make_row_test(names: Sequence[str], data: DataConfig, task: Task) -> Callabl
       data: configures the label column.
       task: the task, with the labels.
     """
-    if list(names).count(data.label) != 1:
+    stripped = [name.strip() for name in names]
+    if stripped.count(data.label.strip()) != 1:
         return lambda line: False
-    width, label, dialect = len(names), list(names).index(data.label), make_dialect(data)
-    plain = dataclasses.replace(dialect, quoting="none", escape=None)
+    width, label = len(names), stripped.index(data.label.strip())
+    plain = dataclasses.replace(make_dialect(data), quoting="none", escape=None)
 
     def is_row(line: bytes) -> bool:
         fields = parse_fields(line, plain)
@@ -152,15 +154,32 @@ def parse_fields(record: bytes, dialect: Dialect) -> Union[list[str], Rejection]
         text.encode("utf-8")
     except UnicodeError as error:
         return Rejection(rejections.UNDECODABLE, str(error))
+    if dialect.quoting == "minimal" and dialect.keys is None and len(text) > csv.field_size_limit():
+        return Rejection(rejections.LINE_TOO_LONG, f"{len(text)} characters; csv reads up to {csv.field_size_limit()}")
     # Checked in the text, not in the bytes: codecs such as utf-7 encode NUL without a zero byte.
     if "\0" in text:
         return Rejection(rejections.CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
-    if dialect.quoting == "minimal" and len(text) > csv.field_size_limit():
-        return Rejection(rejections.LINE_TOO_LONG, f"{len(text)} characters; csv reads up to {csv.field_size_limit()}")
     try:
-        return dialect.split(text)
+        fields = dialect.split(text)
     except csv.Error as error:
         return Rejection(rejections.CONTROL_CHARACTER if "\r" in text else rejections.BAD_QUOTING, str(error))
+    except (ValueError, RecursionError) as error:
+        return Rejection(rejections.BAD_JSON, str(error))
+    if dialect.keys is not None:
+        return _check_json_fields(fields)
+    return fields
+
+
+def _check_json_fields(fields: list[str]) -> Union[list[str], Rejection]:
+    """Rejects what a JSON escape can write: NUL and lone surrogates."""
+    for field in fields:
+        if "\0" in field:
+            return Rejection(rejections.CONTROL_CHARACTER, "NUL")
+        try:
+            field.encode()
+        except UnicodeEncodeError as error:
+            return Rejection(rejections.UNDECODABLE, str(error))
+    return fields
 
 
 def readable(line: bytes, encoding: str) -> str:
@@ -182,8 +201,10 @@ def find_column(names: Sequence[str], setting: str, column: str) -> int:
     Raises:
       UserError: the column is missing or appears twice; the message lists the columns.
     """
-    if names.count(column) != 1:
-        fault = "appears more than once in" if column in names else "missing from"
+    # Blanks around names in a header are invisible.
+    stripped, wanted = [name.strip() for name in names], column.strip()
+    if stripped.count(wanted) != 1:
+        fault = "appears more than once in" if wanted in stripped else "missing from"
         hint = "; set data.id=null if the file has no ids" if setting == "data.id" else ""
         raise UserError(f"{setting} = {column!r}: {fault} the columns {', '.join(map(escape.quote, names))}{hint}")
-    return names.index(column)
+    return stripped.index(wanted)

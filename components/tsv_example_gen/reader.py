@@ -15,13 +15,16 @@ import dataclasses
 import hashlib
 import io
 import itertools
-from typing import Callable, Iterator, Optional, Sequence, Union
+import json
+from typing import Any, Callable, Iterator, Optional, Sequence, Union
 
-from components.tsv_example_gen import parse
+from components.tsv_example_gen import diagnosis, parquet, parse
 from components.tsv_example_gen.dialect import make_dialect
 from components.tsv_example_gen.records import JoinedLines, Record
-from components.tsv_example_gen.sources import SourceFile, is_compressed, open_stream, reading, size_bytes
+from components.tsv_example_gen.sources import SourceFile, reading, resolve_location
+from components.tsv_example_gen.streams import BLOCK_BYTES, go_to, is_stored_plain, is_wide, open_stream, size_bytes
 from core.config import DataConfig
+from core.errors import UserError
 from schema.task import Task
 
 # About 800,000 reviews: seconds of work, so that workers finish together, and few ranges to plan in memory.
@@ -30,8 +33,9 @@ RANGE_BYTES = 64 << 20
 KEPT_BYTES = 1024
 # Checked of a file before anything starts: hundreds of reviews.
 _HEAD_BYTES = 1 << 16
-# Large enough for few calls, small enough for little memory.
-_BLOCK_BYTES = 1 << 20
+# Looked at if the columns are not as configured.
+_SHOWN_LINES = 50
+_PARQUET = b"PAR1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +47,21 @@ class FileHead:
       start: byte offset of the first record, after a byte order mark and a header.
       first_line: line number of the first record, from 1.
       has_records: whether the file has any records.
+      format: `tsv` (any delimiter), `jsonl` or `parquet`; of Parquet, offsets and line numbers count rows.
+      lines: the first lines of a table, decoded, to say what is wrong with it.
     """
 
     columns: tuple[str, ...]
     start: int
     first_line: int
     has_records: bool
+    format: str = "tsv"
+    lines: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> Optional[tuple[str, ...]]:
+        """As in `Dialect`."""
+        return None if self.format == "tsv" else self.columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +74,7 @@ class FileRange:
       start: byte offset, at which a record begins.
       end: byte offset, None for the end of the file.
       first_line: line number of the record at `start`.
+      format: as in `FileHead`.
     """
 
     file: SourceFile
@@ -68,28 +82,78 @@ class FileRange:
     start: int
     end: Optional[int]
     first_line: int
+    format: str = "tsv"
+
+    @property
+    def keys(self) -> Optional[tuple[str, ...]]:
+        """As in `Dialect`."""
+        return None if self.format == "tsv" else self.columns
 
 
 def read_head(file: SourceFile, data: DataConfig) -> FileHead:
     """Reads the start of a file.
 
     Raises:
-      UserError: the file can't be read, or isn't text in `data.encoding`.
+      UserError: the file can't be read, or is no table in the configured form; the message says which form it has.
     """
-    with reading(file), open_stream(file.path) as stream:
-        start = _skip_byte_order_mark(stream, data.encoding)
+    with reading(file), open_stream(file.path, data.encoding) as stream:
         head = stream.read(_HEAD_BYTES)
-        stream.seek(start)
-        _check_is_text(file, head, data)
-        first_line, columns = 1, data.header
-        if isinstance(columns, bool):
-            header = next(iter(_join(_Lines(stream, start, 1, data), data, lambda line: False)), None)
-            columns = () if header is None else _parse_header(file, header, data)
-            if header is not None:
-                first_line += header.lines
-                start += len(header.content) + 1
-        stream.seek(start)
-        return FileHead(columns, start, first_line, bool(stream.read(1)))
+        if head.startswith(_PARQUET) and data.format in ("auto", "parquet"):
+            go_to(stream, 0)
+            names, groups = parquet.read_columns(stream)
+            return FileHead(names, 0, 1, bool(groups), "parquet")
+    if data.format == "parquet" or head.startswith(_PARQUET):
+        raise file.error(f"is {'' if head.startswith(_PARQUET) else 'no '}Parquet file; set data.format=auto")
+    kind = diagnosis.name_other_kind(head, data)
+    if kind is not None:
+        raise file.error(kind)
+    start = _byte_order_mark_bytes(head, data.encoding)
+    if data.format == "jsonl" or (data.format == "auto" and diagnosis.is_json_lines(head)):
+        return _read_first_object(file, head[start:], start)
+    return _read_table_head(file, head, start, data)
+
+
+def check_columns(file: SourceFile, head: FileHead, data: DataConfig, task: Task) -> None:
+    """Checks that a file has the configured columns; an empty file of a glob has none to check.
+
+    Raises:
+      UserError: a column is missing; the message names the settings that would read the file.
+    """
+    try:
+        layout = parse.make_layout(head.columns, data, task, head.keys) if head.columns else None
+    except UserError as error:
+        raise file.error(f"{error}{explain_columns(head, data, task)}") from error
+    if layout is not None and not isinstance(data.header, bool):
+        rows = [
+            parse.parse_fields(line.encode(), dataclasses.replace(layout.dialect, encoding="utf-8"))
+            for line in head.lines
+        ]
+        fault = diagnosis.name_misplaced_label([row for row in rows if isinstance(row, list)], head.columns, data, task)
+        if fault is not None:
+            raise file.error(fault)
+
+
+def explain_columns(head: FileHead, data: DataConfig, task: Task) -> str:
+    """Returns the end of a message about missing columns."""
+    return diagnosis.explain_columns(head.lines, head.columns, data, task) if head.keys is None else ""
+
+
+def check_local(data: DataConfig, task: Task) -> None:
+    """Checks the start of the files on this machine, without importing TensorFlow.
+
+    Raises:
+      UserError: a file can't be used.
+    """
+    local = [("train", data.train), *([("test", data.test)] if data.test else [])]
+    for role, location in local:
+        if "://" not in location:
+            for file, head in zip(*_heads_of(role, location, data), strict=True):
+                check_columns(file, head, data, task)
+
+
+def _heads_of(role: str, location: str, data: DataConfig) -> tuple[tuple[SourceFile, ...], list[FileHead]]:
+    files = resolve_location(role, location, None, data.span)[0]
+    return files, read_heads(files, data)
 
 
 def read_heads(files: Sequence[SourceFile], data: DataConfig) -> list[FileHead]:
@@ -106,7 +170,7 @@ def read_heads(files: Sequence[SourceFile], data: DataConfig) -> list[FileHead]:
 
 def whole_file(file: SourceFile, head: FileHead) -> FileRange:
     """Returns all records of a file as one range."""
-    return FileRange(file, head.columns, head.start, None, head.first_line)
+    return FileRange(file, head.columns, head.start, None, head.first_line, head.format)
 
 
 def survey(
@@ -127,14 +191,16 @@ def survey(
     Raises:
       UserError: the file can't be read to its end.
     """
-    with reading(file), open_stream(file.path) as stream:
+    with reading(file), open_stream(file.path, data.encoding) as stream:
         hashed = _HashedStream(stream)
-        whole = whole_file(file, head)
-        ranges = [whole] if head.has_records else []
-        if ranges and not is_compressed(file.path) and size_bytes(file.path) > head.start + range_bytes:
-            hashed.read(head.start)
-            ranges = _cut(whole, _Lines(hashed, head.start, head.first_line, data), data, task, range_bytes)
-        while hashed.read(_BLOCK_BYTES):
+        ranges = [whole_file(file, head)] if head.has_records else []
+        if head.format == "parquet":
+            ranges = _row_groups(file, head)
+        elif ranges and is_stored_plain(file.path, data.encoding):
+            if size_bytes(file.path) > head.start + range_bytes:
+                hashed.read(head.start)
+                ranges = _cut(ranges[0], _Lines(hashed, head.start, head.first_line, data), data, task, range_bytes)
+        while hashed.read(BLOCK_BYTES):
             pass
         return hashed.sha256.hexdigest(), ranges
 
@@ -150,10 +216,13 @@ def read_records(file_range: FileRange, data: DataConfig, task: Task) -> Iterato
     Raises:
       UserError: the file can't be read to its end.
     """
-    with reading(file_range.file), open_stream(file_range.file.path) as stream:
-        stream.seek(file_range.start)
+    with reading(file_range.file), open_stream(file_range.file.path, data.encoding) as stream:
+        if file_range.format == "parquet":
+            yield from parquet.read_rows(stream, file_range.start, file_range.end)
+            return
+        go_to(stream, file_range.start)
         lines = _Lines(stream, file_range.start, file_range.first_line, data)
-        for record in _join(lines, data, _row_test(file_range, data, task)):
+        for record in _join(lines, data, _row_test(file_range, data, task), file_range.keys):
             if file_range.end is not None and record.offset >= file_range.end:
                 return
             yield record
@@ -162,8 +231,8 @@ def read_records(file_range: FileRange, data: DataConfig, task: Task) -> Iterato
 def _cut(whole: FileRange, lines: "_Lines", data: DataConfig, task: Task, range_bytes: int) -> list[FileRange]:
     """Cuts a file before the first record that begins `range_bytes` or more after the start of a range."""
     ranges = [whole]
-    joined = _join(lines, data, _row_test(whole, data, task))
-    records, marks = iter(joined), make_dialect(data).marks
+    joined = _join(lines, data, _row_test(whole, data, task), whole.keys)
+    records, marks = iter(joined), make_dialect(data, whole.keys).marks
     while True:
         limit = ranges[-1].start + range_bytes
         if joined.is_level:
@@ -181,8 +250,23 @@ def _row_test(file_range: FileRange, data: DataConfig, task: Task) -> Callable[[
     return parse.make_row_test(file_range.columns, data, task)
 
 
-def _join(lines: "_Lines", data: DataConfig, is_row: Callable[[bytes], bool]) -> JoinedLines:
-    return JoinedLines(lines, make_dialect(data), is_row, data.max_line_bytes)
+def _row_groups(file: SourceFile, head: FileHead) -> list[FileRange]:
+    """Returns the row groups of a Parquet file as ranges."""
+    with open_stream(file.path) as stream:
+        starts = list(itertools.accumulate(parquet.read_columns(stream)[1], initial=0))
+    whole = whole_file(file, head)
+    return [
+        dataclasses.replace(whole, start=start, end=end, first_line=start + 1)
+        for start, end in itertools.pairwise(starts)
+        if end > start
+    ]
+
+
+def _join(
+    lines: "_Lines", data: DataConfig, is_row: Callable[[bytes], bool], keys: Optional[tuple[str, ...]] = None
+) -> JoinedLines:
+    comment = None if data.comment is None or keys is not None else data.comment.encode()
+    return JoinedLines(lines, make_dialect(data, keys), is_row, data.max_line_bytes, comment)
 
 
 class _Lines:
@@ -246,11 +330,41 @@ def _skip_line(stream: _Stream) -> int:
     return size
 
 
-def _skip_byte_order_mark(stream: io.BufferedIOBase, encoding: str) -> int:
-    """Returns the offset after a byte order mark, which only UTF-8 files have."""
-    is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
-    marked = is_utf8 and stream.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
-    return stream.seek(len(codecs.BOM_UTF8) if marked else 0)
+def _byte_order_mark_bytes(head: bytes, encoding: str) -> int:
+    """Returns the length of a byte order mark, which only files in UTF-8 have after recoding."""
+    is_utf8 = is_wide(encoding) or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+    return len(codecs.BOM_UTF8) if is_utf8 and head.startswith(codecs.BOM_UTF8) else 0
+
+
+def _read_first_object(file: SourceFile, head: bytes, start: int) -> FileHead:
+    """Returns the head of JSON Lines: the columns are the keys of the first object."""
+    first = next((line for line in head.split(b"\n") if line.strip()), b"")
+    if not first:
+        return FileHead((), start, 1, False, "jsonl")
+    if not diagnosis.is_json_lines(first):
+        raise file.error("the first line is not a JSON object; set data.format=tsv for a table")
+    return FileHead(tuple(json.loads(first)), start, 1, True, "jsonl")
+
+
+def _read_table_head(file: SourceFile, head: bytes, start: int, data: DataConfig) -> FileHead:
+    stream: Any = io.BufferedReader(io.BytesIO(head))
+    stream.seek(start)
+    start += sum(len(stream.readline()) for _ in range(data.skip_lines))
+    _check_is_text(file, head, start, data)
+    first_lines = _first_lines(head[start:], make_dialect(data).encoding)
+    number, columns = 1 + data.skip_lines, data.header
+    if isinstance(columns, bool):
+        header = next(iter(_join(_Lines(stream, start, number, data), data, lambda line: False)), None)
+        columns = () if header is None else _parse_header(file, header, data)
+        if header is not None:
+            number, start = header.number + header.lines, header.offset + len(header.content) + 1
+    return FileHead(columns, start, number, start < len(head), "tsv", first_lines)
+
+
+def _first_lines(head: bytes, encoding: str) -> tuple[str, ...]:
+    lines = head.split(b"\n")[:_SHOWN_LINES]
+    whole = lines if len(lines) == 1 else lines[:-1]
+    return tuple(parse.readable(line.removesuffix(b"\r"), encoding) for line in whole)
 
 
 def _parse_header(file: SourceFile, header: Record, data: DataConfig) -> tuple[str, ...]:
@@ -260,23 +374,27 @@ def _parse_header(file: SourceFile, header: Record, data: DataConfig) -> tuple[s
     return tuple(names)
 
 
-def _check_is_text(file: SourceFile, head: bytes, data: DataConfig) -> None:
+def _check_is_text(file: SourceFile, head: bytes, start: int, data: DataConfig) -> None:
     """Rejects a binary file or a wrong encoding by the file's first lines; a few undecodable lines are allowed."""
-    encoding, lines = data.encoding, head.removesuffix(b"\n").split(b"\n")
+    encoding, lines = make_dialect(data).encoding, head[start:].removesuffix(b"\n").split(b"\n")
     if data.header is True and b"\0" in lines[0]:
-        raise file.error("is a binary file (the first line contains a NUL byte); expected a TSV")
+        raise file.error(
+            "is a binary file (the first line contains a NUL byte); expected a TSV; of UTF-16 without a mark, set "
+            "data.encoding=utf-16-le"
+        )
     if len(head) == _HEAD_BYTES:
         lines.pop()  # Cut off, perhaps inside a character.
     undecodable = [_is_undecodable(line, encoding) for line in lines]
     if data.header is True and undecodable[:1] == [True]:
         raise file.error(
-            f"the first line can't be decoded with data.encoding = {encoding}: a binary file, or a different encoding"
+            f"the first line can't be decoded with data.encoding = {data.encoding}: a binary file, or a different "
+            "encoding"
         )
     # Damaged rows are rare; if most lines can't be decoded, the encoding is wrong.
     if 2 * sum(undecodable) > len(lines):
         raise file.error(
-            f"{sum(undecodable)} of the first {len(lines)} lines can't be decoded with data.encoding = {encoding}; "
-            "set the file's encoding (often cp949 for Korean files)"
+            f"{sum(undecodable)} of the first {len(lines)} lines can't be decoded with data.encoding = {data.encoding};"
+            " set the file's encoding (often cp949 for Korean files)"
         )
 
 

@@ -47,12 +47,18 @@ class JoinedLines:
       dialect: how the lines are written.
       is_row: whether a line by itself is a row with a label.
       max_bytes: limit of a record of several lines, in bytes.
+      comment: lines that begin with it are skipped, except inside quotes; None for none.
     """
 
     def __init__(
-        self, lines: Iterator[Record], dialect: Dialect, is_row: Callable[[bytes], bool], max_bytes: int
+        self,
+        lines: Iterator[Record],
+        dialect: Dialect,
+        is_row: Callable[[bytes], bool],
+        max_bytes: int,
+        comment: Optional[bytes] = None,
     ) -> None:
-        self._lines, self._dialect, self._is_row = lines, dialect, is_row
+        self._lines, self._dialect, self._is_row, self._comment = lines, dialect, is_row, comment
         self._max_bytes = min(max_bytes, MAX_SPAN_BYTES)
         self._ahead: collections.deque[Record] = collections.deque()
 
@@ -64,6 +70,8 @@ class JoinedLines:
     def __iter__(self) -> Iterator[Record]:
         marks = self._dialect.marks
         while (line := self._next_line()) is not None:
+            if self._comment is not None and line.content.startswith(self._comment):
+                continue
             spans = not line.too_long and any([mark in line.content for mark in marks])
             yield self._join(line) if spans else line
 

@@ -41,6 +41,10 @@ class DataConfig(Section):
     delimiter: str = "\t"
     # Makes the next character part of a field: a backslash in files with `\"` for a quote.
     escape: Optional[str] = None
+    comment: Optional[str] = None
+    # Lines before the header.
+    skip_lines: Annotated[int, pydantic.Field(ge=0)] = 0
+    format: Literal["auto", "tsv", "jsonl", "parquet"] = "auto"
     header: Union[bool, tuple[str, ...]] = True
     encoding: str = "utf-8"
     schema_file: Optional[str] = CURATED_SCHEMA
@@ -74,11 +78,11 @@ class DataConfig(Section):
             raise ValueError(f"should be one ASCII character, or one of {', '.join(DELIMITERS)}")
         return value
 
-    @pydantic.field_validator("escape")
+    @pydantic.field_validator("escape", "comment")
     @classmethod
-    def _escape(cls, value: Optional[str]) -> Optional[str]:
+    def _one_character(cls, value: Optional[str]) -> Optional[str]:
         if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
-            raise ValueError("should be one ASCII character, such as a backslash, or null")
+            raise ValueError("should be one ASCII character, or null")
         return value
 
     @pydantic.field_validator("encoding")
@@ -88,7 +92,8 @@ class DataConfig(Section):
             newline = "\t\n".encode(codecs.lookup(value).name)
         except (LookupError, UnicodeError) as error:
             raise ValueError("should be a text encoding that Python supports, such as utf-8 or cp949") from error
-        if newline != b"\t\n":
+        wide = codecs.lookup(value).name.startswith(("utf-16", "utf-32"))
+        if newline != b"\t\n" and not wide:
             raise ValueError("should encode a tab and a newline as one byte each; convert the file to utf-8 first")
         return value
 
