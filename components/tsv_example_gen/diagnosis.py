@@ -31,11 +31,7 @@ def name_other_kind(head: bytes, data: DataConfig) -> Optional[str]:
             return f"is {encoding.upper()}, as its first bytes show; set data.encoding={encoding}"
     if re.match(rb"<(!doctype html|html|head|\?xml)", start):
         return "is a web page or XML, not a table; download the file itself (on GitHub: the address behind `Raw`)"
-    if start.startswith(b"["):
-        try:
-            json.loads(head.split(b"\n")[0] + b"]" * (head.split(b"\n")[0].strip() == b"["))
-        except ValueError:
-            return None
+    if re.match(rb"\[\s*\{", start):
         return "is one JSON array; write one object a line (`jq -c '.[]' FILE > FILE.jsonl`), which is read as it is"
     if data.format == "tsv" and is_json_lines(head):
         return "has a JSON object in each line; set data.format=jsonl"

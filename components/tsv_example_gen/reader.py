@@ -103,7 +103,7 @@ def read_head(file: SourceFile, data: DataConfig) -> FileHead:
             names, groups = parquet.read_columns(stream)
             return FileHead(names, 0, 1, bool(groups), "parquet")
     if data.format == "parquet" or head.startswith(_PARQUET):
-        raise file.error(f"is {'' if head.startswith(_PARQUET) else 'no '}Parquet file; set data.format=auto")
+        raise file.error(f"{'is' if head.startswith(_PARQUET) else 'is not'} a Parquet file; set data.format=auto")
     kind = diagnosis.name_other_kind(head, data)
     if kind is not None:
         raise file.error(kind)

@@ -1,4 +1,4 @@
-"""The shared cases: small inputs of kinds that people have; each is read as its description says, or refused with why."""
+"""The shared cases: small inputs of kinds that people have: read as described, or refused with the reason."""
 
 import pathlib
 
