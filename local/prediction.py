@@ -111,13 +111,14 @@ class _FileScorer:
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Prediction]]]:
         """Yields each row's fields and its prediction, None for rejected rows."""
+        names = [name.strip() for name in self._head.columns]
         whole = reader.whole_file(self._file, self._head)
         read = reader.read_records(whole, self._data, self._model.card.task)
         while chunk := [self._parse(record) for record in itertools.islice(read, CHUNK_ROWS)]:
             predictions = self.counts.predict(self._model, [text for _, text in chunk])
             for (fields, _), prediction in zip(chunk, predictions, strict=True):
                 if prediction is not None:
-                    self._compare(dict(zip(self._head.columns, fields, strict=False)), prediction)
+                    self._compare(dict(zip(names, fields, strict=False)), prediction)
                 yield fields, prediction
 
     def _parse(self, record: records.Record) -> tuple[list[str], Optional[str]]:
@@ -138,7 +139,7 @@ class _FileScorer:
     def _compare(self, row: Mapping[str, str], prediction: Prediction) -> None:
         """Counts whether the prediction is the row's label, if it has one."""
         task = self._model.card.task
-        label = task.parse_label(row.get(self._data.label, ""))
+        label = task.parse_label(row.get(self._data.label.strip(), ""))
         if label is not None:
             self._labelled += 1
             self._correct += task.label_names[label] == prediction.label
@@ -177,7 +178,10 @@ def _regular_file(file: _File) -> Iterator[_File]:
 
 
 def _write_row(stream: IO[str], fields: Iterable[str], dialect: Dialect) -> None:
-    if dialect.quoting == "none":
+    """Writes a row in the input's dialect; of JSON Lines and Parquet, as a quoted TSV."""
+    if dialect.quoting == "none" and dialect.escape is None:
         stream.write(dialect.delimiter.join(fields) + "\n")
-    else:
-        csv.writer(stream, delimiter=dialect.delimiter, lineterminator="\n").writerow(list(fields))
+        return
+    quoting = csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL
+    form: Any = {"delimiter": dialect.delimiter, "escapechar": dialect.escape, "quoting": quoting}
+    csv.writer(stream, lineterminator="\n", **form).writerow(list(fields))
