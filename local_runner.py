@@ -21,7 +21,7 @@ import rich.markup  # noqa: E402
 from components.tsv_example_gen import reader  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
-from local import comparison, comparison_view, history, history_view, output_file, session  # noqa: E402
+from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
@@ -52,7 +52,6 @@ def run(options: argparse.Namespace) -> int:
     """`run`: trains a model, checks it and pushes it to serving."""
     workers = [] if options.workers is None else [f"trainer.workers={options.workers}"]
     settings = config.load_config(options.config, [*options.set, *workers])
-    reader.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
     folder = os.path.join(os.path.abspath(options.root), settings.name)
     with (
         session.lock(folder),
@@ -66,6 +65,10 @@ def run(options: argparse.Namespace) -> int:
                 f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(run_folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
+        try:
+            reader.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
+        except UserError as error:
+            return early_stop.stop(settings, run_folder, error, console)
         with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()

@@ -215,4 +215,6 @@ def test_a_run_names_the_file_before_tensorflow_is_imported(tmp_path):
         "sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and "set data.delimiter=comma" in " ".join(done.stderr.split())
+    assert done.returncode == 2 and "set data.delimiter=comma" in " ".join(done.stdout.split()), done.stderr
+    (written,) = tmp_path.glob("*/history/*/summary.json")
+    assert json.loads(written.read_text())["status"] == "stopped"
