@@ -18,9 +18,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
+from components.tsv_example_gen import reader  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
-from local import comparison, comparison_view, history, history_view, output_file, session  # noqa: E402
+from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
 from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -65,6 +66,10 @@ def run(options: argparse.Namespace) -> int:
                 f"[bold]{settings.name}[/] log: {rich.markup.escape(escape.line(run_folder))}/{session.LOG_FILE}",
                 soft_wrap=True,
             )
+        try:
+            reader.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
+        except UserError as error:
+            return early_stop.stop(settings, run_folder, error, console)
         with streams.show_spinner(console, "loading TensorFlow and TFX"):
             # Before the import of TensorFlow, which looks for CUDA's libraries only then.
             gpu.load_libraries()
@@ -275,6 +280,7 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     layout.add_argument(
         "--header", metavar="true|COLUMN,...", help="true, or the column names of a file without a header"
     )
+    layout.add_argument("--delimiter", metavar="CHARACTER", help="between fields, also by name: tab, comma, ...")
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
 

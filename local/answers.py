@@ -16,7 +16,7 @@ from local.served_model import Model, Prediction, Texts
 from schema import rejections
 
 # Keys of `data` that are options of `predict` too.
-OPTIONS = ("text", "label", "quoting", "header", "encoding")
+OPTIONS = ("text", "label", "quoting", "delimiter", "header", "encoding")
 
 
 @dataclasses.dataclass(frozen=True)

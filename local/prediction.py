@@ -11,7 +11,8 @@ import sys
 import tempfile
 from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
 
-from components.tsv_example_gen import parse, reader, sources
+from components.tsv_example_gen import parse, reader, records, sources
+from components.tsv_example_gen.dialect import Dialect, make_dialect
 from core.errors import UserError
 from local import answers, output_file
 from local.served_model import Model, Prediction, Texts
@@ -75,25 +76,27 @@ class _FileScorer:
         self._data = answers.make_layout(model.card, file, options)
         self._model, self._file, self._form = model, file, form
         self._head = reader.read_head(file, self._data)
+        self._dialect = make_dialect(self._data, self._head.keys)
         if not self._head.columns:
             raise file.error("is empty")
         try:
             self._texts = [parse.find_column(self._head.columns, "data.text", name) for name in self._data.texts]
         except UserError as error:
-            raise file.error(str(error)) from error
+            hint = reader.explain_columns(self._head, self._data, model.card.task)
+            raise file.error(f"{error}{hint}") from error
         self.counts = answers.Counts()
         self._labelled, self._quality = 0, 0.0
 
     def write(self, stream: IO[str]) -> None:
         """Writes every row with its prediction to the stream."""
-        columns, quoting = self._head.columns, self._data.quoting
+        columns = self._head.columns
         if not self._form.as_json and self._data.header is True:
-            _write_tsv(stream, [*columns, *self._added_columns()], quoting)
+            _write_row(stream, [*columns, *self._added_columns()], self._dialect)
         for fields, prediction in self._scored_rows():
             if self._form.as_json:
                 stream.write(self._format_json(fields, prediction))
             else:
-                _write_tsv(stream, [*fields, *self._format_fields(prediction)], quoting)
+                _write_row(stream, [*fields, *self._format_fields(prediction)], self._dialect)
 
     def describe(self) -> str:
         """Returns the numbers of rows and the accuracy on those with a label."""
@@ -108,24 +111,25 @@ class _FileScorer:
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Prediction]]]:
         """Yields each row's fields and its prediction, None for rejected rows."""
-        ranges = reader.cut_into_ranges(self._file, self._head)
-        lines = itertools.chain.from_iterable(reader.read_lines(part, self._data.max_line_bytes) for part in ranges)
-        while chunk := [self._parse(line) for line in itertools.islice(lines, CHUNK_ROWS)]:
+        names = [name.strip() for name in self._head.columns]
+        whole = reader.whole_file(self._file, self._head)
+        read = reader.read_records(whole, self._data, self._model.card.task)
+        while chunk := [self._parse(record) for record in itertools.islice(read, CHUNK_ROWS)]:
             predictions = self.counts.predict(self._model, [texts for _, texts in chunk])
             for (fields, _), prediction in zip(chunk, predictions, strict=True):
                 if prediction is not None:
-                    self._compare(dict(zip(self._head.columns, fields, strict=False)), prediction)
+                    self._compare(dict(zip(names, fields, strict=False)), prediction)
                 yield fields, prediction
 
-    def _parse(self, line: reader.Line) -> tuple[list[str], Optional[Texts]]:
-        """Returns a line's fields and its texts, None if training would reject it."""
-        if line.too_long:
+    def _parse(self, record: records.Record) -> tuple[list[str], Optional[Texts]]:
+        """Returns a record's fields and its texts, None if training would reject it."""
+        if record.too_long:
             fields: Any = parse.Rejection(rejections.LINE_TOO_LONG, "")
         else:
-            fields = parse.parse_fields(line.content, self._data.quoting, self._data.encoding)
+            fields = parse.parse_fields(record.content, self._dialect)
         if isinstance(fields, parse.Rejection):
             self.counts.failures[fields.reason] += 1
-            return [parse.readable(line.content.rstrip(b"\r"), self._data.encoding)], None
+            return [parse.readable(record.content.rstrip(b"\r"), self._data.encoding)], None
         texts = parse.pick_texts(fields, len(self._head.columns), self._texts)
         if isinstance(texts, parse.Rejection):
             self.counts.failures[texts.reason] += 1
@@ -135,7 +139,7 @@ class _FileScorer:
     def _compare(self, row: Mapping[str, str], prediction: Prediction) -> None:
         """Compares the prediction with the row's label, if it has one."""
         task = self._model.card.task
-        label = task.parse_label(row.get(self._data.label, ""))
+        label = task.parse_label(row.get(self._data.label.strip(), ""))
         if label is not None:
             self._labelled += 1
             self._quality += task.rate_answer(label, prediction.values)
@@ -175,8 +179,11 @@ def _regular_file(file: _File) -> Iterator[_File]:
         yield dataclasses.replace(file, path=copy.name)
 
 
-def _write_tsv(stream: IO[str], fields: Iterable[str], quoting: str) -> None:
-    if quoting == "none":
-        stream.write("\t".join(fields) + "\n")
-    else:
-        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(list(fields))
+def _write_row(stream: IO[str], fields: Iterable[str], dialect: Dialect) -> None:
+    """Writes a row in the input's dialect; of JSON Lines and Parquet, as a quoted TSV."""
+    if dialect.quoting == "none" and dialect.escape is None:
+        stream.write(dialect.delimiter.join(fields) + "\n")
+        return
+    quoting = csv.QUOTE_NONE if dialect.quoting == "none" else csv.QUOTE_MINIMAL
+    form: Any = {"delimiter": dialect.delimiter, "escapechar": dialect.escape, "quoting": quoting}
+    csv.writer(stream, lineterminator="\n", **form).writerow(list(fields))

@@ -7,6 +7,7 @@ import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 from components.tsv_example_gen import parse, sources
+from components.tsv_example_gen.dialect import Dialect
 from core import escape
 from core.errors import UserError
 from local import answers
@@ -119,7 +120,7 @@ class _Reader:
 
     def _parse_text(self, content: bytes) -> Union[str, parse.Rejection]:
         # A tab in it separates nothing.
-        fields = parse.parse_fields(content, "none", self._encoding)
+        fields = parse.parse_fields(content, Dialect("none", self._encoding))
         if isinstance(fields, parse.Rejection):
             return fields
         text = "\t".join(fields)

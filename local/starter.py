@@ -111,58 +111,20 @@ def init(file: str, out: Optional[str], console: rich.console.Console) -> int:
 
 def run_name(file: str) -> str:
     """Returns a name for the runs on a file: `ratings` for `ratings_train.tsv.gz`."""
-    stem = re.sub(r"\.\w+(\.gz)?$", "", os.path.basename(file)).lower()
+    stem = re.sub(r"\.\w+(\.(gz|bz2|xz|zst|zip))?$", "", os.path.basename(file)).lower()
     return re.sub(r"[^a-z0-9]+", "-", re.sub(r"[_-]train$", "", stem)).strip("-")[:64] or "reviews"
 
 
 def require_readable(source: Table, label: Column, labels: Sequence[str]) -> None:
-    """Rejects tables that a run can't read yet, with what to do instead.
+    """Rejects tables that a run can't learn from yet, with what to do instead.
 
     Raises:
-      UserError: the codec, the delimiter or the number of labels is not supported.
+      UserError: the number of labels is not supported.
     """
     name = source.file
-    if source.is_wide:
-        raise UserError(
-            f"{name}: its codec is {source.encoding}, which a run can't read; convert it, then use the copy: "
-            f"{recode_command(source)}"
-        )
-    if source.delimiter != "\t":
-        raise UserError(
-            f"{name}: the columns are separated by a {table.DELIMITERS[source.delimiter]}, and a run reads only "
-            f"tab-separated files so far; convert it, then use the copy: {convert_command(source)}"
-        )
     if len(labels) < 2:
         counts = ", ".join(f"{value}: {label.values[value]:,}" for value in labels)
         raise UserError(f"{name}: column {label.name!r} has only one label ({counts}); a run needs two or more")
-
-
-def recode_command(source: Table) -> str:
-    """Returns a shell command that writes a copy in UTF-8."""
-    codec = source.encoding.replace("-le", "le").replace("-be", "be")  # As iconv spells it.
-    file, copy = shlex.quote(source.file), shlex.quote(_copy_name(source.file, "utf8"))
-    if source.file.endswith(".gz"):
-        return f"zcat {file} | iconv -f {codec} -t utf-8 > {copy}"
-    return f"iconv -f {codec} -t utf-8 {file} > {copy}"
-
-
-def convert_command(source: Table) -> str:
-    """Returns a shell command that writes a tab-separated copy, with one row on each line."""
-    function = "gzip.open" if source.file.endswith(".gz") else "open"
-    code = (
-        "import csv, gzip, sys; "
-        f'source = {function}(sys.argv[1], "rt", encoding="{source.encoding}", newline=""); '
-        'target = open(sys.argv[2], "w", encoding="utf-8", newline=""); '
-        f'rows = csv.reader(source, delimiter="{source.delimiter}"); '
-        'out = csv.writer(target, delimiter="\\t", lineterminator="\\n"); '
-        'out.writerows([" ".join(field.split()) for field in row] for row in rows)'
-    )
-    return f"python3 -c {shlex.quote(code)} {shlex.quote(source.file)} {shlex.quote(_copy_name(source.file, 'tabs'))}"
-
-
-def _copy_name(file: str, what: str) -> str:
-    """Returns `reviews.tabs.tsv` for `reviews.csv.gz`: never the name of the file itself."""
-    return re.sub(r"(\.\w+)?(\.gz)?$", "", file, count=1) + f".{what}.tsv"
 
 
 def find(source: Table, roles: Roles, labels: Sequence[str]) -> Findings:
@@ -253,16 +215,28 @@ def _data_lines(findings: Findings, out: str) -> Iterator[str]:
         yield "# ordinal: the labels are in order, such as stars; values with the same name are one label."
         yield "task: classification"
     yield f"labels: {_yaml({value: value for value in findings.labels})}"
-    yield f"encoding: {_yaml(source.encoding)}"
-    yield "# minimal: quotes around a field are not part of it; none: a quote is a character like any other."
-    yield f"quoting: {_yaml(source.quoting)}"
-    yield f"header: {_yaml(True if source.header is not None else names)}"
+    yield from _format_lines(source, names)
     if findings.usable > _SAMPLE_ROWS:
         yield f"# null trains on all {findings.usable:,} rows, which takes longer in proportion."
         yield f"sample_size: {_SAMPLE_ROWS}"
     if (bound := _rejected_bound(findings)) is not None:
         yield f"# These rows are left out: {_comment(_format_counts(findings.rejected))}."
         yield f"max_rejected_fraction: {bound}"
+
+
+def _format_lines(source: Table, names: Sequence[str]) -> Iterator[str]:
+    if source.format != "tsv":
+        yield f"format: {source.format}"
+        return
+    yield f"encoding: {_yaml(source.encoding)}"
+    if source.delimiter != "\t":
+        yield f"delimiter: {table.DELIMITERS[source.delimiter]}"
+    if source.escape is not None:
+        yield "# Makes the next character part of the field."
+        yield f"escape: {_yaml(source.escape)}"
+    yield "# minimal: quotes around a field are not part of it; none: a quote is a character like any other."
+    yield f"quoting: {_yaml(source.quoting)}"
+    yield f"header: {_yaml(True if source.header is not None else list(names))}"
 
 
 def _training_lines(findings: Findings) -> Iterator[str]:
@@ -339,6 +313,8 @@ def _path(file: str, out: str) -> str:
 def _describe_table(source: Table) -> str:
     header = "a header" if source.header is not None else "no header"
     rows = f"{len(source.rows):,} rows" if source.is_whole else f"{len(source.rows):,} rows in its first 128 MiB"
+    if source.format != "tsv":
+        return f"{rows} x {source.width} columns, {'JSON Lines' if source.format == 'jsonl' else 'Parquet'}"
     delimiter = table.DELIMITERS[source.delimiter]
     return (
         f"{rows} x {source.width} columns, {delimiter}-separated, {source.encoding}, {header}, quoting {source.quoting}"

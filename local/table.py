@@ -1,22 +1,28 @@
 """Looks at a table of reviews: codec, delimiter, quoting, header and rows, as far as its bytes show them.
 
-Rows of a tab-separated table are parsed as a run would parse them, so what is counted as unreadable here is rejected
-there.
+Rows are parsed as a run would parse them, so what is counted as unreadable here is rejected there.
 """
 
 import codecs
 import collections
 import csv
 import dataclasses
-import gzip
 import io
+import itertools
+import lzma
 import re
+import zipfile
 import zlib
-from typing import Optional, Sequence, Union
+from typing import Iterator, Optional, Sequence, Union
 
 import charset_normalizer
 
-from components.tsv_example_gen import parse
+from components.tsv_example_gen import diagnosis, parse, reader
+from components.tsv_example_gen.dialect import Dialect, make_dialect
+from components.tsv_example_gen.records import JoinedLines, Record
+from components.tsv_example_gen.sources import SourceFile
+from components.tsv_example_gen.streams import is_wide, open_stream
+from core.config import DataConfig
 from core.errors import UserError
 
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
@@ -26,6 +32,8 @@ _MAX_BYTES = 128 << 20
 # Enough for the codec, and for the delimiter even if the first texts are odd.
 _HEAD_BYTES = 1 << 16
 _HEAD_LINES = 1000
+_DIALECT_LINES = 100_000
+_MAX_OBJECTS = 1_000_000
 # The longer ones first, because UTF-32's mark starts with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -52,6 +60,8 @@ class Table:
       rows: the fields of each readable row, as many as there are columns.
       unreadable: reason, as in `schema.rejections` -> number of lines.
       is_whole: whether the file was read to its end.
+      escape: as in `DataConfig`.
+      format: `tsv` (any delimiter), `jsonl` or `parquet`.
     """
 
     file: str
@@ -62,16 +72,13 @@ class Table:
     rows: list[list[str]]
     unreadable: collections.Counter[str]
     is_whole: bool
+    escape: Optional[str] = None
+    format: str = "tsv"
 
     @property
     def width(self) -> int:
         """Number of columns."""
         return len(self.rows[0])
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether the codec writes a tab as more than one byte."""
-        return self.encoding.startswith(("utf-16", "utf-32"))
 
 
 def read(file: str) -> Table:
@@ -81,28 +88,45 @@ def read(file: str) -> Table:
       UserError: the file can't be read, or is not a table with a row.
     """
     content, is_whole = _read_bytes(file)
+    if content.startswith(b"PAR1") or diagnosis.is_json_lines(content):
+        return _read_objects(file)
     encoding, start = detect_encoding(content)
-    content = content[start:]
-    if not content.strip():
+    if not content[start:].strip():
         raise UserError(f"{file}: is empty; should be a table with a text and a label in each row")
-    # Lines are looked for in bytes, as a run does; a codec of several bytes has no such lines, so it is converted.
+    # Lines are looked for in bytes, as a run does; a codec of several bytes is converted, as a run does too.
     codec = encoding
-    if encoding.startswith(("utf-16", "utf-32")):
-        content, codec = content.decode(encoding, "replace").encode("utf-8", "replace"), "utf-8"
-    lines = content.removesuffix(b"\n").split(b"\n")
+    if is_wide(encoding):
+        content, start, codec = content[start:].decode(encoding, "replace").encode("utf-8", "replace"), 0, "utf-8"
+    lines = content[start:].removesuffix(b"\n").split(b"\n")
     if not is_whole:
         lines.pop()
     delimiter = detect_delimiter(_decode(lines[:_HEAD_LINES], codec))
     if delimiter is None:
+        kind = diagnosis.name_other_kind(content, DataConfig(train=file, encoding=encoding))
         names = ", ".join(DELIMITERS.values())
-        raise UserError(f"{file}: no columns; the lines should be separated into columns by one of {names}")
-    quoting = detect_quoting(lines, codec) if delimiter == "\t" else "minimal"
-    outcomes = _parse(lines, codec, quoting, delimiter)
+        raise UserError(f"{file}: {kind or f'no columns; a line should be separated into columns by one of {names}'}")
+    dialect = detect_dialect(lines[:_DIALECT_LINES], codec, delimiter)
+    outcomes = [parse.parse_fields(record, dialect) for record in _join(lines, dialect)]
     rows, unreadable = _keep_usual_width(outcomes)
     if len(rows) < 2:
         raise UserError(f"{file}: has fewer than two rows with the same number of columns; is it a table?")
     header = tuple(rows.pop(0)) if has_header(rows) else None
-    return Table(file, encoding, delimiter, quoting, header, rows, unreadable, is_whole)
+    return Table(file, encoding, delimiter, dialect.quoting, header, rows, unreadable, is_whole, dialect.escape)
+
+
+def _read_objects(file: str) -> Table:
+    """Reads JSON Lines or Parquet, as a run does."""
+    data = DataConfig(train=file, id=None)
+    source = SourceFile("train", file, file)
+    head = reader.read_head(source, data)
+    whole, dialect = reader.whole_file(source, head), make_dialect(data, head.keys)
+    records = reader.read_records(whole, data, data.make_task())
+    outcomes = [parse.parse_fields(record.content, dialect) for record in itertools.islice(records, _MAX_OBJECTS)]
+    rows, unreadable = _keep_usual_width(outcomes)
+    if not rows:
+        raise UserError(f"{file}: has no row")
+    is_whole = len(outcomes) < _MAX_OBJECTS
+    return Table(file, "utf-8", "\t", "minimal", head.columns, rows, unreadable, is_whole, None, head.format)
 
 
 def detect_encoding(content: bytes) -> tuple[str, int]:
@@ -137,16 +161,36 @@ def detect_delimiter(lines: Sequence[str]) -> Optional[str]:
     return best if shares[best] > 0.5 else None
 
 
-def detect_quoting(lines: Sequence[bytes], encoding: str) -> str:
-    """Returns `minimal` if quotes around fields are well-formed in most lines that have any, otherwise `none`."""
-    well_formed = broken = 0
-    for line in lines:
-        if b'"' in line and isinstance(plain := parse.parse_fields(line, "none", encoding), list):
-            if any(field.startswith('"') for field in plain):
-                unquoted = parse.parse_fields(line, "minimal", encoding)
-                well_formed += isinstance(unquoted, list)
-                broken += not isinstance(unquoted, list)
-    return "minimal" if well_formed >= broken else "none"
+def detect_dialect(lines: Sequence[bytes], encoding: str, delimiter: str) -> Dialect:
+    """Returns the dialect in which most records with a quoted field are well-formed."""
+    minimal = Dialect("minimal", encoding, delimiter)
+    candidates = [minimal]
+    if any(b'\\"' in line for line in lines):
+        candidates.append(dataclasses.replace(minimal, escape="\\"))
+    counts = {dialect: _count_broken(lines, dialect) for dialect in candidates}
+    best = min(candidates, key=lambda dialect: counts[dialect][0])
+    broken, quoted = counts[best]
+    return best if 2 * broken <= quoted else dataclasses.replace(minimal, quoting="none")
+
+
+def _count_broken(lines: Sequence[bytes], dialect: Dialect) -> tuple[int, int]:
+    """Returns the number of broken records with a quoted field, and of all with one."""
+    plain = dataclasses.replace(dialect, quoting="none", escape=None)
+    broken = quoted = 0
+    for record in _join(lines, dialect):
+        if b'"' in record and isinstance(fields := parse.parse_fields(record, plain), list):
+            if any(field.startswith('"') for field in fields):
+                quoted += 1
+                broken += not isinstance(parse.parse_fields(record, dialect), list)
+    return broken, quoted
+
+
+def _join(lines: Sequence[bytes], dialect: Dialect) -> Iterator[bytes]:
+    """Yields the records of a file's lines."""
+    numbered = (Record(0, number, line) for number, line in enumerate(lines, start=1))
+    # The label is not known yet: no line counts as a row by itself.
+    for record in JoinedLines(numbered, dialect, lambda line: False, _MAX_BYTES):
+        yield record.content
 
 
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -162,9 +206,9 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 def _read_bytes(file: str) -> tuple[bytes, bool]:
     """Returns the decompressed start of a file, and whether that is all of it."""
     try:
-        with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as stream:
+        with open_stream(file) as stream:
             content = stream.read(_MAX_BYTES + 1)
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: can't be decompressed ({error}); get a complete copy") from error
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}; should be a table of reviews on this machine") from error
@@ -199,14 +243,6 @@ def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error:  # A field of more than 128 KiB: an unclosed quote.
         return [line.split(delimiter) for line in lines]
-
-
-def _parse(
-    lines: Sequence[bytes], encoding: str, quoting: str, delimiter: str
-) -> list[Union[list[str], parse.Rejection]]:
-    if delimiter == "\t":
-        return [parse.parse_fields(line, quoting, encoding) for line in lines]
-    return [row or parse.Rejection("blank_line", "") for row in _split(_decode(lines, encoding), delimiter)]
 
 
 def _keep_usual_width(

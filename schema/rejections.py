@@ -7,6 +7,7 @@
 | `control_character`  | has a NUL, or (`minimal`) a carriage return outside quotes                        |
 | `undecodable`        | is not text in `data.encoding`                                                    |
 | `bad_quoting`        | (`minimal`) has an unclosed quote, or text after a closing one                    |
+| `bad_json`           | (JSON Lines) is not a JSON object                                                 |
 | `wrong_column_count` | has more or fewer columns than the header                                         |
 | `empty_text`         | has a text that is empty or only whitespace                                       |
 | `bad_label`          | has a label that is not in `data.labels`                                          |
@@ -17,6 +18,7 @@ BLANK_LINE = "blank_line"
 CONTROL_CHARACTER = "control_character"
 UNDECODABLE = "undecodable"
 BAD_QUOTING = "bad_quoting"
+BAD_JSON = "bad_json"
 WRONG_COLUMN_COUNT = "wrong_column_count"
 EMPTY_TEXT = "empty_text"
 BAD_LABEL = "bad_label"
@@ -26,7 +28,8 @@ SETTINGS = {
     LINE_TOO_LONG: "data.max_line_bytes",
     UNDECODABLE: "data.encoding",
     BAD_QUOTING: "data.quoting",
-    WRONG_COLUMN_COUNT: "data.quoting and data.header",
+    BAD_JSON: "data.format",
+    WRONG_COLUMN_COUNT: "data.delimiter, data.quoting and data.header",
     EMPTY_TEXT: "data.text",
     BAD_LABEL: "data.labels and data.label",
 }

@@ -85,7 +85,7 @@ def test_the_official_files_are_read(name, tmp_path):
     outcomes = [
         (part.file.role, outcome)
         for part in plan.ranges
-        for _, outcome in executor.parsed_lines(part, loaded.data, loaded.task)
+        for _, outcome in executor.parsed_records(part, loaded.data, loaded.task)
     ]
     rows = [(role, row) for role, row in outcomes if isinstance(row, parse.Row)]
     assert [(row.texts, loaded.task.label_names[row.label]) for _, row in rows] == expected

@@ -1,7 +1,7 @@
 """Generates damaged TSV lines, reproducible by seed, and counts their outcomes in the parser and in TsvExampleGen.
 
-The bundled sample's rows are written in each dialect (quoting and codec), then damaged: bytes replaced, removed and
-inserted, rows that are pure noise, one row that is far too long.
+The bundled sample's rows are written in each dialect (quoting and codec), some with a text of several lines, then
+damaged: bytes replaced, removed and inserted, rows that are pure noise, one row that is far too long.
 """
 
 import base64
@@ -14,12 +14,13 @@ import io
 import itertools
 import os
 import sys
-from typing import Iterator, Mapping, Sequence
+from typing import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from artifacts.examples import read_rejected
 from components.tsv_example_gen import parse
+from components.tsv_example_gen.records import JoinedLines, Record
 from core.config import DataConfig
 from schema import rejections
 from schema.task import make_task
@@ -114,7 +115,7 @@ def ingest_and_compare(dialect: Dialect, start: bytes, records: bytes, folder: s
       folder: an empty folder to work in.
 
     Returns:
-      `EXAMPLES`, the reasons of rejections, and `FAULTS` -> number of lines.
+      `EXAMPLES`, the reasons of rejections, and `FAULTS` -> number of lines: all lines of a record of several.
     """
     from tfx.types import standard_artifacts
 
@@ -126,28 +127,55 @@ def ingest_and_compare(dialect: Dialect, start: bytes, records: bytes, folder: s
     examples = standard_artifacts.Examples()
     examples.uri = os.path.join(folder, "examples")
     executor.Executor().Do({}, {"examples": [examples]}, {"data": dialect.data(file).model_dump_json()})
-    return _compare(_offsets(records, len(start)), examples.uri)
+    return _compare(_offsets(records, len(start)), examples.uri, dialect)
 
 
-def _compare(lines: Mapping[int, bytes], uri: str) -> collections.Counter:
+def _compare(lines: Mapping[int, bytes], uri: str, dialect: Dialect) -> collections.Counter:
     """Compares the lines of a file, by byte offset, with an Examples artifact."""
     from components.tsv_example_gen import reader
 
     accepted_offsets = collections.Counter(_example_offsets(uri))
     rejected = read_rejected(uri, sys.maxsize)
     rejected_offsets = collections.Counter(row["offset"] for row in rejected)
-    counts = collections.Counter(row["reason"] for row in rejected)
-    counts[EXAMPLES] = accepted_offsets.total()
+    records = _records(lines, accepted_offsets.keys() | rejected_offsets.keys())
+    counts: collections.Counter = collections.Counter()
+    for row in rejected:
+        counts[row["reason"]] += len(records.get(row["offset"], [b""]))
+    counts[EXAMPLES] = sum(len(records.get(offset, [b""])) for offset in accepted_offsets.elements())
     counts[RAISED] = 0  # The executor would have raised.
     counts[BOTH] = len(accepted_offsets.keys() & rejected_offsets.keys())
-    counts[NEITHER] = len(lines.keys() ^ (accepted_offsets.keys() | rejected_offsets.keys()))
+    strange = (accepted_offsets.keys() | rejected_offsets.keys()) - lines.keys()
+    swallowed = [offset for offset in accepted_offsets if not _is_one_record(records.get(offset, []), dialect)]
+    counts[NEITHER] = (
+        len(strange) + len(swallowed) + (min(lines) not in accepted_offsets.keys() | rejected_offsets.keys())
+    )
     counts[TWICE] = sum(n > 1 for n in (*accepted_offsets.values(), *rejected_offsets.values()))
     counts[CHANGED] = 0
     for row in rejected:
         kept = base64.b64decode(row["bytes"])
-        line = lines.get(row["offset"], b"")
-        counts[CHANGED] += kept != (line[: reader.KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else line)
+        record = b"\n".join(records.get(row["offset"], []))
+        counts[CHANGED] += kept != (
+            record[: reader.KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else record
+        )
     return counts
+
+
+def _records(lines: Mapping[int, bytes], begins: Collection[int]) -> dict[int, list[bytes]]:
+    """Returns offset of a record -> its lines, up to the next record."""
+    records: dict[int, list[bytes]] = {}
+    begin = min(lines)
+    for offset, line in lines.items():
+        begin = offset if offset in begins else begin
+        records.setdefault(begin, []).append(line)
+    return records
+
+
+def _is_one_record(lines: Sequence[bytes], dialect: Dialect) -> bool:
+    """Returns whether lines are one record for Python's csv too; a single line needs no proof."""
+    if len(lines) < 2:
+        return True
+    text = b"\n".join(lines).decode(dialect.encoding)
+    return len(list(csv.reader(io.StringIO(text, newline="\n"), delimiter="\t", strict=True))) == 1
 
 
 def _example_offsets(uri: str) -> Iterator[int]:
@@ -166,9 +194,18 @@ def _offsets(records: bytes, start: int) -> dict[int, bytes]:
 
 
 def parse_lines(dialect: Dialect, count: int, seed: Sequence[int]) -> collections.Counter:
-    """Parses `count` fuzzed lines; returns the number of lines with each outcome."""
-    layout = parse.make_layout(COLUMNS, dialect.data(""), TASK)
-    return collections.Counter(_outcome(line, layout) for line in fuzzed_lines(dialect, count, seed))
+    """Joins `count` fuzzed lines to records and parses these; returns the number of lines with each outcome."""
+    data = dialect.data("")
+    layout = parse.make_layout(COLUMNS, data, TASK)
+    lines = (
+        Record(0, number, line, len(line) > data.max_line_bytes)
+        for number, line in enumerate(fuzzed_lines(dialect, count, seed), start=1)
+    )
+    is_row = parse.make_row_test(COLUMNS, data, TASK)
+    outcomes: collections.Counter = collections.Counter()
+    for record in JoinedLines(lines, layout.dialect, is_row, data.max_line_bytes):
+        outcomes[_outcome(record.content, layout)] += record.lines
+    return outcomes
 
 
 def _outcome(line: bytes, layout: parse.Layout) -> str:
@@ -187,6 +224,10 @@ def _rows(dialect: Dialect) -> list[bytes]:
     """Returns the sample's rows, written in the dialect."""
     with open(SAMPLE, encoding="utf-8", newline="") as stream:
         records = [(row["document"], row["label"]) for row in csv.DictReader(stream, dialect="excel-tab")]
+    if dialect.quoting == "minimal":
+        # Quotes and a label inside the text, too, as in a text that cites a table.
+        records += [(text.replace(" ", "\n", 1), label) for text, label in records[::5]]
+        records += [(f'{text}\n"\n\n{text}\t{label}\r\n', label) for text, label in records[::20]]
     return [_written(text, label, dialect) for text, label in records]
 
 

@@ -1,4 +1,4 @@
-"""Resolves a configured location to files, and opens them as streams of bytes.
+"""Resolves a configured location to files.
 
 A location is a path or a glob, local or on any file system that `tf.io.gfile` supports (`gs://`), with `{SPAN}` for
 digits; or an `https://` address, which is downloaded once into the user's cache folder. Files on `gs://` are read in
@@ -7,28 +7,26 @@ place, range by range, because the workers of a cluster share no cache folder.
 
 import contextlib
 import dataclasses
-import gzip
+import glob
 import hashlib
 import io
 import json
+import lzma
 import os
 import re
 import stat
+import zipfile
 import zlib
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence
 
-import tensorflow as tf
-
-from core import download, progress
+from components.tsv_example_gen import streams
+from core import download
 from core.config import DataConfig
 from core.errors import UserError
 
 TRAIN = "train"
 TEST = "test"
 SPAN = "{SPAN}"
-
-# Large enough for few system calls, small enough for little memory.
-_BLOCK_BYTES = 1 << 20
 
 # Appended to errors about an address.
 _LOCAL_COPY = "; use the path of a local copy instead"
@@ -79,22 +77,13 @@ def resolve(data: DataConfig) -> Sources:
     Raises:
       UserError: a location matches no file, is a folder, can't be downloaded, or has another SHA-256.
     """
-    train, span = _resolve_location(TRAIN, data.train, data.train_sha256, data.span)
-    test = _resolve_location(TEST, data.test, data.test_sha256, data.span)[0] if data.test else ()
+    train, span = resolve_location(TRAIN, data.train, data.train_sha256, data.span)
+    test = resolve_location(TEST, data.test, data.test_sha256, data.span)[0] if data.test else ()
     return Sources(train, test, span)
 
 
-def fingerprint(files: Sequence[SourceFile]) -> str:
-    """Returns the SHA-256 of the uncompressed content of all files, regardless of their names and times.
-
-    Raises:
-      UserError: a file can't be read to its end.
-    """
-    digests = []
-    for index, file in enumerate(files):
-        progress.report("fingerprint", index, len(files), file=file.name)
-        with reading(file), open_stream(file.path) as stream:
-            digests.append((file.role, _sha256(stream)))
+def fingerprint(digests: Iterable[tuple[str, str]]) -> str:
+    """Returns the SHA-256 of (role, SHA-256 of the uncompressed content) of all files, in any order."""
     return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
 
@@ -129,102 +118,60 @@ def reading(file: SourceFile) -> Iterator[None]:
         yield
     except EOFError as error:
         raise file.error("is truncated: the compressed data ends too early; get a complete copy") from error
-    except UnicodeDecodeError as error:  # TensorFlow can't decode a file's name.
-        raise file.error(f"a file's name is not UTF-8 ({error.object!r}); rename it") from error
-    except (OSError, tf.errors.OpError, zlib.error) as error:
+    except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         hint = _LOCAL_COPY if "://" in file.path else ""
         raise file.error(f"can't be read: {_first_line(error)}{hint}") from error
 
 
-@contextlib.contextmanager
-def open_stream(path: str) -> Iterator[io.BufferedIOBase]:
-    """Opens a file for reading, decompressing it if its name ends in `.gz`.
-
-    Args:
-      path: local, or on a file system that `tf.io.gfile` supports.
-
-    Yields:
-      A buffered, seekable stream of bytes.
-    """
-    with _open_raw(path) as raw:
-        if not is_compressed(path):
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as stream:
-            yield stream
-
-
-def is_compressed(path: str) -> bool:
-    """Returns whether `open_stream` decompresses the file."""
-    return path.endswith(".gz")
-
-
-def size_bytes(path: str) -> int:
-    """Returns the size of a file as stored, compressed or not."""
-    return tf.io.gfile.stat(path).length
-
-
-class _GFileReader(io.RawIOBase):
-    """A file of `tf.io.gfile` as a raw stream, so that `io.BufferedReader` adds a bounded `readline`."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._file = tf.io.gfile.GFile(path, "rb")
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        block = self._file.read(len(buffer))
-        buffer[: len(block)] = block
-        return len(block)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._file.seek(offset, whence)
-        return self.tell()
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _open_raw(path: str) -> io.BufferedIOBase:
-    return io.BufferedReader(_GFileReader(path) if "://" in path else io.FileIO(path), _BLOCK_BYTES)
-
-
-def _resolve_location(
+def resolve_location(
     role: str, location: str, sha256: Optional[str], span: Optional[int]
 ) -> tuple[tuple[SourceFile, ...], Optional[int]]:
-    """Returns the location's files and their span: `span`, or the largest one if it is None."""
+    """Returns the location's files and their span: `span`, or the largest one if it is None.
+
+    Raises:
+      UserError: as for `resolve`.
+    """
     whole = SourceFile(role, location, location)
     if location.startswith("https://"):
         return (dataclasses.replace(whole, path=fetch(whole, sha256)),), None
-    with reading(whole):
-        paths, chosen = _expand(location, span)
-        files = tuple(SourceFile(role, path, path) for path in sorted(paths) if not tf.io.gfile.isdir(path))
+    with reading(whole), _files_of(location) as system:
+        paths, chosen = _expand(system, location, span)
+        files = tuple(SourceFile(role, path, path) for path in sorted(paths) if not system.isdir(path))
     if not files:
         raise whole.error(_describe_missing(location, span))
     for file in files:
-        _require_regular(file)
+        _require_usable(whole, file)
     if sha256:
         _check_sha256(whole, files, sha256)
     return files, chosen
 
 
-def _expand(location: str, span: Optional[int]) -> tuple[list[str], Optional[int]]:
+class _LocalFiles:
+    """The functions of `tf.io.gfile` that this module needs, for this machine and without TensorFlow."""
+
+    exists = staticmethod(os.path.exists)
+    isdir = staticmethod(os.path.isdir)
+    glob = staticmethod(glob.glob)
+
+
+@contextlib.contextmanager
+def _files_of(location: str) -> Iterator[Any]:
+    """Yields the file system of a location."""
+    if "://" not in location:
+        yield _LocalFiles
+        return
+    with streams.remote_errors():
+        yield streams.gfile()
+
+
+def _expand(system: Any, location: str, span: Optional[int]) -> tuple[list[str], Optional[int]]:
     """Returns the paths that a location matches, and their span."""
-    if tf.io.gfile.exists(location):
+    if system.exists(location):
         return [location], None
     if SPAN not in location:
-        return tf.io.gfile.glob(location), None
+        return system.glob(location), None
     pattern = _span_pattern(location)
-    matches = [pattern.fullmatch(path) for path in tf.io.gfile.glob(location.replace(SPAN, "*"))]
+    matches = [pattern.fullmatch(path) for path in system.glob(location.replace(SPAN, "*"))]
     spans = {match.string: int(match["span"]) for match in matches if match}
     chosen = max(spans.values(), default=None) if span is None else span
     return [path for path in spans if spans[path] == chosen], chosen
@@ -246,15 +193,19 @@ def _span_pattern(location: str) -> re.Pattern[str]:
 
 
 def _describe_missing(location: str, span: Optional[int]) -> str:
-    if tf.io.gfile.isdir(location):
+    if os.path.isdir(location):
         return f"is a folder; set a file, or a glob such as {os.path.join(location, '*.tsv')}"
     if SPAN in location or re.search(r"[*?\[]", location):
         return "no file matches" if span is None else f"no file matches span {span}"
     return "No such file or directory"
 
 
-def _require_regular(file: SourceFile) -> None:
-    """Rejects pipes and devices: opening a pipe without a writer would block forever."""
+def _require_usable(whole: SourceFile, file: SourceFile) -> None:
+    """Rejects names that are not UTF-8, and pipes and devices: opening a pipe without a writer would block forever."""
+    try:
+        file.path.encode()
+    except UnicodeEncodeError as error:
+        raise whole.error(f"a file's name is not UTF-8 ({os.fsencode(file.path)!r}); rename it") from error
     with reading(file):
         if "://" in file.path or stat.S_ISREG(os.stat(file.path).st_mode):
             return
@@ -264,7 +215,7 @@ def _require_regular(file: SourceFile) -> None:
 def _check_sha256(whole: SourceFile, files: Sequence[SourceFile], sha256: str) -> None:
     if len(files) > 1:
         raise whole.error(f"data.{whole.role}_sha256 requires exactly one file, but {len(files)} match")
-    with reading(whole), _open_raw(files[0].path) as stream:
+    with reading(whole), streams.open_raw(files[0].path) as stream:
         actual = _sha256(stream)
     if actual != sha256:
         raise whole.error(f"its SHA-256 is {actual}, not data.{whole.role}_sha256 = {sha256}")
@@ -272,7 +223,7 @@ def _check_sha256(whole: SourceFile, files: Sequence[SourceFile], sha256: str) -
 
 def _sha256(stream: io.BufferedIOBase) -> str:
     digest = hashlib.sha256()
-    while block := stream.read(_BLOCK_BYTES):
+    while block := stream.read(streams.BLOCK_BYTES):
         digest.update(block)
     return digest.hexdigest()
 

@@ -30,6 +30,7 @@ from core.config.loading import load_config
 from core.config.saving import dump_config
 from core.config.sections import (
     CURATED_SCHEMA,
+    DELIMITERS,
     BeamConfig,
     Config,
     DataConfig,
@@ -41,6 +42,7 @@ from core.config.sections import (
 )
 
 __all__ = [
+    "DELIMITERS",
     "CURATED_SCHEMA",
     "BeamConfig",
     "Config",

@@ -13,6 +13,9 @@ from schema.task import CLASSIFICATION, Task, curated_schema, make_task
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
+# Names that a shell and YAML leave alone.
+DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+
 CURATED_SCHEMA = curated_schema(CLASSIFICATION)
 
 
@@ -37,6 +40,13 @@ class DataConfig(Section):
     # The smallest and the largest label of a regression.
     score_range: Optional[tuple[float, float]] = None
     quoting: Literal["minimal", "none"] = "minimal"
+    delimiter: str = "\t"
+    # Makes the next character part of a field: a backslash in files with `\"` for a quote.
+    escape: Optional[str] = None
+    comment: Optional[str] = None
+    # Lines before the header.
+    skip_lines: Annotated[int, pydantic.Field(ge=0)] = 0
+    format: Literal["auto", "tsv", "jsonl", "parquet"] = "auto"
     header: Union[bool, tuple[str, ...]] = True
     encoding: str = "utf-8"
     schema_file: Optional[str] = CURATED_SCHEMA
@@ -75,6 +85,21 @@ class DataConfig(Section):
                 raise ValueError(f"YAML reads an unquoted name as {str(word).lower()}; put it in quotes")
         return {str(k): str(v) for k, v in value.items()}
 
+    @pydantic.field_validator("delimiter")
+    @classmethod
+    def _delimiter(cls, value: str) -> str:
+        value = DELIMITERS.get(value, value)
+        if len(value) != 1 or not value.isascii() or value in '"\r\n\0':
+            raise ValueError(f"should be one ASCII character, or one of {', '.join(DELIMITERS)}")
+        return value
+
+    @pydantic.field_validator("escape", "comment")
+    @classmethod
+    def _one_character(cls, value: Optional[str]) -> Optional[str]:
+        if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
+            raise ValueError("should be one ASCII character, or null")
+        return value
+
     @pydantic.field_validator("encoding")
     @classmethod
     def _encoding(cls, value: str) -> str:
@@ -82,13 +107,16 @@ class DataConfig(Section):
             newline = "\t\n".encode(codecs.lookup(value).name)
         except (LookupError, UnicodeError) as error:
             raise ValueError("should be a text encoding that Python supports, such as utf-8 or cp949") from error
-        if newline != b"\t\n":
+        wide = codecs.lookup(value).name.startswith(("utf-16", "utf-32"))
+        if newline != b"\t\n" and not wide:
             raise ValueError("should encode a tab and a newline as one byte each; convert the file to utf-8 first")
         return value
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
         self.make_task()
+        if self.escape == self.delimiter:
+            raise ValueError(f"escape: {self.escape!r} is the delimiter too")
         if self.span is not None and "{SPAN}" not in self.train:
             raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:

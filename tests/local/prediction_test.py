@@ -1,7 +1,9 @@
 """Predictions: a file is read as in training, and control characters are escaped for terminals."""
 
+import bz2
 import csv
 import gzip
+import io
 import json
 import os
 import pathlib
@@ -15,6 +17,7 @@ from tfx.types import standard_artifacts
 
 from artifacts import model_card
 from components.tsv_example_gen import executor, parse, reader
+from core import config
 from core.config import DataConfig
 from core.errors import UserError
 from local import answers, prediction, sentences, served_model
@@ -71,20 +74,21 @@ def files(draw):
     has_header = draw(st.booleans())
     start = b"\xef\xbb\xbf" if data["encoding"] == "utf-8" and draw(st.booleans()) else b""
     start += b"document\tlabel\r\n" if has_header else b""
+    data |= {"delimiter": draw(st.sampled_from("\t,|")), "escape": draw(st.sampled_from([None, "\\"]))}
     lines = draw(st.lists(tsv_lines.any_line(data["quoting"], data["encoding"]), max_size=20))
     ends = [draw(st.sampled_from([b"\n", b"\r\n"])) for _ in lines]
     # Enough good lines that the file's encoding is accepted, even if all others are damaged.
     content = start + b"good\t1\n" * 60 + b"".join(line + end for line, end in zip(lines, ends, strict=True))
     header = True if has_header else ("document", "label")
-    return {**data, "header": header}, draw(st.booleans()), content.removesuffix(b"\n" * draw(st.booleans()))
+    content = content.replace(b"\t", data["delimiter"].encode()).removesuffix(b"\n" * draw(st.booleans()))
+    return {**data, "header": header}, draw(st.booleans()), content
 
 
 def training_outcomes(file, data):
     """Rows and rejections of a file, as training parses it."""
-    config = DataConfig(train=str(file), id=None, max_line_bytes=1 << 20, **data)
-    layout = parse.make_layout(("document", "label"), config, TASK)
-    lines = [line for part in executor.make_plan(config).ranges for line in reader.read_lines(part, 1 << 20)]
-    return [parse.parse_row(line.content, layout, TASK) for line in lines]
+    settings = DataConfig(train=str(file), id=None, max_line_bytes=1 << 20, **data)
+    ranges = executor.make_plan(settings).ranges
+    return [outcome for part in ranges for _, outcome in executor.parsed_records(part, settings, TASK)]
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
@@ -105,6 +109,62 @@ def test_any_file_has_the_same_texts_as_in_training(tmp_path_factory, drawn):
     assert [text for text, row in zip(texts, scored, strict=True) if isinstance(row, parse.Row)] == [
         row.texts[0] for row in scored if isinstance(row, parse.Row)
     ]
+
+
+ROWS = [("1", "first\nsecond", "0"), ("2", 'he said "no", | twice', "1"), ("3", "좋아요\u2028", "1")]
+
+
+def write_form(folder, form):
+    """Writes the rows in one of the forms that the reader knows; returns the file and its settings."""
+    path = folder / "reviews"
+    if form == "jsonl":
+        keys = ("id", "document", "label")
+        path.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in ROWS))
+        return path, {}
+    data = {
+        "comma": {"delimiter": ","},
+        "escape": {"delimiter": "|", "escape": "\\"},
+        "utf-16": {"encoding": "utf-16"},
+        "skipped": {"skip_lines": 2, "comment": "#"},
+    }[form]
+    text = io.StringIO("A title\n\n# a comment\n" if form == "skipped" else "", newline="")
+    text.seek(0, io.SEEK_END)
+    writer = csv.writer(
+        text,
+        delimiter=data.get("delimiter", "\t"),
+        escapechar=data.get("escape"),
+        doublequote="escape" not in data,
+        lineterminator="\n",
+    )
+    writer.writerows([(" id", "document ", "label"), *ROWS])
+    path.write_bytes(bz2.compress(text.getvalue().encode(data.get("encoding", "utf-8"))))
+    return path, data
+
+
+@pytest.mark.parametrize("form", ["comma", "escape", "utf-16", "skipped", "jsonl"])
+def test_every_form_has_the_same_texts_as_in_training_by_the_settings_of_the_card(tmp_path, form, capsys):
+    path, data = write_form(tmp_path, form)
+    card = config.Config(name="x", data={"train": str(path), **data}).data.model_dump(
+        include=model_card.LAYOUT - {"label"}
+    )
+    texts, lines = predict(path, tmp_path / "out", as_json=True, **json.loads(json.dumps(card)))
+    assert texts == [row.texts[0] for row in training_outcomes(path, data)] == [text for _, text, _ in ROWS]
+    assert len(lines) == len(ROWS) and "accuracy 0.6667 on 3 labelled rows" in capsys.readouterr().err
+
+
+def test_the_answers_to_a_table_with_commas_are_one(tmp_path):
+    path, data = write_form(tmp_path, "comma")
+    predict(path, tmp_path / "out.csv", **data)
+    with open(tmp_path / "out.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    assert [row[:3] for row in rows[1:]] == [list(row) for row in ROWS] and rows[1][3:] == ["긍정", "0.750000"]
+
+
+def test_a_delimiter_by_option(tmp_path):
+    path, _ = write_form(tmp_path, "comma")
+    assert predict(path, tmp_path / "out", options={"delimiter": "comma"})[0] == [text for _, text, _ in ROWS]
+    with pytest.raises(UserError, match="no tab but ',': set --delimiter=comma"):
+        predict(path, tmp_path / "out")
 
 
 def test_the_sample_has_the_texts_of_its_examples(tmp_path):

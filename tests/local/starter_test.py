@@ -1,13 +1,15 @@
 """`init`: any table that a run can read gets a configuration that reads every row of it as it was written."""
 
+import bz2
 import collections
 import csv
 import gzip
 import io
+import json
 import os
-import subprocess
 
 import hypothesis
+import pyarrow.parquet
 import pytest
 import rich.console
 from hypothesis import strategies as st
@@ -56,7 +58,7 @@ def read_as_configured(loaded):
     outcomes = [
         outcome
         for part in executor.make_plan(loaded.data).ranges
-        for _, outcome in executor.parsed_lines(part, loaded.data, task)
+        for _, outcome in executor.parsed_records(part, loaded.data, task)
     ]
     rows = [(outcome.texts[0], outcome.label) for outcome in outcomes if isinstance(outcome, parse.Row)]
     return rows, len(outcomes) - len(rows)
@@ -103,31 +105,41 @@ def test_a_run_reads_every_row_as_it_was_written(tmp_path_factory, drawn):
     assert loaded.gates.data.min_script_shares == {script: 0.5} and loaded.gates.invariance.pairs is None
 
 
-@pytest.mark.parametrize("delimiter, name", [(",", "it's.csv"), (";", "it.tsv"), ("|", "it.txt.gz")])
-def test_another_delimiter_is_named_and_the_command_converts_it(tmp_path, delimiter, name):
-    rows = [(f"{text}{delimiter} and\nmore", label) for text, label in reviews(200)]
-    file = write(tmp_path / name, [("review", "stars"), *rows], delimiter, "utf-8")
-    with pytest.raises(UserError, match=f"separated by a {table.DELIMITERS[delimiter]}, and a run reads only tab"):
-        init(file, tmp_path / "out.yaml")
-    assert os.listdir(tmp_path) == [name]
-    subprocess.run(["sh", "-c", starter.convert_command(table.read(str(file)))], check=True)
-    init(tmp_path / f"{name.split('.')[0]}.tabs.tsv", tmp_path / "out.yaml")
-    texts = [text for text, _ in read_as_configured(config.load_config(str(tmp_path / "out.yaml")))[0]]
-    assert texts == [text.replace("\n", " ") for text, _ in rows]
+@pytest.mark.parametrize("delimiter, name", [(",", "it's.csv"), (";", "it.tsv"), ("|", "it.txt.gz"), ("\t", "it.bz2")])
+@pytest.mark.parametrize("form", ["minimal", "escape"])
+def test_any_delimiter_and_texts_of_several_lines_are_read_as_written(tmp_path, delimiter, name, form):
+    rows = [(f'{text}{delimiter} "and"\nmore', label) for text, label in reviews(200)]
+    text = io.StringIO()
+    options = {"escapechar": "\\", "doublequote": False} if form == "escape" else {}
+    csv.writer(text, delimiter=delimiter, lineterminator="\n", **options).writerows([("review", "stars"), *rows])
+    compress = {".gz": gzip.compress, ".bz2": bz2.compress}.get(os.path.splitext(name)[1], bytes)
+    (tmp_path / name).write_bytes(compress(text.getvalue().encode()))
+    init(tmp_path / name, tmp_path / "out.yaml")
+    read, rejected = read_as_configured(config.load_config(str(tmp_path / "out.yaml")))
+    assert [text for text, _ in read] == [text for text, _ in rows] and rejected == 0
 
 
 @pytest.mark.parametrize("name", ["reviews.tsv", "reviews.tsv.gz"])
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_codec_of_two_bytes_is_named_and_the_command_converts_it(tmp_path, encoding, name):
+def test_a_codec_of_two_bytes_is_read_as_written(tmp_path, encoding, name):
     rows = reviews(200, script="Hangul")
     file = write(tmp_path / name, [("review", "stars"), *rows], encoding=encoding)
-    with pytest.raises(UserError, match=f"its codec is {encoding}.*iconv -f {encoding[:6]}.* -t utf-8"):
-        init(file, tmp_path / "out.yaml")
-    assert os.listdir(tmp_path) == [name]
-    subprocess.run(["sh", "-c", starter.recode_command(table.read(str(file)))], check=True)
-    init(tmp_path / "reviews.utf8.tsv", tmp_path / "out.yaml")
+    init(file, tmp_path / "out.yaml")
     texts = [text for text, _ in read_as_configured(config.load_config(str(tmp_path / "out.yaml")))[0]]
     assert texts == [text for text, _ in rows]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_json_lines_and_parquet_are_read_as_written(tmp_path, kind):
+    rows = [{"review": text, "stars": int(label)} for text, label in reviews(200)]
+    file = tmp_path / f"reviews.{kind}"
+    if kind == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), file)
+    init(file, tmp_path / "out.yaml")
+    read, rejected = read_as_configured(config.load_config(str(tmp_path / "out.yaml")))
+    assert read == [(row["review"], row["stars"]) for row in rows] and rejected == 0
 
 
 @pytest.mark.parametrize(
