@@ -14,6 +14,9 @@ from core.errors import UserError
 from core.files import atomic_write
 from schema.task import Task, task_from_json
 
+# The settings under `data` that a file's reader needs, besides the columns of the task.
+LAYOUT = {"label", "quoting", "header", "encoding", "max_line_bytes", "delimiter", "escape"}
+
 CARD_FILE = os.path.join("assets.extra", "reviews.json")
 
 
@@ -23,8 +26,7 @@ class ModelCard:
 
     Attributes:
       task: the task that the model was trained for.
-      data: `label`, `quoting`, `header`, `encoding` and `max_line_bytes` as in `core.config.DataConfig`; a model of an
-        earlier release may lack the last one.
+      data: the settings in `LAYOUT`, as in `core.config.DataConfig`; a model of an earlier release may lack some.
       max_length: number of tokens to which the model cuts a text; None for a model of an earlier release.
     """
 

@@ -144,12 +144,11 @@ class _Rows:
         """Yields the rows whose sample hash is at most the threshold."""
         data, task = self._config.data, self._config.task
         for part in self._ranges:
-            for line, outcome in executor.parsed_lines(part, data, task):
+            for record, outcome in executor.parsed_records(part, data, task):
                 if isinstance(outcome, parse.Rejection):
                     self.rejected[outcome.reason] += 1
-                    place = f"line {line.number}" if line.number else f"byte {line.offset}"
-                    raw = escape.quote(parse.readable(line.content, data.encoding))
-                    self.first_rejected.setdefault(outcome.reason, f"{place}: {raw}")
+                    raw = escape.quote(parse.readable(record.content, data.encoding))
+                    self.first_rejected.setdefault(outcome.reason, f"line {record.number}: {raw}")
                 elif threshold == split.HASHES or executor.sample_hash(outcome, data) <= threshold:
                     self._count(outcome)
                     yield outcome

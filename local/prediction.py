@@ -11,7 +11,8 @@ import sys
 import tempfile
 from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
 
-from components.tsv_example_gen import parse, reader, sources
+from components.tsv_example_gen import parse, reader, records, sources
+from components.tsv_example_gen.dialect import Dialect, make_dialect
 from core.errors import UserError
 from local import answers, output_file
 from local.served_model import Model, Prediction
@@ -73,6 +74,7 @@ class _FileScorer:
         self, model: Model, file: sources.SourceFile, form: answers.Format, options: Mapping[str, str]
     ) -> None:
         self._data = answers.make_layout(model.card, file, options)
+        self._dialect = make_dialect(self._data)
         self._model, self._file, self._form = model, file, form
         self._head = reader.read_head(file, self._data)
         if not self._head.columns:
@@ -86,14 +88,14 @@ class _FileScorer:
 
     def write(self, stream: IO[str]) -> None:
         """Writes every row with its prediction to the stream."""
-        columns, quoting = self._head.columns, self._data.quoting
+        columns = self._head.columns
         if not self._form.as_json and self._data.header is True:
-            _write_tsv(stream, [*columns, *self._added_columns()], quoting)
+            _write_row(stream, [*columns, *self._added_columns()], self._dialect)
         for fields, prediction in self._scored_rows():
             if self._form.as_json:
                 stream.write(self._format_json(fields, prediction))
             else:
-                _write_tsv(stream, [*fields, *self._format_fields(prediction)], quoting)
+                _write_row(stream, [*fields, *self._format_fields(prediction)], self._dialect)
 
     def describe(self) -> str:
         """Returns the numbers of rows and the accuracy on those with a label."""
@@ -108,24 +110,24 @@ class _FileScorer:
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Prediction]]]:
         """Yields each row's fields and its prediction, None for rejected rows."""
-        ranges = reader.cut_into_ranges(self._file, self._head)
-        lines = itertools.chain.from_iterable(reader.read_lines(part, self._data.max_line_bytes) for part in ranges)
-        while chunk := [self._parse(line) for line in itertools.islice(lines, CHUNK_ROWS)]:
+        whole = reader.whole_file(self._file, self._head)
+        read = reader.read_records(whole, self._data, self._model.card.task)
+        while chunk := [self._parse(record) for record in itertools.islice(read, CHUNK_ROWS)]:
             predictions = self.counts.predict(self._model, [text for _, text in chunk])
             for (fields, _), prediction in zip(chunk, predictions, strict=True):
                 if prediction is not None:
                     self._compare(dict(zip(self._head.columns, fields, strict=False)), prediction)
                 yield fields, prediction
 
-    def _parse(self, line: reader.Line) -> tuple[list[str], Optional[str]]:
-        """Returns a line's fields and its text, None if training would reject it."""
-        if line.too_long:
+    def _parse(self, record: records.Record) -> tuple[list[str], Optional[str]]:
+        """Returns a record's fields and its text, None if training would reject it."""
+        if record.too_long:
             fields: Any = parse.Rejection(rejections.LINE_TOO_LONG, "")
         else:
-            fields = parse.parse_fields(line.content, self._data.quoting, self._data.encoding)
+            fields = parse.parse_fields(record.content, self._dialect)
         if isinstance(fields, parse.Rejection):
             self.counts.failures[fields.reason] += 1
-            return [parse.readable(line.content.rstrip(b"\r"), self._data.encoding)], None
+            return [parse.readable(record.content.rstrip(b"\r"), self._data.encoding)], None
         texts = parse.pick_texts(fields, len(self._head.columns), (self._text,))
         if isinstance(texts, parse.Rejection):
             self.counts.failures[texts.reason] += 1
@@ -175,8 +177,8 @@ def _regular_file(file: _File) -> Iterator[_File]:
         yield dataclasses.replace(file, path=copy.name)
 
 
-def _write_tsv(stream: IO[str], fields: Iterable[str], quoting: str) -> None:
-    if quoting == "none":
-        stream.write("\t".join(fields) + "\n")
+def _write_row(stream: IO[str], fields: Iterable[str], dialect: Dialect) -> None:
+    if dialect.quoting == "none":
+        stream.write(dialect.delimiter.join(fields) + "\n")
     else:
-        csv.writer(stream, delimiter="\t", lineterminator="\n").writerow(list(fields))
+        csv.writer(stream, delimiter=dialect.delimiter, lineterminator="\n").writerow(list(fields))

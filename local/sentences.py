@@ -6,6 +6,7 @@ import sys
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from components.tsv_example_gen import parse, sources
+from components.tsv_example_gen.dialect import Dialect
 from core import escape
 from core.errors import UserError
 from local import answers
@@ -93,7 +94,7 @@ class _Reader:
             self._counts.failures[rejections.LINE_TOO_LONG] += 1
             return None
         # A tab separates nothing here.
-        fields = parse.parse_fields(line, "none", self._encoding)
+        fields = parse.parse_fields(line, Dialect("none", self._encoding))
         text = "" if isinstance(fields, parse.Rejection) else "\t".join(fields)
         if text.strip():
             return text

@@ -17,6 +17,7 @@ from typing import Optional, Sequence, Union
 import charset_normalizer
 
 from components.tsv_example_gen import parse
+from components.tsv_example_gen.dialect import Dialect
 from core.errors import UserError
 
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
@@ -141,9 +142,9 @@ def detect_quoting(lines: Sequence[bytes], encoding: str) -> str:
     """Returns `minimal` if quotes around fields are well-formed in most lines that have any, otherwise `none`."""
     well_formed = broken = 0
     for line in lines:
-        if b'"' in line and isinstance(plain := parse.parse_fields(line, "none", encoding), list):
+        if b'"' in line and isinstance(plain := parse.parse_fields(line, Dialect("none", encoding)), list):
             if any(field.startswith('"') for field in plain):
-                unquoted = parse.parse_fields(line, "minimal", encoding)
+                unquoted = parse.parse_fields(line, Dialect("minimal", encoding))
                 well_formed += isinstance(unquoted, list)
                 broken += not isinstance(unquoted, list)
     return "minimal" if well_formed >= broken else "none"
@@ -205,7 +206,7 @@ def _parse(
     lines: Sequence[bytes], encoding: str, quoting: str, delimiter: str
 ) -> list[Union[list[str], parse.Rejection]]:
     if delimiter == "\t":
-        return [parse.parse_fields(line, quoting, encoding) for line in lines]
+        return [parse.parse_fields(line, Dialect(quoting, encoding)) for line in lines]
     return [row or parse.Rejection("blank_line", "") for row in _split(_decode(lines, encoding), delimiter)]
 
 

@@ -18,6 +18,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types.channel import BaseChannel
 
+from artifacts import model_card
 from components import gate_config
 from components.baseline_model.component import BaselineModel
 from components.data_gate import executor as data_gate
@@ -134,7 +135,7 @@ def _training_nodes(
         custom_config={
             "trainer": config.trainer.model_dump(),
             "task": dataclasses.asdict(config.task),
-            "data": config.data.model_dump(include={"label", "quoting", "header", "encoding", "max_line_bytes"}),
+            "data": config.data.model_dump(include=model_card.LAYOUT),
             **placement,
         },
     )

@@ -40,10 +40,8 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
     source = sources.SourceFile(sources.TRAIN, file, file)
     head = reader.read_head(source, config)
     layout = parse.make_layout(head.columns, config, task)
-    lines = (
-        line for part in reader.cut_into_ranges(source, head) for line in reader.read_lines(part, config.max_line_bytes)
-    )
-    parsed = (parse.parse_row(line.content, layout, task) for line in lines)
+    records = reader.read_records(reader.whole_file(source, head), config, task)
+    parsed = (parse.parse_row(record.content, layout, task) for record in records)
     rows = [row for row in parsed if isinstance(row, parse.Row)][:count]
     return Rows([row.texts[0].encode() for row in rows], np.array([row.label for row in rows], np.int64))
 

@@ -5,7 +5,7 @@ from tfx.orchestration.portable import base_driver as ir_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
-from components.tsv_example_gen import executor, sources
+from components.tsv_example_gen import executor
 from core.config import DataConfig
 
 
@@ -20,5 +20,5 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         """
         plan = executor.make_plan(DataConfig.model_validate_json(execution_info.exec_properties[executor.DATA]))
         output = driver_output_pb2.DriverOutput()
-        output.exec_properties[executor.FINGERPRINT].string_value = sources.fingerprint(plan.sources.files)
+        output.exec_properties[executor.FINGERPRINT].string_value = plan.fingerprint
         return output

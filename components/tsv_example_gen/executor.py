@@ -22,7 +22,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from artifacts.examples import REJECTED_FOLDER, Ingest, read_rejected, write_ingest
-from components.tsv_example_gen import parse, reader, sources, split
+from components.tsv_example_gen import parse, reader, records, sources, split
 from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
@@ -53,11 +53,13 @@ class Plan:
       sources: the files.
       ranges: the byte ranges of these files.
       boundaries: the boundaries that split the training files.
+      fingerprint: SHA-256 of the uncompressed content of all files, regardless of their names and times.
     """
 
     sources: sources.Sources
     ranges: list[reader.FileRange]
     boundaries: split.Boundaries
+    fingerprint: str
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -80,9 +82,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           UserError: a file can't be used, or a split has no rows.
         """
         data = DataConfig.model_validate_json(exec_properties[DATA])
-        plan = make_plan(data)
         # Not in the pipeline, which would wrap errors: this reads every file to its end and raises a UserError.
-        fingerprint = exec_properties.get(FINGERPRINT) or sources.fingerprint(plan.sources.files)
+        plan = make_plan(data)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with self._make_beam_pipeline() as pipeline:
             ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
@@ -96,7 +97,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 sources.TEST: [file.name for file in plan.sources.test],
             },
             span=plan.sources.span,
-            fingerprint=fingerprint,
+            fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
         )
         _require_rows(data, ingest.rows, examples.uri)
         write_ingest(examples.uri, ingest)
@@ -104,19 +105,24 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 def make_plan(data: DataConfig) -> Plan:
-    """Finds the files, checks the start of each, and cuts them into ranges.
+    """Finds the files, checks the start of each, then reads each to its end and cuts it into ranges.
 
     Raises:
       UserError: a location, a file or the fractions can't be used.
     """
+    task = data.make_task()
     boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction)
     resolved = sources.resolve(data)
-    ranges = []
-    for files in (resolved.train, resolved.test):
-        for file, head in zip(files, reader.read_heads(files, data), strict=True):
-            _check_columns(file, head.columns, data)
-            ranges += reader.cut_into_ranges(file, head)
-    return Plan(resolved, ranges, boundaries)
+    heads = [head for files in (resolved.train, resolved.test) for head in reader.read_heads(files, data)]
+    for file, head in zip(resolved.files, heads, strict=True):
+        _check_columns(file, head.columns, data)
+    ranges, digests = [], []
+    for index, (file, head) in enumerate(zip(resolved.files, heads, strict=True)):
+        progress.report("fingerprint", index, len(heads), file=file.name)
+        sha256, parts = reader.survey(file, head, data, task)
+        ranges += parts
+        digests.append((file.role, sha256))
+    return Plan(resolved, ranges, boundaries, sources.fingerprint(digests))
 
 
 def _check_columns(file: sources.SourceFile, columns: Sequence[str], data: DataConfig) -> None:
@@ -196,15 +202,15 @@ class _IngestRange(beam.DoFn):
     def process(self, file_range: reader.FileRange, threshold: int) -> Iterator[beam.pvalue.TaggedOutput]:
         counts: Counts = collections.Counter()
         file = file_range.file
-        for line, outcome in parsed_lines(file_range, self._data, self._task):
+        for record, outcome in parsed_records(file_range, self._data, self._task):
             if isinstance(outcome, parse.Rejection):
                 counts[file.role, outcome.reason] += 1
-                yield beam.pvalue.TaggedOutput(REJECTED_FOLDER, _rejected_json(file, line, outcome, self._data))
+                yield beam.pvalue.TaggedOutput(REJECTED_FOLDER, _rejected_json(file, record, outcome, self._data))
                 continue
             name = self._split(outcome, file.role, threshold)
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
             if name:
-                yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{line.offset}"))
+                yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{record.offset}"))
         yield beam.pvalue.TaggedOutput(_COUNTS, counts)
 
     def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
@@ -224,8 +230,8 @@ class _SmallestHashes(beam.DoFn):
         self._data, self._task, self._size = data, data.make_task(), size
 
     def process(self, file_range: reader.FileRange) -> Iterator[np.ndarray]:
-        lines = parsed_lines(file_range, self._data, self._task)
-        hashes = (sample_hash(outcome, self._data) for _, outcome in lines if isinstance(outcome, parse.Row))
+        parsed = parsed_records(file_range, self._data, self._task)
+        hashes = (sample_hash(outcome, self._data) for _, outcome in parsed if isinstance(outcome, parse.Row))
         yield split.smallest(hashes, self._size)
 
 
@@ -245,19 +251,19 @@ def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PC
     )
 
 
-def parsed_lines(
+def parsed_records(
     file_range: reader.FileRange, data: DataConfig, task: Task
-) -> Iterator[tuple[reader.Line, Union[parse.Row, parse.Rejection]]]:
-    """Yields every line of a range of a file with its row or rejection."""
+) -> Iterator[tuple[records.Record, Union[parse.Row, parse.Rejection]]]:
+    """Yields every record of a range of a file with its row or rejection."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
     layout = parse.make_layout(file_range.columns, data, task)
-    for count, line in enumerate(reader.read_lines(file_range, data.max_line_bytes), start=1):
-        if line.too_long:
-            yield line, parse.Rejection(rejections.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")
+    for count, record in enumerate(reader.read_records(file_range, data, task), start=1):
+        if record.too_long:
+            yield record, parse.Rejection(rejections.LINE_TOO_LONG, f"more than {data.max_line_bytes} bytes")
         else:
-            yield line, parse.parse_row(line.content, layout, task)
+            yield record, parse.parse_row(record.content, layout, task)
         if count % _REPORT_ROWS == 0:
-            progress.report(stage, count, 0, offset=line.offset)
+            progress.report(stage, count, 0, offset=record.offset)
 
 
 def sample_hash(row: parse.Row, data: DataConfig) -> int:
@@ -265,17 +271,19 @@ def sample_hash(row: parse.Row, data: DataConfig) -> int:
     return split.sample_hash(data.seed, row.id, row.texts, row.label)
 
 
-def _rejected_json(file: sources.SourceFile, line: reader.Line, rejection: parse.Rejection, data: DataConfig) -> bytes:
-    record = {
+def _rejected_json(
+    file: sources.SourceFile, record: records.Record, rejection: parse.Rejection, data: DataConfig
+) -> bytes:
+    rejected = {
         "file": file.name,
-        "offset": line.offset,
-        "line": line.number,
+        "offset": record.offset,
+        "line": record.number,
         "reason": rejection.reason,
         "detail": rejection.detail,
-        "raw": parse.readable(line.content, data.encoding),
-        "bytes": base64.b64encode(line.content).decode("ascii"),
+        "raw": parse.readable(record.content, data.encoding),
+        "bytes": base64.b64encode(record.content).decode("ascii"),
     }
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return json.dumps(rejected, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _sum_counts(parts: Iterable[Counts]) -> Counts:
@@ -316,8 +324,7 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
 
 
 def _quote_rejected(row: Mapping[str, Any]) -> str:
-    place = f"line {row['line']}" if row["line"] else f"byte {row['offset']}"
-    return f"{place} ({row['reason']}) {escape.quote(row['raw'])}"
+    return f"line {row['line']} ({row['reason']}) {escape.quote(row['raw'])}"
 
 
 def _set_properties(examples: types.Artifact, ingest: Ingest) -> None:

@@ -1,9 +1,10 @@
-"""Parses one line of a TSV into a row, or a rejection with one of the reasons in `schema.rejections`."""
+"""Parses one record of a table into a row, or a rejection with one of the reasons in `schema.rejections`."""
 
 import csv
 import dataclasses
-from typing import Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, Union
 
+from components.tsv_example_gen.dialect import Dialect, make_dialect
 from core import escape
 from core.config import DataConfig
 from core.errors import UserError
@@ -48,27 +49,14 @@ class Layout:
       texts: indices of the text columns, in the task's order.
       label: index of the label column.
       id: index of the id column, None if there is no such column.
-      quoting: `minimal` or `none`, as in `DataConfig`.
-      encoding: name of the codec.
+      dialect: how fields are separated, quoted and encoded.
     """
 
     width: int
     texts: tuple[int, ...]
     label: int
     id: Optional[int]
-    quoting: str
-    encoding: str
-
-
-class _MinimalQuoting(csv.Dialect):
-    """The dialect of pandas' writer: fields are quoted only if necessary, quotes in them are doubled."""
-
-    delimiter = "\t"
-    quotechar = '"'
-    doublequote = True
-    lineterminator = "\n"
-    quoting = csv.QUOTE_MINIMAL
-    strict = True
+    dialect: Dialect
 
 
 def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
@@ -87,20 +75,19 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task) -> Layout:
         texts=tuple(find_column(names, "data.text", column) for column in task.text_columns),
         label=find_column(names, "data.label", data.label),
         id=None if data.id is None else find_column(names, "data.id", data.id),
-        quoting=data.quoting,
-        encoding=data.encoding,
+        dialect=make_dialect(data),
     )
 
 
-def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
-    """Parses one line; never raises, for any bytes.
+def parse_row(record: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
+    """Parses one record; never raises, for any bytes.
 
     Args:
-      line: the line without its newline; one trailing carriage return is dropped.
-      layout: layout of the line's file.
+      record: the record without its last newline; one trailing carriage return is dropped.
+      layout: layout of the record's file.
       task: the task, with the labels.
     """
-    fields = parse_fields(line, layout.quoting, layout.encoding)
+    fields = parse_fields(record, layout.dialect)
     if isinstance(fields, Rejection):
         return fields
     texts = pick_texts(fields, layout.width, layout.texts)
@@ -110,6 +97,26 @@ def parse_row(line: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
     if label is None:
         return Rejection(rejections.BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
     return Row("" if layout.id is None else fields[layout.id], texts, label)
+
+
+def make_row_test(names: Sequence[str], data: DataConfig, task: Task) -> Callable[[bytes], bool]:
+    """Returns a function that says whether a line, as it is, has as many fields as columns, and a label.
+
+    Args:
+      names: column names in the file's order; a file without the label column has no such lines.
+      data: configures the label column.
+      task: the task, with the labels.
+    """
+    if list(names).count(data.label) != 1:
+        return lambda line: False
+    width, label, dialect = len(names), list(names).index(data.label), make_dialect(data)
+    plain = dataclasses.replace(dialect, quoting="none", escape=None)
+
+    def is_row(line: bytes) -> bool:
+        fields = parse_fields(line, plain)
+        return isinstance(fields, list) and len(fields) == width and task.parse_label(fields[label]) is not None
+
+    return is_row
 
 
 def pick_texts(fields: Sequence[str], width: int, indices: Sequence[int]) -> Union[tuple[str, ...], Rejection]:
@@ -126,22 +133,21 @@ def pick_texts(fields: Sequence[str], width: int, indices: Sequence[int]) -> Uni
     return texts if all([text.strip() for text in texts]) else Rejection(rejections.EMPTY_TEXT, "")
 
 
-def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], Rejection]:
-    """Splits one line (a record or a header) into its fields; never raises.
+def parse_fields(record: bytes, dialect: Dialect) -> Union[list[str], Rejection]:
+    """Splits one record or header into its fields; never raises.
 
     Args:
-      line: the line without its newline; one trailing carriage return is dropped.
-      quoting: `minimal` or `none`, as in `DataConfig`.
-      encoding: name of the codec.
+      record: the record without its last newline; one trailing carriage return is dropped.
+      dialect: how fields are separated, quoted and encoded.
 
     Returns:
       The fields, unquoted; or a rejection.
     """
-    line = line.removesuffix(b"\r")
-    if not line:
+    record = record.removesuffix(b"\r")
+    if not record:
         return Rejection(rejections.BLANK_LINE, "")
     try:
-        text = line.decode(encoding)
+        text = record.decode(dialect.encoding)
         # Codecs such as utf-7 can produce lone surrogates, which an example can't hold.
         text.encode("utf-8")
     except UnicodeError as error:
@@ -149,14 +155,10 @@ def parse_fields(line: bytes, quoting: str, encoding: str) -> Union[list[str], R
     # Checked in the text, not in the bytes: codecs such as utf-7 encode NUL without a zero byte.
     if "\0" in text:
         return Rejection(rejections.CONTROL_CHARACTER, f"NUL as character {text.index(chr(0))} of the line")
-    return text.split("\t") if quoting == "none" else _unquoted_fields(text)
-
-
-def _unquoted_fields(text: str) -> Union[list[str], Rejection]:
-    if len(text) > csv.field_size_limit():
+    if dialect.quoting == "minimal" and len(text) > csv.field_size_limit():
         return Rejection(rejections.LINE_TOO_LONG, f"{len(text)} characters; csv reads up to {csv.field_size_limit()}")
     try:
-        return next(csv.reader((text,), _MinimalQuoting))
+        return dialect.split(text)
     except csv.Error as error:
         return Rejection(rejections.CONTROL_CHARACTER if "\r" in text else rejections.BAD_QUOTING, str(error))
 

@@ -1,24 +1,28 @@
-"""Reads files line by line, in byte ranges, so that several workers can read one file in parallel.
+"""Reads files record by record, in byte ranges, so that several workers can read one file in parallel.
 
 A line ends at a newline byte (0x0A), or at the end of a file without a final newline. Nothing else ends a line: a
 carriage return, NUL, U+0085, U+2028, or a byte order mark inside a file is content (the parser drops a carriage return
-directly before the newline). A byte order mark at the start of a file is not part of a line. Every line except the
-header is returned exactly once, and becomes an example or a rejected row.
+directly before the newline). A byte order mark at the start of a file is not part of a line. A record is a line, or
+several inside quotes (`dialect`, `records`). Every line except the header belongs to exactly one record, and every
+record becomes an example or a rejected row.
 
-A line belongs to the range that contains its first byte: the reader of a range skips the line that began before the
-range, and reads its last line to the end, beyond the range, so the lines do not depend on the ranges. A compressed file
-is a single range, and its offsets count decompressed bytes.
+Where records begin depends on everything before, so `survey` reads a file once to find it while it takes the digest; a
+range then begins at a record. A compressed file is a single range, and its offsets count decompressed bytes.
 """
 
 import codecs
 import dataclasses
+import hashlib
 import io
 import itertools
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence, Union
 
 from components.tsv_example_gen import parse
+from components.tsv_example_gen.dialect import make_dialect
+from components.tsv_example_gen.records import Record, join_lines
 from components.tsv_example_gen.sources import SourceFile, is_compressed, open_stream, reading, size_bytes
 from core.config import DataConfig
+from schema.task import Task
 
 # About 800,000 reviews: seconds of work, so that workers finish together, and few ranges to plan in memory.
 RANGE_BYTES = 64 << 20
@@ -26,6 +30,8 @@ RANGE_BYTES = 64 << 20
 KEPT_BYTES = 1024
 # Checked of a file before anything starts: hundreds of reviews.
 _HEAD_BYTES = 1 << 16
+# Large enough for few calls, small enough for little memory.
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,33 +58,16 @@ class FileRange:
     Attributes:
       file: the file.
       columns: names of its columns.
-      start: byte offset; a record starts exactly there if `first_line` is set.
+      start: byte offset, at which a record begins.
       end: byte offset, None for the end of the file.
-      first_line: line number of the record at `start`, None if unknown.
+      first_line: line number of the record at `start`.
     """
 
     file: SourceFile
     columns: tuple[str, ...]
     start: int
     end: Optional[int]
-    first_line: Optional[int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One line of a file.
-
-    Attributes:
-      offset: offset of its first byte in the file.
-      number: line number from 1, None if unknown.
-      content: the bytes without the newline; only the first `KEPT_BYTES` of a line that is too long.
-      too_long: whether it has more than `data.max_line_bytes` bytes.
-    """
-
-    offset: int
-    number: Optional[int]
-    content: bytes
-    too_long: bool
+    first_line: int
 
 
 def read_head(file: SourceFile, data: DataConfig) -> FileHead:
@@ -92,10 +81,15 @@ def read_head(file: SourceFile, data: DataConfig) -> FileHead:
         head = stream.read(_HEAD_BYTES)
         stream.seek(start)
         _check_is_text(file, head, data)
-        header_bytes, columns = 0, data.header
+        first_line, columns = 1, data.header
         if isinstance(columns, bool):
-            header_bytes, columns = _read_header(file, stream, data)
-        return FileHead(columns, start + header_bytes, 2 if header_bytes else 1, bool(stream.read(1)))
+            header = next(_join(_lines(stream, start, 1, data.max_line_bytes), data, _never), None)
+            columns = () if header is None else _parse_header(file, header, data)
+            if header is not None:
+                first_line += header.lines
+                start += len(header.content) + 1
+        stream.seek(start)
+        return FileHead(columns, start, first_line, bool(stream.read(1)))
 
 
 def read_heads(files: Sequence[SourceFile], data: DataConfig) -> list[FileHead]:
@@ -110,51 +104,119 @@ def read_heads(files: Sequence[SourceFile], data: DataConfig) -> list[FileHead]:
     return heads
 
 
-def cut_into_ranges(file: SourceFile, head: FileHead, range_bytes: int = RANGE_BYTES) -> list[FileRange]:
-    """Cuts a file's records into ranges; returns an empty list for a file without records."""
-    if not head.has_records:
-        return []
-    first = FileRange(file, head.columns, head.start, None, head.first_line)
-    if is_compressed(file.path):
-        return [first]
-    starts = range(head.start, size_bytes(file.path), range_bytes)
-    later = [dataclasses.replace(first, start=start, first_line=None) for start in starts[1:]]
-    ranges = [first, *later]
-    cut = [dataclasses.replace(one, end=following.start) for one, following in itertools.pairwise(ranges)]
-    return cut + ranges[-1:]
+def whole_file(file: SourceFile, head: FileHead) -> FileRange:
+    """Returns all records of a file as one range."""
+    return FileRange(file, head.columns, head.start, None, head.first_line)
 
 
-def read_lines(file_range: FileRange, max_line_bytes: int) -> Iterator[Line]:
-    """Yields the lines of a range in order, holding at most `max_line_bytes` in memory.
+def survey(
+    file: SourceFile, head: FileHead, data: DataConfig, task: Task, range_bytes: int = RANGE_BYTES
+) -> tuple[str, list[FileRange]]:
+    """Reads a file to its end.
+
+    Args:
+      file: the file.
+      head: its head.
+      data: how to read it.
+      task: the task, with the labels.
+      range_bytes: size of a range, which ends with the record that begins in it.
+
+    Returns:
+      The SHA-256 of the decompressed content, and the file's ranges: none for a file without records.
+
+    Raises:
+      UserError: the file can't be read to its end.
+    """
+    with reading(file), open_stream(file.path) as stream:
+        hashed = _HashedStream(stream)
+        whole = whole_file(file, head)
+        ranges = [whole] if head.has_records else []
+        if ranges and not is_compressed(file.path) and size_bytes(file.path) > head.start + range_bytes:
+            hashed.read(head.start)
+            records = _join(
+                _lines(hashed, head.start, head.first_line, data.max_line_bytes), data, _row_test(whole, data, task)
+            )
+            ranges = _cut(whole, records, range_bytes)
+        while hashed.read(_BLOCK_BYTES):
+            pass
+        return hashed.sha256.hexdigest(), ranges
+
+
+def read_records(file_range: FileRange, data: DataConfig, task: Task) -> Iterator[Record]:
+    """Yields the records of a range in order, holding at most `data.max_line_bytes` in memory.
+
+    Args:
+      file_range: the range.
+      data: how to read it.
+      task: the task, with the labels.
 
     Raises:
       UserError: the file can't be read to its end.
     """
     with reading(file_range.file), open_stream(file_range.file.path) as stream:
-        offset, number = _go_to_first_record(stream, file_range), file_range.first_line
-        while file_range.end is None or offset < file_range.end:
-            content = stream.readline(max_line_bytes + 1)
-            if not content:
+        stream.seek(file_range.start)
+        lines = _lines(stream, file_range.start, file_range.first_line, data.max_line_bytes)
+        for record in _join(lines, data, _row_test(file_range, data, task)):
+            if file_range.end is not None and record.offset >= file_range.end:
                 return
-            size = len(content)
-            too_long = size > max_line_bytes and not content.endswith(b"\n")
-            if too_long:
-                size += _skip_line(stream)
-            yield Line(offset, number, content[:KEPT_BYTES] if too_long else content.removesuffix(b"\n"), too_long)
-            offset += size
-            number = None if number is None else number + 1
+            yield record
 
 
-def _go_to_first_record(stream: io.BufferedIOBase, file_range: FileRange) -> int:
-    """Moves to the first record that starts in the range and returns its offset."""
-    if file_range.first_line is not None:
-        return stream.seek(file_range.start)
-    # From one byte earlier: if that is a newline, a record starts exactly at the range's start.
-    offset = stream.seek(file_range.start - 1)
-    return offset + _skip_line(stream)
+def _cut(whole: FileRange, records: Iterator[Record], range_bytes: int) -> list[FileRange]:
+    """Cuts a file before the first record after each multiple of the range's size."""
+    ranges, limit = [whole], whole.start + range_bytes
+    for record in records:
+        if record.offset >= limit:
+            ranges.append(dataclasses.replace(whole, start=record.offset, first_line=record.number))
+            limit = record.offset + range_bytes
+    ends = [following.start for following in ranges[1:]]
+    return [dataclasses.replace(one, end=end) for one, end in itertools.zip_longest(ranges, ends)]
 
 
-def _skip_line(stream: io.BufferedIOBase) -> int:
+def _row_test(file_range: FileRange, data: DataConfig, task: Task) -> Callable[[bytes], bool]:
+    return parse.make_row_test(file_range.columns, data, task)
+
+
+def _never(line: bytes) -> bool:
+    return False
+
+
+def _join(lines: Iterator[Record], data: DataConfig, is_row: Callable[[bytes], bool]) -> Iterator[Record]:
+    return join_lines(lines, make_dialect(data), is_row, data.max_line_bytes)
+
+
+def _lines(
+    stream: Union[io.BufferedIOBase, "_HashedStream"], offset: int, number: int, max_line_bytes: int
+) -> Iterator[Record]:
+    """Yields the lines of a stream from where it is, in bounded reads."""
+    while content := stream.readline(max_line_bytes + 1):
+        size = len(content)
+        too_long = size > max_line_bytes and not content.endswith(b"\n")
+        if too_long:
+            size += _skip_line(stream)
+        yield Record(offset, number, content[:KEPT_BYTES] if too_long else content.removesuffix(b"\n"), too_long)
+        offset += size
+        number += 1
+
+
+class _HashedStream:
+    """A stream that takes the digest of what is read from it."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream, self.sha256 = stream, hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        content = self._stream.read(size)
+        self.sha256.update(content)
+        return content
+
+    def readline(self, size: int) -> bytes:
+        content = self._stream.readline(size)
+        self.sha256.update(content)
+        return content
+
+
+def _skip_line(stream: Union[io.BufferedIOBase, "_HashedStream"]) -> int:
     """Skips past the next newline, in bounded reads, and returns the number of bytes skipped."""
     size = 0
     while piece := stream.readline(_HEAD_BYTES):
@@ -171,15 +233,11 @@ def _skip_byte_order_mark(stream: io.BufferedIOBase, encoding: str) -> int:
     return stream.seek(len(codecs.BOM_UTF8) if marked else 0)
 
 
-def _read_header(file: SourceFile, stream: io.BufferedIOBase, data: DataConfig) -> tuple[int, tuple[str, ...]]:
-    """Returns the size of the header in bytes and the column names; `(0, ())` for an empty file."""
-    line = stream.readline(data.max_line_bytes + 1)
-    if not line:
-        return 0, ()
-    names = parse.parse_fields(line.removesuffix(b"\n"), data.quoting, data.encoding)
+def _parse_header(file: SourceFile, header: Record, data: DataConfig) -> tuple[str, ...]:
+    names = parse.parse_fields(header.content, make_dialect(data))
     if isinstance(names, parse.Rejection):
         raise file.error(f"the first line is not a valid header ({names.reason}: {names.detail})")
-    return len(line), tuple(names)
+    return tuple(names)
 
 
 def _check_is_text(file: SourceFile, head: bytes, data: DataConfig) -> None:

@@ -15,11 +15,11 @@ import os
 import re
 import stat
 import zlib
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence
 
 import tensorflow as tf
 
-from core import download, progress
+from core import download
 from core.config import DataConfig
 from core.errors import UserError
 
@@ -84,17 +84,8 @@ def resolve(data: DataConfig) -> Sources:
     return Sources(train, test, span)
 
 
-def fingerprint(files: Sequence[SourceFile]) -> str:
-    """Returns the SHA-256 of the uncompressed content of all files, regardless of their names and times.
-
-    Raises:
-      UserError: a file can't be read to its end.
-    """
-    digests = []
-    for index, file in enumerate(files):
-        progress.report("fingerprint", index, len(files), file=file.name)
-        with reading(file), open_stream(file.path) as stream:
-            digests.append((file.role, _sha256(stream)))
+def fingerprint(digests: Iterable[tuple[str, str]]) -> str:
+    """Returns the SHA-256 of (role, SHA-256 of the uncompressed content) of all files, in any order."""
     return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
 

@@ -13,6 +13,9 @@ from schema.task import CLASSIFICATION, Task, curated_schema, make_task
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 
+# Names that a shell and YAML leave alone.
+DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+
 CURATED_SCHEMA = curated_schema(CLASSIFICATION)
 
 
@@ -36,6 +39,9 @@ class DataConfig(Section):
     # The smallest and the largest label of a regression.
     score_range: Optional[tuple[float, float]] = None
     quoting: Literal["minimal", "none"] = "minimal"
+    delimiter: str = "\t"
+    # Makes the next character part of a field: a backslash in files with `\"` for a quote.
+    escape: Optional[str] = None
     header: Union[bool, tuple[str, ...]] = True
     encoding: str = "utf-8"
     schema_file: Optional[str] = CURATED_SCHEMA
@@ -69,6 +75,21 @@ class DataConfig(Section):
                 raise ValueError(f"YAML reads an unquoted name as {str(word).lower()}; put it in quotes")
         return {str(k): str(v) for k, v in value.items()}
 
+    @pydantic.field_validator("delimiter")
+    @classmethod
+    def _delimiter(cls, value: str) -> str:
+        value = DELIMITERS.get(value, value)
+        if len(value) != 1 or not value.isascii() or value in '"\r\n\0':
+            raise ValueError(f"should be one ASCII character, or one of {', '.join(DELIMITERS)}")
+        return value
+
+    @pydantic.field_validator("escape")
+    @classmethod
+    def _escape(cls, value: Optional[str]) -> Optional[str]:
+        if value is not None and (len(value) != 1 or not value.isascii() or value in '"\r\n\0'):
+            raise ValueError("should be one ASCII character, such as a backslash, or null")
+        return value
+
     @pydantic.field_validator("encoding")
     @classmethod
     def _encoding(cls, value: str) -> str:
@@ -83,6 +104,8 @@ class DataConfig(Section):
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> "DataConfig":
         self.make_task()
+        if self.escape == self.delimiter:
+            raise ValueError(f"escape: {self.escape!r} is the delimiter too")
         if self.span is not None and "{SPAN}" not in self.train:
             raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
         if self.test is None and self.dev_fraction + self.test_fraction >= 1:

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from components.tsv_example_gen import executor, parse, reader, sources
+from components.tsv_example_gen import executor, parse, records, sources
 from core.config import DataConfig
 from schema import rejections
 from schema.task import make_task
@@ -39,7 +39,7 @@ def check(line, quoting, encoding):
         assert executor.to_example(outcome, "x:0")
         return outcome
     assert isinstance(outcome, parse.Rejection) and f"`{outcome.reason}`" in rejections.__doc__
-    kept = executor._rejected_json(FILE, reader.Line(7, None, line, False), outcome, data)
+    kept = executor._rejected_json(FILE, records.Record(7, 1, line), outcome, data)
     assert b"\n" not in kept
     row = json.loads(kept)
     assert (base64.b64decode(row["bytes"]), row["offset"], row["reason"]) == (line, 7, outcome.reason)

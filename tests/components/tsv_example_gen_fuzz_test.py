@@ -71,17 +71,17 @@ def test_fuzzed_lines_are_of_every_kind_and_the_same_for_a_seed():
 def test_comparison_counts_lost_and_duplicate_lines(tmp_path, monkeypatch):
     from components.tsv_example_gen import reader
 
-    read_lines = reader.read_lines
+    read_records = reader.read_records
 
     def damaged(*arguments):
-        for line in read_lines(*arguments):
+        for line in read_records(*arguments):
             if line.content == b"lost\t1":
                 continue
             if line.content == b"twice\t1":
                 yield line
             yield line
 
-    monkeypatch.setattr(reader, "read_lines", damaged)
+    monkeypatch.setattr(reader, "read_records", damaged)
     dialect = tsv_fuzz.Dialect("none", "utf-8", compressed=False, header=True)
     counts = tsv_fuzz.ingest_and_compare(
         dialect, b"document\tlabel\n", GOOD + b"lost\t1\ntwice\t1\nbad\t2\n", str(tmp_path)

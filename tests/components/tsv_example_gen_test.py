@@ -233,8 +233,8 @@ def test_sample_of_distinct_records_has_the_exact_size(ids, count, seed):
 def lines_of(path, data, range_bytes):
     file = sources.SourceFile("train", str(path), str(path))
     head = reader.read_head(file, data)
-    cut = reader.cut_into_ranges(file, head, range_bytes)
-    return [line for part in cut for line in reader.read_lines(part, data.max_line_bytes)]
+    _, cut = reader.survey(file, head, data, TASK, range_bytes)
+    return [record for part in cut for record in reader.read_records(part, data, TASK)]
 
 
 FILE_PIECES = (b"\n", b"\r\n", b"\t", b'"', b"a", b"\xef\xbb\xbf", b"\xff", b"xyz" * 9)
@@ -254,7 +254,7 @@ def test_any_cut_gives_the_same_lines(tmp_path_factory, body, mark, range_bytes,
     assert [line.number for line in whole] == list(range(2, 2 + len(expected)))
     assert all((start + body)[line.offset :].startswith(line.content) for line in whole)
     lines = lines_of(path, config(path, quoting="none"), range_bytes)
-    assert [(line.offset, line.content) for line in lines] == [(line.offset, line.content) for line in whole]
+    assert lines == whole
 
 
 @pytest.mark.parametrize("range_bytes", [700, 1 << 20])
@@ -348,7 +348,6 @@ def test_truncated_gzip(tmp_path, kept):
     path.write_bytes(gzip.compress(rows_file(tmp_path / "x.tsv", 50).read_bytes())[:kept])
     with pytest.raises(UserError, match=f"data.train = {path}: is truncated"):
         executor.make_plan(config(path))
-        sources.fingerprint(sources.resolve(config(path)).files)
 
 
 def test_damaged_gzip(tmp_path):
@@ -390,7 +389,7 @@ def test_empty_part_of_a_glob_is_skipped_and_parts_have_their_own_headers(tmp_pa
 
 def test_fingerprint_is_of_the_content(tmp_path):
     def fingerprint(path, test=None):
-        return sources.fingerprint(sources.resolve(config(path, test)).files)
+        return executor.make_plan(config(path, test)).fingerprint
 
     first = rows_file(tmp_path / "a.tsv", 3)
     same = rows_file(tmp_path / "b.tsv", 3)
@@ -415,17 +414,19 @@ def test_sha256_of_a_local_file(tmp_path):
 
 def test_file_on_a_remote_file_system(tmp_path):
     content = rows_file(tmp_path / "a.tsv", 30).read_bytes()
-    local = sources.resolve(config(tmp_path / "a.tsv"))
+    local = executor.make_plan(config(tmp_path / "a.tsv"))
     for name, stored in (("x-1.tsv", b"old"), ("x-2.tsv", content), ("y.tsv.gz", gzip.compress(content))):
         with tf.io.gfile.GFile(f"ram://reviews/{name}", "wb") as stream:
             stream.write(stored)
     for location in ("ram://reviews/x-{SPAN}.tsv", "ram://reviews/y.tsv.gz"):
-        plan = executor.make_plan(config(location))
+        data = config(location)
+        plan = executor.make_plan(data)
         (whole,) = plan.ranges
-        assert sources.fingerprint(plan.sources.files) == sources.fingerprint(local.files)
-        assert len(list(reader.read_lines(whole, 1024))) == 30
-        parts = reader.cut_into_ranges(whole.file, reader.read_head(whole.file, config(location)), 100)
-        assert sum(len(list(reader.read_lines(part, 1024))) for part in parts) == 30
+        assert plan.fingerprint == local.fingerprint
+        assert len(list(reader.read_records(whole, data, TASK))) == 30
+        _, parts = reader.survey(whole.file, reader.read_head(whole.file, data), data, TASK, 100)
+        assert len(parts) == (1 if location.endswith(".gz") else 6)
+        assert sum(len(list(reader.read_records(part, data, TASK))) for part in parts) == 30
 
 
 def test_unknown_file_system():
@@ -584,7 +585,7 @@ def test_sample_does_not_depend_on_ranges_and_their_order(sampled, tmp_path):
     cut = [
         part
         for whole in plan.ranges
-        for part in reader.cut_into_ranges(whole.file, reader.read_head(whole.file, data), 300)
+        for part in reader.survey(whole.file, reader.read_head(whole.file, data), data, TASK, 300)[1]
     ]
     assert len(cut) > len(plan.ranges)
     with beam.Pipeline() as pipeline:

@@ -82,8 +82,8 @@ def training_outcomes(file, data):
     """Rows and rejections of a file, as training parses it."""
     config = DataConfig(train=str(file), id=None, max_line_bytes=1 << 20, **data)
     layout = parse.make_layout(("document", "label"), config, TASK)
-    lines = [line for part in executor.make_plan(config).ranges for line in reader.read_lines(part, 1 << 20)]
-    return [parse.parse_row(line.content, layout, TASK) for line in lines]
+    records = [r for part in executor.make_plan(config).ranges for r in reader.read_records(part, config, TASK)]
+    return [parse.parse_row(record.content, layout, TASK) for record in records]
 
 
 @hypothesis.settings(max_examples=60, deadline=None)

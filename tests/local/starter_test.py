@@ -56,7 +56,7 @@ def read_as_configured(loaded):
     outcomes = [
         outcome
         for part in executor.make_plan(loaded.data).ranges
-        for _, outcome in executor.parsed_lines(part, loaded.data, task)
+        for _, outcome in executor.parsed_records(part, loaded.data, task)
     ]
     rows = [(outcome.texts[0], outcome.label) for outcome in outcomes if isinstance(outcome, parse.Row)]
     return rows, len(outcomes) - len(rows)
