@@ -21,7 +21,7 @@ from typing import Mapping, Optional, Sequence
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from artifacts.examples import Ingest
+from artifacts.examples import Ingest, describe_unknown_labels
 from components.data_gate.profile import SplitProfile, share_of
 from core.checks import Check
 from core.config import DataGateConfig, UpperBound
@@ -76,7 +76,12 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
     fraction = count / read if read else 0.0
     by_count = sorted(rejected, key=lambda reason: (-rejected[reason], reason))
     reasons = ", ".join(f"{reason} {rejected[reason]:,}" for reason in by_count)
+    left_out = ingest.rows[role].get("left_out", 0)
     sentence = f"{role}: {count:,} of {read:,} rows rejected ({fraction:.2%})" + (f": {reasons}" if reasons else "")
+    if left_out:
+        sentence += f"; {left_out:,} left out by data.ignore_labels"
+    if values := describe_unknown_labels(ingest.unknown_labels.get(role, {})):
+        sentence += f"; {values}"
     if fraction > max_fraction:
         sentence += f"; data.max_rejected_fraction is {max_fraction:.2%}"
         sentence += f"; check {rejections.SETTINGS[by_count[0]]}" if by_count[0] in rejections.SETTINGS else ""
@@ -85,14 +90,14 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
 
 
 def rows_read(role: str, ingest: Ingest) -> int:
-    """Returns the number of rows in the training or test files, including those rejected or not sampled."""
+    """Returns the number of rows in the training or test files, including those rejected, left out or not sampled."""
     accepted = {split: rows["accepted"] for split, rows in ingest.rows.items()}
-    rejected = sum(ingest.rows[role]["rejected"].values())
+    unused = sum(ingest.rows[role]["rejected"].values()) + ingest.rows[role].get("left_out", 0)
     # Without test files the test split is held out of the training files.
     from_test_files = accepted[features.TEST_SPLIT] if ingest.files[features.TEST_SPLIT] else 0
     if role == features.TEST_SPLIT:
-        return from_test_files + rejected
-    return sum(accepted.values()) - from_test_files + ingest.not_sampled + rejected
+        return from_test_files + unused
+    return sum(accepted.values()) - from_test_files + ingest.not_sampled + unused
 
 
 def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:

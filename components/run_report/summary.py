@@ -19,10 +19,11 @@ EXIT_STATUS: Mapping[Status, int] = {"pushed": 0, "failed": 1, "stopped": 2, "no
 
 @dataclasses.dataclass(frozen=True)
 class SplitRows:
-    """Number of accepted rows of a split, and of rejected rows by reason."""
+    """Number of accepted rows of a split, rejected rows by reason, and rows that `data.ignore_labels` leaves out."""
 
     accepted: int
     rejected: Mapping[str, int]
+    left_out: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

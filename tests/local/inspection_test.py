@@ -115,7 +115,7 @@ def test_data_after_sampling_is_the_sample_of_a_run(tmp_path):
     output = show(inspection.inspect_data, settings)
     assert "after sampling (data.sample_size = 40, data.seed = 0)\n40 rows x 3 columns" in output
     ranges = executor.make_plan(settings.data).ranges
-    rows = [outcome for part in ranges for _, outcome in executor.parsed_lines(part, settings.data, settings.task)]
+    rows = [outcome for part in ranges for _, outcome in executor.parsed_records(part, settings.data, settings.task)]
     hashes = sorted((executor.sample_hash(row, settings.data), row.id) for row in rows if hasattr(row, "texts"))
     # The test file has two rows, which are not sampled.
     kept = {identity for _, identity in hashes[:45]}
