@@ -119,7 +119,7 @@ def make_plan(data: DataConfig) -> Plan:
       UserError: a location, a file or the fractions can't be used.
     """
     task = data.make_task()
-    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction)
+    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction, data.seed)
     resolved = sources.resolve(data)
     heads = [head for files in (resolved.train, resolved.test) for head in reader.read_heads(files, data)]
     for file, head in zip(resolved.files, heads, strict=True):

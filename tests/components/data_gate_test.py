@@ -142,7 +142,7 @@ def test_good_data_passes_with_the_numbers_in_the_reasons(tmp_path):
     assert results["rejected_fraction/test"].value == 0.0
     assert results["rows/test"].reason == "test: 8 rows"
     assert results["label_balance/train"].value == 0.5
-    assert results["test_in_train"].reason == "test: 0 of 8 rows (0.0%) have a text that is also in train"
+    assert results["test_in_train"].reason == "not compared: no test row has 20 characters"
 
 
 def test_too_many_rejected_rows(tmp_path):
