@@ -194,7 +194,8 @@ def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bound
         return upper_bounded("test_in_train", None, bounds, reason)
     count = int(np.isin(test_hashes, train_hashes).sum())
     share = count / max(test_hashes.size, 1)
-    reason = f"test: {count:,} of {test_hashes.size:,} rows with {OWN_CHARACTERS} or more characters ({share:.1%}) are also in train"
+    rows = f"{count:,} of {test_hashes.size:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
+    reason = f"test: {rows} have a text that is also in train"
     return upper_bounded("test_in_train", share, bounds, reason)
 
 
