@@ -115,8 +115,9 @@ def _copy_files(config: Config, folder: str) -> Config:
     """Replaces files by copies in folders named by their digests."""
     files = os.path.join(folder, "files")
     schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
-    pairs = _copy_by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
-    if pairs is not None:
+    pairs = config.gates.invariance.pairs
+    if pairs not in (None, invariance.AUTO):
+        pairs = _copy_by_content("gates.invariance.pairs", pairs, files) or ""
         invariance.read_pairs(pairs)  # Raises now instead of in ModelGate, after the training.
     invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})
     return config.model_copy(

@@ -2,8 +2,8 @@
 
 The split depends on a hash of the seed and the texts alone, not on the file, the order of its rows or the runner. It
 stays the same when rows are added, and copies of a text never land in both `train` and `dev`, even if their ids or
-labels differ. `dev` is the low end of the hash's range and a held-out test split the high end, so that adding a test file moves no
-record into or out of `dev`.
+labels differ. `dev` is the low end of the hash's range and a held-out test split the high end, so that adding a test
+file moves no record into or out of `dev`.
 
 A sample of n is the n records with the smallest hash of (seed, id, texts, label), taken before the split. Only exact
 copies of the n-th record, which share its hash, make it larger.

@@ -114,7 +114,7 @@ class FailedPairs(Section):
 class InvarianceGateConfig(Section):
     """Sentence pairs that should get the same label, or different ones."""
 
-    # TSV with the columns kind, what, first, second; null skips this gate.
+    # TSV with the columns kind, what, first, second; `auto`: bundled ones for the language of the data; null: none.
     pairs: Optional[str] = None
     max_failed: FailedPairs = FailedPairs()
     # Scores this close count as the same answer, even on different sides of the decision boundary.

@@ -199,7 +199,7 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
 
 
 def _is_path(field: str, location: str) -> bool:
-    if "://" in location:
+    if "://" in location or (field == "gates.invariance.pairs" and location == "auto"):
         return False
     # A handle without a separator is a name from the catalogue.
     return not field.startswith("encoder.") or os.sep in location or location.startswith(".")
