@@ -43,9 +43,8 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           UserError: the file of sentence pairs can't be read or has an invalid line.
         """
-        inputs = {
-            name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items() if artifacts
-        }
+        given = {name: artifacts for name, artifacts in input_dict.items() if artifacts}
+        inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in given.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
         has_baseline = baseline.is_served(inputs[BASELINE])
         comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
@@ -78,7 +77,7 @@ def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
 
 
 def _check_pairs(
-    model_path: str, bounds: InvarianceGateConfig, task: Task, data_verdict: Optional[types.Artifact]
+    model_path: str, bounds: InvarianceGateConfig, task: Task, data_verdict: Optional[types.Artifact] = None
 ) -> list[Check]:
     data = profile.read(os.path.join(data_verdict.uri, PROFILE_FILE)) if data_verdict else None
     pairs = invariance.choose_pairs(bounds, data)
