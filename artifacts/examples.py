@@ -35,12 +35,14 @@ class Ingest:
     """Counts and sources of the examples.
 
     Attributes:
-      rows: split -> `{"accepted": n, "rejected": {reason: n}}` with the reasons of `schema.rejections`; rejected rows
-        of the training files are counted under `train`, those of the test files under `test`.
+      rows: split -> `{"accepted": n, "rejected": {reason: n}, "left_out": n}` with the reasons of `schema.rejections`;
+        rejected rows of the training files are counted under `train`, those of the test files under `test`, and so are
+        the rows that `data.ignore_labels` leaves out.
       not_sampled: valid rows of the training files that `data.sample_size` left out.
       files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
       span: span of the training data, None if its location has no `{SPAN}`.
       fingerprint: SHA-256 of the files' content.
+      unknown_labels: role -> quoted value that is not in `data.labels` -> rows; the most frequent values first.
     """
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -48,6 +50,7 @@ class Ingest:
     files: Mapping[str, list[str]]
     span: Optional[int]
     fingerprint: str
+    unknown_labels: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def write_ingest(folder: str, ingest: Ingest) -> None:
@@ -99,6 +102,12 @@ def label_spec(files: Sequence[str]) -> tf.io.FixedLenFeature:
     labels = (tf.train.Example.FromString(row).features.feature[features.LABEL] for row in rows)
     is_score = any(label.WhichOneof("kind") == "float_list" for label in labels)
     return tf.io.FixedLenFeature([], tf.float32 if is_score else tf.int64)
+
+
+def describe_unknown_labels(values: Mapping[str, int]) -> str:
+    """Returns a phrase about values of `Ingest.unknown_labels`; empty if there are none."""
+    counts = ", ".join(f"{value} ({count:,})" for value, count in values.items())
+    return f"values that are not in data.labels: {counts}" if counts else ""
 
 
 def read_rejected(folder: str, count: int) -> list[dict[str, Any]]:

@@ -47,11 +47,11 @@ class ModelCard:
 
 
 def write(model_dir: str, card: ModelCard) -> None:
-    """Writes the card into a model's folder."""
+    """Writes the card into a model's folder, with `classes`: the meaning of the output `label`, an index in it."""
     path = os.path.join(model_dir, CARD_FILE)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with atomic_write(path) as stream:
-        json.dump(dataclasses.asdict(card), stream, ensure_ascii=False, indent=2)
+        json.dump({**dataclasses.asdict(card), "classes": card.task.label_names}, stream, ensure_ascii=False, indent=2)
 
 
 def read(model_dir: str) -> ModelCard:

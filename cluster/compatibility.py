@@ -171,7 +171,7 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         ("data.schema_file", config.data.schema_file),
         ("gates.invariance.pairs", config.gates.invariance.pairs),
     ):
-        if path is not None and not _in_image(path, repo, kubeflow.image_dir):
+        if path not in (None, "auto") and not _in_image(path, repo, kubeflow.image_dir):
             folders = ", ".join(IMAGE_FOLDERS)
             yield f"{key} = {path}: not in the image, which contains {folders} of this repository; move it there"
     handle = config.encoder.handle

@@ -20,6 +20,7 @@ from core.config import Config
 from core.errors import UserError
 from local import store
 from schema import features
+from schema.labels import LeftOut
 from trainer import tokens
 
 # Rows to show, as the head of a data frame.
@@ -132,6 +133,7 @@ class _Rows:
 
     Attributes:
       count: number of rows.
+      left_out: number of rows with one of `data.ignore_labels`.
       first: the first of them.
       rejected: reason -> number of lines.
       first_rejected: reason -> the first line, for people.
@@ -143,6 +145,7 @@ class _Rows:
         self._ranges = [part for part in plan.ranges if part.file.role == role]
         self._boundaries = plan.boundaries
         self.count = 0
+        self.left_out = 0
         self.first: list[parse.Row] = []
         self.rejected: collections.Counter[str] = collections.Counter()
         self.first_rejected: dict[str, str] = {}
@@ -158,7 +161,9 @@ class _Rows:
         data, task = self._config.data, self._config.task
         for part in self._ranges:
             for record, outcome in executor.parsed_records(part, data, task):
-                if isinstance(outcome, parse.Rejection):
+                if isinstance(outcome, LeftOut):
+                    self.left_out += 1
+                elif isinstance(outcome, parse.Rejection):
                     self.rejected[outcome.reason] += 1
                     raw = escape.quote(parse.readable(record.content, data.encoding))
                     self.first_rejected.setdefault(outcome.reason, f"line {record.number}: {raw}")
@@ -212,8 +217,9 @@ def _describe_table(config: Config, table: _Table) -> dict[str, Any]:
         "role": table.role,
         "files": table.files,
         "columns": list(rows.columns),
-        "rows": rows.count + rows.rejected.total(),
+        "rows": rows.count + rows.left_out + rows.rejected.total(),
         "accepted": rows.count,
+        "left_out": rows.left_out,
         "rejected": {
             reason: {"count": count, "first": rows.first_rejected[reason]}
             for reason, count in rows.rejected.most_common()
@@ -231,10 +237,12 @@ def _records(config: Config, rows: _Rows) -> list[dict[str, Any]]:
 
 def _show_table(config: Config, table: _Table, console: rich.console.Console) -> None:
     data, rows = config.data, table.rows
-    read = rows.count + rows.rejected.total()
+    read = rows.count + rows.left_out + rows.rejected.total()
     _print(console, f"data.{table.role} = {', '.join(table.files)}")
     _print(console, f"{read:,} rows x {len(rows.columns)} columns ({', '.join(rows.columns)})")
     _print(console, f"{rows.count:,} can be used, {rows.rejected.total():,} are rejected")
+    if rows.left_out:
+        _print(console, f"{rows.left_out:,} are left out by data.ignore_labels")
     for reason, count in rows.rejected.most_common():
         _print(console, f"  {reason} {count:,}, the first in {rows.first_rejected[reason]}")
     console.print(_table(config, rows.first))

@@ -17,6 +17,7 @@ from core.errors import UserError
 from local import answers, output_file
 from local.served_model import Model, Prediction, Texts
 from schema import rejections
+from schema.labels import LeftOut
 
 # Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.
 CHUNK_ROWS = 4096
@@ -140,7 +141,7 @@ class _FileScorer:
         """Compares the prediction with the row's label, if it has one."""
         task = self._model.card.task
         label = task.parse_label(row.get(self._data.label.strip(), ""))
-        if label is not None:
+        if label is not None and not isinstance(label, LeftOut):
             self._labelled += 1
             self._quality += task.rate_answer(label, prediction.values)
 

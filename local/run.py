@@ -26,6 +26,7 @@ from core.files import atomic_write
 from local import dag_runner, history, serving, session, store, terminal
 from local.outcome import NodeOutcome
 from pipeline import graph
+from schema import labels
 
 # Field of `RunArtifacts` -> (node id, output).
 _SOURCES = {
@@ -62,6 +63,8 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
     notification.check(config.notify)
     if config.encoder.source == "hub":
         handles.resolve(config.encoder.handle, config.encoder.preprocess or "")  # Raises now instead of in HubEncoder.
+    if warning := labels.describe_reversed(config.task.settings.get("labels", {})):
+        _print(console, f"warning: {warning}")
     config = _copy_files(config, folder)
     screen = terminal.Terminal(console)
     runner = dag_runner.DagRunner(os.path.basename(run_folder), screen, folder)
@@ -115,8 +118,9 @@ def _copy_files(config: Config, folder: str) -> Config:
     """Replaces files by copies in folders named by their digests."""
     files = os.path.join(folder, "files")
     schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
-    pairs = _copy_by_content("gates.invariance.pairs", config.gates.invariance.pairs, files)
-    if pairs is not None:
+    pairs = config.gates.invariance.pairs
+    if pairs not in (None, invariance.AUTO):
+        pairs = _copy_by_content("gates.invariance.pairs", pairs, files) or ""
         invariance.read_pairs(pairs)  # Raises now instead of in ModelGate, after the training.
     invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})
     return config.model_copy(

@@ -162,6 +162,7 @@ def _show_rows(console: rich.console.Console, rows: Mapping[str, SplitRows]) -> 
     for split, counts in rows.items():
         rejected = ", ".join(f"{count} {reason}" for reason, count in counts.rejected.items())
         line = f"{split:<5} {counts.accepted:>9,} rows" + (f"; rejected: {rejected}" if rejected else "")
+        line += f"; left out: {counts.left_out:,}" if counts.left_out else ""
         streams.print_sentence(console, _escape(line))
 
 

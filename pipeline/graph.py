@@ -163,6 +163,7 @@ def _gate_nodes(
         model=model,
         baseline=baseline.outputs["baseline"],
         gate=gate_config.dump(config.task, config.gates, model_gate.SECTIONS),
+        data_verdict=data["DataGate"].outputs["verdict"],
     )
     serving_validator = ServingValidator(
         model=model,

@@ -1,8 +1,9 @@
 """Checks this run's data by itself and against the training data of the model in serving."""
 
 import os
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
@@ -77,7 +78,7 @@ class Executor(base_executor.BaseExecutor):
         contents = _read_splits(inputs[EXAMPLES], task)
         current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
         checks = check_quality(inputs, bounds, contents, current)
-        checks += compare(bounds, contents, current, reference)
+        checks += compare(bounds, contents, current, reference, _first_copies(inputs[EXAMPLES], task, contents))
         folder = artifact_utils.get_single_uri(output_dict[VERDICT])
         profile.write(folder, current)
         write_checks(folder, checks)
@@ -108,11 +109,15 @@ def check_quality(
     checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents]
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
     train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
-    return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes, bounds)]
+    return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes[test.own], bounds)]
 
 
 def compare(
-    bounds: DataGateConfig, contents: Mapping[str, SplitContent], current: profile.Profile, reference: Reference
+    bounds: DataGateConfig,
+    contents: Mapping[str, SplitContent],
+    current: profile.Profile,
+    reference: Reference,
+    first_copies: Optional[Mapping[str, SplitContent]] = None,
 ) -> list[Check]:
     """Runs the checks of skew within this run's data, and of drift from the training data of the model in serving.
 
@@ -121,8 +126,14 @@ def compare(
       contents: the content of each split, by name.
       current: the profile of the data.
       reference: the model in serving.
+      first_copies: the content of each split without copies of a text, for the checks of skew; None for `contents`.
     """
-    skew = _comparison("skew", features.TEST_SPLIT, contents, current, features.TRAIN_SPLIT, current)
+    compared, name = contents, features.TRAIN_SPLIT
+    profiled = current
+    if first_copies is not None:
+        compared, name = first_copies, f"{name} (each text counted once)"
+        profiled = current.model_copy(update=_describe(first_copies))
+    skew = _comparison("skew", features.TEST_SPLIT, compared, profiled, name, profiled)
     checks = [*comparison.compare(skew, bounds), check_served_profile(reference, bounds)]
     if reference.profile is None:
         checks += comparison.not_compared("drift", f"not compared: {reference.description}", bounds)
@@ -156,6 +167,34 @@ def _read_splits(examples: types.Artifact, task: Task) -> dict[str, SplitContent
     return contents
 
 
+def _first_copies(
+    examples: types.Artifact, task: Task, contents: Mapping[str, SplitContent]
+) -> Optional[dict[str, SplitContent]]:
+    """Reads the splits without copies of a text, if the test split is held out of the training files.
+
+    All copies of a text are then in the same split, so a frequent text alone makes the splits differ.
+    """
+    has_copies = any(np.unique(content.text_hashes).size < content.text_hashes.size for content in contents.values())
+    if read_ingest(examples.uri).files[features.TEST_SPLIT] or not has_copies:
+        return None
+    return {
+        split: read_split(
+            artifact_utils.get_split_uri([examples], split), task, content.text_hashes.size, content.text_hashes
+        )
+        for split, content in contents.items()
+    }
+
+
+def _describe(contents: Mapping[str, SplitContent]) -> dict[str, Any]:
+    """Returns the fields of a profile that describe the contents of the splits."""
+    return {
+        "splits": {
+            split: profile.make_split_profile(content.labels, content.texts) for split, content in contents.items()
+        },
+        "vocabulary": vocabulary.make_vocabulary(contents[features.TRAIN_SPLIT].texts),
+    }
+
+
 def _make_profile(
     examples: types.Artifact, examples_sha256: str, reference: Reference, contents: Mapping[str, SplitContent]
 ) -> profile.Profile:
@@ -163,10 +202,7 @@ def _make_profile(
         fingerprint=read_ingest(examples.uri).fingerprint,
         examples_sha256=examples_sha256,
         reference=reference.fingerprint,
-        splits={
-            split: profile.make_split_profile(content.labels, content.texts) for split, content in contents.items()
-        },
-        vocabulary=vocabulary.make_vocabulary(contents[features.TRAIN_SPLIT].texts),
+        **_describe(contents),
     )
 
 

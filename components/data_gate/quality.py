@@ -8,9 +8,10 @@ A check's section under `gates.data` has the check's name, without the part afte
 | `rejected_fraction/<files>`  | more than `data.max_rejected_fraction` of the rows of `train` or `test` files  |
 | `rows/<split>`               | there are fewer rows than `min_rows`                                           |
 | `label_balance/<split>`      | a label's share is outside `min_label_share` to `max_label_share`              |
-| `script_share/<script>`      | a script's share of a split's letters is below `min_script_shares`             |
+| `script_share/<script>`      | a script's share of a split's letters is below `min_script_shares`; by default |
+|                              | the main script of train, below half of its share there                        |
 | `unreadable_characters`      | a split has many control, private use or replacement characters                |
-| `test_in_train`              | many test rows have a text that is also in train                               |
+| `test_in_train`              | many test rows have a text that is also in train, and is not a short phrase    |
 
 `comparison` has the checks of drift and skew; `reference.check_served_profile` and
 `unknown_tokens.check_unknown_tokens` are about the model in serving.
@@ -21,7 +22,8 @@ from typing import Mapping, Optional, Sequence
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from artifacts.examples import Ingest
+from artifacts.examples import Ingest, describe_unknown_labels
+from components.data_gate.content import OWN_CHARACTERS
 from components.data_gate.profile import SplitProfile, share_of
 from core.checks import Check
 from core.config import DataGateConfig, UpperBound
@@ -29,6 +31,10 @@ from core.errors import UserError
 from schema import features, rejections
 
 GATE = "data"
+
+# A script with this share of the letters is the main one of its file. In a split of 20 rows its share is then above
+# half of that, by more than three standard deviations.
+MAIN_SCRIPT_SHARE = 0.7
 
 
 class DataGateStopped(UserError):
@@ -76,7 +82,12 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
     fraction = count / read if read else 0.0
     by_count = sorted(rejected, key=lambda reason: (-rejected[reason], reason))
     reasons = ", ".join(f"{reason} {rejected[reason]:,}" for reason in by_count)
+    left_out = ingest.rows[role].get("left_out", 0)
     sentence = f"{role}: {count:,} of {read:,} rows rejected ({fraction:.2%})" + (f": {reasons}" if reasons else "")
+    if left_out:
+        sentence += f"; {left_out:,} left out by data.ignore_labels"
+    if values := describe_unknown_labels(ingest.unknown_labels.get(role, {})):
+        sentence += f"; {values}"
     if fraction > max_fraction:
         sentence += f"; data.max_rejected_fraction is {max_fraction:.2%}"
         sentence += f"; check {rejections.SETTINGS[by_count[0]]}" if by_count[0] in rejections.SETTINGS else ""
@@ -85,14 +96,14 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
 
 
 def rows_read(role: str, ingest: Ingest) -> int:
-    """Returns the number of rows in the training or test files, including those rejected or not sampled."""
+    """Returns the number of rows in the training or test files, including those rejected, left out or not sampled."""
     accepted = {split: rows["accepted"] for split, rows in ingest.rows.items()}
-    rejected = sum(ingest.rows[role]["rejected"].values())
+    unused = sum(ingest.rows[role]["rejected"].values()) + ingest.rows[role].get("left_out", 0)
     # Without test files the test split is held out of the training files.
     from_test_files = accepted[features.TEST_SPLIT] if ingest.files[features.TEST_SPLIT] else 0
     if role == features.TEST_SPLIT:
-        return from_test_files + rejected
-    return sum(accepted.values()) - from_test_files + ingest.not_sampled + rejected
+        return from_test_files + unused
+    return sum(accepted.values()) - from_test_files + ingest.not_sampled + unused
 
 
 def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:
@@ -125,7 +136,12 @@ def check_label_balance(split: str, labels: Mapping[str, int], bounds: DataGateC
 
 
 def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> list[Check]:
-    """Returns a check for each script in `min_script_shares`, which passes if every split has at least that share."""
+    """Returns a check for each script in `min_script_shares`, which passes if every split has at least that share.
+
+    If it is null, every split must have the main script of the training split, with at least half the share.
+    """
+    if bounds.min_script_shares is None:
+        return [_check_main_script(splits, bounds)]
     checks = []
     for script, least in bounds.min_script_shares.items():
         shares = {name: share_of(script, split.letters) for name, split in splits.items()}
@@ -137,6 +153,23 @@ def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConf
         severity = bounds.script_share.severity
         checks.append(Check(GATE, f"script_share/{script}", share >= least, share, least, reason, severity))
     return checks
+
+
+def _check_main_script(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
+    letters = splits[features.TRAIN_SPLIT].letters
+    script = max(sorted(letters), key=letters.__getitem__, default="")
+    train_share = share_of(script, letters)
+    severity = bounds.script_share.severity
+    if train_share < MAIN_SCRIPT_SHARE:
+        reason = f"not compared: no script has {MAIN_SCRIPT_SHARE:.0%} of the letters of train"
+        return Check(GATE, "script_share", True, None, None, reason, severity, compared=False)
+    least = train_share / 2
+    shares = {name: share_of(script, split.letters) for name, split in splits.items()}
+    split = min(shares, key=shares.__getitem__)
+    reason = f"{split}: {shares[split]:.1%} of the letters are {script}, the main script of train ({train_share:.1%})"
+    if shares[split] < least:
+        reason += "; at least half of that is needed; check data.encoding, and gates.data.min_script_shares"
+    return Check(GATE, f"script_share/{script}", shares[split] >= least, shares[split], least, reason, severity)
 
 
 def check_unreadable(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
@@ -153,12 +186,16 @@ def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bound
 
     Args:
       train_hashes: uint64[n], text hashes of the train split.
-      test_hashes: uint64[m], text hashes of the test split.
+      test_hashes: uint64[m], text hashes of the rows of the test split that have `content.OWN_CHARACTERS` or more.
       bounds: `test_in_train`.
     """
+    if not test_hashes.size:
+        reason = f"not compared: no test row has {OWN_CHARACTERS} characters"
+        return upper_bounded("test_in_train", None, bounds, reason)
     count = int(np.isin(test_hashes, train_hashes).sum())
     share = count / max(test_hashes.size, 1)
-    reason = f"test: {count:,} of {test_hashes.size:,} rows ({share:.1%}) have a text that is also in train"
+    rows = f"{count:,} of {test_hashes.size:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
+    reason = f"test: {rows} have a text that is also in train"
     return upper_bounded("test_in_train", share, bounds, reason)
 
 

@@ -1,9 +1,12 @@
 """The component: takes the evaluation of a candidate and outputs a model blessing."""
 
+from typing import Optional
+
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
+from artifacts import GateVerdict
 from components import gate_config
 from components.model_gate import executor
 
@@ -16,6 +19,7 @@ class ModelGateSpec(component_spec.ComponentSpec):
         executor.EVALUATION: component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.BASELINE: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        executor.DATA_VERDICT: component_spec.ChannelParameter(type=GateVerdict, optional=True),
     }
     OUTPUTS = {executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
@@ -31,7 +35,12 @@ class ModelGate(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
     def __init__(
-        self, evaluation: types.BaseChannel, model: types.BaseChannel, baseline: types.BaseChannel, gate: str
+        self,
+        evaluation: types.BaseChannel,
+        model: types.BaseChannel,
+        baseline: types.BaseChannel,
+        gate: str,
+        data_verdict: Optional[types.BaseChannel] = None,
     ) -> None:
         """Initialises the component.
 
@@ -42,8 +51,17 @@ class ModelGate(base_component.BaseComponent):
           baseline: channel of BaselineModel's output.
           gate: `gate_config.dump` of the task and the `executor.SECTIONS` of a `GatesConfig`. The cache key has only
             the path of the file of sentence pairs, so changed content needs another path.
+          data_verdict: channel of DataGate's verdict, with the profile of the data, whose language the sentence pairs
+            must have; None to use any pairs.
         """
         blessing = types.Channel(type=standard_artifacts.ModelBlessing)
         super().__init__(
-            ModelGateSpec(evaluation=evaluation, model=model, baseline=baseline, gate=gate, blessing=blessing)
+            ModelGateSpec(
+                evaluation=evaluation,
+                model=model,
+                baseline=baseline,
+                gate=gate,
+                data_verdict=data_verdict,
+                blessing=blessing,
+            )
         )

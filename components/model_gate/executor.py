@@ -1,6 +1,7 @@
 """Checks the evaluation and the predictions for sentence pairs, and writes the blessing."""
 
-from typing import Any, Mapping
+import os
+from typing import Any, Mapping, Optional
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
@@ -10,7 +11,9 @@ from tfx.utils import path_utils
 from artifacts import baseline
 from artifacts import evaluation as evaluation_artifact
 from artifacts.blessing import bless
+from artifacts.examples import PROFILE_FILE
 from components import gate_config
+from components.data_gate import profile
 from components.model_gate import details, evaluation, invariance, metric_checks
 from core.checks import Check, write_metrics
 from core.config import GatesConfig, InvarianceGateConfig
@@ -19,6 +22,7 @@ from schema.task import Task
 EVALUATION = "evaluation"
 MODEL = "model"
 BASELINE = "baseline"
+DATA_VERDICT = "data_verdict"
 BLESSING = "blessing"
 
 # The fields of `GatesConfig` that this gate reads.
@@ -39,7 +43,8 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           UserError: the file of sentence pairs can't be read or has an invalid line.
         """
-        inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
+        given = {name: artifacts for name, artifacts in input_dict.items() if artifacts}
+        inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in given.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
         has_baseline = baseline.is_served(inputs[BASELINE])
         comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
@@ -48,7 +53,9 @@ class Executor(base_executor.BaseExecutor):
         checks = [
             *metric_checks.check_metrics(overall, bounds.model, task, has_baseline),
             *metric_checks.check_slices(comparisons, bounds.slices, task, has_baseline),
-            *_check_pairs(path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task),
+            *_check_pairs(
+                path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task, inputs.get(DATA_VERDICT)
+            ),
         ]
         write_metrics(
             blessing.uri,
@@ -69,12 +76,15 @@ def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
     return {name: values[name] for name in dict.fromkeys([*sorted(values.keys() - known), *known])}
 
 
-def _check_pairs(model_path: str, bounds: InvarianceGateConfig, task: Task) -> list[Check]:
-    if bounds.pairs is None:
-        return [invariance.no_pairs()]
+def _check_pairs(
+    model_path: str, bounds: InvarianceGateConfig, task: Task, data_verdict: Optional[types.Artifact] = None
+) -> list[Check]:
     if len(task.text_inputs) > 1:
         return [invariance.not_single_texts()]
-    pairs = invariance.read_pairs(bounds.pairs)
+    data = profile.read(os.path.join(data_verdict.uri, PROFILE_FILE)) if data_verdict else None
+    pairs = invariance.choose_pairs(bounds, data)
+    if isinstance(pairs, Check):
+        return [pairs]
     try:
         answers = invariance.predict(model_path, pairs, task)
     except Exception as error:  # A model may raise any error, which fails the check.

@@ -10,12 +10,14 @@ names the difference between the two sentences. Each kind and `what` has its own
 
 import dataclasses
 import re
-from typing import Literal, Sequence
+from typing import Literal, Optional, Sequence, Union
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
+from components.data_gate.profile import Profile
+from components.model_gate.language import bundled_pairs, main_script, script_of_texts
 from core import progress
 from core.checks import Check
 from core.config import InvarianceGateConfig
@@ -23,6 +25,8 @@ from core.errors import UserError
 from schema.task import Task
 
 GATE = "invariance"
+# The value of `pairs` that chooses bundled pairs.
+AUTO = "auto"
 
 Kind = Literal["same", "different"]
 SAME: Kind = "same"
@@ -171,9 +175,37 @@ def check_pairs(pairs: Sequence[Pair], answers: Answers, bounds: InvarianceGateC
     ]
 
 
-def no_pairs() -> Check:
+def choose_pairs(bounds: InvarianceGateConfig, data: Optional[Profile]) -> Union[list[Pair], Check]:
+    """Returns the pairs for the language of the data, or a check that says why there are none.
+
+    Args:
+      bounds: `pairs` is a file, `auto` or None.
+      data: the profile of the data; None accepts pairs in any language.
+
+    Raises:
+      UserError: the file can't be read or has an invalid line.
+    """
+    if bounds.pairs is None:
+        return _not_checked("gates.invariance.pairs is null")
+    if bounds.pairs == AUTO:
+        file = bundled_pairs(data) if data else None
+        if file is None:
+            return _not_checked("no sentence pairs for the language of the data; set gates.invariance.pairs to a file")
+        # Whether a negation changes the label depends on what the labels mean.
+        return [pair for pair in read_pairs(file) if pair.kind == SAME]
+    pairs = read_pairs(bounds.pairs)
+    script, expected = script_of_texts([pair.first for pair in pairs]), main_script(data) if data else ""
+    if script and expected and script != expected:
+        return _not_checked(
+            f"the pairs of gates.invariance.pairs are in {script} letters, the training rows in {expected}; "
+            "set it to a file in the language of the data, or to auto"
+        )
+    return pairs
+
+
+def _not_checked(reason: str) -> Check:
     """Returns the check of a run without sentence pairs, which passes."""
-    return Check(GATE, "pairs", True, None, None, "not checked: gates.invariance.pairs is null", compared=False)
+    return Check(GATE, "pairs", True, None, None, f"not checked: {reason}", compared=False)
 
 
 def not_single_texts() -> Check:

@@ -129,7 +129,7 @@ def _format_change(change: Optional[Change]) -> str:
 
 
 def funnel(summary: Summary, details: Details) -> list[Stage]:
-    """Returns the numbers of rows: read, rejected by reason, accepted by split, trained on, evaluated."""
+    """Returns the numbers of rows: read, rejected by reason, left out, accepted by split, trained on, evaluated."""
     if not summary.rows:
         return []
     rejected: dict[str, int] = {}
@@ -137,12 +137,14 @@ def funnel(summary: Summary, details: Details) -> list[Stage]:
         for reason, count in counts.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
     accepted = {split: counts.accepted for split, counts in summary.rows.items()}
-    left_out = details.ingest.not_sampled if details.ingest else 0
-    total = sum(accepted.values()) + sum(rejected.values()) + left_out
+    ignored = sum(counts.left_out for counts in summary.rows.values())
+    not_sampled = details.ingest.not_sampled if details.ingest else 0
+    total = sum(accepted.values()) + sum(rejected.values()) + ignored + not_sampled
     rows = [
         ("read", total, "all"),
         *((f"rejected: {reason.replace('_', ' ')}", count, "out") for reason, count in rejected.items()),
-        *([("left out by data.sample_size", left_out, "out")] if left_out else []),
+        *([("left out by data.ignore_labels", ignored, "out")] if ignored else []),
+        *([("left out by data.sample_size", not_sampled, "out")] if not_sampled else []),
         *((f"accepted: {split}", count, "in") for split, count in accepted.items()),
         *([("trained on", accepted.get(features.TRAIN_SPLIT, 0), "used")] if summary.training else []),
         *([("evaluated", int(_evaluated_rows(summary)), "used")] if _evaluated_rows(summary) else []),

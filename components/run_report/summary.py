@@ -36,10 +36,11 @@ def predict_command(model_dir: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class SplitRows:
-    """Number of accepted rows of a split, and of rejected rows by reason."""
+    """Number of accepted rows of a split, rejected rows by reason, and rows that `data.ignore_labels` leaves out."""
 
     accepted: int
     rejected: Mapping[str, int]
+    left_out: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import json
 import os
-from typing import Any, Iterable, Iterator, Mapping, Optional, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
 import apache_beam as beam
 import numpy as np
@@ -21,12 +21,13 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
-from artifacts.examples import REJECTED_FOLDER, Ingest, read_rejected, write_ingest
+from artifacts.examples import REJECTED_FOLDER, Ingest, describe_unknown_labels, read_rejected, write_ingest
 from components.tsv_example_gen import parse, reader, records, sources, split
 from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
 from schema import features, rejections
+from schema.labels import LeftOut
 from schema.task import Task
 
 DATA = "data"
@@ -35,14 +36,20 @@ EXAMPLES = "examples"
 
 _COUNTS = "counts"
 _COUNTS_FILE = "counts.json"
-_ACCEPTED, _NOT_SAMPLED = "accepted", "not_sampled"
+_ACCEPTED, _NOT_SAMPLED, _LEFT_OUT = "accepted", "not_sampled", "left_out"
 # About ten seconds on one core.
 _REPORT_ROWS = 100_000
 # Rejected rows to quote in an error: enough to see a pattern.
 _QUOTED_ROWS = 3
 
-# (split or role; `accepted`, `not_sampled` or the reason of a rejection) -> rows.
-Counts = collections.Counter[tuple[str, str]]
+# Different unknown labels to count in one range: if a wrong column is read, each row has another one.
+_UNKNOWN_LABELS = 1000
+# Of them, the most frequent ones to keep: enough to see a pattern.
+_KEPT_LABELS = 10
+
+# (split or role; `accepted`, `not_sampled`, `left_out` or the reason of a rejection) -> rows, and
+# (role, `bad_label`, the quoted value) -> rows.
+Counts = collections.Counter[tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +105,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             },
             span=plan.sources.span,
             fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
+            unknown_labels=unknown_labels(counts),
         )
-        _require_rows(data, ingest.rows, examples.uri)
+        _require_rows(data, ingest, examples.uri)
         write_ingest(examples.uri, ingest)
         _set_properties(examples, ingest)
 
@@ -111,7 +119,7 @@ def make_plan(data: DataConfig) -> Plan:
       UserError: a location, a file or the fractions can't be used.
     """
     task = data.make_task()
-    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction)
+    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction, data.seed)
     resolved = sources.resolve(data)
     heads = [head for files in (resolved.train, resolved.test) for head in reader.read_heads(files, data)]
     for file, head in zip(resolved.files, heads, strict=True):
@@ -174,15 +182,32 @@ def to_example(row: parse.Row, fallback_id: str) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def rows_by_split(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, Any]]:
+def rows_by_split(counts: Counts) -> dict[str, dict[str, Any]]:
     """Converts counts to `Ingest.rows`."""
-    rows: dict[str, dict[str, Any]] = {name: {"accepted": 0, "rejected": {}} for name in features.SPLITS}
-    for (name, outcome), count in sorted(counts.items()):
-        if outcome == _ACCEPTED:
-            rows[name]["accepted"] = count
+    rows: dict[str, dict[str, Any]] = {name: {_ACCEPTED: 0, "rejected": {}, _LEFT_OUT: 0} for name in features.SPLITS}
+    for (name, outcome, *value), count in sorted(counts.items()):
+        if value:
+            continue
+        if outcome in (_ACCEPTED, _LEFT_OUT):
+            rows[name][outcome] = count
         elif outcome != _NOT_SAMPLED:
             rows[name]["rejected"][outcome] = count
     return rows
+
+
+def unknown_labels(counts: Counts) -> dict[str, dict[str, int]]:
+    """Converts counts to `Ingest.unknown_labels`."""
+    result: dict[str, dict[str, int]] = {}
+    for (name, _, *value), count in counts.most_common():
+        if value and len(result.setdefault(name, {})) < _KEPT_LABELS:
+            result[name][value[0]] = count
+    return result
+
+
+def _count_unknown_label(unknown: Counts, role: str, rejection: parse.Rejection) -> None:
+    key = (role, rejection.reason, rejection.detail)
+    if rejection.reason == rejections.BAD_LABEL and (key in unknown or len(unknown) < _UNKNOWN_LABELS):
+        unknown[key] += 1
 
 
 class _IngestRange(beam.DoFn):
@@ -194,17 +219,22 @@ class _IngestRange(beam.DoFn):
 
     def process(self, file_range: reader.FileRange, threshold: int) -> Iterator[beam.pvalue.TaggedOutput]:
         counts: Counts = collections.Counter()
+        unknown: Counts = collections.Counter()
         file = file_range.file
         for record, outcome in parsed_records(file_range, self._data, self._task):
+            if isinstance(outcome, LeftOut):
+                counts[file.role, _LEFT_OUT] += 1
+                continue
             if isinstance(outcome, parse.Rejection):
                 counts[file.role, outcome.reason] += 1
+                _count_unknown_label(unknown, file.role, outcome)
                 yield beam.pvalue.TaggedOutput(REJECTED_FOLDER, _rejected_json(file, record, outcome, self._data))
                 continue
             name = self._split(outcome, file.role, threshold)
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
             if name:
                 yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{record.offset}"))
-        yield beam.pvalue.TaggedOutput(_COUNTS, counts)
+        yield beam.pvalue.TaggedOutput(_COUNTS, counts + unknown)
 
     def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
         """Returns the row's split, or None if the row is not in the sample."""
@@ -246,8 +276,8 @@ def _threshold(ranges: beam.PCollection, data: DataConfig, size: int) -> beam.PC
 
 def parsed_records(
     file_range: reader.FileRange, data: DataConfig, task: Task
-) -> Iterator[tuple[records.Record, Union[parse.Row, parse.Rejection]]]:
-    """Yields every record of a range of a file with its row or rejection."""
+) -> Iterator[tuple[records.Record, parse.Outcome]]:
+    """Yields every record of a range of a file with its outcome."""
     stage = f"reading {os.path.basename(file_range.file.name)}"
     layout = parse.make_layout(file_range.columns, data, task, file_range.keys)
     for count, record in enumerate(reader.read_records(file_range, data, task), start=1):
@@ -299,13 +329,16 @@ def _remove_temporary_folders(folder: str) -> None:
             tf.io.gfile.rmtree(path)
 
 
-def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folder: str) -> None:
+def _require_rows(data: DataConfig, ingest: Ingest, folder: str) -> None:
     """Raises if a split has no rows to train on or to evaluate."""
+    rows = ingest.rows
     empty = [name for name in features.SPLITS if not rows[name]["accepted"]]
     if not empty:
         return
     field = "test" if data.test and empty == [features.TEST_SPLIT] else "train"
     accepted = ", ".join(f"{name} {rows[name]['accepted']}" for name in features.SPLITS)
+    if left_out := sum(each["left_out"] for each in rows.values()):
+        accepted += f"; left out by data.ignore_labels: {left_out}"
     message = f"data.{field} = {getattr(data, field)}: no rows for {' and '.join(empty)} (accepted: {accepted}"
     rejected = sum((collections.Counter(rows[name]["rejected"]) for name in features.SPLITS), collections.Counter())
     if not rejected:
@@ -313,7 +346,12 @@ def _require_rows(data: DataConfig, rows: Mapping[str, Mapping[str, Any]], folde
     quoted = "; ".join(_quote_rejected(row) for row in read_rejected(folder, _QUOTED_ROWS))
     reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
     setting = rejections.SETTINGS.get(rejected.most_common(1)[0][0])
-    raise UserError(f"{message}; rejected: {reasons}), such as {quoted}" + (f"; check {setting}" if setting else ""))
+    values = describe_unknown_labels(ingest.unknown_labels.get(sources.TEST if field == "test" else sources.TRAIN, {}))
+    raise UserError(
+        f"{message}; rejected: {reasons}), such as {quoted}"
+        + (f"; {values}" if values else "")
+        + (f"; check {setting}" if setting else "")
+    )
 
 
 def _quote_rejected(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from core import escape
 from core.config import DataConfig
 from core.errors import UserError
 from schema import rejections
+from schema.labels import LeftOut
 from schema.task import Label, Task
 
 
@@ -59,6 +60,9 @@ class Layout:
     dialect: Dialect
 
 
+Outcome = Union[Row, Rejection, LeftOut]
+
+
 def make_layout(names: Sequence[str], data: DataConfig, task: Task, keys: Optional[tuple[str, ...]] = None) -> Layout:
     """Finds the configured columns among a file's.
 
@@ -80,7 +84,7 @@ def make_layout(names: Sequence[str], data: DataConfig, task: Task, keys: Option
     )
 
 
-def parse_row(record: bytes, layout: Layout, task: Task) -> Union[Row, Rejection]:
+def parse_row(record: bytes, layout: Layout, task: Task) -> Outcome:
     """Parses one record; never raises, for any bytes.
 
     Args:
@@ -96,7 +100,9 @@ def parse_row(record: bytes, layout: Layout, task: Task) -> Union[Row, Rejection
         return texts
     label = task.parse_label(fields[layout.label])
     if label is None:
-        return Rejection(rejections.BAD_LABEL, f"label {escape.quote(fields[layout.label])}")
+        return Rejection(rejections.BAD_LABEL, escape.quote(fields[layout.label]))
+    if isinstance(label, LeftOut):
+        return label
     return Row("" if layout.id is None else fields[layout.id], texts, label)
 
 

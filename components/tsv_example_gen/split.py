@@ -1,9 +1,9 @@
 """Assigns records to splits and samples, by pure functions of the record's own bytes.
 
-The split depends on a hash of the texts alone, not on the file, the order of its rows or the runner. It stays the same
-when rows are added, and copies of a text never land in both `train` and `dev`, even if their ids or labels differ.
-`dev` is the low end of the hash's range and a held-out test split the high end, so that adding a test file moves no
-record into or out of `dev`.
+The split depends on a hash of the seed and the texts alone, not on the file, the order of its rows or the runner. It
+stays the same when rows are added, and copies of a text never land in both `train` and `dev`, even if their ids or
+labels differ. `dev` is the low end of the hash's range and a held-out test split the high end, so that adding a test
+file moves no record into or out of `dev`.
 
 A sample of n is the n records with the smallest hash of (seed, id, texts, label), taken before the split. Only exact
 copies of the n-th record, which share its hash, make it larger.
@@ -32,18 +32,21 @@ class Boundaries:
     Attributes:
       dev_end: smaller hashes are `dev`; 0 to 2**64.
       test_start: equal or larger hashes are `test`; 2**64 without a held-out test split.
+      seed: another seed hashes, and so splits, differently.
     """
 
     dev_end: int
     test_start: int
+    seed: int = 0
 
 
-def make_boundaries(dev_fraction: float, test_fraction: Optional[float]) -> Boundaries:
+def make_boundaries(dev_fraction: float, test_fraction: Optional[float], seed: int = 0) -> Boundaries:
     """Divides the hash's range by fractions.
 
     Args:
       dev_fraction: share of the training file for `dev`, in (0, 1).
       test_fraction: share held out as `test`, in (0, 1); None with a test file.
+      seed: seed of the split.
 
     Raises:
       UserError: the fractions leave nothing to train on.
@@ -53,12 +56,12 @@ def make_boundaries(dev_fraction: float, test_fraction: Optional[float]) -> Boun
             f"data.dev_fraction = {dev_fraction} and data.test_fraction = {test_fraction}: "
             "their sum should be less than 1, because the rest is the training split"
         )
-    return Boundaries(int(dev_fraction * HASHES), int((1.0 - (test_fraction or 0.0)) * HASHES))
+    return Boundaries(int(dev_fraction * HASHES), int((1.0 - (test_fraction or 0.0)) * HASHES), seed)
 
 
 def assign_split(texts: Sequence[bytes], boundaries: Boundaries) -> str:
     """Returns the split of a record of the training file, given its texts (UTF-8)."""
-    value = text_hash(texts)
+    value = text_hash(texts) if not boundaries.seed else hash64(b"split", (str(boundaries.seed).encode(), *texts))
     if value < boundaries.dev_end:
         return features.DEV_SPLIT
     return features.TEST_SPLIT if value >= boundaries.test_start else features.TRAIN_SPLIT

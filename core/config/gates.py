@@ -39,8 +39,9 @@ class DataGateConfig(Section):
     max_label_share: Annotated[float, pydantic.Field(ge=0.5, le=1.0)] = 0.95
     min_rows: Count = 20
     # Minimum share of a script among the letters of a split, such as {Hangul: 0.5}. Without previous data
-    # to compare with, this is what rejects English or a wrongly decoded file.
-    min_script_shares: Mapping[Script, Fraction] = {}
+    # to compare with, this is what rejects English or a wrongly decoded file. Null: the main script of the training
+    # split, in the other splits.
+    min_script_shares: Optional[Mapping[Script, Fraction]] = None
 
     schema_anomalies: CheckSeverity = CheckSeverity()
     rejected_fraction: CheckSeverity = CheckSeverity()
@@ -51,7 +52,7 @@ class DataGateConfig(Section):
 
     # NSMC has none; UTF-8 text read as Latin-1 has 36 %.
     unreadable_characters: UpperBound = UpperBound(max=0.01)
-    # Short reviews repeat: 1.6 % of 5,000 test rows of NSMC are among 14,274 training rows, 2.2 % among 34,272.
+    # Of the test rows that are long enough to be somebody's own (`content.OWN_CHARACTERS`): 0.3 % in NSMC.
     test_in_train: UpperBound = UpperBound(max=0.1)
     # Of the training rows, by the tokeniser of the model in serving, regardless of its training data. A vocabulary of
     # 8,000 from half of NSMC misses 0.3 % of the other half; one of 2,000 from the bundled sample misses 13 % of NSMC.
@@ -113,7 +114,7 @@ class FailedPairs(Section):
 class InvarianceGateConfig(Section):
     """Sentence pairs that should get the same label, or different ones."""
 
-    # TSV with the columns kind, what, first, second; null skips this gate.
+    # TSV with the columns kind, what, first, second; `auto`: bundled ones for the language of the data; null: none.
     pairs: Optional[str] = None
     max_failed: FailedPairs = FailedPairs()
     # Scores this close count as the same answer, even on different sides of the decision boundary.

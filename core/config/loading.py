@@ -25,6 +25,9 @@ _LOCATIONS = (
     "serving.dir",
 )
 
+# Mappings that are replaced as a whole, not merged: what is not named should not stay.
+_REPLACED = ("labels", "min_script_shares")
+
 # The key under `gates.slices` that applies to every slice.
 _EVERY_SLICE = "default"
 
@@ -127,7 +130,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     """Merges two trees; if both have a value, `above` wins."""
     merged = dict(below)
     for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key != "labels":
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping) and key not in _REPLACED:
             merged[key] = _merge(merged[key], value)
         else:
             merged[key] = value
@@ -196,7 +199,7 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
 
 
 def _is_path(field: str, location: str) -> bool:
-    if "://" in location:
+    if "://" in location or (field == "gates.invariance.pairs" and location == "auto"):
         return False
     # A handle without a separator is a name from the catalogue.
     return not field.startswith("encoder.") or os.sep in location or location.startswith(".")

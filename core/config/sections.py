@@ -9,6 +9,7 @@ import pydantic
 from core.config.gates import GatesConfig
 from core.kubeflow_config import KubeflowConfig
 from core.section import Count, Fraction, OpenFraction, Positive, Section
+from schema.labels import Case
 from schema.task import CLASSIFICATION, Task, curated_schema, make_task
 
 Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
@@ -37,6 +38,9 @@ class DataConfig(Section):
     label: str = "label"
     task: Literal["classification", "ordinal", "regression"] = "classification"
     labels: Mapping[str, str] = {"0": "부정", "1": "긍정"}
+    # Values whose rows are left out, and whether case distinguishes values.
+    ignore_labels: tuple[str, ...] = ()
+    label_case: Case = "exact"
     # The smallest and the largest label of a regression.
     score_range: Optional[tuple[float, float]] = None
     quoting: Literal["minimal", "none"] = "minimal"
@@ -84,6 +88,14 @@ class DataConfig(Section):
             if isinstance(word, bool):
                 raise ValueError(f"YAML reads an unquoted name as {str(word).lower()}; put it in quotes")
         return {str(k): str(v) for k, v in value.items()}
+
+    @pydantic.field_validator("ignore_labels", mode="before")
+    @classmethod
+    def _ignore_labels(cls, value: Any) -> Any:
+        """Converts YAML's numbers to text."""
+        if not isinstance(value, (list, tuple)):
+            return value
+        return tuple(cls._labels(dict.fromkeys(value, "")))
 
     @pydantic.field_validator("delimiter")
     @classmethod
@@ -133,7 +145,7 @@ class DataConfig(Section):
 
     def make_task(self) -> Task:
         """Returns the task for these columns and labels."""
-        return make_task(self.texts, self.labels, self.task, self.score_range)
+        return make_task(self.texts, self.labels, self.task, self.score_range, self.ignore_labels, self.label_case)
 
 
 class PretrainConfig(Section):

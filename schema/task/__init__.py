@@ -19,6 +19,7 @@ import os
 from typing import Any, Mapping, Optional, Sequence
 
 from schema import features
+from schema.labels import Case, Labels
 from schema.task.base import EvaluationMetric, Label, Task
 from schema.task.binary import BinaryTask
 from schema.task.multiclass import MulticlassTask
@@ -55,6 +56,8 @@ def make_task(
     labels: Mapping[str, str],
     kind: str = CLASSIFICATION,
     score_range: Optional[Sequence[float]] = None,
+    ignore_labels: Sequence[str] = (),
+    label_case: Case = "exact",
 ) -> Task:
     """Chooses the task for the columns and labels of a configuration.
 
@@ -63,6 +66,8 @@ def make_task(
       labels: value in the file -> class name, in class order; ignored by `regression`.
       kind: one of `KINDS`.
       score_range: smallest and largest label of `regression`.
+      ignore_labels: values in the file whose rows are left out; not for `regression`.
+      label_case: as in `schema.labels.Labels`; not for `regression`.
 
     Raises:
       ValueError: the combination is not supported.
@@ -73,17 +78,19 @@ def make_task(
         raise ValueError(f"text: {text_columns[0]!r} is named twice; a pair has two columns")
     columns = tuple(text_columns)
     if kind == REGRESSION:
+        if ignore_labels or label_case != "exact":
+            raise ValueError("ignore_labels, label_case: have no effect with task = regression; remove them")
         if score_range is None:
             raise ValueError("score_range: is missing; set it to the smallest and the largest label, such as [0, 5]")
         return ScoreTask(columns, *score_range)
     if score_range is not None:
         raise ValueError(f"score_range: has no effect with task = {kind}; set task: regression, or remove it")
-    classes = len(set(labels.values()))
+    values = Labels(dict(labels), tuple(ignore_labels), label_case)
+    classes = len(values.classes)
     if classes < 2:
         raise ValueError(f"labels: {classes} class; at least two are needed")
-    if kind == ORDINAL:
-        return OrdinalTask(columns, dict(labels))
-    return (BinaryTask if classes == 2 else MulticlassTask)(columns, dict(labels))
+    task = OrdinalTask if kind == ORDINAL else BinaryTask if classes == 2 else MulticlassTask
+    return task(columns, values.names, values.ignored, values.case)
 
 
 def curated_schema(kind: str) -> str:
@@ -98,4 +105,6 @@ def task_from_json(spec: Mapping[str, Any]) -> Task:
     """
     fields = dict(spec)
     task = _CLASSES[fields.pop("kind", BinaryTask.kind)]
+    if "ignore_labels" in fields:
+        fields["ignore_labels"] = tuple(fields["ignore_labels"])
     return task(tuple(fields.pop("text_columns")), **fields)

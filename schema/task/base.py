@@ -5,6 +5,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
 from schema import features
+from schema.labels import LeftOut
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +69,8 @@ class Task(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def parse_label(self, raw: str) -> Optional[Label]:
-        """Returns the `label` feature for a value in the file, or None if it is not a label."""
+    def parse_label(self, raw: str) -> Union[Label, LeftOut, None]:
+        """Returns the `label` feature for a value in the file, `LEFT_OUT`, or None if it is not a label."""
 
     @abc.abstractmethod
     def format_label(self, label: Label) -> str:

@@ -1,8 +1,10 @@
 """What tasks with classes have in common."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
+import functools
+from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union
 
+from schema.labels import Case, Labels, LeftOut
 from schema.task.base import EvaluationMetric, Label, Task
 
 if TYPE_CHECKING:
@@ -19,21 +21,29 @@ class ClassTask(Task):
 
     Attributes:
       labels: value in the file -> class name; the classes are in the order of the first values with their name.
+      ignore_labels: values in the file whose rows are left out.
+      label_case: whether values that differ only in case are different, as in `Labels.case`.
     """
 
     labels: Mapping[str, str]
+    ignore_labels: tuple[str, ...] = ()
+    label_case: Case = "exact"
+
+    @functools.cached_property
+    def values(self) -> Labels:
+        """The values of the label column."""
+        return Labels(self.labels, self.ignore_labels, self.label_case)
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"labels": self.labels}
+        return {"labels": self.labels, "ignore_labels": self.ignore_labels, "label_case": self.label_case}
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.labels.values()))
+        return self.values.classes
 
-    def parse_label(self, raw: str) -> Optional[Label]:
-        name = self.labels.get(raw)
-        return None if name is None else self.label_names.index(name)
+    def parse_label(self, raw: str) -> Union[Label, LeftOut, None]:
+        return self.values.parse(raw)
 
     def format_label(self, label: Label) -> str:
         return self.label_names[int(label)]

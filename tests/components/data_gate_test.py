@@ -6,6 +6,7 @@ import encodings.aliases
 import functools
 import json
 import os
+import pathlib
 import random
 import shutil
 import unicodedata
@@ -24,14 +25,14 @@ from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, channel, standard_artifacts
 
 from artifacts import GateVerdict, model_files
-from artifacts.examples import Ingest, read_ingest, write_ingest
+from artifacts.examples import Ingest, read_ingest, read_rows, write_ingest
 from components import gate_config
 from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
 from components.tsv_example_gen import parse
 from core import checks
-from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig
+from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig, load_config
 from core.errors import UserError
 from schema import features
 from schema.hashing import text_hash
@@ -143,7 +144,7 @@ def test_good_data_passes_with_the_numbers_in_the_reasons(tmp_path):
     assert results["rejected_fraction/test"].value == 0.0
     assert results["rows/test"].reason == "test: 8 rows"
     assert results["label_balance/train"].value == 0.5
-    assert results["test_in_train"].reason == "test: 0 of 8 rows (0.0%) have a text that is also in train"
+    assert results["test_in_train"].reason == "not compared: no test row has 20 characters"
 
 
 def test_too_many_rejected_rows(tmp_path):
@@ -184,13 +185,120 @@ def test_schema_anomaly_is_quoted(tmp_path):
     )
 
 
+CASES = pathlib.Path(CURATED_SCHEMA).resolve().parent.parent.parent / "shared" / "cases"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not beside the repository")
+
+
+def judge_file(folder, data, **bounds):
+    """Ingests the files and runs the gate as a run does; returns the checks by name."""
+    examples = artifact(standard_artifacts.Examples, folder / "examples")
+    example_gen.Executor().Do({}, {"examples": [examples]}, {"data": data.model_dump_json()})
+    rows = {split: split_rows(examples.uri, split) for split in features.SPLITS}
+    inputs = inputs_of(folder, examples, fast_statistics(folder / "statistics", rows))
+    gate = gate_config.dump(data.make_task(), executor.Bounds(max_rejected_fraction=0.01, **bounds))
+    verdict = artifact(GateVerdict, folder / "verdict")
+    with contextlib.suppress(quality.DataGateStopped):
+        executor.Executor().Do(inputs, {"verdict": [verdict]}, {"gate": gate, "serving_dir": str(folder / "none")})
+    return {check.check: check for check in checks.read_checks(verdict.uri)}
+
+
+def split_rows(uri, split):
+    chunks = read_rows([os.path.join(uri, f"Split-{split}", "*")], 1000)
+    return [(text.decode(), label) for _, texts, labels in chunks for text, label in zip(texts, labels, strict=True)]
+
+
+@needs_cases
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_file_with_frequent_short_texts_passes(tmp_path, seed):
+    data = DataConfig(train=str(CASES / "repeated_short.tsv"), text="review", id=None, seed=seed)
+    assert not failed(judge_file(tmp_path, data))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_one_text_as_a_third_of_a_file_is_no_skew_of_held_out_rows(tmp_path, seed):
+    train = tmp_path / "train.tsv"
+    rows = [f"an opinion of length {i % 7 * 'x'} number {i}\t{i % 2}\n" for i in range(6000)] + ["good\t1\n"] * 3000
+    train.write_text("review\tlabel\n" + "".join(rows))
+    data = DataConfig(train=str(train), text="review", id=None, seed=seed)
+    results = judge_file(tmp_path, data)
+    assert not failed(results)
+    assert results["label_skew"].compared and results["label_skew"].value < 0.05
+    assert "train (each text counted once)" in results["label_skew"].reason
+
+
+def test_held_out_rows_that_differ_in_their_texts_are_still_skewed(tmp_path):
+    rows = {"train": [(f"good {i}", 1) for i in range(200)], "dev": [(f"dev {i}", i % 2) for i in range(20)]}
+    rows["test"] = [(f"bad {i}", 0) for i in range(200)] + [("good 1", 0)] * 5
+    assert "label_skew" in failed(judge(tmp_path, rows, test_files=()))
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    "override, checked",
+    [
+        ("{Latin: 0.5}", {"script_share/Latin"}),
+        ("{}", set()),
+        ("null", {"script_share/Latin"}),
+    ],
+)
+def test_what_is_given_replaces_the_scripts_of_the_file(tmp_path, override, checked):
+    sets = [f"gates.data.min_script_shares={override}", f"data.train={CASES / 'english.tsv'}", "data.test=null"]
+    settings = load_config(os.path.join(SAMPLE, os.pardir, os.pardir, "configs", "sample.yaml"), sets)
+    bounds = settings.gates.data.model_dump()
+    data = DataConfig(train=settings.data.train, text="review", id=None)
+    results = judge_file(tmp_path, data, **bounds)
+    assert {name for name in results if name.startswith("script_share")} == checked
+    assert not failed(results)
+
+
+def test_without_bounds_the_test_rows_need_the_main_script_of_train(tmp_path):
+    rows = good_rows()
+    rows["test"] = [(f"영화 {i}", i % 2) for i in range(8)]
+    results = judge(tmp_path, rows)
+    assert failed(results) == ["script_share/Latin"]
+    assert results["script_share/Latin"].reason.startswith(
+        "test: 0.0% of the letters are Latin, the main script of train (100.0%); at least half of that is needed"
+    )
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    "labels, ignored, left_out",
+    [({"1": "bad", "2": "bad", "4": "good", "5": "good"}, ("3",), 12), ({str(i): str(i) for i in range(1, 6)}, (), 0)],
+)
+def test_star_ratings_are_classes_as_the_configuration_says(tmp_path, labels, ignored, left_out):
+    data = stars(labels=labels, ignore_labels=ignored)
+    results = judge_file(tmp_path, data, min_rows=1, min_label_share=0.0, max_label_share=1.0)
+    assert not failed(results)
+    reason = results["rejected_fraction/train"].reason
+    assert reason.startswith("train: 0 of 60 rows rejected (0.00%)")
+    assert (f"; {left_out} left out by data.ignore_labels" in reason) is (left_out > 0)
+
+
+@needs_cases
+def test_unknown_ratings_are_counted_by_value(tmp_path):
+    results = judge_file(tmp_path, stars(labels={"1": "bad", "5": "good"}), min_rows=1)
+    check = results["rejected_fraction/train"]
+    assert check.blocks
+    assert "values that are not in data.labels: '2' (12), '3' (12), '4' (12)" in check.reason
+
+
+def stars(**fields):
+    train = str(CASES / "stars.tsv")
+    return DataConfig(train=train, text="review", label="stars", id=None, dev_fraction=0.3, test_fraction=0.3, **fields)
+
+
 def test_test_texts_in_train(tmp_path):
     rows = good_rows()
-    rows["test"] = [("train 1", 0), ("train 1", 1), ("train 2", 0)] + rows["test"]
+    long = [(f"a sentence that only one person writes {i}", i % 2) for i in range(12)]
+    rows["train"] += long[:4]
+    # Short texts repeat by chance.
+    rows["test"] = [*long[:3], *long[4:], ("train 1", 0), ("train 1", 1), *rows["test"]]
     results = judge(tmp_path, rows)
     assert failed(results) == ["test_in_train"]
     assert results["test_in_train"].reason == (
-        "test: 3 of 11 rows (27.3%) have a text that is also in train; 0.273 exceeds gates.data.test_in_train.max = 0.1"
+        "test: 3 of 11 rows (27.3%) with 20 or more characters have a text that is also in train; "
+        "0.273 exceeds gates.data.test_in_train.max = 0.1"
     )
 
 
@@ -480,7 +588,8 @@ def test_korean_in_any_other_codec_is_stopped_or_unchanged(written):
     task = saved_models.TASK
     harmless = set()
     for name in codecs_of_python():
-        layout = parse.Layout(width=2, texts=(0,), label=1, id=None, quoting="none", encoding=name)
+        dialect = parse.make_dialect(DataConfig(train="t", quoting="none", encoding=name))
+        layout = parse.Layout(width=2, texts=(0,), label=1, id=None, dialect=dialect)
         parsed = [parse.parse_row(f"{text}\t1".encode(written, "ignore"), layout, task) for text in texts]
         read = [row.texts[0] for row in parsed if isinstance(row, parse.Row)]
         rejected = 1 - len(read) / len(texts)

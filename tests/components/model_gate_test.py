@@ -17,6 +17,8 @@ from tfx.types import standard_artifacts
 
 from artifacts import evaluation
 from components import gate_config
+from components.data_gate import profile, text_counts
+from components.data_gate.vocabulary import make_vocabulary
 from components.model_gate import executor, invariance, metric_checks
 from components.model_gate.component import ModelGate
 from components.model_gate.evaluation import Comparison
@@ -29,7 +31,7 @@ from tests import evaluations
 from tests.saved_models import TASK
 
 REPO = os.path.join(os.path.dirname(__file__), "..", "..")
-BUNDLED = [os.path.join(REPO, "data", "invariance", name) for name in ("korean.tsv", "sample.tsv")]
+BUNDLED = [os.path.join(REPO, "data", "invariance", name) for name in ("korean.tsv", "sample.tsv", "english.tsv")]
 
 
 def comparison(value, before, error=0.001, rows=800, metric="accuracy"):
@@ -228,7 +230,7 @@ HEADER = b"kind\twhat\tfirst\tsecond\n"
 @pytest.mark.parametrize("file", BUNDLED)
 def test_bundled_pairs_cover_every_kind(file):
     pairs = invariance.read_pairs(file)
-    assert {(pair.kind, pair.what) for pair in pairs} == {
+    assert {(pair.kind, pair.what) for pair in pairs} - {("same", "case")} == {
         ("same", "spacing"),
         ("same", "punctuation"),
         ("same", "repetition"),
@@ -461,3 +463,41 @@ def test_the_component_compiles_with_a_blessing_as_its_output():
     spec = compiled.nodes[-1].pipeline_node
     assert spec.outputs.outputs["blessing"].artifact_spec.type.name == "ModelBlessing"
     assert set(spec.inputs.inputs) == {"evaluation", "model", "baseline"}
+
+
+def profile_with(text, words=()):
+    counts = text_counts.TextCounts([text])
+    vocabulary = make_vocabulary(counts).model_copy(update={"words": tuple(words)})
+    splits = {"train": profile.make_split_profile({}, counts)}
+    return profile.Profile(fingerprint="f", examples_sha256="e", reference="none", splits=splits, vocabulary=vocabulary)
+
+
+ENGLISH = ("the", "movie", "and", "is", "this", "not", "it", "was")
+
+
+@pytest.mark.parametrize(
+    "data, file",
+    [
+        (profile_with("재미있는 영화"), "korean.tsv"),
+        (profile_with("this movie", ENGLISH), "english.tsv"),
+        (profile_with("film yang bagus", ("yang", "bagus", "film", "my", "it")), None),
+        (profile_with("хороший фильм"), None),
+        (profile_with("재미있는 영화 good movie", ENGLISH), None),
+    ],
+)
+def test_bundled_pairs_are_chosen_by_language(data, file):
+    pairs = invariance.choose_pairs(InvarianceGateConfig(pairs="auto"), data)
+    if file is None:
+        assert (pairs.verdict, pairs.blocks) == ("not checked", False) and "language of the data" in pairs.reason
+    else:
+        bundled = invariance.read_pairs(os.path.join(REPO, "data", "invariance", file))
+        assert pairs == [pair for pair in bundled if pair.kind == "same"] and len(pairs) >= 20
+
+
+def test_pairs_in_other_letters_than_the_data_are_not_used():
+    bounds = InvarianceGateConfig(pairs=BUNDLED[0])
+    check = invariance.choose_pairs(bounds, profile_with("this movie", ENGLISH))
+    assert check.verdict == "not checked" and "are in Hangul letters, the training rows in Latin" in check.reason
+    bundled = invariance.read_pairs(BUNDLED[0])
+    assert invariance.choose_pairs(bounds, profile_with("재미있는 영화")) == bundled
+    assert invariance.choose_pairs(bounds, None) == bundled

@@ -272,7 +272,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
         "exit_status": 2,
         "error": "data.train = <script>alert(1)</script>: no such file",
         "components": [],
-        "rows": {"train": {"accepted": 7, "rejected": {"bad_label": 2}}},
+        "rows": {"train": {"accepted": 7, "rejected": {"bad_label": 2}, "left_out": 0}},
         "data": None,
         "encoder": None,
         "training": None,

@@ -116,6 +116,8 @@ def test_a_missing_column_of_a_pair_is_named(tmp_path, columns):
     [
         (b"7\tgood\t1", "good", 1),
         (b"7\tgood\t1\r", "good", 1),
+        (b"7\tgood\t 1 ", "good", 1),
+        (b"7\tgood\t0.0", "good", 0),
         ("7\t재미없다\t0".encode(), "재미없다", 0),
         (b'7\t"he said ""no"""\t0', 'he said "no"', 0),
         (b'7\t"a\ttab"\t0', "a\ttab", 0),
@@ -142,7 +144,7 @@ def test_minimal_quoting_rows(line, text, label):
         ("7\t \u3000\t1".encode(), "empty_text"),
         (b'7\t""\t1', "empty_text"),
         (b"7\tgood\t2", "bad_label"),
-        (b"7\tgood\t1 ", "bad_label"),
+        (b"7\tgood\t1 0", "bad_label"),
         (b"7\tgo\0od\t1", "control_character"),
         (b"7\tgo\rod\t1", "control_character"),
         (b"7\t" + b"x" * csv.field_size_limit() + b"\t1", "line_too_long"),
@@ -555,9 +557,10 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     assert outcome.rows["train"] == {
         "accepted": len(splits["train"]),
         "rejected": {"bad_label": 1, "bad_quoting": 1, "empty_text": 1, "line_too_long": 1, "undecodable": 1},
+        "left_out": 0,
     }
-    assert outcome.rows["dev"] == {"accepted": len(splits["dev"]), "rejected": {}}
-    assert outcome.rows["test"] == {"accepted": 3, "rejected": {"wrong_column_count": 1}}
+    assert outcome.rows["dev"] == {"accepted": len(splits["dev"]), "rejected": {}, "left_out": 0}
+    assert outcome.rows["test"] == {"accepted": 3, "rejected": {"wrong_column_count": 1}, "left_out": 0}
     assert (outcome.files, outcome.span) == ({"train": [str(train)], "test": [str(test)]}, None)
     assert outcome.fingerprint == "given" == examples.get_string_custom_property("input_fingerprint")
 
@@ -648,7 +651,21 @@ def test_empty_split_stops_with_counts_and_rows(tmp_path):
     message = str(caught.value)
     assert f"data.train = {train}: no rows for train and dev and test" in message
     assert "rejected: bad_label 30)" in message and "check data.labels" in message
+    assert "values that are not in data.labels: 'good' (30)" in message
     assert "line 2 (bad_label) '0\\ttext\\x07 0\\tgood'; line 3" in message and "line 5" not in message
+
+
+def test_ratings_are_merged_and_left_out(tmp_path):
+    train = rows_file(tmp_path / "train.tsv", 0)
+    values = ["1", "2", "3", "4", "5.0", " 5", "6", "6", "none"]
+    train.write_text(HEADER.decode() + "".join(f"{i}\ttext {i}\t{values[i % 9]}\n" for i in range(180)))
+    labels = {"1": "negative", "2": "negative", "4": "positive", "5": "positive"}
+    examples = run(tmp_path, config(train, labels=labels, ignore_labels=[3], dev_fraction=0.3))
+    expected = {str(i): 0 if i % 9 < 2 else 1 for i in range(180) if i % 9 in (0, 1, 3, 4, 5)}
+    assert {row[0]: row[2] for rows in read_all(examples.uri).values() for row in rows} == expected
+    outcome = read_ingest(examples.uri)
+    assert (outcome.rows["train"]["left_out"], outcome.rows["train"]["rejected"]) == (20, {"bad_label": 60})
+    assert outcome.unknown_labels == {"train": {"'6'": 40, "'none'": 20}}
 
 
 def test_leftovers_of_restarted_writes_are_removed(sampled):

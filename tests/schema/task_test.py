@@ -22,7 +22,7 @@ TASKS = (TASK, STARS, ORDINAL, SCORE)
 LOGITS = hnp.arrays(np.float32, 4, elements=st.floats(-20, 20, width=32))
 
 
-@pytest.mark.parametrize(("raw", "label"), [("0", 0), ("1", 1), ("2", None), ("", None), (" 1", None), ("1.0", None)])
+@pytest.mark.parametrize(("raw", "label"), [("0", 0), ("1", 1), ("2", None), ("", None), (" 1", 1), ("1.5", None)])
 def test_only_configured_values_are_labels(raw, label):
     assert TASK.parse_label(raw) == label
 
