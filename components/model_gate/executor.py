@@ -85,6 +85,8 @@ def _check_pairs(
     pairs = invariance.choose_pairs(bounds, data)
     if isinstance(pairs, Check):
         return [pairs]
+    if bounds.pairs == invariance.AUTO:
+        bounds = bounds.model_copy(update={"severity": "warn"})
     try:
         answers = invariance.predict(model_path, pairs, task)
     except Exception as error:  # A model may raise any error, which fails the check.

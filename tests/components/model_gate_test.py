@@ -326,7 +326,7 @@ def test_bounds_survive_being_written_and_read(file):
 
 def test_relative_path_of_the_pairs(file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
-    assert load_config(file).gates.invariance.pairs is None
+    assert load_config(file).gates.invariance.pairs == "auto"
     assert load_config(file, ["gates.invariance.pairs=p.tsv"]).gates.invariance.pairs == str(tmp_path.parent / "p.tsv")
 
 

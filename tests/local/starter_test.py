@@ -102,7 +102,7 @@ def test_a_run_reads_every_row_as_it_was_written(tmp_path_factory, drawn):
     assert collections.Counter((text, values[label]) for text, label in rows) == expected and rejected == 0
     assert loaded.data.header is True if has_header else len(loaded.data.header) == len(order)
     assert (loaded.data.id is None) == ("id" not in order)
-    assert loaded.gates.data.min_script_shares == {script: 0.5} and loaded.gates.invariance.pairs is None
+    assert loaded.gates.data.min_script_shares == {script: 0.5} and loaded.gates.invariance.pairs == "auto"
 
 
 @pytest.mark.parametrize("delimiter, name", [(",", "it's.csv"), (";", "it.tsv"), ("|", "it.txt.gz"), ("\t", "it.bz2")])
