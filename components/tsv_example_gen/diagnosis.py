@@ -128,10 +128,10 @@ def _propose_header(lines: Sequence[str], names: Sequence[str], data: DataConfig
     dialect = Dialect("none", "utf-8", data.delimiter)
     counts, total = _count_labels((dialect.split(line) for line in lines), len(names), task)
     if len(names) == 1 or not total:
-        return [data.text, data.label]
+        return [*task.text_columns, data.label]
     label = max(counts, key=counts.__getitem__, default=len(names) - 1)
     text = max((i for i in range(len(names)) if i != label), key=lambda i: len(names[i]))
-    roles = {label: data.label, text: data.text}
+    roles = {label: data.label, text: task.text_columns[0]}
     return [roles.get(index, f"column_{index + 1}") for index in range(len(names))]
 
 
