@@ -79,7 +79,7 @@ def test_any_value_can_be_set(file, override, field, value):
         ("optimiser.lr=1", ["optimiser: no such key; available: name, data, encoder, trainer"]),
         ("data.labels=[a, b, c]", ["3 labels", "two"]),
         ("data.span=3", ["span: 3 has no effect", "contains no {SPAN}"]),
-        ("data.encoding=cp037", ["data.encoding = 'utf-16'", "one byte"]),
+        ("data.encoding=cp037", ["data.encoding = 'cp037'", "as in ASCII"]),
         ("data.encoding=klingon", ["data.encoding = 'klingon'", "utf-8"]),
         ("data.header=[text, label]", ["'id'", "['text', 'label']"]),
         ("data.header=false", ["header", "list of column names"]),
