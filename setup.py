@@ -58,6 +58,11 @@ INSTALL_REQUIRES = [
     "tokenizers==0.23.3",
     # Plots of loss and accuracy.
     "matplotlib==3.10.9",
+    # Parquet files; the release that apache-beam and tfx-bsl allow.
+    f"pyarrow==18.1.0; {CURRENT}",
+    f"pyarrow==10.0.1; {OLD}",
+    # Files that are compressed with zstd.
+    "zstandard==0.25.0",
     # The HTML report.
     "jinja2==3.1.6",
     # Downloads a data set once and checks its SHA-256.

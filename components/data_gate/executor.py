@@ -104,6 +104,7 @@ def check_quality(
     roles = [role for role, files in ingest.files.items() if files]
     checks = _check_schema(list(contents), inputs, bounds)
     checks += [quality.check_rejected(role, ingest, bounds.max_rejected_fraction, bounds) for role in roles]
+    checks += [quality.check_empty_texts(role, ingest, bounds) for role in roles]
     checks += [quality.check_rows(split, _example_count(inputs[STATISTICS], split), bounds) for split in contents]
     labels = {split: current.splits[split].labels for split in contents}
     checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents]
@@ -208,9 +209,9 @@ def _make_profile(
 
 def _check_schema(splits: list[str], inputs: Mapping[str, types.Artifact], bounds: DataGateConfig) -> list[Check]:
     schema = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(inputs[SCHEMA].uri))
+    required = sum(feature.presence.min_count > 0 for feature in schema.feature)
     return [
-        quality.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), len(schema.feature), bounds)
-        for split in splits
+        quality.check_anomalies(split, _read_anomalies(inputs[ANOMALIES], split), required, bounds) for split in splits
     ]
 
 

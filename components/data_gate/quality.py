@@ -6,6 +6,7 @@ A check's section under `gates.data` has the check's name, without the part afte
 |------------------------------|--------------------------------------------------------------------------------|
 | `schema_anomalies/<split>`   | ExampleValidator reports anomalies                                             |
 | `rejected_fraction/<files>`  | more than `data.max_rejected_fraction` of the rows of `train` or `test` files  |
+| `empty_texts/<files>`        | many of those rows have no text                                                |
 | `rows/<split>`               | there are fewer rows than `min_rows`                                           |
 | `label_balance/<split>`      | a label's share is outside `min_label_share` to `max_label_share`              |
 | `script_share/<script>`      | a script's share of a split's letters is below `min_script_shares`; by default |
@@ -54,7 +55,7 @@ def check_anomalies(
     Args:
       split: name of the split.
       anomalies: the split's anomalies from ExampleValidator.
-      feature_count: number of features in the schema.
+      feature_count: number of features that every example must have.
       bounds: `schema_anomalies`.
     """
     by_feature = sorted(anomalies.anomaly_info.items())
@@ -63,13 +64,13 @@ def check_anomalies(
         faults.append(_describe_anomaly(anomalies.dataset_anomaly_info))
     if anomalies.data_missing:
         faults.append("no data")
-    reason = f"{split}: " + (", ".join(faults) or f"matches the schema of {feature_count} features")
+    reason = f"{split}: " + (", ".join(faults) or f"matches the schema of {feature_count} required features")
     severity = bounds.schema_anomalies.severity
     return Check(GATE, f"schema_anomalies/{split}", not faults, float(len(faults)), 0.0, reason, severity)
 
 
 def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataGateConfig) -> Check:
-    """Passes if few enough rows of the training or test files were rejected.
+    """Passes if few enough rows of the training or test files were rejected, those without a text not counted.
 
     Args:
       role: `train` or `test` files.
@@ -77,7 +78,7 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
       max_fraction: the largest allowed fraction of rejected rows, 0 to 1.
       bounds: `rejected_fraction`.
     """
-    rejected = ingest.rows[role]["rejected"]
+    rejected = {k: rows for k, rows in ingest.rows[role]["rejected"].items() if k != rejections.EMPTY_TEXT}
     count, read = sum(rejected.values()), rows_read(role, ingest)
     fraction = count / read if read else 0.0
     by_count = sorted(rejected, key=lambda reason: (-rejected[reason], reason))
@@ -93,6 +94,16 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
         sentence += f"; check {rejections.SETTINGS[by_count[0]]}" if by_count[0] in rejections.SETTINGS else ""
     passed, severity = fraction <= max_fraction, bounds.rejected_fraction.severity
     return Check(GATE, f"rejected_fraction/{role}", passed, fraction, max_fraction, sentence, severity)
+
+
+def check_empty_texts(role: str, ingest: Ingest, bounds: DataGateConfig) -> Check:
+    """Passes if few enough rows of the training or test files have no text: people leave reviews empty."""
+    count, read = ingest.rows[role]["rejected"].get(rejections.EMPTY_TEXT, 0), rows_read(role, ingest)
+    fraction, bound = count / read if read else 0.0, bounds.empty_texts
+    sentence = f"{role}: {count:,} of {read:,} rows have no text ({fraction:.2%})"
+    if fraction > bound.max:
+        sentence += f"; {fraction:.2%} exceeds gates.data.empty_texts.max = {bound.max}; check data.text"
+    return Check(GATE, f"empty_texts/{role}", fraction <= bound.max, fraction, bound.max, sentence, bound.severity)
 
 
 def rows_read(role: str, ingest: Ingest) -> int:

@@ -128,11 +128,11 @@ def _propose_header(lines: Sequence[str], names: Sequence[str], data: DataConfig
     dialect = Dialect("none", "utf-8", data.delimiter)
     counts, total = _count_labels((dialect.split(line) for line in lines), len(names), task)
     if len(names) == 1 or not total:
-        return [*data.texts, data.label]
+        return [*task.text_columns, data.label]
     label = max(counts, key=counts.__getitem__, default=len(names) - 1)
     longest = sorted((i for i in range(len(names)) if i != label), key=lambda i: -len(names[i]))
-    texts = sorted(longest[: len(data.texts)])
-    roles = {label: data.label, **dict(zip(texts, data.texts, strict=False))}
+    texts = sorted(longest[: len(task.text_columns)])
+    roles = {label: data.label, **dict(zip(texts, task.text_columns, strict=False))}
     return [roles.get(index, f"column_{index + 1}") for index in range(len(names))]
 
 

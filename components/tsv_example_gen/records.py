@@ -68,12 +68,12 @@ class JoinedLines:
         return not self._ahead
 
     def __iter__(self) -> Iterator[Record]:
-        marks = self._dialect.marks
-        while (line := self._next_line()) is not None:
+        first, *others = self._dialect.marks or (None,)
+        while (line := self._ahead.popleft() if self._ahead else next(self._lines, None)) is not None:
             if self._comment is not None and line.content.startswith(self._comment):
                 continue
-            spans = not line.too_long and any([mark in line.content for mark in marks])
-            yield self._join(line) if spans else line
+            spans = first is not None and (first in line.content or any([mark in line.content for mark in others]))
+            yield self._join(line) if spans and not line.too_long else line
 
     def _next_line(self) -> Optional[Record]:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)

@@ -50,6 +50,8 @@ class DataGateConfig(Section):
     script_share: CheckSeverity = CheckSeverity()
     served_profile: CheckSeverity = CheckSeverity(severity="warn")
 
+    # Public review files have up to 2.5 %.
+    empty_texts: UpperBound = UpperBound(max=0.1)
     # NSMC has none; UTF-8 text read as Latin-1 has 36 %.
     unreadable_characters: UpperBound = UpperBound(max=0.01)
     # Of the test rows that are long enough to be somebody's own (`content.OWN_CHARACTERS`): 0.3 % in NSMC.

@@ -121,7 +121,7 @@ class DataConfig(Section):
             raise ValueError("should be a text encoding that Python supports, such as utf-8 or cp949") from error
         wide = codecs.lookup(value).name.startswith(("utf-16", "utf-32"))
         if newline != b"\t\n" and not wide:
-            raise ValueError("should encode a tab and a newline as one byte each; convert the file to utf-8 first")
+            raise ValueError("should encode a tab and a newline as in ASCII; convert the file to utf-8 first")
         return value
 
     @pydantic.model_validator(mode="after")

@@ -139,8 +139,9 @@ def test_good_data_passes_with_the_numbers_in_the_reasons(tmp_path):
     results = judge(tmp_path, good_rows(), rejected={"train": {"empty_text": 1}})
     assert not failed(results)
     assert {check.gate for check in results.values()} == {"data"}
-    assert results["schema_anomalies/dev"].reason == "dev: matches the schema of 3 features"
-    assert results["rejected_fraction/train"].reason == "train: 1 of 19 rows rejected (5.26%): empty_text 1"
+    assert results["schema_anomalies/dev"].reason == "dev: matches the schema of 3 required features"
+    assert results["rejected_fraction/train"].reason == "train: 0 of 19 rows rejected (0.00%)"
+    assert results["empty_texts/train"].reason == "train: 1 of 19 rows have no text (5.26%)"
     assert results["rejected_fraction/test"].value == 0.0
     assert results["rows/test"].reason == "test: 8 rows"
     assert results["label_balance/train"].value == 0.5
@@ -151,8 +152,16 @@ def test_too_many_rejected_rows(tmp_path):
     results = judge(tmp_path, good_rows(), rejected={"test": {"bad_label": 2, "empty_text": 1}})
     assert failed(results) == ["rejected_fraction/test"]
     assert results["rejected_fraction/test"].reason == (
-        "test: 3 of 11 rows rejected (27.27%): bad_label 2, empty_text 1; data.max_rejected_fraction is 10.00%; "
+        "test: 2 of 11 rows rejected (18.18%): bad_label 2; data.max_rejected_fraction is 10.00%; "
         "check data.labels and data.label"
+    )
+
+
+def test_empty_texts_have_a_bound_of_their_own_because_a_wrong_column_may_be_empty(tmp_path):
+    results = judge(tmp_path, good_rows(), rejected={"train": {"empty_text": 3}})
+    assert failed(results) == ["empty_texts/train"]
+    assert results["empty_texts/train"].reason == (
+        "train: 3 of 21 rows have no text (14.29%); 14.29% exceeds gates.data.empty_texts.max = 0.1; check data.text"
     )
 
 
@@ -204,7 +213,7 @@ def judge_file(folder, data, **bounds):
 
 def split_rows(uri, split):
     chunks = read_rows([os.path.join(uri, f"Split-{split}", "*")], 1000)
-    return [(text.decode(), label) for _, texts, labels in chunks for text, label in zip(texts, labels, strict=True)]
+    return [(text.decode(), label) for _, texts, labels in chunks for (text,), label in zip(texts, labels, strict=True)]
 
 
 @needs_cases
@@ -397,7 +406,7 @@ def test_with_the_artifacts_of_the_real_components(tmp_path):
     properties = {"gate": gate_of(min_rows=1, min_label_share=0.1), "serving_dir": str(tmp_path / "none")}
     executor.Executor().Do(inputs, {"verdict": [verdict]}, properties)
     results = {check.check: check for check in checks.read_checks(verdict.uri)}
-    assert results["rejected_fraction/train"].reason == "train: 1 of 61 rows rejected (1.64%): empty_text 1"
+    assert results["rejected_fraction/train"].reason == "train: 0 of 61 rows rejected (0.00%)"
     assert results["rows/test"].value == 30.0
     in_train = results["rows/train"].value
     assert in_train + results["rows/dev"].value == 60.0
