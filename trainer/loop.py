@@ -124,7 +124,7 @@ class Steps:
           seed: seed of the dropout.
           dtype: data type of the matrix products in training; evaluation is in float32, like serving.
           xla: whether XLA compiles the forward and backward passes.
-          class_weights: float32[classes], factor of the loss of a row of each class; None for 1.
+          class_weights: float32[classes], weight of a row of each class in loss and metric, on average 1; None for 1.
         """
         self._strategy = strategy
         self._task = task
@@ -173,23 +173,25 @@ class Steps:
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self._model(inputs, seed, self._dtype)
-            losses = self._losses(labels, logits) * weights
+            losses = self._task.example_losses(labels, logits) * self._factors(labels, weights)
             # Summed over the replicas, this is the mean over the global batch.
             loss = tf.reduce_sum(losses) / rows
             if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
                 loss = self._optimizer.get_scaled_loss(loss)
-        scores = self._task.example_scores(labels, logits) * weights
-        return tape.gradient(loss, self._model.weights), self._totals(losses, scores, weights)
+        factors = self._factors(labels, weights)
+        scores = self._task.example_scores(labels, logits) * factors
+        return tape.gradient(loss, self._model.weights), self._totals(losses, scores, factors)
 
     def _sums_of(self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Returns the sums over weighted rows, float32[3]: loss, score, rows."""
         logits = self._model(inputs)
-        losses, scores = self._losses(labels, logits), self._task.example_scores(labels, logits)
-        return self._totals(losses * weights, scores * weights, weights)
+        losses, scores = self._task.example_losses(labels, logits), self._task.example_scores(labels, logits)
+        factors = self._factors(labels, weights)
+        return self._totals(losses * factors, scores * factors, factors)
 
-    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        losses = self._task.example_losses(labels, logits)
-        return losses if self._class_weights is None else losses * tf.gather(self._class_weights, labels)
+    def _factors(self, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of the rows float32[batch], times those of their classes."""
+        return weights if self._class_weights is None else weights * tf.gather(self._class_weights, labels)
 
     @staticmethod
     def _totals(losses: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -122,7 +122,8 @@ def _correlation(
     slope_y: np.ndarray,
 ) -> tuple[float, np.ndarray]:
     """Returns covariance / sqrt(of_x of_y) and its derivative, from those of the three by each cell's share."""
-    if of_x <= 0 or of_y <= 0:
+    # Rounding leaves a constant side a variance of about 1e-32; of two values it is at least 1 / rows.
+    if min(of_x, of_y) < 1e-12:
         return float("nan"), np.zeros_like(slope)
     root = np.sqrt(of_x * of_y)
     correlation = covariance / root

@@ -139,3 +139,9 @@ def test_no_rows_have_no_results_but_the_same_names(table):
     results = table.results()
     assert all(math.isnan(value) or value == 0 for value in results.candidate.values())
     assert set(results.errors) == set(results.candidate)
+
+
+def test_constant_answers_have_no_correlation():
+    values = score_metrics.compare({(0, 2, 0): 7, (1, 2, 1): 5, (4, 2, 4): 11}, 4)
+    assert math.isnan(values.candidate["pearson"]) and math.isnan(values.candidate["spearman"])
+    assert values.baseline["spearman"] == pytest.approx(1.0)

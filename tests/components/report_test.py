@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from artifacts.evaluation import Evaluation, NotableRow
+from artifacts.evaluation import Evaluation, NotableRow, Scores
 from artifacts.examples import Ingest
 from artifacts.model_run import TrainingFigures
 from components.run_report import report
@@ -345,3 +345,44 @@ def test_input_is_escaped_everywhere(tmp_path):
         assert page.count("<title>") == page.count("</title>") == 1 and "<script" not in page
         assert "&lt;/title&gt;&lt;script&gt;" in page and r"\x1b]0;owned" in page
         assert not set("\x1b\x07\x9b\u202e") & set(page)
+
+
+def evaluation_of(**fields):
+    """`EVALUATION` of another task, without suspected labels."""
+    return EVALUATION.model_copy(update={"suspicion": None, "mistakes": (), "fixed": (), "broken": (), **fields})
+
+
+def test_the_page_of_three_classes_has_their_confusion_and_answers(tmp_path):
+    table = ((5, 1, 0), (0, 4, 2), (1, 0, 6))
+    calibration = ((0, 0, 0),) * 9 + ((19, 1000, 16000),)
+    scores = {"candidate": table, "baseline": table, "confusion": table, "fixed": 1, "broken": 0, "mistakes": 4}
+    evaluated = evaluation_of(
+        label_names=("bad", "fair", "good"),
+        plots=("confidence_calibration",),
+        scores=Scores(calibration={"candidate": calibration, "baseline": calibration}, **scores),
+        mistakes=(NotableRow(id="1", text="ㅋㅋ", label=1, candidate=0.8, baseline=0.6, classes=(2, 1)),),
+    )
+    details = dataclasses.replace(DETAILS, evaluation=evaluated, label_names=evaluated.label_names)
+    _, page = write(tmp_path, TRAINED, details)
+    for words in ("label fair 0 0.0 % 4 66.7 % 2 33.3 %", "ㅋㅋ fair good 0.800 fair 0.600", "The 1 clearest of 4"):
+        assert words in page.text
+    assert "0.9 to 1.0 candidate 19 0.842 0.789" in page.text  # 16 / 19, and one gap of 1 / 19 less.
+
+
+def test_the_page_of_scores_has_a_scatter_and_no_confusion(tmp_path):
+    table = ((2, 1), (0, 3))
+    evaluated = evaluation_of(
+        label_names=(),
+        score_range=(0.0, 5.0),
+        plots=("score_scatter", "score_histogram"),
+        scores=Scores(candidate=table, baseline=table, fixed=0, broken=0, mistakes=1),
+        mistakes=(NotableRow(id="1", text="ㅋㅋ", label=1.5, candidate=4.25, baseline=4.0),),
+        mistake_title="Largest errors",
+    )
+    details = dataclasses.replace(
+        DETAILS, evaluation=evaluated, label_names=(), samples={"train": [SampleRow("1", "재미있다", 3.5)]}
+    )
+    _, page = write(tmp_path, TRAINED, details)
+    for words in ("Largest errors", "ㅋㅋ 1.5 4.250 4.000", "0 to 2.5 3 2.083", "2.5 to 5 3 4", "재미있다 3.5 train"):
+        assert words in page.text
+    assert "Confusion matrix" not in page.text

@@ -263,4 +263,4 @@ def test_balanced_weights_find_a_rare_class(tmp_path):
         _, training_run = train(str(tmp_path / weights), rows, epochs=1, class_weights=weights)
         logits.append(np.array(model_run.read_golden(training_run).outputs["logit"]))
     # After one epoch, the prior: nine to one without weights, even with them.
-    assert logits[1].mean() > logits[0].mean() + 0.3
+    assert logits[1].mean() > logits[0].mean() + 0.2
