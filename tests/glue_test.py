@@ -11,6 +11,9 @@ CONFIGS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "configs", "g
 
 MRPC = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
 PAIR = "index\tsentence1\tsentence2\tlabel\n"
+MNLI_TRAIN = "index\tpromptID\tgenre\tsentence1\tsentence2\tlabel1\tgold_label\n"
+MNLI_DEV = "index\tpromptID\tgenre\tsentence1\tsentence2\tlabel1\tlabel2\tgold_label\n"
+STSB = "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
 QQP = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
 
 # Configuration -> (training file, dev file, (texts, class) of the rows, number of rejected rows).
@@ -55,6 +58,18 @@ FILES = {
         [(("No weapons.", "Weapons."), "not_entailment"), (("A and B.", "B."), "entailment")],
         0,
     ),
+    "mnli": (
+        f"{MNLI_TRAIN}0\t1\tgov\tA mark \" .\tNo mark .\tneutral\tneutral\n",
+        f"{MNLI_DEV}0\t1\tfic\tOne .\tTwo .\tneutral\tentailment\tcontradiction\n",
+        [(('A mark " .', "No mark ."), "neutral"), (("One .", "Two ."), "contradiction")],
+        0,
+    ),
+    "stsb": (
+        f"{STSB}0\tmain-news\tx\t2016\t0001\t-\t-\tA man .\tA \"man .\t5.000\n",
+        f"{STSB}1\tmain-news\tx\t2016\t0002\t-\t-\tA cat .\tA dog .\t1.25\n",
+        [(("A man .", 'A "man .'), "5"), (("A cat .", "A dog ."), "1.25")],
+        0,
+    ),
     "wnli": (
         f"{PAIR}0\tI stuck a pin in it.\tThe carrot had a hole.\t1\n",
         f"{PAIR}0\tHe saw him.\tHim saw he.\t0\n",
@@ -88,6 +103,6 @@ def test_the_official_files_are_read(name, tmp_path):
         for _, outcome in executor.parsed_records(part, loaded.data, loaded.task)
     ]
     rows = [(role, row) for role, row in outcomes if isinstance(row, parse.Row)]
-    assert [(row.texts, loaded.task.label_names[row.label]) for _, row in rows] == expected
+    assert [(row.texts, loaded.task.format_label(row.label)) for _, row in rows] == expected
     assert [role for role, _ in rows] == [sources.TRAIN] * (len(expected) - 1) + [sources.TEST]
     assert len(outcomes) - len(rows) == rejected
