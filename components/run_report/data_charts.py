@@ -56,22 +56,22 @@ def drift(checks: Sequence[Check]) -> Optional[Chart]:
     Args:
       checks: those of all gates.
     """
-    found = [check for check in checks if check.gate == "data" and _kind(check) in ("drift", "skew")]
-    if not found:
+    compared = [check for check in checks if check.gate == "data" and _kind(check) in ("drift", "skew")]
+    if not compared:
         return None
-    with charts.drawing("drift", (4.6, 1.1 + 0.3 * len(found))) as (axes, svg):
-        for y, check in enumerate(found):
+    with charts.drawing("drift", (4.6, 1.1 + 0.3 * len(compared))) as (axes, svg):
+        for y, check in enumerate(compared):
             _draw_distance(axes, y, check)
         axes.axvline(1, color=INK, linewidth=1.2)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel="distance, as a multiple of its bound", xlim=(0, _LARGEST * 1.04))
-        axes.set(yticks=range(len(found)), yticklabels=[_title(check) for check in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)
-    over = [_title(check) for check in found if not check.passed]
-    alt = f"Distance of {len(found)} measures from their bounds; over the bound: {', '.join(over) or 'none'}"
-    rows = [[_title(check), _format(check.value), _format(check.bound), check.verdict] for check in found]
+        axes.set(yticks=range(len(compared)), yticklabels=[_title(check) for check in compared])
+        axes.set_ylim(len(compared) - 0.5, -0.5)
+    over = [_title(check) for check in compared if not check.passed]
+    alt = f"Distance of {len(compared)} measures from their bounds; over the bound: {', '.join(over) or 'none'}"
+    rows = [[_title(check), _format(check.value), _format(check.bound), check.verdict] for check in compared]
     columns = ["measure", "distance", "bound", "verdict"]
-    return Chart("drift", "Drift and skew", alt, svg(), columns, rows, _describe(found))
+    return Chart("drift", "Drift and skew", alt, svg(), columns, rows, _describe(compared))
 
 
 def _draw_distance(axes: Any, y: int, check: Check) -> None:
