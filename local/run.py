@@ -58,11 +58,7 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
-    if config.trainer.device == "gpu":
-        gpu.visible_gpus("gpu")  # Raises now instead of in the Trainer, half an hour later.
-    notification.check(config.notify)
-    if config.encoder.source == "hub":
-        handles.resolve(config.encoder.handle, config.encoder.preprocess or "")  # Raises now instead of in HubEncoder.
+    _check_settings(config)
     if warning := labels.describe_reversed(config.task.settings.get("labels", {})):
         _print(console, f"warning: {warning}")
     config = _copy_files(config, folder)
@@ -102,6 +98,15 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         path = _schema_path(runner.outcomes)
         _print(console, f"the schema was inferred: review {path} and set data.schema_file to it")
     return summary.exit_status
+
+
+def _check_settings(config: Config) -> None:
+    """Raises what components would raise half an hour later."""
+    if config.trainer.device == "gpu":
+        gpu.visible_gpus("gpu")
+    notification.check(config.notify)
+    if config.encoder.source == "hub":
+        handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
 
 
 def _print(console: rich.console.Console, message: str) -> None:

@@ -25,7 +25,7 @@ TASKS = {
     "trainer": (["data-gate", "hub-encoder", "import-schema-gen", "tsv-example-gen"], True, ["epochs", "run_token"]),
     "baseline-model": (["trainer"], False, []),
     "evaluator": (["baseline-model", "trainer", "tsv-example-gen"], True, ["run_token"]),
-    "model-gate": (["baseline-model", "evaluator", "trainer"], True, ["run_token"]),
+    "model-gate": (["baseline-model", "data-gate", "evaluator", "trainer"], True, ["run_token"]),
     "serving-validator": (["trainer", "tsv-example-gen"], False, []),
     "pusher": (
         [

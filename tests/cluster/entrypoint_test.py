@@ -99,7 +99,12 @@ def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeyp
     outputs = {
         name: {"artifacts": [{"type": artifact_type, "uri": f"{base}/{name}"}]} for name, artifact_type in types.items()
     }
-    parameters = {"pipeline_name": "reviews", "reports_dir": str(container / "reports"), "notify": "{}"}
+    parameters = {
+        "pipeline_name": "reviews",
+        "reports_dir": str(container / "reports"),
+        "notify": "{}",
+        "parameters": "{}",
+    }
     output_file = container / "fs" / "output.json"
     invocation = {
         "inputs": {"parameterValues": parameters},

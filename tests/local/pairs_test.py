@@ -26,7 +26,9 @@ class PairModel:
     def predict(self, rows):
         scores = [0.75 if first in second else 0.25 for first, second in rows]
         return [
-            served_model.Prediction(("no", "yes")[score > 0.5], max(score, 1 - score), (1 - score, score))
+            served_model.Prediction(
+                {"label_name": ("no", "yes")[score > 0.5], "probability": max(score, 1 - score)}, (1 - score, score)
+            )
             for score in scores
         ]
 

@@ -192,10 +192,12 @@ def test_reviews_are_read_in_an_order_that_does_not_depend_on_shards(tmp_path):
     rows = np.arange(len(ROWS))
     np.testing.assert_array_equal(first.tokens.padded(rows)[WORD_IDS], second.tokens.padded(rows)[WORD_IDS])
     # Each text is in the same row as its tokens and label.
-    own = preprocess.bert_pack_inputs([preprocess.tokenize(tf.constant(first.first_texts))], tf.constant(16))
+    own = preprocess.bert_pack_inputs(
+        [preprocess.tokenize(tf.constant([text for (text,) in first.first_texts]))], tf.constant(16)
+    )
     np.testing.assert_array_equal(first.tokens.padded(rows, 16)[WORD_IDS], own[WORD_IDS])
     labels = {text.encode(): label for _, text, label in ROWS}
-    assert first.labels.tolist() == [labels[text] for text in first.first_texts]
+    assert first.labels.tolist() == [labels[text] for (text,) in first.first_texts]
     other = write_examples(str(tmp_path / "other"), [(*ROWS[0][:2], 1), *ROWS[1:]]).uri
     assert reviews.read_split([os.path.join(other, "Split-train", "*")], preprocess, 16, "train").digest != first.digest
 
