@@ -1,4 +1,4 @@
-"""Ends a run whose files can't be used before TensorFlow is imported: the same record and message, without a report."""
+"""Ends a run whose files can't be used: the user has the message before TensorFlow is imported, then the report."""
 
 import datetime
 import json
@@ -8,20 +8,20 @@ import rich.console
 
 from components.run_report import notification
 from components.run_report.summary import SUMMARY_FILE, Summary
-from core import escape
+from core import escape, streams
 from core.config import Config, dump_config
 from core.errors import UserError
 from core.files import atomic_write
-from local import history, terminal
+from local import history, session, terminal
 
 
 def stop(config: Config, run_folder: str, error: UserError, console: rich.console.Console) -> int:
-    """Writes `config.yaml` and `summary.json`, shows and notifies the outcome; returns the exit status.
+    """Writes the files of the run, shows and notifies the outcome; returns the exit status.
 
     Args:
       config: configuration of the run.
       run_folder: the run's folder in the history.
-      error: what is wrong with a file.
+      error: the problem with a file.
       console: the user's console.
     """
     summary = Summary(
@@ -38,6 +38,16 @@ def stop(config: Config, run_folder: str, error: UserError, console: rich.consol
     with atomic_write(os.path.join(run_folder, SUMMARY_FILE)) as stream:
         json.dump(summary.to_json(), stream, ensure_ascii=False, indent=2)
     terminal.show_outcome(console, summary)
+    with streams.show_spinner(console, "writing the report"):
+        summary = _write_report(run_folder, summary)
+    terminal.show_report(console, summary.report_path or "")
     for message in notification.notify(config.notify, summary.to_json()):
         console.print(escape.line(message), markup=False, highlight=False, soft_wrap=True)
     return summary.exit_status
+
+
+def _write_report(run_folder: str, summary: Summary) -> Summary:
+    from components.run_report import gather, report  # Slow: they import TensorFlow.
+
+    log_path = os.path.join(run_folder, session.LOG_FILE)
+    return report.write(run_folder, summary, gather.Details(log_path=log_path, record=history.Run(run_folder).record))

@@ -225,4 +225,9 @@ def _show_next_steps(console: rich.console.Console, summary: Summary) -> None:
         command = _escape(predict_command(summary.pushed_path or ""))
         console.print(f"try it: {command}", highlight=False, soft_wrap=True)
     if summary.report_path:
-        console.print(f"report: {_escape(summary.report_path)}", highlight=False, soft_wrap=True)
+        show_report(console, summary.report_path)
+
+
+def show_report(console: rich.console.Console, path: str) -> None:
+    """Prints the path of a report, without line breaks, so that it can be copied."""
+    console.print(f"report: {_escape(path)}", highlight=False, soft_wrap=True)

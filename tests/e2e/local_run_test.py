@@ -164,6 +164,9 @@ def test_mistyped_path_leaves_the_good_report_and_a_saved_configuration_runs_aga
     mistyped = call("run", "--config", job / "job.yaml", "--root", job / "runs", "--set", "data.train=gone.tsv")
     assert mistyped.returncode == 2 and "gone.tsv: No such file or directory" in mistyped.stdout
     assert summary(job)["status"] == "stopped" and len(run_folders(job)) == 2
+    page = (run_folders(job)[1] / "report.html").read_text(encoding="utf-8")
+    assert "gone.tsv: No such file or directory" in page and "run.log" in page
+    assert mistyped.stdout.index("stopped: ") < mistyped.stdout.index("report: "), "the message does not wait"
     assert os.readlink(latest) == run_folders(job)[0].name and (latest / "report.html").read_bytes() == good
 
     again = call("run", "--config", latest / "config.yaml", "--root", job / "runs")
