@@ -59,13 +59,13 @@ FILES = {
         0,
     ),
     "mnli": (
-        f"{MNLI_TRAIN}0\t1\tgov\tA mark \" .\tNo mark .\tneutral\tneutral\n",
+        f'{MNLI_TRAIN}0\t1\tgov\tA mark " .\tNo mark .\tneutral\tneutral\n',
         f"{MNLI_DEV}0\t1\tfic\tOne .\tTwo .\tneutral\tentailment\tcontradiction\n",
         [(('A mark " .', "No mark ."), "neutral"), (("One .", "Two ."), "contradiction")],
         0,
     ),
     "stsb": (
-        f"{STSB}0\tmain-news\tx\t2016\t0001\t-\t-\tA man .\tA \"man .\t5.000\n",
+        f'{STSB}0\tmain-news\tx\t2016\t0001\t-\t-\tA man .\tA "man .\t5.000\n',
         f"{STSB}1\tmain-news\tx\t2016\t0002\t-\t-\tA cat .\tA dog .\t1.25\n",
         [(("A man .", 'A "man .'), "5"), (("A cat .", "A dog ."), "1.25")],
         0,
