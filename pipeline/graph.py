@@ -3,7 +3,6 @@
 TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's clients, which takes 12 CPU seconds.
 """
 
-import dataclasses
 from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
@@ -34,6 +33,7 @@ from components.serving_validator.component import ServingValidator
 from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
 from schema import features
+from schema.task import task_to_json
 from trainer import run
 
 
@@ -134,7 +134,7 @@ def _training_nodes(
         eval_args=trainer_pb2.EvalArgs(splits=[features.DEV_SPLIT]),
         custom_config={
             "trainer": config.trainer.model_dump(),
-            "task": dataclasses.asdict(config.task),
+            "task": task_to_json(config.task),
             "data": config.data.model_dump(include=model_card.LAYOUT),
             **placement,
         },

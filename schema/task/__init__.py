@@ -15,6 +15,7 @@ it is. What needs Beam or matplotlib is named by the task and implemented in `co
 TensorFlow is imported inside the methods that need it, so that reading a configuration stays fast.
 """
 
+import dataclasses
 import os
 from typing import Any, Mapping, Optional, Sequence
 
@@ -38,6 +39,7 @@ __all__ = [
     "curated_schema",
     "make_task",
     "task_from_json",
+    "task_to_json",
 ]
 
 CLASSIFICATION, ORDINAL, REGRESSION = "classification", "ordinal", "regression"
@@ -98,13 +100,26 @@ def curated_schema(kind: str) -> str:
     return os.path.join(os.path.dirname(os.path.dirname(__file__)), _SCHEMAS.get(kind, "schema.pbtxt"))
 
 
+def task_to_json(task: Task) -> dict[str, Any]:
+    """Returns a task as JSON values, for `task_from_json`.
+
+    Labels become pairs: their order is that of the classes, and TFX sorts the keys of a Trainer's configuration.
+    """
+    fields = dataclasses.asdict(task)
+    if "labels" in fields:
+        fields["labels"] = list(fields["labels"].items())
+    return fields
+
+
 def task_from_json(spec: Mapping[str, Any]) -> Task:
-    """Rebuilds a task from the result of `dataclasses.asdict`, which is passed between processes.
+    """Rebuilds a task from the result of `task_to_json` or `dataclasses.asdict`.
 
     Models of earlier releases have no `kind` in their card; all of them are binary.
     """
     fields = dict(spec)
     task = _CLASSES[fields.pop("kind", BinaryTask.kind)]
+    if "labels" in fields:
+        fields["labels"] = dict(fields["labels"])
     if "ignore_labels" in fields:
         fields["ignore_labels"] = tuple(fields["ignore_labels"])
     return task(tuple(fields.pop("text_columns")), **fields)

@@ -10,6 +10,7 @@ from core import config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 from launchers.tfjob import TFJobConfig
+from schema.task import task_from_json
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
@@ -241,6 +242,12 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
     assert workers.pod.node_selector == {"gpu": "a100"}
     assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/state/nsmc", "kubeflow")
     assert [(volume.claim, volume.path) for volume in workers.volumes] == [("reviews", "/mnt/reviews")]
+
+
+def test_the_order_of_the_labels_reaches_the_trainer(tmp_path):
+    spec, _ = compiled(tmp_path, "data.labels={1: positive, 0: negative}")
+    custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
+    assert task_from_json(json.loads(custom)["task"]).label_names == ("positive", "negative")
 
 
 def test_an_output_that_the_backend_would_read_as_another_format(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from schema.task import BinaryTask, MulticlassTask, OrdinalTask, make_task, task_from_json
+from schema.task import BinaryTask, MulticlassTask, OrdinalTask, make_task, task_from_json, task_to_json
 
 TASK = make_task(("document",), {"0": "neg", "1": "pos"})
 FIVE = dict(zip("12345", ("one", "two", "three", "four", "five"), strict=True))
@@ -70,6 +70,13 @@ def test_every_gated_metric_is_evaluated():
 def test_json_round_trip():
     for task in TASKS:
         assert task_from_json(json.loads(json.dumps(dataclasses.asdict(task)))) == task
+
+
+def test_the_order_of_the_classes_does_not_depend_on_the_order_of_keys():
+    for kind in ("classification", "ordinal"):
+        task = make_task(("text",), {"good": "positive", "bad": "negative", "awful": "negative"}, kind)
+        content = json.loads(json.dumps(task_to_json(task), sort_keys=True))
+        assert task_from_json(content).label_names == ("positive", "negative")
 
 
 def test_a_model_of_an_earlier_release_is_binary():
