@@ -13,6 +13,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
+from tests.runner import call
 from tests.slow.runs import write_reviews
 
 pytestmark = pytest.mark.e2e
@@ -51,12 +52,6 @@ UNREACHABLE = (
     "gates.model.accuracy.min=1",
     "gates.model.auc.min=1",
 )
-
-
-def call(*arguments, stdin=None):
-    """Runs local_runner.py; returns the finished process."""
-    command = [sys.executable, os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=900)
 
 
 def executions(folder, run):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.e2e.local_run_test import call
+from tests.runner import call
 
 pytestmark = pytest.mark.e2e
 

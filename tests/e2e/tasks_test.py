@@ -4,13 +4,13 @@ import csv
 import json
 import os
 import random
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 import yaml
+
+from tests.runner import call
 
 pytestmark = pytest.mark.e2e
 
@@ -56,11 +56,6 @@ def write_ratings(path, count, seed):
         for number in range(count):
             subject = chance.choice(("the film is", "actors were", "story:"))
             writer.writerow([f"{subject} {WORDS[number % 5]} {7 * number + seed}", number % 5 + 1])
-
-
-def call(*arguments):
-    command = [sys.executable, os.path.join(REPO, "local_runner.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module", params=sorted(TASKS), name="job")
