@@ -8,7 +8,8 @@ import pytest
 
 from tests.runner import call
 
-pytestmark = pytest.mark.e2e
+# Slow: a pair is learned after a plateau of many epochs. tests/trainer/pairs_test.py has its parts.
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 CONFIG = """
 name: pairs
