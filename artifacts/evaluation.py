@@ -97,9 +97,9 @@ class Evaluation(Section):
       scores: the scores of all test rows.
       intervals: metric name -> confidence interval of the candidate's value, for metrics that have one.
       changes: metric name -> change against the model in serving; empty without one.
-      answer_note: what the numbers of the notable rows are.
+      answer_note: the meaning of the numbers of the notable rows.
       mistake_title: heading of `mistakes`.
-      mistake_note: what they are.
+      mistake_note: which rows `mistakes` has.
       slice_metric: name of the metric in `slices`.
       slices: slice name -> its figures.
       mistakes: the candidate's mistakes with the highest confidence, the highest first.

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.hub_encoder import catalogue
-from core.config import CURATED_SCHEMA, Config
+from core.config import AUTO_PAIRS, CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 
@@ -171,7 +171,7 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         ("data.schema_file", config.data.schema_file),
         ("gates.invariance.pairs", config.gates.invariance.pairs),
     ):
-        if path not in (None, "auto") and not _in_image(path, repo, kubeflow.image_dir):
+        if path not in (None, AUTO_PAIRS) and not _in_image(path, repo, kubeflow.image_dir):
             folders = ", ".join(IMAGE_FOLDERS)
             yield f"{key} = {path}: not in the image, which contains {folders} of this repository; move it there"
     handle = config.encoder.handle

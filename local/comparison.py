@@ -10,7 +10,6 @@ from local.history import Run
 
 # The metric that is a share of all test rows, so that their number gives its interval.
 ACCURACY = "accuracy"
-ROW_COUNT = "example_count"
 
 Changes = Mapping[str, tuple[Any, Any]]
 
@@ -164,7 +163,7 @@ def _metric_interval(name: str, summary: Mapping[str, Any]) -> Optional[interval
     metrics = candidate_metrics(summary)
     if name != ACCURACY or name not in metrics:
         return None
-    return intervals.wilson(metrics[name], metrics.get(ROW_COUNT, 0))
+    return intervals.wilson(metrics[name], metrics.get(titles.ROW_COUNT, 0))
 
 
 def _checks(summary: Mapping[str, Any]) -> dict[tuple[str, str], Check]:

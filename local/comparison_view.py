@@ -7,6 +7,7 @@ import rich.console
 import rich.table
 import rich.text
 
+from components.run_report import titles
 from core import escape, intervals
 from local import comparison, history_view
 
@@ -43,7 +44,7 @@ def _show_metrics(
     _print_heading(console, "metrics on the test split (in brackets: 95 % confidence intervals)")
     table = _make_table("", "A", "B", "B - A")
     for name, each in metrics.items():
-        if name == comparison.ROW_COUNT:
+        if name == titles.ROW_COUNT:
             _add_row(table, "test rows", *(_format_count(each[key]) for key in ("a", "b", "difference")))
             continue
         interval = rows["interval"] if rows and name == comparison.ACCURACY else None

@@ -6,7 +6,7 @@ import os
 
 import rich.console
 
-from components.run_report import notification
+from components.run_report import notification, tracking
 from components.run_report.summary import SUMMARY_FILE, Summary
 from core import escape, streams
 from core.config import Config, dump_config
@@ -41,7 +41,9 @@ def stop(config: Config, run_folder: str, error: UserError, console: rich.consol
     with streams.show_spinner(console, "writing the report"):
         summary = _write_report(run_folder, summary)
     terminal.show_report(console, summary.report_path or "")
-    for message in notification.notify(config.notify, summary.to_json()):
+    content = summary.to_json()
+    not_logged = tracking.log_run(tracking.list_parameters(config), content)
+    for message in [*notification.notify(config.notify, content), *not_logged]:
         console.print(escape.line(message), markup=False, highlight=False, soft_wrap=True)
     return summary.exit_status
 

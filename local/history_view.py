@@ -13,7 +13,7 @@ import rich.table
 import rich.text
 
 from components.run_report import titles
-from components.run_report.summary import REPORT_FILE
+from components.run_report.summary import REPORT_FILE, find_reason
 from core import escape
 from core.checks import Check
 from core.errors import UserError
@@ -65,8 +65,7 @@ def describe_runs(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _reason(summary: Mapping[str, Any]) -> Optional[str]:
-    failed = [check.reason for check in (Check(**each) for each in summary.get("gates", ())) if check.blocks]
-    return summary.get("error") or "; ".join(failed) or None
+    return find_reason(summary.get("error"), [Check(**each) for each in summary.get("gates", ())]) or None
 
 
 def show(runs: Sequence[Run], console: rich.console.Console) -> None:
@@ -120,7 +119,7 @@ def _format_reason(run: Mapping[str, Any]) -> list[str]:
 def metric_names(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the names of the metrics of any run, as returned by `describe_runs`, without the number of rows."""
     names = dict.fromkeys(name for run in runs for name in run["metrics"])
-    return [name for name in names if name != comparison.ROW_COUNT]
+    return [name for name in names if name != titles.ROW_COUNT]
 
 
 def metric_titles(runs: Sequence[Run]) -> Mapping[str, str]:

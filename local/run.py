@@ -20,7 +20,7 @@ from components.model_gate import invariance
 from components.run_report import gather, notification, report, tracking
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from core import escape, gpu
-from core.config import Config, dump_config
+from core.config import AUTO_PAIRS, Config, dump_config
 from core.errors import UserError
 from core.files import atomic_write
 from local import dag_runner, history, serving, session, store, terminal
@@ -124,7 +124,7 @@ def _copy_files(config: Config, folder: str) -> Config:
     files = os.path.join(folder, "files")
     schema_file = _copy_by_content("data.schema_file", config.data.schema_file, files)
     pairs = config.gates.invariance.pairs
-    if pairs not in (None, invariance.AUTO):
+    if pairs not in (None, AUTO_PAIRS):
         pairs = _copy_by_content("gates.invariance.pairs", pairs, files) or ""
         invariance.read_pairs(pairs)  # Raises now instead of in ModelGate, after the training.
     invariance_config = config.gates.invariance.model_copy(update={"pairs": pairs})

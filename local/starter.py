@@ -183,8 +183,8 @@ def configuration(findings: Findings, name: str, out: str) -> Iterator[str]:
     yield "  data:"
     yield from (f"    {line}" for line in _gate_lines(findings))
     yield "  invariance:"
-    yield "    # Pairs of sentences that must get the same label, or different ones; docs/gates.md has the format, and"
-    yield "    # auto pairs in the language of the data, which only warn. null skips the check."
+    yield "    # Pairs of sentences that must get the same label, or different ones; docs/gates.md has the format."
+    yield "    # auto takes bundled pairs in the language of the data, which only warn. null skips the check."
     yield "    pairs: auto"
 
 

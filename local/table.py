@@ -21,11 +21,13 @@ from components.tsv_example_gen import diagnosis, parse, reader
 from components.tsv_example_gen.dialect import Dialect, make_dialect
 from components.tsv_example_gen.records import JoinedLines, Record
 from components.tsv_example_gen.sources import SourceFile
-from components.tsv_example_gen.streams import is_wide, open_stream
-from core.config import DataConfig
+from components.tsv_example_gen.streams import open_stream
+from core import config
+from core.config import DataConfig, is_wide
 from core.errors import UserError
 
-DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
+# Blanks are in texts too.
+DELIMITERS = {character: name for name, character in config.DELIMITERS.items() if name != "space"}
 
 # A million reviews, and little enough to hold in memory.
 _MAX_BYTES = 128 << 20

@@ -172,14 +172,10 @@ def _show_metrics(console: rich.console.Console, metrics: Metrics, names: Mappin
         return
     table = rich.table.Table("on the test split", "this model", "previously in serving", box=rich.box.SIMPLE_HEAD)
     for name, value in candidate.items():
-        before = _format_metric(baseline[name]) if baseline else "none"
-        table.add_row(_escape(titles.title_metric(name, names)), _format_metric(value), before)
+        digits = ",.0f" if name == titles.ROW_COUNT else ".4f"
+        before = f"{baseline[name]:{digits}}" if baseline else "none"
+        table.add_row(_escape(titles.title_metric(name, names)), f"{value:{digits}}", before)
     console.print(table)
-
-
-def _format_metric(value: float) -> str:
-    """Formats a count as an integer and any other number with four decimals."""
-    return f"{value:,.0f}" if value > 1 and float(value).is_integer() else f"{value:.4f}"
 
 
 def _show_gates(console: rich.console.Console, checks: Sequence[Check], names: Mapping[str, str]) -> None:

@@ -97,8 +97,8 @@ def describe_reversed(names: Mapping[str, str]) -> Optional[str]:
         return None
     meanings = ", ".join(f"label {index} means {name!r}" for index, name in enumerate(classes))
     return (
-        f"data.labels: the classes are not in the order of their values in the file: in answers {meanings}, "
-        "and probability is that of the last class; list the lowest value first if that is not what you mean"
+        f"data.labels: the classes are not in the order of their values in the file: in answers, {meanings}; list the "
+        "lowest value first if that is not what you mean"
     )
 
 

@@ -171,14 +171,14 @@ class Steps:
     def _gradients_of(
         self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor, rows: tf.Tensor, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        factors = self._factors(labels, weights)
         with tf.GradientTape() as tape:
             logits = self._model(inputs, seed, self._dtype)
-            losses = self._task.example_losses(labels, logits) * self._factors(labels, weights)
+            losses = self._task.example_losses(labels, logits) * factors
             # Summed over the replicas, this is the mean over the global batch.
             loss = tf.reduce_sum(losses) / rows
             if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
                 loss = self._optimizer.get_scaled_loss(loss)
-        factors = self._factors(labels, weights)
         scores = self._task.example_scores(labels, logits) * factors
         return tape.gradient(loss, self._model.weights), self._totals(losses, scores, factors)
 

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any, Mapping, Optional, Sequence
 
-from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE
+from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE, find_reason
+from core.checks import Check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Outcome:
     def sentence(self) -> Optional[str]:
         """The outcome in words; None if the summary has none."""
         if self.content.get("status") == "not_blessed":
-            failed = [c for c in self.content.get("gates", ()) if not c["passed"] and c["severity"] == "fail"]
-            return f"not blessed, nothing was pushed: {'; '.join(check['reason'] for check in failed)}"
+            gates = [Check(**check) for check in self.content.get("gates", ())]
+            return f"not blessed, nothing was pushed: {find_reason(None, gates)}"
         if self.content.get("already_in_serving"):
             return f"already in serving, nothing new was pushed: this model is {self.content['pushed_path']}"
         if self.content.get("pushed_path"):

@@ -166,14 +166,19 @@ def check_script_shares(splits: Mapping[str, SplitProfile], bounds: DataGateConf
     return checks
 
 
-def _check_main_script(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
-    letters = splits[features.TRAIN_SPLIT].letters
+def main_script(letters: Mapping[str, int]) -> Optional[str]:
+    """Returns the script of most letters, given the number of letters by script; None if none prevails."""
     script = max(sorted(letters), key=letters.__getitem__, default="")
-    train_share = share_of(script, letters)
-    severity = bounds.script_share.severity
-    if train_share < MAIN_SCRIPT_SHARE:
+    return script if script and share_of(script, letters) >= MAIN_SCRIPT_SHARE else None
+
+
+def _check_main_script(splits: Mapping[str, SplitProfile], bounds: DataGateConfig) -> Check:
+    letters, severity = splits[features.TRAIN_SPLIT].letters, bounds.script_share.severity
+    script = main_script(letters)
+    if script is None:
         reason = f"not compared: no script has {MAIN_SCRIPT_SHARE:.0%} of the letters of train"
         return Check(GATE, "script_share", True, None, None, reason, severity, compared=False)
+    train_share = share_of(script, letters)
     least = train_share / 2
     shares = {name: share_of(script, split.letters) for name, split in splits.items()}
     split = min(shares, key=shares.__getitem__)

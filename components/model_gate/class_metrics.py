@@ -69,7 +69,7 @@ class ClassTable:
     def results(self) -> Results:
         """Compares the models."""
         both = confusion.tables(self.cells, self._classes)
-        ours, theirs = ({**confusion.values(table)} for table in both)
+        ours, theirs = (confusion.values(table) for table in both)
         errors, bounds = confusion.paired_errors(self.cells, self._classes), confusion.bounds(both[0])
         ours["calibration_error"], theirs["calibration_error"], errors["calibration_error"] = self._calibration()
         if self._ordered:

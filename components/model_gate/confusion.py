@@ -108,14 +108,14 @@ def bounds(table: np.ndarray) -> dict[str, tuple[float, float]]:
     """Returns the ends of the 95 % confidence interval of each metric of `values`."""
     known, rows = values(table), table.ravel()
     limits = {name: (-1.0 if name == "matthews" else 0.0, 1.0) for name in known}
-    found = {
+    ends = {
         name: paired.normal_bounds(known[name], paired.error_of_mean(_finite(influence.ravel()), rows), limits[name])
         for name, influence in influences(table).items()
     }
-    found["accuracy"] = paired.share_bounds(known["accuracy"], table.sum())
+    ends["accuracy"] = paired.share_bounds(known["accuracy"], table.sum())
     for i, count in enumerate(table.sum(axis=1)):
-        found[f"recall_{i}"] = paired.share_bounds(known[f"recall_{i}"], count)
-    return found
+        ends[f"recall_{i}"] = paired.share_bounds(known[f"recall_{i}"], count)
+    return ends
 
 
 def changed_rows(cells: Cells) -> dict[str, int]:

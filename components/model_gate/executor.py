@@ -16,7 +16,7 @@ from components import gate_config
 from components.data_gate import profile
 from components.model_gate import details, evaluation, invariance, metric_checks
 from core.checks import Check, write_metrics
-from core.config import GatesConfig, InvarianceGateConfig
+from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig
 from schema.task import Task
 
 EVALUATION = "evaluation"
@@ -85,7 +85,7 @@ def _check_pairs(
     pairs = invariance.choose_pairs(bounds, data)
     if isinstance(pairs, Check):
         return [pairs]
-    if bounds.pairs == invariance.AUTO:
+    if bounds.pairs == AUTO_PAIRS:
         bounds = bounds.model_copy(update={"severity": "warn"})
     try:
         answers = invariance.predict(model_path, pairs, task)

@@ -17,16 +17,14 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from components.data_gate.profile import Profile
-from components.model_gate.language import bundled_pairs, main_script, script_of_texts
+from components.model_gate.language import bundled_pairs, script_of_data, script_of_texts
 from core import progress
 from core.checks import Check
-from core.config import InvarianceGateConfig
+from core.config import AUTO_PAIRS, InvarianceGateConfig
 from core.errors import UserError
 from schema.task import Task
 
 GATE = "invariance"
-# The value of `pairs` that chooses bundled pairs.
-AUTO = "auto"
 
 Kind = Literal["same", "different"]
 SAME: Kind = "same"
@@ -187,14 +185,14 @@ def choose_pairs(bounds: InvarianceGateConfig, data: Optional[Profile]) -> Union
     """
     if bounds.pairs is None:
         return _not_checked("gates.invariance.pairs is null")
-    if bounds.pairs == AUTO:
+    if bounds.pairs == AUTO_PAIRS:
         file = bundled_pairs(data) if data else None
         if file is None:
             return _not_checked("no sentence pairs for the language of the data; set gates.invariance.pairs to a file")
         # Whether a negation changes the label depends on what the labels mean.
         return [pair for pair in read_pairs(file) if pair.kind == SAME]
     pairs = read_pairs(bounds.pairs)
-    script, expected = script_of_texts([pair.first for pair in pairs]), main_script(data) if data else ""
+    script, expected = script_of_texts([pair.first for pair in pairs]), script_of_data(data) if data else None
     if script and expected and script != expected:
         return _not_checked(
             f"the pairs of gates.invariance.pairs are in {script} letters, the training rows in {expected}; "
@@ -210,8 +208,7 @@ def _not_checked(reason: str) -> Check:
 
 def not_single_texts() -> Check:
     """Returns the check of a task over pairs of texts, which passes: the file has single sentences."""
-    reason = "not checked: gates.invariance.pairs has single sentences, and this model takes pairs of texts"
-    return Check(GATE, "pairs", True, None, None, reason, compared=False)
+    return _not_checked("gates.invariance.pairs has single sentences, and this model takes pairs of texts")
 
 
 def prediction_failed(error: Exception, bounds: InvarianceGateConfig) -> Check:

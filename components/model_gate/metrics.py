@@ -105,16 +105,19 @@ class ScoreCounts:
         """Compares the models."""
         cells = _cells(self.scores)
         ours, theirs = confusion.tables(cells, 2)
-        # TFMA has the others.
-        names = [name for name in confusion.values(ours) if name.startswith(("f1", "matthews"))]
         counts = count_scores(self.scores)
         return Results(
-            {name: confusion.values(ours)[name] for name in names},
-            {name: confusion.values(theirs)[name] for name in names},
+            _values_beside_tfma(ours),
+            _values_beside_tfma(theirs),
             {**confusion.paired_errors(cells, 2), **paired_errors(self.scores)},
             {**confusion.bounds(ours), "auc": _auc_bounds(np.array(counts["candidate"]))},
             {**counts, "confusion": ours.astype(int).tolist(), "mistakes": int(ours.sum() - np.trace(ours))},
         )
+
+
+def _values_beside_tfma(table: np.ndarray) -> dict[str, float]:
+    """Returns the metrics of a confusion matrix that TFMA does not compute."""
+    return {name: value for name, value in confusion.values(table).items() if name.startswith(("f1", "matthews"))}
 
 
 def _cells(scores: PairedScores) -> confusion.Cells:

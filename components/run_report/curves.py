@@ -1,4 +1,4 @@
-"""The curves of two classes, from the number of rows at each score: ROC, precision and recall, calibration, confusion.
+"""The curves of two classes, from the number of rows at each score: ROC, precision and recall, calibration.
 
 `counts` is int[2, n]: for each label, the number of rows at each score. The n scores are evenly spaced from 0 to 1 and
 are probabilities of class 1.
@@ -80,16 +80,10 @@ def calibration(counts: np.ndarray) -> list[Bin]:
 def confidence_bins(sums: Sequence[Sequence[int]]) -> list[Bin]:
     """Returns the bins that have rows; `sums` as in `artifacts.evaluation.Scores.calibration`."""
     return [
-        Bin(i / 10, (i + 1) / 10, rows, total / rows / 1000, (total - gap) / rows / 1000)
+        Bin(i / len(sums), (i + 1) / len(sums), rows, total / rows / 1000, (total - gap) / rows / 1000)
         for i, (rows, gap, total) in enumerate(sums)
         if rows
     ]
-
-
-def confusion(counts: np.ndarray) -> list[list[int]]:
-    """Returns the number of rows by label and predicted label; a score above 0.5 is class 1."""
-    middle = counts.shape[1] // 2 + 1
-    return [[int(row[:middle].sum()), int(row[middle:].sum())] for row in counts]
 
 
 def histogram(counts: np.ndarray, bins: int) -> np.ndarray:

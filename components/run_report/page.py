@@ -113,7 +113,7 @@ def metric_rows(
             _format_change(evaluated.changes.get(name)) if evaluated else "",
         )
         for name, value in candidate.items()
-        if name in named and name != "example_count"
+        if name in named and name != titles.ROW_COUNT
     ]
 
 
@@ -153,7 +153,7 @@ def funnel(summary: Summary, details: Details) -> list[Stage]:
 
 
 def _evaluated_rows(summary: Summary) -> float:
-    return (summary.metrics["candidate"] or {}).get("example_count", 0)
+    return (summary.metrics["candidate"] or {}).get(titles.ROW_COUNT, 0)
 
 
 def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int, float]]]]:

@@ -2,6 +2,9 @@
 
 from typing import Mapping
 
+# TFMA's name of the number of test rows, among the metrics.
+ROW_COUNT = "example_count"
+
 
 def title_metric(name: str, titles: Mapping[str, str]) -> str:
     """Names a metric for people: `recall_0` -> `recall of 부정`.
@@ -10,7 +13,7 @@ def title_metric(name: str, titles: Mapping[str, str]) -> str:
       name: the metric.
       titles: `Task.metric_titles`; empty for a run that was not evaluated, or of an earlier release.
     """
-    return {"example_count": "test rows", **titles}.get(name, name.replace("_", " "))
+    return {ROW_COUNT: "test rows", **titles}.get(name, name.replace("_", " "))
 
 
 def title_slice(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
 import yaml
 
+from components.run_report.summary import find_reason
 from core.checks import Check
 from core.config import Config, dump_config
 
@@ -113,10 +114,9 @@ def _log(parameters: Mapping[str, str], summary: Mapping[str, Any]) -> None:
 
 
 def _list_tags(summary: Mapping[str, Any]) -> dict[str, str]:
-    reasons = [check.reason for check in (Check(**each) for each in summary["gates"]) if check.blocks]
     tags = {
         "verdict": summary["status"],
-        "reason": summary["error"] or "; ".join(reasons),
+        "reason": find_reason(summary["error"], [Check(**each) for each in summary["gates"]]),
         "pushed_path": summary["pushed_path"],
         "run_folder": summary["run_folder"],
     }

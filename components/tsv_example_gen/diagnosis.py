@@ -72,7 +72,7 @@ def explain_columns(lines: Sequence[str], names: Sequence[str], data: DataConfig
     example = _propose_header(lines, names, data, task)
     return (
         f"; if the first line is a row and no header, set data.header to the names of the columns, such as "
-        f"data.header=[{','.join(example)}], and data.id=null if there are no ids"
+        f"data.header=[{','.join(example)}], and data.id=null if the file has no ids"
     )
 
 

@@ -14,8 +14,7 @@ import json
 import re
 from typing import Any, Optional
 
-from components.tsv_example_gen.streams import is_wide
-from core.config import DataConfig
+from core.config import DataConfig, is_wide
 
 # States at the beginning or the end of a line.
 RECORD, QUOTED, ESCAPED, BROKEN = "record", "quoted", "escaped", "broken"
@@ -119,16 +118,10 @@ def _json_fields(text: str, keys: tuple[str, ...]) -> list[str]:
 
 def _as_text(value: Any) -> str:
     """Returns a JSON value as a table would have it; "" for null."""
-    if value is None:
-        return ""
+    if value is None or isinstance(value, str):
+        return value or ""
     # As Python and pandas write it to a table.
-    return (
-        value
-        if isinstance(value, str)
-        else str(value)
-        if isinstance(value, bool)
-        else json.dumps(value, ensure_ascii=False)
-    )
+    return str(value) if isinstance(value, bool) else json.dumps(value, ensure_ascii=False)
 
 
 @functools.lru_cache

@@ -22,8 +22,8 @@ from components.tsv_example_gen import diagnosis, parquet, parse
 from components.tsv_example_gen.dialect import make_dialect
 from components.tsv_example_gen.records import JoinedLines, Record
 from components.tsv_example_gen.sources import SourceFile, reading, resolve_location
-from components.tsv_example_gen.streams import BLOCK_BYTES, go_to, is_stored_plain, is_wide, open_stream, size_bytes
-from core.config import DataConfig
+from components.tsv_example_gen.streams import BLOCK_BYTES, go_to, is_stored_plain, open_stream, size_bytes
+from core.config import DataConfig, is_wide
 from core.errors import UserError
 from schema.task import Task
 
@@ -94,7 +94,7 @@ def read_head(file: SourceFile, data: DataConfig) -> FileHead:
     """Reads the start of a file.
 
     Raises:
-      UserError: the file can't be read, or is no table in the configured form; the message says which form it has.
+      UserError: the file can't be read, or does not have the configured form; the message names its form.
     """
     with reading(file), open_stream(file.path, data.encoding) as stream:
         head = stream.read(_HEAD_BYTES)

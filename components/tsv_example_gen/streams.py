@@ -14,6 +14,8 @@ import re
 import zipfile
 from typing import Any, Iterator, Optional
 
+from core.config import is_wide
+
 # Large enough for few system calls, small enough for little memory.
 BLOCK_BYTES = 1 << 20
 
@@ -63,11 +65,6 @@ def go_to(stream: io.BufferedReader, offset: int) -> None:
         stream.seek(offset)
     else:
         stream.read(offset)
-
-
-def is_wide(encoding: str) -> bool:
-    """Returns whether a codec writes every character as two or more bytes."""
-    return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
 
 
 def is_stored_plain(path: str, encoding: str) -> bool:
@@ -196,7 +193,7 @@ class _Recoder(io.RawIOBase):
         self._is_done = not block
         try:
             text = self._decoder.decode(block, self._is_done)
-        except UnicodeDecodeError:  # The file ends inside a character, or is no UTF-16.
+        except UnicodeDecodeError:  # The file ends inside a character, or is not UTF-16.
             self._is_done = True
             return b"\xff"
         return text.encode("utf-8", "surrogatepass")

@@ -16,6 +16,7 @@ The keys of `kubeflow` are in `core/kubeflow_config.py`.
 
 from core.config.faults import describe_faults
 from core.config.gates import (
+    AUTO_PAIRS,
     DataGateConfig,
     FailedPairs,
     GatesConfig,
@@ -39,9 +40,12 @@ from core.config.sections import (
     PretrainConfig,
     ServingConfig,
     TrainerConfig,
+    is_wide,
 )
 
 __all__ = [
+    "AUTO_PAIRS",
+    "is_wide",
     "DELIMITERS",
     "CURATED_SCHEMA",
     "BeamConfig",

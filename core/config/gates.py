@@ -113,12 +113,16 @@ class FailedPairs(Section):
     different: Fraction = 0.5
 
 
+# The value of `gates.invariance.pairs` that chooses bundled pairs.
+AUTO_PAIRS = "auto"
+
+
 class InvarianceGateConfig(Section):
     """Sentence pairs that should get the same label, or different ones."""
 
     # TSV with the columns kind, what, first, second; `auto`: bundled ones for the language of the data, which only
     # warn, because they may be far from the data; null: none.
-    pairs: Optional[str] = "auto"
+    pairs: Optional[str] = AUTO_PAIRS
     max_failed: FailedPairs = FailedPairs()
     # Scores this close count as the same answer, even on different sides of the decision boundary.
     tolerance: Fraction = 0.1

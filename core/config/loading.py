@@ -8,7 +8,7 @@ import pydantic
 import yaml
 
 from core.config.faults import list_faults
-from core.config.gates import SliceBound
+from core.config.gates import AUTO_PAIRS, SliceBound
 from core.config.sections import Config, DataConfig
 from core.errors import UserError, did_you_mean
 from schema import slices
@@ -199,7 +199,7 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
 
 
 def _is_path(field: str, location: str) -> bool:
-    if "://" in location or (field == "gates.invariance.pairs" and location == "auto"):
+    if "://" in location or (field == "gates.invariance.pairs" and location == AUTO_PAIRS):
         return False
     # A handle without a separator is a name from the catalogue.
     return not field.startswith("encoder.") or os.sep in location or location.startswith(".")

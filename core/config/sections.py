@@ -20,6 +20,11 @@ DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space":
 CURATED_SCHEMA = curated_schema(CLASSIFICATION)
 
 
+def is_wide(encoding: str) -> bool:
+    """Returns whether a codec writes every character as two or more bytes."""
+    return codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+
+
 class DataConfig(Section):
     """Where the reviews are and how to read them.
 
@@ -119,8 +124,7 @@ class DataConfig(Section):
             newline = "\t\n".encode(codecs.lookup(value).name)
         except (LookupError, UnicodeError) as error:
             raise ValueError("should be a text encoding that Python supports, such as utf-8 or cp949") from error
-        wide = codecs.lookup(value).name.startswith(("utf-16", "utf-32"))
-        if newline != b"\t\n" and not wide:
+        if newline != b"\t\n" and not is_wide(value):
             raise ValueError("should encode a tab and a newline as in ASCII; convert the file to utf-8 first")
         return value
 

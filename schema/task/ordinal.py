@@ -108,7 +108,7 @@ class OrdinalTask(MulticlassTask):
 
 
 def _number(raw: str) -> float:
-    """Returns a label's value as a number; nan, which is not less than any other, if it is none."""
+    """Returns a label's value as a number; nan, which is not less than any other, if it is not one."""
     try:
         value = float(raw)
     except ValueError:

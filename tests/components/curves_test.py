@@ -43,10 +43,6 @@ def test_calibration_has_a_bin_for_each_tenth_with_rows():
     assert [each.score for each in bins] == pytest.approx([0.3, (10 + 10 + 10 + 9) / 40])
 
 
-def test_a_score_of_one_half_is_class_0():
-    assert curves.confusion(tenths(negative=[5, 6], positive=[5, 6, 6])) == [[1, 1], [1, 2]]
-
-
 def test_histogram_keeps_every_row():
     table = curves.histogram(COUNTS, 5)
     assert table.tolist() == [[1, 1, 1, 1, 0], [0, 0, 0, 1, 3]]

@@ -30,9 +30,9 @@ from components import gate_config
 from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
-from components.tsv_example_gen import parse, streams
+from components.tsv_example_gen import parse
 from core import checks
-from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig, load_config
+from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig, is_wide, load_config
 from core.errors import UserError
 from schema import features
 from schema.hashing import text_hash
@@ -589,7 +589,7 @@ def codecs_of_python():
     for name in names:
         with contextlib.suppress(pydantic.ValidationError):
             encoding = DataConfig(train="t", encoding=name).encoding
-            if not streams.is_wide(encoding):  # Their lines are read as UTF-8.
+            if not is_wide(encoding):  # Their lines are read as UTF-8.
                 yield encoding
 
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import subprocess
 import sys
 import zipfile
@@ -219,7 +220,9 @@ def test_a_run_names_the_file_before_tensorflow_is_imported(tmp_path):
         f"status = local_runner.main(['run', '--set', 'data.train={path}', '--root', '{tmp_path}'])\n"
         "sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"file:{tmp_path}/mlflow"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (tmp_path / "mlflow").exists() or "this run was not logged there" in done.stdout, "MLflow gets this run too"
     assert done.returncode == 2 and "set data.delimiter=comma" in " ".join(done.stdout.split()), done.stderr
     (written,) = tmp_path.glob("*/history/*/summary.json")
     assert json.loads(written.read_text())["status"] == "stopped"
