@@ -72,7 +72,7 @@ class Head(tf.Module):
         # BERT's initialiser for new layers (Devlin et al. 2019, run_classifier.py).
         initial = tf.random.stateless_truncated_normal([hidden, task.head_units], [seed, 0], stddev=0.02, alg="philox")
         self.kernel = tf.Variable(initial, name="logits/kernel")
-        self.bias = tf.Variable(tf.zeros([task.head_units]), name="logits/bias")
+        self.bias = tf.Variable(task.initial_bias, name="logits/bias", dtype=tf.float32)
         self._dropout = dropout
 
     @property

@@ -2,7 +2,7 @@
 
 import collections
 import functools
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
@@ -23,33 +23,35 @@ _SUMS = 8
 
 
 class ClassMetrics(metric_types.Metric):
-    """All metrics of `schema.task.MulticlassTask`, and for `ordered` classes those of `OrdinalTask`."""
+    """All metrics of `schema.task.MulticlassTask`, and with `values` those of `OrdinalTask`."""
 
-    def __init__(self, classes: int, ordered: bool = False, name: str = "paired_metrics") -> None:
-        super().__init__(_computations, name=name, classes=classes, ordered=ordered)
+    def __init__(self, classes: int, values: Sequence[float] = (), name: str = "paired_metrics") -> None:
+        super().__init__(_computations, name=name, classes=classes, values=values)
 
 
 def _computations(
     classes: int,
-    ordered: bool,
+    values: Sequence[float],
     eval_config: config_pb2.EvalConfig,
     model_names: Iterable[str],
     **unused_kwargs: Any,
 ) -> metric_types.MetricComputations:
-    return paired.computations(functools.partial(ClassTable, classes, ordered), eval_config, model_names)
+    return paired.computations(functools.partial(ClassTable, classes, values), eval_config, model_names)
 
 
 class ClassTable:
     """Rows by label and both models' classes, and sums of their confidences."""
 
-    def __init__(self, classes: int, ordered: bool = False) -> None:
+    def __init__(self, classes: int, values: Sequence[float] = ()) -> None:
         """Starts empty.
 
         Args:
           classes: number of classes.
-          ordered: whether the classes are in order, so that a distance between two of them has a meaning.
+          values: the number of each class, ascending, if the classes are in order. The expected value under a model's
+            probabilities is then compared with that of the label.
         """
-        self._classes, self._ordered = classes, ordered
+        self._classes, self._values = classes, np.array(values)
+        self._scores = score_metrics.ScoreTable(values[0], values[-1]) if values else None
         self.cells: collections.Counter[tuple[int, int, int]] = collections.Counter()
         self.confidences = np.zeros((BINS, BINS, _SUMS), np.int64)
 
@@ -60,11 +62,16 @@ class ClassTable:
         a, b = int(np.ceil(candidate[ours] * STEPS)), int(np.ceil(baseline[theirs] * STEPS))
         x, y = a - STEPS * (ours == label), b - STEPS * (theirs == label)
         self.confidences[_bin(a), _bin(b)] += (1, x, y, x * x, y * y, x * y, a, b)
+        if self._scores:
+            expected = ([probabilities @ self._values] for probabilities in (candidate, baseline))
+            self._scores.add(self._values[int(label)], *expected)
 
     def merge(self, other: "ClassTable") -> None:
         """Adds the rows of another table."""
         self.cells.update(other.cells)
         self.confidences += other.confidences
+        if self._scores:
+            self._scores.merge(other._scores)
 
     def results(self) -> Results:
         """Compares the models."""
@@ -72,8 +79,8 @@ class ClassTable:
         ours, theirs = (confusion.values(table) for table in both)
         errors, bounds = confusion.paired_errors(self.cells, self._classes), confusion.bounds(both[0])
         ours["calibration_error"], theirs["calibration_error"], errors["calibration_error"] = self._calibration()
-        if self._ordered:
-            compared = score_metrics.compare(self.cells, self._classes - 1)
+        if self._scores:
+            compared = self._scores.results()
             ours, theirs = {**ours, **compared.candidate}, {**theirs, **compared.baseline}
             errors, bounds = {**errors, **compared.errors}, {**bounds, **compared.bounds}
         return Results(ours, theirs, errors, bounds, self._details(both))

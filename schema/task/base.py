@@ -95,6 +95,11 @@ class Task(abc.ABC):
     def head_units(self) -> int:
         """Width of the dense layer on top of the encoder."""
 
+    @property
+    def initial_bias(self) -> tuple[float, ...]:
+        """Where the bias of that layer starts, one number for each unit: all classes equally probable."""
+        return (0.0,) * self.head_units
+
     @abc.abstractmethod
     def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         """Returns training losses float32[batch] for label features [batch] and logits float32[batch, head_units]."""

@@ -31,6 +31,11 @@ class OrdinalTask(MulticlassTask):
     def head_units(self) -> int:
         return len(self.label_names) - 1
 
+    @property
+    def initial_bias(self) -> tuple[float, ...]:
+        # Step k divides one class from the `classes - 1 - k` above it; with zeros the first class would start at 1/2.
+        return tuple(math.log(self.head_units - step) for step in range(self.head_units))
+
     def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
@@ -63,10 +68,9 @@ class OrdinalTask(MulticlassTask):
 
     @property
     def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
-        steps = float(len(self.label_names) - 1)
         return {
             **super().evaluation_metrics,
-            "mean_absolute_error": EvaluationMetric(lower_is_better=True, limits=(0.0, steps)),
+            "mean_absolute_error": EvaluationMetric(lower_is_better=True, limits=(0.0, self._range)),
             "pearson": EvaluationMetric(limits=(-1.0, 1.0)),
             "spearman": EvaluationMetric(limits=(-1.0, 1.0)),
         }
@@ -75,23 +79,26 @@ class OrdinalTask(MulticlassTask):
     def metric_titles(self) -> Mapping[str, str]:
         return {
             **super().metric_titles,
-            "mean_absolute_error": "mean absolute error in classes",
-            "pearson": "Pearson correlation",
-            "spearman": "Spearman correlation",
+            "mean_absolute_error": "mean absolute error of the expected value",
+            "pearson": "Pearson correlation of the expected value",
+            "spearman": "Spearman correlation of the expected value",
         }
 
     @property
     def paired_metrics(self) -> EvaluationMetric:
-        return EvaluationMetric("ClassMetrics", arguments={"classes": len(self.label_names), "ordered": True})
+        return EvaluationMetric("ClassMetrics", arguments={"classes": len(self.label_names), "values": self.class_values})
 
     @property
     def default_bounds(self) -> Mapping[str, Mapping[str, float]]:
-        # A guess of the middle class is a quarter of the range away from evenly distributed labels.
-        steps = len(self.label_names) - 1
+        # A guess of the middle is a quarter of the range away from evenly distributed labels.
         return {
             **super().default_bounds,
-            "mean_absolute_error": {"max": 0.25 * steps, "max_rise": 0.02 * steps},
+            "mean_absolute_error": {"max": 0.25 * self._range, "max_rise": 0.02 * self._range},
         }
+
+    @property
+    def _range(self) -> float:
+        return self.class_values[-1] - self.class_values[0]
 
     @property
     def answer_columns(self) -> tuple[str, ...]:

@@ -101,10 +101,14 @@ def test_calibration_error_of_classes_is_the_gap_between_confidence_and_accuracy
     assert fill(ClassTable(3), [(0, unsure, unsure)] * 5).results().errors["calibration_error"] == 0.0
 
 
-def test_ordered_classes_have_distances():
-    rows = [(0, np.eye(3)[2], np.eye(3)[0]), (1, np.eye(3)[1], np.eye(3)[1]), (2, np.eye(3)[2], np.eye(3)[2])]
-    results = fill(ClassTable(3, ordered=True), rows).results()
-    assert results.candidate["mean_absolute_error"] == pytest.approx(2 / 3)
+def test_ordered_classes_are_measured_by_their_expected_value():
+    sure = np.eye(3)
+    # The most probable class is the first, the expected value 1 * 0.5 + 2 * 0.1 + 5 * 0.4.
+    rows = [(0, [0.5, 0.1, 0.4], sure[0]), (1, sure[1], sure[1]), (2, sure[2], sure[2])]
+    results = fill(ClassTable(3, (1.0, 2.0, 5.0)), rows).results()
+    assert results.candidate["accuracy"] == 1.0
+    assert results.candidate["mean_absolute_error"] == pytest.approx((2.7 - 1) / 3, abs=0.001)
+    assert results.candidate["pearson"] == pytest.approx(stats.pearsonr([1, 2, 5], [2.7, 2, 5])[0], abs=0.001)
     assert results.baseline["mean_absolute_error"] == 0.0 and results.baseline["pearson"] == pytest.approx(1.0)
     assert "pearson" not in fill(ClassTable(3), rows).results().candidate
 
@@ -118,7 +122,7 @@ def test_scores_are_measured_in_the_units_of_the_labels():
     assert np.array(results.details["candidate"]).sum() == 3
 
 
-@pytest.mark.parametrize("make_table", [lambda: ClassTable(3, True), lambda: ScoreTable(0, 1)])
+@pytest.mark.parametrize("make_table", [lambda: ClassTable(3, (0.0, 1.0, 2.0)), lambda: ScoreTable(0, 1)])
 def test_results_do_not_depend_on_the_order_or_on_the_workers(make_table):
     chance = np.random.default_rng(0)
     if isinstance(make_table(), ClassTable):
@@ -134,7 +138,7 @@ def test_results_do_not_depend_on_the_order_or_on_the_workers(make_table):
     assert merged.results().details == expected.details
 
 
-@pytest.mark.parametrize("table", [ClassTable(3), ClassTable(3, True), ScoreTable(0, 1)])
+@pytest.mark.parametrize("table", [ClassTable(3), ClassTable(3, (0.0, 1.0, 2.0)), ScoreTable(0, 1)])
 def test_no_rows_have_no_results_but_the_same_names(table):
     results = table.results()
     assert all(math.isnan(value) or value == 0 for value in results.candidate.values())

@@ -170,6 +170,14 @@ def test_the_expected_value_is_in_the_numbers_of_the_file():
     assert words.class_values == (0, 1, 2)
 
 
+def test_a_new_head_gives_all_classes_the_same_probability():
+    for task in (TASK, STARS, ORDINAL):
+        assert len(task.initial_bias) == task.head_units
+        outputs = task.served_outputs(tf.constant([task.initial_bias]))
+        outputs = {name: value.numpy() for name, value in outputs.items()}
+        np.testing.assert_allclose(task.class_probabilities(outputs), 1 / len(task.label_names), rtol=1e-6)
+
+
 def test_a_score_stays_in_its_range_and_its_loss_is_smallest_at_the_label():
     scores = SCORE.served_outputs(tf.constant([[-50.0], [0.0], [50.0]]))["score"].numpy()
     assert scores.tolist() == pytest.approx([0.0, 2.5, 5.0])
