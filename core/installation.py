@@ -3,6 +3,7 @@
 A checkout and an installed package have the same layout: `configs` and `data` are next to the packages.
 """
 
+import glob
 import os
 import sys
 
@@ -14,13 +15,12 @@ _CONSOLE_SCRIPTS = {"local_runner.py": "reviews", "kubeflow_runner.py": "reviews
 
 
 def find_config(name: str) -> str:
-    """Returns the file of a bundled configuration, such as `nsmc`; any other name is a path and is returned unchanged.
+    """Returns the file of a bundled configuration, such as `nsmc` or `glue/cola`; any other name is a path, unchanged.
 
     A file or folder of that name in the current folder takes precedence.
     """
-    bundled = os.path.join(CONFIGS, f"{name}.yaml")
-    is_bundled = os.sep not in name and not os.path.exists(name) and os.path.isfile(bundled)
-    return bundled if is_bundled else name
+    is_bundled = f"{name}.yaml" in glob.glob("**/*.yaml", root_dir=CONFIGS, recursive=True)
+    return os.path.join(CONFIGS, f"{name}.yaml") if is_bundled and not os.path.exists(name) else name
 
 
 def program(script: str) -> str:

@@ -1,7 +1,6 @@
 """Copies the model that the candidate is compared with into an artifact."""
 
 import dataclasses
-import logging
 import os
 from typing import Any
 
@@ -27,13 +26,20 @@ class Choice:
       source: `SERVING` or `CANDIDATE`.
       version: name of the served version's folder; empty for the candidate.
       path: folder of the SavedModel.
-      fingerprint: digest of the served model, or `CANDIDATE`.
+      digest: SHA-256 of the served model; empty for the candidate.
+      not_compared: why it is the candidate itself; empty for a served model.
     """
 
     source: str
     version: str
     path: str
-    fingerprint: str
+    digest: str = ""
+    not_compared: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the cache depends on."""
+        return self.digest or self.not_compared
 
 
 def choose_baseline(candidate_path: str, serving_dir: str) -> Choice:
@@ -48,26 +54,25 @@ def choose_baseline(candidate_path: str, serving_dir: str) -> Choice:
     served_path = model_files.newest_served(serving_dir)
     if served_path is not None:
         digest = model_files.model_sha256(served_path)
-        if digest != model_files.model_sha256(candidate_path) and _is_comparable(candidate_path, served_path):
+        if digest != model_files.model_sha256(candidate_path):
+            if difference := _other_labels(candidate_path, served_path):
+                return Choice(baseline.CANDIDATE, "", candidate_path, not_compared=difference)
             return Choice(baseline.SERVING, os.path.basename(served_path), served_path, digest)
-    return Choice(baseline.CANDIDATE, "", candidate_path, baseline.CANDIDATE)
+    return Choice(baseline.CANDIDATE, "", candidate_path, not_compared=baseline.NOTHING_SERVED)
 
 
-def _is_comparable(candidate_path: str, served_path: str) -> bool:
-    """Returns whether both models predict the same labels; True if one of them has no card."""
+def _other_labels(candidate_path: str, served_path: str) -> str:
+    """Returns how the labels of the models differ; empty if they are the same, or if one of them has no card."""
     try:
         candidate, served = (model_card.read(path).task for path in (candidate_path, served_path))
     except UserError:
-        return True
-    if not candidate.is_comparable(served):
-        logging.warning(
-            "%s: not compared, it predicts %s; the candidate predicts %s",
-            served_path,
-            served.describe_labels(),
-            candidate.describe_labels(),
-        )
-        return False
-    return True
+        return ""
+    if candidate.is_comparable(served):
+        return ""
+    return (
+        f"the model in serving, version {os.path.basename(served_path)}, predicts {served.describe_labels()} and this "
+        f"one {candidate.describe_labels()}"
+    )
 
 
 class Executor(base_executor.BaseExecutor):
@@ -92,4 +97,4 @@ class Executor(base_executor.BaseExecutor):
             # The cache would store this model under the other one's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
         io_utils.copy_dir(choice.path, path_utils.serving_model_dir(output.uri))
-        baseline.describe(output, choice.source, choice.version)
+        baseline.describe(output, choice.source, choice.version, choice.not_compared)

@@ -46,13 +46,13 @@ class Executor(base_executor.BaseExecutor):
         given = {name: artifacts for name, artifacts in input_dict.items() if artifacts}
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in given.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
-        has_baseline = baseline.is_served(inputs[BASELINE])
+        not_compared = baseline.why_not_compared(inputs[BASELINE])
         comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
         overall = comparisons[evaluation.OVERALL]
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         checks = [
-            *metric_checks.check_metrics(overall, bounds.model, task, has_baseline),
-            *metric_checks.check_slices(comparisons, bounds.slices, task, has_baseline),
+            *metric_checks.check_metrics(overall, bounds.model, task, not_compared),
+            *metric_checks.check_slices(comparisons, bounds.slices, task, not_compared),
             *_check_pairs(
                 path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task, inputs.get(DATA_VERDICT)
             ),
@@ -61,11 +61,11 @@ class Executor(base_executor.BaseExecutor):
             blessing.uri,
             {
                 "candidate": _in_order(overall.candidate, task),
-                "baseline": _in_order(overall.baseline, task) if has_baseline else None,
+                "baseline": None if not_compared else _in_order(overall.baseline, task),
             },
         )
         rows = evaluation.read_details(inputs[EVALUATION].uri)
-        evaluated = details.make_evaluation(comparisons, rows, bounds.slices, task, has_baseline)
+        evaluated = details.make_evaluation(comparisons, rows, bounds.slices, task, not not_compared)
         evaluation_artifact.write(blessing.uri, evaluated)
         bless(blessing, checks)
 

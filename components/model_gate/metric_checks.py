@@ -84,7 +84,7 @@ class _Measurement:
 
 
 def check_metrics(
-    overall: Comparison, bounds: Mapping[str, MetricBound], task: Task, has_baseline: bool
+    overall: Comparison, bounds: Mapping[str, MetricBound], task: Task, not_compared: str
 ) -> list[Check]:
     """Checks each metric over all rows.
 
@@ -92,7 +92,7 @@ def check_metrics(
       overall: both models on all rows.
       bounds: metric name -> bounds.
       task: what is predicted.
-      has_baseline: whether the baseline is the model in serving; otherwise it is the candidate itself.
+      not_compared: why the baseline is the candidate itself; empty if it is the model in serving.
     """
     checks = []
     for name, bound in bounds.items():
@@ -100,12 +100,12 @@ def check_metrics(
         limit, margin = (bound.max, bound.max_rise) if lower else (bound.min, bound.max_drop)
         title, setting = task.metric_titles[name], f"gates.model.{name}"
         measurement = _Measurement(name, title, None, overall, limit, margin, lower, setting, bound.severity)
-        checks += _check_bounds(measurement, has_baseline)
+        checks += _check_bounds(measurement, not_compared)
     return checks
 
 
 def check_slices(
-    comparisons: Mapping[str, Comparison], bounds: Mapping[str, SliceBound], task: Task, has_baseline: bool
+    comparisons: Mapping[str, Comparison], bounds: Mapping[str, SliceBound], task: Task, not_compared: str
 ) -> list[Check]:
     """Checks the task's slice metric on each slice; a slice with too few rows is reported without a bound.
 
@@ -113,17 +113,17 @@ def check_slices(
       comparisons: slice name -> both models on its rows.
       bounds: slice name -> bounds.
       task: what is predicted.
-      has_baseline: whether the baseline is the model in serving; otherwise nothing is compared.
+      not_compared: as in `check_metrics`.
     """
     return [
         check
         for name, bound in bounds.items()
-        for check in _check_slice(name, comparisons.get(name), bound, task, has_baseline)
+        for check in _check_slice(name, comparisons.get(name), bound, task, not_compared)
     ]
 
 
 def _check_slice(
-    name: str, comparison: Optional[Comparison], bound: SliceBound, task: Task, has_baseline: bool
+    name: str, comparison: Optional[Comparison], bound: SliceBound, task: Task, not_compared: str
 ) -> list[Check]:
     metric, title = task.slice_metric, task.metric_titles[task.slice_metric]
     if comparison is None:
@@ -134,18 +134,18 @@ def _check_slice(
         metric, title, name, comparison, bound.min, bound.max_drop, False, setting, bound.severity
     )
     if comparison.rows >= bound.min_rows:
-        return _check_bounds(measurement, has_baseline)
+        return _check_bounds(measurement, not_compared)
     sentence = f"{title} {measurement.value:.4f}, not checked: fewer rows than {setting}.min_rows = {bound.min_rows:,}"
     return [measurement.check("", True, measurement.value, None, sentence, compared=False)]
 
 
-def _check_bounds(measurement: _Measurement, has_baseline: bool) -> list[Check]:
+def _check_bounds(measurement: _Measurement, not_compared: str) -> list[Check]:
     """Makes a check for each bound; a missing baseline is reported once for each metric, not for each slice."""
     checks = []
     if measurement.limit is not None:
         checks.append(_check_value(measurement, measurement.limit))
-    if measurement.margin is not None and (has_baseline or measurement.slice_name is None):
-        checks.append(_check_change(measurement, measurement.margin, has_baseline))
+    if measurement.margin is not None and (not not_compared or measurement.slice_name is None):
+        checks.append(_check_change(measurement, measurement.margin, not_compared))
     return checks
 
 
@@ -165,11 +165,11 @@ def _check_value(measurement: _Measurement, limit: float) -> Check:
     return measurement.check("", passed, value, limit, sentence)
 
 
-def _check_change(measurement: _Measurement, margin: float, has_baseline: bool) -> Check:
+def _check_change(measurement: _Measurement, margin: float, not_compared: str) -> Check:
     """Compares the value with that of the model in serving."""
     suffix = "_rise" if measurement.lower_is_better else "_drop"
-    if not has_baseline:
-        reason = "not compared: no other model is in serving"
+    if not_compared:
+        reason = f"not compared: {not_compared}"
         return measurement.check(suffix, True, 0.0, margin, reason, compared=False)
     worse_by = measurement.worse_by
     within = worse_by <= margin + _ROUNDING

@@ -12,9 +12,11 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from artifacts import model_card, model_files
+from artifacts.baseline import NOTHING_SERVED, why_not_compared
 from components.baseline_model import driver, executor
 from components.baseline_model.component import BaselineModel
 from core.errors import UserError
+from schema.task import make_task
 from tests import saved_models
 
 
@@ -71,11 +73,26 @@ def test_version_with_the_largest_number_is_the_baseline(models, tmp_path):
 
 
 def test_fingerprint_depends_on_the_model_in_serving(models, tmp_path):
-    assert fingerprint(models[0], tmp_path) == "candidate"
+    assert fingerprint(models[0], tmp_path) == NOTHING_SERVED
     serve(models[0], tmp_path, "1")
-    assert fingerprint(models[0], tmp_path) == "candidate"
+    assert fingerprint(models[0], tmp_path) == NOTHING_SERVED
     other = fingerprint(models[1], tmp_path)
     assert other == model_files.model_sha256(path_utils.serving_model_path(models[0].uri))
+
+
+def test_a_served_model_with_other_labels_is_not_compared_and_both_are_named(models, tmp_path):
+    candidate = saved_models.save_artifact(str(tmp_path / "candidate"))
+    for path, labels in (
+        (path_utils.serving_model_path(candidate.uri), {"1": "bad", "2": "fair", "3": "good"}),
+        (serve(models[1], tmp_path / "serving", "7"), {"0": "neg", "1": "pos"}),
+    ):
+        model_card.write(str(path), model_card.ModelCard(make_task(("text",), labels), {}))
+    baseline = run_executor(candidate, tmp_path / "serving", tmp_path)
+    assert baseline.get_string_custom_property("source") == "candidate"
+    assert why_not_compared(baseline) == (
+        "the model in serving, version 7, predicts neg, pos and this one bad, fair, good"
+    )
+    assert fingerprint(candidate, tmp_path / "serving") == why_not_compared(baseline)
 
 
 def test_broken_version_is_named(models, tmp_path):
@@ -89,7 +106,7 @@ def test_broken_version_is_named(models, tmp_path):
 def test_push_during_the_run_is_an_error(models, tmp_path):
     serve(models[0], tmp_path / "serving", "1")
     with pytest.raises(UserError, match="serving.dir.*run again"):
-        run_executor(models[1], tmp_path / "serving", tmp_path, fingerprint="candidate")
+        run_executor(models[1], tmp_path / "serving", tmp_path, fingerprint=NOTHING_SERVED)
 
 
 @pytest.mark.parametrize("location", ["gs://bucket/serving", __file__])

@@ -13,7 +13,7 @@ def test_every_bundled_configuration_has_a_name():
     assert sorted(file.stem for file in pathlib.Path(installation.CONFIGS).glob("*.yaml")) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "glue/mrpc", "examples/stars"])
 def test_a_name_selects_a_bundled_file(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pathlib.Path(installation.find_config(name)).samefile(pathlib.Path(installation.CONFIGS, f"{name}.yaml"))
