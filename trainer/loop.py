@@ -329,7 +329,9 @@ class Loop:
         row: dict[str, float] = {"epoch": len(state.history) + 1}
         for prefix, (loss, score, rows) in totals.items():
             row |= {f"{prefix}loss": loss / rows, f"{prefix}{metric}": score / rows}
-        if state.best_step is None or row[f"dev_{metric}"] > max(past[f"dev_{metric}"] for past in state.history):
+        # Of equal epochs, the one that is surer of the right answers.
+        quality, *before = ((each[f"dev_{metric}"], -each["dev_loss"]) for each in (row, *state.history))
+        if state.best_step is None or quality > max(before):
             state.best_step = state.step
             self._checkpoints.save_best(state.step)
         state.history.append(row)

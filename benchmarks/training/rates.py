@@ -1,23 +1,49 @@
 """The rates at which TensorFlow multiplies matrices of a training step's sizes on this machine."""
 
+import time
 from typing import Sequence
 
 import rich.table
 import tensorflow as tf
 
 from benchmarks.training.shapes import MatMul
-from trainer import precision
 
 # Large enough for the machine's peak rate; 0.2 s per product at 10 GFLOP/s.
 BIG = MatMul("big matrices", 1024, 1024, 1024, 1)
 DTYPES = (tf.float32, tf.bfloat16)
 
+_ROUNDS = 5
+_PRODUCTS_PER_ROUND = 5
+
 
 def measure(products: Sequence[MatMul]) -> dict[str, list[float]]:
     """Returns name of the dtype -> rates of the products in GFLOP/s."""
-    return {
-        dtype.name: [precision.matmul_rate(dtype, (one.m, one.k, one.n)) / 1e9 for one in products] for dtype in DTYPES
-    }
+    return {dtype.name: [matmul_rate(dtype, (one.m, one.k, one.n)) / 1e9 for one in products] for dtype in DTYPES}
+
+
+def matmul_rate(dtype: tf.DType, shape: tuple[int, int, int]) -> float:
+    """Measures the speed of matrix products: the best of several rounds, since the machine may be shared.
+
+    Args:
+      dtype: data type of the matrices.
+      shape: rows, inner size and columns.
+
+    Returns:
+      Floating-point operations per second.
+    """
+    rows, inner, columns = shape
+    left, right = tf.ones([rows, inner], dtype), tf.ones([inner, columns], dtype)
+    product = tf.function(tf.matmul, autograph=False)
+    product(left, right).numpy()
+    seconds = []
+    for _ in range(_ROUNDS):
+        start = time.perf_counter()
+        for _ in range(_PRODUCTS_PER_ROUND):
+            result = product(left, right)
+        # Waits for the last product.
+        result.numpy()
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * rows * inner * columns * _PRODUCTS_PER_ROUND / min(seconds)
 
 
 def step_rate(products: Sequence[MatMul], rates: Sequence[float]) -> float:

@@ -63,14 +63,14 @@ class ClassTable:
         x, y = a - STEPS * (ours == label), b - STEPS * (theirs == label)
         self.confidences[_bin(a), _bin(b)] += (1, x, y, x * x, y * y, x * y, a, b)
         if self._scores:
-            expected = ([probabilities @ self._values] for probabilities in (candidate, baseline))
+            expected = (np.atleast_1d(probabilities @ self._values) for probabilities in (candidate, baseline))
             self._scores.add(self._values[int(label)], *expected)
 
     def merge(self, other: "ClassTable") -> None:
         """Adds the rows of another table."""
         self.cells.update(other.cells)
         self.confidences += other.confidences
-        if self._scores:
+        if self._scores and other._scores:
             self._scores.merge(other._scores)
 
     def results(self) -> Results:

@@ -83,9 +83,7 @@ class _Measurement:
         return Check(GATE, name, passed, None if math.isnan(value) else value, bound, reason, self.severity, compared)
 
 
-def check_metrics(
-    overall: Comparison, bounds: Mapping[str, MetricBound], task: Task, not_compared: str
-) -> list[Check]:
+def check_metrics(overall: Comparison, bounds: Mapping[str, MetricBound], task: Task, not_compared: str) -> list[Check]:
     """Checks each metric over all rows.
 
     Args:

@@ -86,7 +86,8 @@ class OrdinalTask(MulticlassTask):
 
     @property
     def paired_metrics(self) -> EvaluationMetric:
-        return EvaluationMetric("ClassMetrics", arguments={"classes": len(self.label_names), "values": self.class_values})
+        classes = len(self.label_names)
+        return EvaluationMetric("ClassMetrics", arguments={"classes": classes, "values": self.class_values})
 
     @property
     def default_bounds(self) -> Mapping[str, Mapping[str, float]]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from benchmarks.training import floor
+from benchmarks.training import floor, rates
 from benchmarks.training.shapes import Shape, parse_shape, step_flops, step_matmuls
 
 
@@ -47,3 +48,8 @@ def test_the_floor_is_the_rate_over_an_examples_operations():
     flops = step_flops([2, 4], 1, 64, 256) / 2
     (found,) = floor.floors([2, 4], Shape(1, 64), {"big": 1.0})
     assert found.examples_per_s == pytest.approx(1e9 / flops)
+
+
+def test_the_measured_rate_is_plausible():
+    # Loose bounds for any processor.
+    assert 1e6 < rates.matmul_rate(tf.float32, (64, 64, 64)) < 1e15

@@ -12,20 +12,16 @@ import shutil
 import unicodedata
 
 import numpy as np
-import pandas as pd
 import pydantic
 import pytest
 import tensorflow as tf
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.components.example_validator import executor as example_validator
-from tfx.components.schema_gen.import_schema_gen import executor as import_schema_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.orchestration.portable import data_types
-from tfx.types import artifact_utils, channel, standard_artifacts
+from tfx.types import channel, standard_artifacts
 
 from artifacts import GateVerdict, model_files
-from artifacts.examples import Ingest, read_ingest, read_rows, write_ingest
+from artifacts.examples import Ingest, read_ingest, write_ingest
 from components import gate_config
 from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate
@@ -38,6 +34,7 @@ from schema import features
 from schema.hashing import text_hash
 from schema.task import BinaryTask, make_task
 from tests import encoders, saved_models
+from tests.data_gates import artifact, failed, fast_statistics, inputs_of, judge_file
 from trainer import export
 
 NAMES = ["negative", "positive"]
@@ -49,15 +46,6 @@ def good_rows():
     """Returns split -> (text, label) rows; the splits are disjoint."""
     counts = {"train": 12, "dev": 6, "test": 8}
     return {name: [(f"{name} {i}", i % 2) for i in range(count)] for name, count in counts.items()}
-
-
-def artifact(kind, folder):
-    result = kind()
-    result.uri = str(folder)
-    os.makedirs(result.uri, exist_ok=True)
-    if kind not in (GateVerdict, standard_artifacts.Schema):
-        result.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
-    return result
 
 
 def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",)):
@@ -77,33 +65,6 @@ def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test
     files = {"train": ["train.tsv"], "test": list(test_files)}
     write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f"))
     return examples
-
-
-def fast_statistics(folder, rows):
-    """Computes statistics of the rows by TFDV without Beam, in StatisticsGen's layout."""
-    statistics = artifact(standard_artifacts.ExampleStatistics, folder)
-    # TFX treats an artifact without a version as one of an early TFX, which stored statistics elsewhere.
-    statistics.set_string_custom_property("tfx_version", "1.16.0")
-    for name, records in rows.items():
-        frame = pd.DataFrame(records, columns=["document", "label"]).assign(id="1")
-        os.makedirs(folder / f"Split-{name}")
-        list_view = tfdv.generate_statistics_from_dataframe(frame)
-        (folder / f"Split-{name}" / "FeatureStats.pb").write_bytes(list_view.SerializeToString())
-    return statistics
-
-
-def inputs_of(folder, examples, statistics):
-    """Returns the gate's inputs: the given artifacts, the curated schema and real anomalies."""
-    schema = artifact(standard_artifacts.Schema, folder / "schema")
-    import_schema_gen.Executor().Do({}, {"schema": [schema]}, {"schema_file": CURATED_SCHEMA})
-    anomalies = artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies")
-    for name in features.SPLITS:
-        (folder / "anomalies" / f"Split-{name}").mkdir()
-    example_validator.Executor().Do(
-        {"statistics": [statistics], "schema": [schema]}, {"anomalies": [anomalies]}, {"exclude_splits": "[]"}
-    )
-    artifacts = {"examples": examples, "statistics": statistics, "schema": schema, "anomalies": anomalies}
-    return {name: [value] for name, value in artifacts.items()}
 
 
 def gate_of(**bounds):
@@ -129,10 +90,6 @@ def judge(folder, rows, serving=None, bounds=None, **examples):
             assert (check.reason in str(stopped)) is check.blocks
     assert {"profile.json", "checks.json"} == set(os.listdir(verdict.uri))
     return {check.check: check for check in results}
-
-
-def failed(results):
-    return [name for name, check in results.items() if check.blocks]
 
 
 def test_good_data_passes_with_the_numbers_in_the_reasons(tmp_path):
@@ -196,24 +153,6 @@ def test_schema_anomaly_is_quoted(tmp_path):
 
 CASES = pathlib.Path(CURATED_SCHEMA).resolve().parent.parent.parent / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not beside the repository")
-
-
-def judge_file(folder, data, **bounds):
-    """Ingests the files and runs the gate as a run does; returns the checks by name."""
-    examples = artifact(standard_artifacts.Examples, folder / "examples")
-    example_gen.Executor().Do({}, {"examples": [examples]}, {"data": data.model_dump_json()})
-    rows = {split: split_rows(examples.uri, split) for split in features.SPLITS}
-    inputs = inputs_of(folder, examples, fast_statistics(folder / "statistics", rows))
-    gate = gate_config.dump(data.make_task(), executor.Bounds(max_rejected_fraction=0.01, **bounds))
-    verdict = artifact(GateVerdict, folder / "verdict")
-    with contextlib.suppress(quality.DataGateStopped):
-        executor.Executor().Do(inputs, {"verdict": [verdict]}, {"gate": gate, "serving_dir": str(folder / "none")})
-    return {check.check: check for check in checks.read_checks(verdict.uri)}
-
-
-def split_rows(uri, split):
-    chunks = read_rows([os.path.join(uri, f"Split-{split}", "*")], 1000)
-    return [(text.decode(), label) for _, texts, labels in chunks for (text,), label in zip(texts, labels, strict=True)]
 
 
 @needs_cases

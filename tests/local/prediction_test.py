@@ -10,6 +10,8 @@ import pathlib
 import threading
 
 import hypothesis
+import pyarrow
+import pyarrow.parquet
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
@@ -121,6 +123,10 @@ def write_form(folder, form):
         keys = ("id", "document", "label")
         path.write_text("".join(json.dumps(dict(zip(keys, row, strict=True))) + "\n" for row in ROWS))
         return path, {}
+    if form == "parquet":
+        columns = dict(zip(("id", "document", "label"), map(list, zip(*ROWS, strict=True)), strict=True))
+        pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
+        return path, {}
     data = {
         "comma": {"delimiter": ","},
         "escape": {"delimiter": "|", "escape": "\\"},
@@ -141,7 +147,7 @@ def write_form(folder, form):
     return path, data
 
 
-@pytest.mark.parametrize("form", ["comma", "escape", "utf-16", "skipped", "jsonl"])
+@pytest.mark.parametrize("form", ["comma", "escape", "utf-16", "skipped", "jsonl", "parquet"])
 def test_every_form_has_the_same_texts_as_in_training_by_the_settings_of_the_card(tmp_path, form, capsys):
     path, data = write_form(tmp_path, form)
     card = config.Config(name="x", data={"train": str(path), **data}).data.model_dump(

@@ -143,6 +143,14 @@ def test_the_weights_of_the_best_epoch_are_kept(tmp_path):
     assert result.best_epoch == 1 + int(np.argmax(accuracy))
 
 
+def test_of_epochs_with_the_same_accuracy_the_one_with_the_smallest_loss_is_kept(tmp_path):
+    result, _ = Run(tmp_path, epochs=6, learning_rate=0.3, dropout=0.0).train()
+    accuracy, losses = ([row[name] for row in result.history] for name in ("dev_accuracy", "dev_loss"))
+    tied = [epoch for epoch, value in enumerate(accuracy, 1) if value == max(accuracy)]
+    assert len(tied) > 1
+    assert result.best_epoch == min(tied, key=lambda epoch: losses[epoch - 1]) != tied[0]
+
+
 def test_the_newest_two_states_are_kept(tmp_path):
     Run(tmp_path, checkpoint_seconds=1e-9).train()
     states = sorted(file for file in os.listdir(tmp_path) if file.startswith("state") and file.endswith(".index"))

@@ -5,17 +5,33 @@ import tensorflow as tf
 
 from trainer import precision
 
+XEON = "processor\t: 0\nmodel name\t: X\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16 amx_tile\nbugs\t\t: spectre\n"
+
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
 def test_the_configured_precision_is_chosen(name):
     assert precision.choose(name, []) == tf.as_dtype(name)
 
 
-@pytest.mark.parametrize(("speedup", "chosen"), [(0.6, tf.float32), (1.4, tf.float32), (1.6, tf.bfloat16)])
-def test_the_precision_of_a_cpu_depends_on_a_measurement(monkeypatch, speedup, chosen):
-    rates = {tf.float32: 1e11, tf.bfloat16: speedup * 1e11}
-    monkeypatch.setattr(precision, "matmul_rate", lambda dtype, shape: rates[dtype])
-    assert precision.choose("auto", []) == chosen
+@pytest.mark.parametrize(
+    ("content", "chosen"),
+    [
+        (XEON, tf.bfloat16),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", tf.bfloat16),
+        ("flags\t\t: fpu avx512f avx512_vnni\n", tf.float32),
+        ("model name\t: avx512_bf16\n", tf.float32),
+        ("", tf.float32),
+        (None, tf.float32),
+    ],
+)
+def test_the_precision_of_a_cpu_depends_on_its_instructions(tmp_path, content, chosen):
+    if content is not None:
+        (tmp_path / "cpuinfo").write_text(content)
+    assert precision.for_instructions(precision.cpu_instructions(str(tmp_path / "cpuinfo"))) == chosen
+
+
+def test_the_choice_is_the_same_at_every_time():
+    assert len({precision.choose("auto", []) for _ in range(20)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -24,8 +40,3 @@ def test_the_precision_of_a_cpu_depends_on_a_measurement(monkeypatch, speedup, c
 )
 def test_the_precision_of_a_gpu_depends_on_its_capability(capability, chosen):
     assert precision.for_capability(capability) == chosen
-
-
-def test_the_measured_rate_is_plausible():
-    # Loose bounds for any processor.
-    assert 1e6 < precision.matmul_rate(tf.float32, (64, 64, 64)) < 1e15
