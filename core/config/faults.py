@@ -41,7 +41,8 @@ def _describe(fault: Mapping[str, Any]) -> str:
         return f"{field}: missing"
     if isinstance(fault["input"], (Mapping, Section)):
         return f"{field}: {message}" if field else message
-    return f"{field} = {fault['input']!r}: {message}"
+    given = "null" if fault["input"] is None else repr(fault["input"])
+    return f"{field} = {given}: {message}"
 
 
 def _suggest(path: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ def test_any_value_can_be_set(file, override, field, value):
         ("encoder.pretrain.heads=3", ["hidden: 128", "heads: 3"]),
         ("trainer=3", ["trainer = 3"]),
         ("trainer.epochs", ["KEY=VALUE"]),
-        ("data.train=null", ["data.train = None"]),
+        ("data.train=null", ["data.train = null"]),
         ("name=My Job", ["name = 'My Job'"]),
         ("data.labels={a: [", ["not valid YAML"]),
         ("data.train=\udcff.tsv", ["not UTF-8"]),
