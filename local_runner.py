@@ -18,7 +18,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import rich.console  # noqa: E402
 import rich.markup  # noqa: E402
 
-from components.tsv_example_gen import reader  # noqa: E402
+from components.tsv_example_gen import file_head  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
         try:
-            reader.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
+            file_head.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
         except UserError as error:
             return early_stop.stop(settings, run_folder, error, console)
         with streams.show_spinner(console, "loading TensorFlow and TFX"):

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
 
-from components.tsv_example_gen import parse, reader, records, sources
+from components.tsv_example_gen import file_head, parse, reader, records, sources
 from components.tsv_example_gen.dialect import Dialect, make_dialect
 from core.errors import UserError
 from local import answers, output_file
@@ -76,14 +76,14 @@ class _FileScorer:
     ) -> None:
         self._data = answers.make_layout(model.card, file, options)
         self._model, self._file, self._form = model, file, form
-        self._head = reader.read_head(file, self._data)
+        self._head = file_head.read_head(file, self._data)
         self._dialect = make_dialect(self._data, self._head.keys)
         if not self._head.columns:
             raise file.error("is empty")
         try:
             self._texts = [parse.find_column(self._head.columns, "data.text", name) for name in self._data.texts]
         except UserError as error:
-            hint = reader.explain_columns(self._head, self._data, model.card.task)
+            hint = file_head.explain_columns(self._head, self._data, model.card.task)
             raise file.error(f"{error}{hint}") from error
         self.counts = answers.Counts()
         self._labelled, self._quality = 0, 0.0

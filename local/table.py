@@ -17,7 +17,7 @@ from typing import Iterator, Optional, Sequence, Union
 
 import charset_normalizer
 
-from components.tsv_example_gen import diagnosis, parse, reader
+from components.tsv_example_gen import diagnosis, file_head, parse, reader
 from components.tsv_example_gen.dialect import Dialect, make_dialect
 from components.tsv_example_gen.records import JoinedLines, Record
 from components.tsv_example_gen.sources import SourceFile
@@ -120,7 +120,7 @@ def _read_objects(file: str) -> Table:
     """Reads JSON Lines or Parquet, as a run does."""
     data = DataConfig(train=file, id=None)
     source = SourceFile("train", file, file)
-    head = reader.read_head(source, data)
+    head = file_head.read_head(source, data)
     whole, dialect = reader.whole_file(source, head), make_dialect(data, head.keys)
     records = reader.read_records(whole, data, data.make_task())
     outcomes = [parse.parse_fields(record.content, dialect) for record in itertools.islice(records, _MAX_OBJECTS)]

@@ -20,6 +20,7 @@ import numpy as np
 
 from artifacts.examples import read_rejected
 from components.tsv_example_gen import parse
+from components.tsv_example_gen.lines import KEPT_BYTES
 from components.tsv_example_gen.records import JoinedLines, Record
 from core.config import DataConfig
 from schema import rejections
@@ -132,7 +133,6 @@ def ingest_and_compare(dialect: Dialect, start: bytes, records: bytes, folder: s
 
 def _compare(lines: Mapping[int, bytes], uri: str, dialect: Dialect) -> collections.Counter:
     """Compares the lines of a file, by byte offset, with an Examples artifact."""
-    from components.tsv_example_gen import reader
 
     accepted_offsets = collections.Counter(_example_offsets(uri))
     rejected = read_rejected(uri, sys.maxsize)
@@ -154,9 +154,7 @@ def _compare(lines: Mapping[int, bytes], uri: str, dialect: Dialect) -> collecti
     for row in rejected:
         kept = base64.b64decode(row["bytes"])
         record = b"\n".join(records.get(row["offset"], []))
-        counts[CHANGED] += kept != (
-            record[: reader.KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else record
-        )
+        counts[CHANGED] += kept != (record[:KEPT_BYTES] if row["reason"] == rejections.LINE_TOO_LONG else record)
     return counts
 
 

@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from components.tsv_example_gen import parse, reader, sources, split
+from components.tsv_example_gen import file_head, parse, reader, sources, split
 from core import files
 from core.config import DataConfig
 from schema import features
@@ -37,7 +37,7 @@ def read_rows(file: str, count: Optional[int] = None) -> Rows:
     config = DataConfig(train=file)
     task = config.make_task()
     source = sources.SourceFile(sources.TRAIN, file, file)
-    head = reader.read_head(source, config)
+    head = file_head.read_head(source, config)
     layout = parse.make_layout(head.columns, config, task)
     records = reader.read_records(reader.whole_file(source, head), config, task)
     parsed = (parse.parse_row(record.content, layout, task) for record in records)

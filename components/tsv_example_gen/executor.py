@@ -22,7 +22,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from artifacts.examples import REJECTED_FOLDER, Ingest, describe_unknown_labels, read_rejected, write_ingest
-from components.tsv_example_gen import parse, reader, records, sources, split
+from components.tsv_example_gen import file_head, parse, reader, records, sources, split
 from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
@@ -121,9 +121,9 @@ def make_plan(data: DataConfig) -> Plan:
     task = data.make_task()
     boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction, data.seed)
     resolved = sources.resolve(data)
-    heads = [head for files in (resolved.train, resolved.test) for head in reader.read_heads(files, data)]
+    heads = [head for files in (resolved.train, resolved.test) for head in file_head.read_heads(files, data)]
     for file, head in zip(resolved.files, heads, strict=True):
-        reader.check_columns(file, head, data, task)
+        file_head.check_columns(file, head, data, task)
     ranges, digests = [], []
     for index, (file, head) in enumerate(zip(resolved.files, heads, strict=True)):
         progress.report("fingerprint", index, len(heads), file=file.name)

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from components.tsv_example_gen import parse, reader, sources
+from components.tsv_example_gen import file_head, parse, reader, sources
 from core.config import DataConfig
 from core.errors import UserError
 from schema.task import make_task
@@ -18,9 +18,9 @@ def read_all(file, **fields):
     """Rows and reasons of rejections, in the order of the file, after the check that comes before everything else."""
     data = DataConfig(train=str(file), **fields)
     task = make_task((data.text,), data.labels)
-    reader.check_local(data, task)
+    file_head.check_local(data, task)
     source = sources.SourceFile("train", str(file), str(file))
-    head = reader.read_head(source, data)
+    head = file_head.read_head(source, data)
     layout = parse.make_layout(head.columns, data, task, head.keys)
     _, ranges = reader.survey(source, head, data, task, 8)
     outcomes = [

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 import zstandard
 
-from components.tsv_example_gen import parse, reader, sources
+from components.tsv_example_gen import file_head, parse, reader, sources
 from core.config import DataConfig
 from core.errors import UserError
 from schema.task import make_task
@@ -29,8 +29,8 @@ def read(path, range_bytes=10, **fields):
     data = DataConfig(train=str(path), **fields)
     task = make_task((data.text,), data.labels)
     source = sources.SourceFile("train", str(path), str(path))
-    head = reader.read_head(source, data)
-    reader.check_columns(source, head, data, task)
+    head = file_head.read_head(source, data)
+    file_head.check_columns(source, head, data, task)
     layout = parse.make_layout(head.columns, data, task, head.keys)
     _, ranges = reader.survey(source, head, data, task, range_bytes)
     return [parse.parse_row(r.content, layout, task) for part in ranges for r in reader.read_records(part, data, task)]

@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from components.tsv_example_gen import parse, reader, records, sources
+from components.tsv_example_gen import file_head, parse, reader, records, sources
 from components.tsv_example_gen.dialect import make_dialect
 from core.config import DataConfig
 from schema.task import make_task
@@ -40,7 +40,7 @@ def read_file(path, data, range_bytes, columns=("any",)):
     """The records of all ranges of a file that are as large as `range_bytes` allows, and the number of ranges."""
     file = sources.SourceFile("train", str(path), str(path))
     # Names that the configuration does not know: no line is a row by itself.
-    head = reader.FileHead(columns, 0, 1, path.stat().st_size > 0)
+    head = file_head.FileHead(columns, 0, 1, path.stat().st_size > 0)
     _, ranges = reader.survey(file, head, data, TASK, range_bytes)
     return [record for part in ranges for record in reader.read_records(part, data, TASK)], len(ranges)
 
@@ -127,7 +127,7 @@ def records_of(path, body, **fields):
     path.write_bytes(HEADER + body)
     data = DataConfig(train=str(path), **fields)
     file = sources.SourceFile("train", str(path), str(path))
-    _, ranges = reader.survey(file, reader.read_head(file, data), data, TASK, 7)
+    _, ranges = reader.survey(file, file_head.read_head(file, data), data, TASK, 7)
     return [(r.number, r.content) for part in ranges for r in reader.read_records(part, data, TASK)]
 
 

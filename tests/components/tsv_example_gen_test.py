@@ -22,8 +22,9 @@ from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
 from artifacts.examples import Ingest, read_ingest, read_rejected, read_rows, write_ingest
-from components.tsv_example_gen import driver, executor, parse, reader, sources, split
+from components.tsv_example_gen import driver, executor, file_head, parse, reader, sources, split
 from components.tsv_example_gen.component import TsvExampleGen
+from components.tsv_example_gen.lines import KEPT_BYTES
 from core.config import DataConfig
 from core.errors import UserError
 from schema import features, rejections
@@ -270,7 +271,7 @@ def test_sample_of_distinct_records_has_the_exact_size(ids, count, seed):
 
 def lines_of(path, data, range_bytes):
     file = sources.SourceFile("train", str(path), str(path))
-    head = reader.read_head(file, data)
+    head = file_head.read_head(file, data)
     _, cut = reader.survey(file, head, data, TASK, range_bytes)
     return [record for part in cut for record in reader.read_records(part, data, TASK)]
 
@@ -300,7 +301,7 @@ def test_too_long_line_is_cut_and_the_next_line_is_read(tmp_path, range_bytes):
     path = tmp_path / "x.tsv"
     path.write_bytes(HEADER + b"1\t" + b"y" * 200_000 + b"\t1\n2\tgood\t0\n")
     long, good = lines_of(path, config(path, max_line_bytes=2000), range_bytes)
-    assert long.too_long and len(long.content) == reader.KEPT_BYTES and long.offset == len(HEADER)
+    assert long.too_long and len(long.content) == KEPT_BYTES and long.offset == len(HEADER)
     assert (good.content, good.too_long) == (b"2\tgood\t0", False)
 
 
@@ -462,7 +463,7 @@ def test_file_on_a_remote_file_system(tmp_path):
         (whole,) = plan.ranges
         assert plan.fingerprint == local.fingerprint
         assert len(list(reader.read_records(whole, data, TASK))) == 30
-        _, parts = reader.survey(whole.file, reader.read_head(whole.file, data), data, TASK, 100)
+        _, parts = reader.survey(whole.file, file_head.read_head(whole.file, data), data, TASK, 100)
         assert len(parts) == (1 if location.endswith(".gz") else 6)
         assert sum(len(list(reader.read_records(part, data, TASK))) for part in parts) == 30
 
@@ -569,7 +570,7 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     undecodable = kept[str(train), 65]
     assert undecodable["raw"] == "93\t\\xb1\\xdc\t1\r" and undecodable["reason"] == "undecodable"
     assert train.read_bytes()[undecodable["offset"] :].startswith(damaged[3])
-    assert len(kept[str(train), 66]["raw"]) == reader.KEPT_BYTES
+    assert len(kept[str(train), 66]["raw"]) == KEPT_BYTES
 
 
 def test_plain_dialect_without_header_in_cp949_gzip(tmp_path):
@@ -624,7 +625,7 @@ def test_sample_does_not_depend_on_ranges_and_their_order(sampled, tmp_path):
     cut = [
         part
         for whole in plan.ranges
-        for part in reader.survey(whole.file, reader.read_head(whole.file, data), data, TASK, 300)[1]
+        for part in reader.survey(whole.file, file_head.read_head(whole.file, data), data, TASK, 300)[1]
     ]
     assert len(cut) > len(plan.ranges)
     with beam.Pipeline() as pipeline:

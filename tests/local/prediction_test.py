@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from tfx.types import standard_artifacts
 
 from artifacts import model_card
-from components.tsv_example_gen import executor, parse, reader
+from components.tsv_example_gen import executor, parse
+from components.tsv_example_gen.lines import KEPT_BYTES
 from core import config
 from core.config import DataConfig
 from core.errors import UserError
@@ -222,7 +223,7 @@ def test_a_line_that_is_too_long_is_not_scored_and_the_next_one_is(tmp_path):
     source.write_bytes(b"document\n" + b"x" * (1 << 20) + b"x\ngood\n")
     texts, lines = predict(source, tmp_path / "out.tsv")
     assert texts == ["good"]
-    assert lines[1:] == ["x" * reader.KEPT_BYTES + "\t\t", "good\t긍정\t0.750000"]
+    assert lines[1:] == ["x" * KEPT_BYTES + "\t\t", "good\t긍정\t0.750000"]
 
 
 def test_a_pipe_is_read(tmp_path):
