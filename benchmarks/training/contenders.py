@@ -19,7 +19,10 @@ DEFAULT = (
     "pytorch-grouped",
     "pytorch-grouped-bfloat16",
 )
-_NAME = re.compile(r"(notebook|ours|pytorch-(padded|dynamic|grouped))(?:-(bfloat16|float16|auto))?(?:@(\w+))?")
+_NAME = re.compile(
+    r"(?P<base>notebook|ours|pytorch-(?P<batching>padded|dynamic|grouped))(?:-(?P<task>classes|ordinal|score))?"
+    r"(?:-(?P<precision>bfloat16|float16|auto))?(?:@(?P<python>\w+))?"
+)
 
 # Python interpreters by label, each a command line.
 Pythons = Mapping[str, str]
@@ -35,6 +38,7 @@ class Entry:
       module: the module of this package that it runs.
       precision: as in `Workload`.
       batching: as in `Workload`.
+      task: as in `Workload`.
       python: label of the interpreter that runs it; empty for this one.
     """
 
@@ -42,6 +46,7 @@ class Entry:
     module: str
     precision: str
     batching: str
+    task: str = "binary"
     python: str = ""
 
     @property
@@ -54,18 +59,30 @@ def parse_name(name: str) -> Entry:
     """Parses a contender's name.
 
     Args:
-      name: `notebook`, `ours` or `pytorch-padded`, `-dynamic` or `-grouped`; optionally followed by `-bfloat16`, and by
-        `@LABEL` to run it under another interpreter.
+      name: `notebook`, `ours` or `pytorch-padded`, `-dynamic` or `-grouped`; optionally followed by a task of ours
+        (`-classes`, `-ordinal`, `-score`), by `-bfloat16`, and by `@LABEL` to run it under another interpreter.
 
     Raises:
       ValueError: unknown name.
     """
     match = _NAME.fullmatch(name)
-    if not match or (match[1] == "notebook" and match[3]) or (match[2] and match[3] not in (None, "bfloat16")):
+    if not match or not _is_supported(**match.groupdict()):
         raise ValueError(f"{name!r}: unknown contender; choose from {', '.join(DEFAULT)}")
-    module = match[1].split("-")[0]
-    python = match[4] or (TORCH if module == "pytorch" else "")
-    return Entry(name, module, match[3] or "float32", match[2] or "grouped", python)
+    module = match["base"].split("-")[0]
+    return Entry(
+        name,
+        module,
+        precision=match["precision"] or "float32",
+        batching=match["batching"] or "grouped",
+        task=match["task"] or "binary",
+        python=match["python"] or (TORCH if module == "pytorch" else ""),
+    )
+
+
+def _is_supported(base: str, task: Optional[str], precision: Optional[str], **unused: Optional[str]) -> bool:
+    if base == "ours":
+        return True
+    return task is None and precision in ((None, "bfloat16") if base.startswith("pytorch") else (None,))
 
 
 def start(entry: Entry, workload: Workload, pythons: Pythons) -> Contender:
@@ -73,10 +90,10 @@ def start(entry: Entry, workload: Workload, pythons: Pythons) -> Contender:
 
     Args:
       entry: the contender.
-      workload: what to train; the entry's precision and batching override its own.
+      workload: what to train; the entry's precision, batching and task override its own.
       pythons: the interpreters.
     """
-    workload = dataclasses.replace(workload, precision=entry.precision, batching=entry.batching)
+    workload = dataclasses.replace(workload, precision=entry.precision, batching=entry.batching, task=entry.task)
     module = f"benchmarks.training.{entry.module}"
     command = [*_interpreter(entry.python, pythons), "-m", module, json.dumps(dataclasses.asdict(workload))]
     return Contender(entry.name, command, {"TF_CPP_MIN_LOG_LEVEL": "2"})

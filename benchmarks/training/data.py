@@ -13,6 +13,14 @@ from trainer.tokens import Tokens
 
 DEV_FRACTION = 0.1
 
+# Name in the benchmarks -> settings of the task. All of them train on NSMC's labels 0 and 1.
+TASKS = {
+    "binary": {},
+    "classes": {"labels": {str(value): str(value) for value in range(10)}},
+    "ordinal": {"labels": {str(value): str(value) for value in range(10)}, "task": "ordinal"},
+    "score": {"labels": {}, "task": "regression", "score_range": (0, 1)},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Rows:

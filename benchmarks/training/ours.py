@@ -35,7 +35,7 @@ class Setting:
         self._workload = workload
         self._gpus = gpu.visible_gpus("auto")
         self.steps_per_epoch = -(-examples // workload.batch_size)
-        config, columns = TrainerConfig(), DataConfig(train=workload.train)
+        config, columns = TrainerConfig(), DataConfig(train=workload.train, **data.TASKS[workload.task])
         task = columns.make_task()
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
         classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)

@@ -44,6 +44,7 @@ class Workload:
       dev_rows: as `rows`, of `dev`.
       precision: `float32`, `bfloat16`, or another one that the contender supports.
       batching: `padded`, `dynamic` or `grouped`; only PyTorch's contender uses it.
+      task: `binary`, or another one of `data.TASKS`; only our contender uses it.
       batch_size: rows per batch.
       max_length: longest row in tokens; longer ones are cut.
       learning_rate: peak, after a linear warm-up over a tenth of the steps.
@@ -60,6 +61,7 @@ class Workload:
     dev_rows: Optional[int] = None
     precision: str = "float32"
     batching: str = "grouped"
+    task: str = "binary"
     batch_size: int = 32
     max_length: int = 128
     learning_rate: float = 3e-5

@@ -3,11 +3,11 @@ import sys
 
 import pytest
 
-from benchmarks.training import contenders, turns
+from benchmarks.training import contenders, data, turns
 
 
 def test_a_name_selects_module_precision_batching_and_interpreter():
-    assert contenders.parse_name("ours") == contenders.Entry("ours", "ours", "float32", "grouped", "")
+    assert contenders.parse_name("ours") == contenders.Entry("ours", "ours", "float32", "grouped")
     entry = contenders.parse_name("pytorch-dynamic-bfloat16")
     assert (entry.module, entry.precision, entry.batching, entry.python) == ("pytorch", "bfloat16", "dynamic", "torch")
     entry = contenders.parse_name("ours-bfloat16@current")
@@ -19,7 +19,29 @@ def test_a_name_selects_module_precision_batching_and_interpreter():
     )
 
 
-@pytest.mark.parametrize("name", ["", "notebook-bfloat16", "pytorch", "pytorch-padded-float16", "theirs", "ours@"])
+def test_a_task_is_one_of_those_that_ours_can_train():
+    entry = contenders.parse_name("ours-classes-bfloat16")
+    assert (entry.module, entry.task, entry.precision) == ("ours", "classes", "bfloat16")
+    assert contenders.parse_name("ours").task == "binary"
+    assert {contenders.parse_name(f"ours-{task}").task for task in data.TASKS if task != "binary"} == (
+        data.TASKS.keys() - {"binary"}
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "notebook-score",
+        "pytorch-padded-classes",
+        "ours-pairs",
+        "notebook-bfloat16",
+        "pytorch",
+        "pytorch-padded-float16",
+        "theirs",
+        "ours@",
+    ],
+)
 def test_other_names_are_refused(name):
     with pytest.raises(ValueError, match="unknown contender"):
         contenders.parse_name(name)
