@@ -9,8 +9,8 @@ encoder of the same size. They train in turns of some seconds, so that all see t
 compared round by round. First the rates at which the machine multiplies matrices are shown. Contenders: `notebook`,
 `ours`, `pytorch-padded`, `pytorch-dynamic`, `pytorch-grouped`. `ours-classes` (ten), `ours-ordinal` and `ours-score`
 train other tasks on the same rows. The suffix `-bfloat16` selects that precision (not for the notebook), the suffix
-`@LABEL` the interpreter of `--python LABEL=COMMAND`; PyTorch's contenders run under the label `torch`. A contender whose
-interpreter lacks the packages is left out, with the reason. Both sets of versions:
+`@LABEL` the interpreter of `--python LABEL=COMMAND`; PyTorch's contenders run under the label `torch`. A contender
+whose interpreter lacks the packages is left out, with the reason. Both sets of versions:
 
     python -m benchmarks.training_speed speed --contenders ours ours@current --python current="COMMAND .venv/bin/python"
 
