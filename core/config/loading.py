@@ -28,6 +28,10 @@ _LOCATIONS = (
 # Mappings that are replaced as a whole, not merged: what is not named should not stay.
 _REPLACED = ("labels", "min_script_shares")
 
+# Keys of `trainer` that move the probabilities away from the shares of the labels, and their values that do not.
+_CALIBRATED = {"class_weights": "none", "threshold": 0.5}
+_CALIBRATION = "calibration_error"
+
 # The key under `gates.slices` that applies to every slice.
 _EVERY_SLICE = "default"
 
@@ -152,10 +156,19 @@ def _add_task_bounds(tree: dict[str, Any]) -> dict[str, Any]:
     _check_metric_bounds(configured["model"], task)
     bounds = {
         "data": {"min_label_share": task.min_label_share, **configured["data"]},
-        "model": _merge(task.default_bounds, configured["model"]),
+        "model": _merge(_default_bounds(task, tree.get("trainer")), configured["model"]),
         "slices": _slice_bounds(configured["slices"], task),
     }
     return {**tree, "gates": {**tree.get("gates", {}), **bounds}}
+
+
+def _default_bounds(task: Task, trainer: Any) -> dict[str, Any]:
+    """Returns the task's bounds of metrics; a calibration that the training moves on purpose only warns."""
+    chosen = trainer if isinstance(trainer, Mapping) else {}
+    is_moved = any(chosen.get(key, unmoved) != unmoved for key, unmoved in _CALIBRATED.items())
+    if not is_moved or _CALIBRATION not in task.default_bounds:
+        return dict(task.default_bounds)
+    return _merge(task.default_bounds, {_CALIBRATION: {"severity": "warn"}})
 
 
 def _check_metric_bounds(configured: Mapping[str, Any], task: Task) -> None:

@@ -224,3 +224,18 @@ def test_secrets_are_not_saved_and_names_of_variables_are(file, tmp_path):
     saved = load_config(str(tmp_path / "saved.yaml")).notify
     assert saved.webhook == "${NOTIFY_WEBHOOK}"
     assert saved.headers == {"Authorization": "Bearer ${TOKEN}", "X-Key": "${NOTIFY_HEADERS_X_KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "severity"),
+    [
+        ([], "fail"),
+        (["trainer.threshold=0.5"], "fail"),
+        (["trainer.threshold=auto"], "warn"),
+        (["trainer.class_weights=balanced"], "warn"),
+        (["trainer.class_weights=balanced", "gates.model.calibration_error.severity=fail"], "fail"),
+    ],
+)
+def test_probabilities_that_are_moved_on_purpose_only_warn_of_their_calibration(settings, severity):
+    bound = load_config(os.path.join(CONFIGS, "sample.yaml"), settings).gates.model["calibration_error"]
+    assert (bound.severity, bound.max, bound.max_rise) == (severity, 0.2, 0.03)
