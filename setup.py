@@ -173,6 +173,7 @@ setup(
         "schema": ["schema.pbtxt", "score_schema.pbtxt"],
         "components.run_report": ["report.html.j2"],
         "local": ["history.html.j2"],
+        "local.server": ["page.html.j2"],
         "configs": ["*.yaml", "examples/*.yaml", "glue/*.yaml"],
         "data.invariance": ["*.tsv"],
         "data.sample": ["*.txt", "README.md"],

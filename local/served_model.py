@@ -1,7 +1,7 @@
 """A model that a pipeline exported, loaded to answer on this machine."""
 
 import dataclasses
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from core.errors import UserError
 from local import serving
 
 _BATCH_ROWS = 128
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
 # [CLS], [SEP], and the start of a text for SentencePiece; for each text of a pair, one more than needed.
 _ADDED_TOKENS = 3
 # Of an error of TensorFlow: the others describe its graph.
@@ -20,6 +20,9 @@ _SHOWN_CHARACTERS = 200
 
 # The texts of a row: one, or the two of a pair.
 Texts = tuple[str, ...]
+
+# The values of a signature's inputs.
+Row = Union[Texts, tuple[bytes, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +49,39 @@ class Model:
 
     def predict(self, rows: Sequence[Texts]) -> list[Prediction]:
         """Returns the prediction of each row, in order."""
+        return self.read_outputs(self.compute(rows)) if rows else []
+
+    def compute(self, rows: Sequence[Row], signature: str = SIGNATURE) -> dict[str, np.ndarray]:
+        """Returns the outputs of a signature by name, [rows, ...] each, in the order of the rows.
+
+        Args:
+          rows: the values of the signature's inputs, in the order of `inputs`; at least one row.
+          signature: name of the signature.
+        """
         # Batches of similar length need little padding.
         order = np.argsort([sum(map(len, row)) for row in rows], kind="stable")
-        predictions: dict[int, Prediction] = {}
-        for start in range(0, len(order), _BATCH_ROWS):
-            batch = order[start : start + _BATCH_ROWS]
-            predictions.update(zip(batch, self._predict_batch([rows[index] for index in batch]), strict=True))
-        return [predictions[index] for index in range(len(rows))]
+        starts = range(0, len(order), _BATCH_ROWS)
+        batches = [[rows[index] for index in order[start : start + _BATCH_ROWS]] for start in starts]
+        outputs = [self._compute_batch(batch, signature) for batch in batches]
+        original = np.argsort(order)
+        return {name: np.concatenate([batch[name] for batch in outputs])[original] for name in outputs[0]}
+
+    def read_outputs(self, outputs: Mapping[str, np.ndarray]) -> list[Prediction]:
+        """Returns the predictions that the outputs of a signature mean."""
+        task = self.card.task
+        answers = zip(task.answers(outputs), task.class_probabilities(outputs).tolist(), strict=True)
+        return [Prediction(values, tuple(classes)) for values, classes in answers]
+
+    def inputs(self, signature: str = SIGNATURE) -> tuple[str, ...]:
+        """Returns the names of a signature's inputs, of which a pair's are in the order of its texts."""
+        names = self.loaded.signatures[signature].structured_input_signature[1]
+        return tuple(sorted(names, key=[*self.card.task.text_inputs, *names].index))
+
+    def count_tokens(self, rows: Sequence[Row]) -> Optional[list[int]]:
+        """Returns the number of tokens of each row before any cut; None for a model of an earlier release."""
+        if self.card.max_length is None or not rows:
+            return None
+        return self.loaded.count_tokens(*_columns(rows)).numpy().tolist()
 
     def count_cut(self, rows: Sequence[Texts]) -> int:
         """Returns how many rows have more tokens than the model reads; 0 for a model of an earlier release."""
@@ -62,18 +91,14 @@ class Model:
         # A token has at least one byte (but for rare ligatures that ALBERT's tokeniser spells out), so most reviews
         # need not be tokenised a second time.
         long = [row for row in rows if sum(len(text.encode()) + _ADDED_TOKENS for text in row) > limit]
-        return int(np.sum(self.loaded.count_tokens(*_columns(long)).numpy() > limit)) if long else 0
+        return sum(count > limit for count in self.count_tokens(long) or ())
 
-    def _predict_batch(self, rows: Sequence[Texts]) -> list[Prediction]:
-        inputs = dict(zip(self.card.task.text_inputs, _columns(rows), strict=True))
-        tensors = self.loaded.signatures[_SIGNATURE](**inputs)
-        outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
-        task = self.card.task
-        answers = zip(task.answers(outputs), task.class_probabilities(outputs).tolist(), strict=True)
-        return [Prediction(values, tuple(classes)) for values, classes in answers]
+    def _compute_batch(self, rows: Sequence[Row], signature: str) -> dict[str, np.ndarray]:
+        inputs = dict(zip(self.inputs(signature), _columns(rows), strict=True))
+        return {name: tensor.numpy() for name, tensor in self.loaded.signatures[signature](**inputs).items()}
 
 
-def _columns(rows: Sequence[Texts]) -> list[tf.Tensor]:
+def _columns(rows: Sequence[Row]) -> list[tf.Tensor]:
     """Returns the first texts of rows string[batch], and the second ones of pairs."""
     return [tf.constant(column) for column in zip(*rows, strict=True)]
 
