@@ -105,11 +105,8 @@ def serve(options: argparse.Namespace) -> int:
     """`serve`: answers HTTP requests with a model until it is stopped."""
     if options.log_texts and options.log is None:
         raise UserError("--log-texts: has no effect without --log FILE")
-    with (
-        listener.listen(options.host, options.port) as server_socket,
-        streams.discard_output(options.verbose) as screen,
-    ):
-        console = rich.console.Console(file=screen[0])
+    with listener.listen(options.host, options.port) as port, streams.discard_output(options.verbose) as (out, _):
+        console = rich.console.Console(file=out)
         with streams.show_spinner(console, "loading TensorFlow"):
             from local.server import run as server  # Slow.
 

@@ -12,6 +12,9 @@ from core.errors import UserError
 from local import serving
 
 _BATCH_ROWS = 128
+# Of 32 or 64 reviews that arrive together, batches of 16 of similar length take two thirds of the time of one that is
+# padded to the longest; smaller ones do not pay. Neighbours in a sorted file differ less and stay together.
+_SMALL_BATCH_ROWS, _SIMILAR = 16, 1.25
 SIGNATURE = "serving_default"
 # [CLS], [SEP], and the start of a text for SentencePiece; for each text of a pair, one more than needed.
 _ADDED_TOKENS = 3
@@ -58,12 +61,9 @@ class Model:
           rows: the values of the signature's inputs, in the order of `inputs`; at least one row.
           signature: name of the signature.
         """
-        # Batches of similar length need little padding.
-        order = np.argsort([sum(map(len, row)) for row in rows], kind="stable")
-        starts = range(0, len(order), _BATCH_ROWS)
-        batches = [[rows[index] for index in order[start : start + _BATCH_ROWS]] for start in starts]
-        outputs = [self._compute_batch(batch, signature) for batch in batches]
-        original = np.argsort(order)
+        batches = group([sum(map(len, row)) for row in rows])
+        outputs = [self._compute_batch([rows[index] for index in batch], signature) for batch in batches]
+        original = np.argsort(np.concatenate(batches))
         return {name: np.concatenate([batch[name] for batch in outputs])[original] for name in outputs[0]}
 
     def read_outputs(self, outputs: Mapping[str, np.ndarray]) -> list[Prediction]:
@@ -96,6 +96,25 @@ class Model:
     def _compute_batch(self, rows: Sequence[Row], signature: str) -> dict[str, np.ndarray]:
         inputs = dict(zip(self.inputs(signature), _columns(rows), strict=True))
         return {name: tensor.numpy() for name, tensor in self.loaded.signatures[signature](**inputs).items()}
+
+
+def group(lengths: Sequence[int]) -> list[list[int]]:
+    """Divides rows into batches of similar length, which need little padding.
+
+    Args:
+      lengths: of each row; at least one.
+
+    Returns:
+      Indices of the rows, each in one batch, the shortest first.
+    """
+    batches: list[list[int]] = [[]]
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        batch = batches[-1]
+        is_longer = len(batch) >= _SMALL_BATCH_ROWS and lengths[index] > _SIMILAR * lengths[batch[0]]
+        if is_longer or len(batch) == _BATCH_ROWS:
+            batches.append(batch := [])
+        batch.append(index)
+    return batches
 
 
 def _columns(rows: Sequence[Row]) -> list[tf.Tensor]:
