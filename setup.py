@@ -65,6 +65,10 @@ INSTALL_REQUIRES = [
     "zstandard==0.25.0",
     # The HTML report.
     "jinja2==3.1.6",
+    # `serve`: the HTTP server, the routes (the newest that Python 3.10 allows), and metrics in Prometheus' format.
+    "uvicorn==0.54.0",
+    "starlette==1.7.0",
+    "prometheus-client==0.26.0",
     # Downloads a data set once and checks its SHA-256.
     "pooch==1.9.0",
     # Queries to a real model server: gRPC, its messages, REST, and free ports.

@@ -79,8 +79,14 @@ async def _answer(service: Service, name: str, method: _Method, request: request
     service.metrics.observe(name, status, seconds)
     log = None
     if service.log is not None:
-        facts = {"time": arrived, "model": service.name, "version": None, "method": name, "status": status}
-        facts["latency_ms"] = round(1000 * seconds, 3)
+        facts = {
+            "time": arrived,
+            "model": service.name,
+            "version": None,
+            "method": name,
+            "status": status,
+            "latency_ms": round(1000 * seconds, 3),
+        }
         log = background.BackgroundTask(_log, service.log, facts, answered)
     return _respond(content, status, {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None, log)
 
@@ -128,7 +134,8 @@ async def _show_metrics(service: Service, request: requests.Request) -> response
 
 async def _show_status(service: Service, request: requests.Request) -> responses.Response:
     methods.check_name(service, request)
-    asked, states = request.path_params.get("version"), service.versions.states
+    # A copy, because another thread changes them.
+    asked, states = request.path_params.get("version"), dict(service.versions.states)
     shown = [
         {
             "version": str(number),

@@ -1,5 +1,7 @@
 """Prometheus metrics of the server."""
 
+from typing import Any
+
 import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -16,7 +18,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self._registry)
-        by = {"registry": self._registry, "namespace": "reviews"}
+        by: Any = {"registry": self._registry, "namespace": "reviews"}
         self.requests = Counter("requests", "Answered requests.", ["method", "status"], **by)
         self.errors = Counter("errors", "Requests with a status of 400 or more.", ["method", "status"], **by)
         self.seconds = Histogram(

@@ -54,11 +54,9 @@ def open_log(path: Optional[str], with_texts: bool, report: Callable[[str], None
     """Opens the file to append to it, None without a path.
 
     Raises:
-      UserError: it can't be written, or only texts are asked for.
+      UserError: it can't be written.
     """
     if path is None:
-        if with_texts:
-            raise UserError("--log-texts: has no effect without --log FILE")
         return None
     try:
         # Unbuffered, so that whoever follows the file sees whole lines at once.

@@ -101,7 +101,7 @@ def _parse_json(body: bytes) -> dict[str, Any]:
 def _parse_instances(instances: Any, inputs: Sequence[str]) -> list[Row]:
     if not isinstance(instances, list):
         _refuse("instances", instances, "should be a list of rows")
-    rows = []
+    rows: list[Row] = []
     for index, instance in enumerate(instances):
         field = f"instances[{index}]"
         if len(inputs) == 1 and not _has_names(instance):

@@ -8,7 +8,7 @@ import shlex
 import signal
 import socket
 import urllib.parse
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import rich.console
 import rich.text
@@ -60,22 +60,45 @@ def serve(settings: Settings, server_socket: socket.socket, console: rich.consol
     Raises:
       UserError: no version can be loaded, or a setting is wrong.
     """
-    _check(settings)
 
     def report(text: str) -> None:
         console.print(rich.text.Text(escape.line(text)), soft_wrap=True)
 
     # What is there now stays: it need not be looked through when a replaced model is collected.
     gc.freeze()
+    with streams.show_spinner(console, "loading the model"):
+        service = make_service(settings, report)
+    _greet(service, listener.address(server_socket), console)
+    # Uvicorn drains, then raises the signal once more for these, which were there before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    asyncio.run(make_server(service).serve(sockets=[server_socket]))
+    report("stopped")
+    return 0
+
+
+def make_service(settings: Settings, report: Callable[[str], None]) -> Service:
+    """Loads the model.
+
+    Args:
+      settings: what and how to serve.
+      report: called with a sentence about each change and error.
+
+    Raises:
+      UserError: no version can be loaded, or a setting is wrong.
+    """
+    _check(settings)
     source = versions.find_source(settings.model, settings.root, settings.name)
     log = request_log.open_log(settings.log, settings.log_texts, report)
     loaded = versions.Versions(source, report)
-    with streams.show_spinner(console, "loading the model"):
-        loaded.load_first()
+    loaded.load_first()
     metrics = Metrics()
     batcher = Batcher(_compute, settings.max_batch, settings.max_rows, metrics.batch_rows.observe)
-    service = Service(loaded, batcher, metrics, log, settings.max_request_bytes, settings.timeout_s, report)
-    _greet(service, listener.address(server_socket), console)
+    return Service(loaded, batcher, metrics, log, settings.max_request_bytes, settings.timeout_s, report)
+
+
+def make_server(service: Service) -> uvicorn.Server:
+    """Makes the HTTP server."""
     config = uvicorn.Config(
         app.make_app(service),
         log_config=None,
@@ -83,14 +106,9 @@ def serve(settings: Settings, server_socket: socket.socket, console: rich.consol
         server_header=False,
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(settings.timeout_s) + _DRAIN_S,
+        timeout_graceful_shutdown=int(service.timeout_s) + _DRAIN_S,
     )
-    # Uvicorn drains, then raises the signal once more for these, which were there before.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    asyncio.run(uvicorn.Server(config).serve(sockets=[server_socket]))
-    report("stopped; all requests were answered")
-    return 0
+    return uvicorn.Server(config)
 
 
 def _check(settings: Settings) -> None:
