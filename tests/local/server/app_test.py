@@ -272,7 +272,7 @@ def test_the_page_is_one_file_in_two_languages(server):
     assert not re.findall(r'(?:src|href)="(?!v1/|metrics|data:,)', page) and "@import" not in page
     assert "부정, 긍정" in page and ">7</span>" in page and 'id="text"' in page and 'id="text_pair"' not in page
     english, korean = (re.search(rf"\n  {language}: {{(.*?)\n  }}", page, re.S)[1] for language in ("en", "ko"))
-    names = [set(re.findall(r"(\w+): (?=[\"n])", text)) for text in (english, korean)]
+    names = [set(re.findall(r"(\w+): (?=[\"n(])", text)) for text in (english, korean)]
     assert names[0] == names[1] and set(re.findall(r'data-text="(\w+)"', page)) <= names[0]
     assert "prefers-color-scheme: dark" in page and "width=device-width" in page
 
