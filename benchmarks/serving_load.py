@@ -158,7 +158,7 @@ def _show(calls: Calls, options: argparse.Namespace, pushed_s: float, version: s
         cuts = [1000 * cut for cut in statistics.quantiles(durations, n=100)]
         figures = (len(durations) / seconds, cuts[49], cuts[98], 1000 * max(durations))
         table.add_row(str(len(durations)), *(f"{figure:.1f}" for figure in figures), str(calls.lost.total()))
-    console = rich.console.Console()
+    console = rich.console.Console(width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{options.clients} clients for {options.seconds:g} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     )
