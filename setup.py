@@ -67,6 +67,8 @@ INSTALL_REQUIRES = [
     "jinja2==3.1.6",
     # The HTTP server of `serve`.
     "uvicorn==0.54.0",
+    # Its parser, which uvicorn finds: in C, it saves a tenth of the processor time of a request.
+    "httptools==0.9.0",
     # Its routes and responses; later releases need Python 3.11.
     "starlette==1.7.0",
     # Its metrics, in Prometheus' format.
