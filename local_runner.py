@@ -322,7 +322,7 @@ def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.Argume
         ("--max-request-bytes", int, 4 << 20, "size of a request; a larger one is refused with 413"),
         ("--timeout-s", float, 30.0, "seconds for a request, after which it is refused with 504"),
     ):
-        limits.add_argument(option, metavar="N", type=kind, default=default, help=f"{text} (default: {default:g})")
+        limits.add_argument(option, metavar="N", type=kind, default=default, help=f"{text} (default: {default})")
     command.set_defaults(command=serve)
 
 

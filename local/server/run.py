@@ -1,9 +1,11 @@
 """The process of the server: puts the parts together and serves until SIGTERM or Ctrl-C."""
 
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import json
+import math
 import shlex
 import signal
 import socket
@@ -62,7 +64,9 @@ def serve(settings: Settings, server_socket: socket.socket, console: rich.consol
     """
 
     def report(text: str) -> None:
-        console.print(rich.text.Text(escape.line(text)), soft_wrap=True)
+        # A terminal that is gone (of a pipe, rich exits) must not stop the answers.
+        with contextlib.suppress(OSError, SystemExit):
+            console.print(rich.text.Text(escape.line(text)), soft_wrap=True)
 
     # What is there now stays: it need not be looked through when a replaced model is collected.
     gc.freeze()
@@ -113,8 +117,8 @@ def make_server(service: Service) -> uvicorn.Server:
 
 def _check(settings: Settings) -> None:
     for name in ("max_batch", "max_rows", "max_request_bytes", "timeout_s"):
-        if getattr(settings, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)}: should be more than 0")
+        if not 0 < getattr(settings, name) < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(settings, name)}: should be a number more than 0")
     if settings.name is not None and (not settings.name or set("/:") & set(settings.name)):
         raise UserError(f"--name {settings.name}: should be a name for addresses, without / and :")
 
