@@ -119,6 +119,24 @@ def running(model: Any, **settings: Any) -> Iterator[Running]:
             thread.join()
 
 
+@contextlib.contextmanager
+def held(server: Running) -> Iterator[None]:
+    """Lets the model wait while the context is open, so that requests arrive meanwhile."""
+    released, batcher = threading.Event(), server.service.batcher
+    compute = batcher._compute
+
+    def wait(key: Any, rows: Any) -> Any:
+        assert released.wait(60)
+        return compute(key, rows)
+
+    batcher._compute = wait
+    try:
+        yield
+    finally:
+        released.set()
+        batcher._compute = compute
+
+
 def start(*arguments: Any) -> tuple[subprocess.Popen, list[str], Optional[str]]:
     """Starts `serve` in a process; returns it, the lines it printed until it was ready, and its address."""
     command = [sys.executable, os.path.join(REPO, "local_runner.py"), "serve", *map(str, arguments)]
