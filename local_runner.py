@@ -7,6 +7,7 @@ Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 cand
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ from components.tsv_example_gen import file_head  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
+from local.server import listener  # noqa: E402
 from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -30,6 +32,7 @@ WITHOUT_COMMAND = ("-h", "--help", "--version", "--print-completion")
 COMMANDS = (
     "run",
     "predict",
+    "serve",
     "history",
     "compare",
     "open",
@@ -96,6 +99,20 @@ def predict(options: argparse.Namespace) -> int:
                 return sentences.predict(model, options.sentences, form, options.encoding or "utf-8")
             layout = {name: value for name in answers.OPTIONS if (value := getattr(options, name)) is not None}
             return prediction.predict_file(model, options.file, options.out, form, layout)
+
+
+def serve(options: argparse.Namespace) -> int:
+    """`serve`: answers HTTP requests with a model until it is stopped."""
+    if options.log_texts and options.log is None:
+        raise UserError("--log-texts: has no effect without --log FILE")
+    with listener.listen(options.host, options.port) as port, streams.discard_output(options.verbose) as (out, _):
+        console = rich.console.Console(file=out)
+        with streams.show_spinner(console, "loading TensorFlow"):
+            from local.server import run as server  # Slow.
+
+        names = [field.name for field in dataclasses.fields(server.Settings)]
+        settings = server.Settings(**{name: getattr(options, name) for name in names})
+        return server.serve(settings, port, console)
 
 
 def init(options: argparse.Namespace) -> int:
@@ -232,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     verbose.add_argument("--verbose", action="store_true", help="print the output of TensorFlow, Beam and TFX")
     _add_run(commands, root, verbose)
     _add_predict(commands, root, verbose)
+    _add_serve(commands, root, verbose)
     _add_encoders(commands)
     _add_rollback(commands, root, verbose)
     _add_history(commands, root)
@@ -283,6 +301,29 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     layout.add_argument("--delimiter", metavar="CHARACTER", help="between fields, also by name: tab, comma, ...")
     layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
     command.set_defaults(command=predict)
+
+
+def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("serve", parents=parents, help="answer HTTP requests with a model, and show a page")
+    command.add_argument(
+        "--model",
+        metavar="DIR",
+        help="serving folder, or folder of one version, which is never replaced (default: where the newest was pushed)",
+    )
+    command.add_argument("--name", metavar="NAME", help="name of the model in addresses (default: its pipeline's)")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    command.add_argument("--port", metavar="PORT", type=int, default=8501, help="(default: 8501; 0 for any free port)")
+    command.add_argument("--log", metavar="FILE", help="append a line of JSON for each text that was answered")
+    command.add_argument("--log-texts", action="store_true", help="write the texts to the log too")
+    limits = command.add_argument_group("limits")
+    for option, kind, default, text in (
+        ("--max-batch", int, 64, "texts that are computed together"),
+        ("--max-rows", int, 4096, "texts of all unfinished requests; more are refused with 503"),
+        ("--max-request-bytes", int, 4 << 20, "size of a request; a larger one is refused with 413"),
+        ("--timeout-s", float, 30.0, "seconds for a request, after which it is refused with 504"),
+    ):
+        limits.add_argument(option, metavar="N", type=kind, default=default, help=f"{text} (default: {default})")
+    command.set_defaults(command=serve)
 
 
 def _add_encoders(commands: "argparse._SubParsersAction") -> None:

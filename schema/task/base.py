@@ -211,6 +211,15 @@ class Task(abc.ABC):
           IndexError: a label is not the index of a class.
         """
 
+    @abc.abstractmethod
+    def answer_strengths(self, outputs: "Mapping[str, np.ndarray]", row: int) -> "np.ndarray":
+        """Returns float[batch], 0 to 1: the probability that each row gives to the label of one of them, or its score.
+
+        Args:
+          outputs: the served outputs.
+          row: index of the row whose answer is meant. A score is the place in its range, whichever row is meant.
+        """
+
     @property
     @abc.abstractmethod
     def implausible(self) -> str:

@@ -97,6 +97,9 @@ class ClassTask(Task):
         probabilities = self.class_probabilities(outputs)
         return probabilities[np.arange(len(probabilities)), outputs["label"].astype(int)]
 
+    def answer_strengths(self, outputs: "Mapping[str, np.ndarray]", row: int) -> "np.ndarray":
+        return self.class_probabilities(outputs)[:, int(outputs["label"][row])]
+
     @property
     def implausible(self) -> str:
         return "a probability is outside 0 to 1"

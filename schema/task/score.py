@@ -167,6 +167,9 @@ class ScoreTask(Task):
     def answer_shares(self, outputs: "Mapping[str, np.ndarray]") -> "np.ndarray":
         return self._places(outputs["score"])
 
+    def answer_strengths(self, outputs: "Mapping[str, np.ndarray]", row: int) -> "np.ndarray":
+        return self.answer_shares(outputs)
+
     @property
     def implausible(self) -> str:
         return f"a score is outside {self.low:g} to {self.high:g}"

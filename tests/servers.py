@@ -1,0 +1,159 @@
+"""Tiny models behind the real server, in a thread or a process, and requests to it over loopback."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable, Iterator, Optional
+
+import requests
+import tensorflow as tf
+
+from artifacts import model_card
+from local.server import listener, run
+from local.server.methods import Service
+from schema.task import Task, make_task
+from tests import saved_models
+from tests.runner import REPO
+
+LAYOUT = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", "max_line_bytes": 1024}
+PAIR_TASK = make_task(("question", "sentence"), {"0": "no", "1": "yes"})
+SCORE_TASK = make_task(("document",), {}, "regression", (0, 5))
+MAX_LENGTH = 8
+
+# A batch with this text takes about a second, without a text of other batches.
+SLOW = "slow"
+
+
+class CountedWords(tf.Module):
+    """A model for any task with one logit: the number of good words less that of bad ones, in all texts of a row."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self._task = task
+        texts = [tf.TensorSpec([None], tf.string, name) for name in task.text_inputs]
+        self.serve = tf.function(self._serve, input_signature=texts)
+        self.count_tokens = tf.function(self._count, input_signature=texts)
+
+    def _serve(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        text = tf.strings.join(texts, " ")
+        rounds = tf.where(tf.reduce_any(tf.equal(text, SLOW)), 150_000, 0)
+        delay = tf.while_loop(lambda i, _: i < rounds, lambda i, x: (i + 1, tf.sin(x)), (0, tf.constant(0.0)))[1]
+        logits = _count_words(text, "good") - _count_words(text, "bad") + delay
+        return self.outputs(logits[:, tf.newaxis])
+
+    def outputs(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._task.served_outputs(logits)
+
+    def _count(self, *texts: tf.Tensor) -> tf.Tensor:
+        return tf.add_n([tf.strings.split(text).row_lengths() for text in texts]) + len(texts) + 1
+
+
+def _count_words(text: tf.Tensor, word: str) -> tf.Tensor:
+    words = tf.strings.split(text)
+    return tf.reduce_sum(tf.cast(tf.equal(words, word), tf.float32), axis=1)
+
+
+def save(folder: Any, task: Task = saved_models.TASK, make: Callable[[Task], Any] = CountedWords) -> str:
+    """Writes a model with its card; returns the folder."""
+    module = make(task)
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    model_card.write(str(folder), model_card.ModelCard(task, LAYOUT, MAX_LENGTH))
+    return str(folder)
+
+
+def push(model: Any, serving: pathlib.Path, version: int) -> pathlib.Path:
+    """Copies a model, then makes it a version in one step, as a push does."""
+    hidden = serving / f".push-{version}"
+    shutil.copytree(model, hidden)
+    return hidden.rename(serving / str(version))
+
+
+@dataclasses.dataclass
+class Running:
+    """A server in a thread.
+
+    Attributes:
+      address: such as `http://127.0.0.1:8501`.
+      service: its parts.
+      reports: what it said on the terminal.
+    """
+
+    address: str
+    service: Service
+    reports: list[str]
+    stop: Callable[[], None]
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.address + path, timeout=30)
+
+    def post(self, method: str, content: Any, model: str = "tiny", **options: Any) -> requests.Response:
+        return requests.post(f"{self.address}/v1/models/{model}:{method}", json=content, timeout=30, **options)
+
+
+@contextlib.contextmanager
+def running(model: Any, **settings: Any) -> Iterator[Running]:
+    """Serves a model while the context is open, by default under the name `tiny`."""
+    reports: list[str] = []
+    service = run.make_service(run.Settings(str(model), "runs", **{"name": "tiny", **settings}), reports.append)
+    server = run.make_server(service)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    with listener.listen("127.0.0.1", 0) as port:
+        address = listener.address(port)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[port])))
+        thread.start()
+        try:
+            yield Running(address, service, reports, stop)
+        finally:
+            stop()
+            thread.join()
+
+
+@contextlib.contextmanager
+def held(server: Running) -> Iterator[None]:
+    """Lets the model wait while the context is open, so that requests arrive meanwhile."""
+    released, batcher = threading.Event(), server.service.batcher
+    compute = batcher._compute
+
+    def wait(key: Any, rows: Any) -> Any:
+        assert released.wait(60)
+        return compute(key, rows)
+
+    batcher._compute = wait
+    try:
+        yield
+    finally:
+        released.set()
+        batcher._compute = compute
+
+
+def start(*arguments: Any) -> tuple[subprocess.Popen, list[str], Optional[str]]:
+    """Starts `serve` in a process; returns it, the lines it printed until it was ready, and its address."""
+    command = [sys.executable, os.path.join(REPO, "local_runner.py"), "serve", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    lines: list[str] = []
+    for line in process.stdout:
+        lines.append(line.rstrip("\n"))
+        if line.startswith("Ctrl-C"):
+            break
+    found = re.search(r"http://[\d.]+:\d+", "\n".join(lines))
+    return process, lines, found[0] if found else None
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    """Waits until a condition is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not within the time"
+        time.sleep(0.02)
