@@ -43,7 +43,8 @@ def _predict_golden(classifier: model.Classifier, task: Task, dev: reviews.Split
     columns = dict(zip(task.text_inputs, zip(*dev.first_texts, strict=True), strict=True))
     return model_run.GoldenAnswers(
         **{name: [text.decode("utf-8") for text in column] for name, column in columns.items()},
-        outputs={name: value.numpy().tolist() for name, value in outputs.items()},
+        # Without those that are words.
+        outputs={name: value.numpy().tolist() for name, value in outputs.items() if value.dtype != tf.string},
     )
 
 
