@@ -34,7 +34,7 @@ from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
 from schema import features
 from schema.task import task_to_json
-from trainer import run
+from trainer import export, run
 
 
 def create_pipeline(
@@ -136,6 +136,7 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": task_to_json(config.task),
             "data": config.data.model_dump(include=model_card.LAYOUT),
+            "format": export.FORMAT,
             **placement,
         },
     )
