@@ -115,7 +115,8 @@ def _sentencepiece_model(tmp_path_factory) -> Iterator[Any]:
     sentencepiece.SentencePieceTrainer.train(
         input=str(folder / "texts"),
         model_prefix=str(folder / "spm"),
-        vocab_size=60,
+        vocab_size=120,
+        hard_vocab_limit=False,
         control_symbols=["[CLS]", "[SEP]", "[MASK]"],
         pad_id=0,
         unk_id=1,
