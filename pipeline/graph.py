@@ -184,7 +184,7 @@ def _gate_nodes(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=_serving_dir(config))
         ),
-        custom_config=config.serving.model_dump(include={"keep", "allow_rolled_back"}),
+        custom_config={"name": config.name, **config.serving.model_dump(include={"keep", "allow_rolled_back"})},
     )
     return {
         "BaselineModel": baseline,

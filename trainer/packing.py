@@ -63,9 +63,7 @@ def find_special_tokens(preprocess: Any, max_length: int) -> Optional[SpecialTok
     """
     try:
         ids = preprocess.tokenize.get_special_tokens_dict()
-        special = SpecialTokens(
-            int(ids["start_of_sequence_id"]), int(ids["end_of_segment_id"]), int(ids["padding_id"])
-        )
+        special = SpecialTokens(int(ids["start_of_sequence_id"]), int(ids["end_of_segment_id"]), int(ids["padding_id"]))
         tokens = _rows_to_compare(max_length)
         theirs = preprocess.bert_pack_inputs([tokens], seq_length=tf.constant(max_length))
     # A SavedModel that has neither, or takes other arguments, may raise any of them.
