@@ -78,6 +78,4 @@ def export(folder: str, served: ServedClassifier) -> None:
         served,
         folder,
         signatures={"serving_default": served.predict_text, "serving_examples": served.predict_examples},
-        # Gradients are of no use to a server.
-        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )

@@ -60,7 +60,7 @@ def render(summary: Summary, evaluated: Optional[Evaluation], profile: Optional[
         "slices": _slices(evaluated) if evaluated else [],
         "slice_metric": evaluated.metric_titles.get(evaluated.slice_metric, "") if evaluated else "",
         "warnings": [check.reason for check in summary.gates if check.verdict == "warning"],
-        "licence": describe_licence(summary.encoder),
+        "licence": describe_licence(summary.encoder) if summary.encoder else "",
         "outputs": describe_outputs(card.task),
         "inputs": card.task.text_inputs,
         "arguments": ", ".join(f"tf.constant([{_as_json(_EXAMPLE[name])}])" for name in card.task.text_inputs),
@@ -68,19 +68,17 @@ def render(summary: Summary, evaluated: Optional[Evaluation], profile: Optional[
         "new_operations": saved_model.needs_new_text_operations(model_path),
         "own_packing": card.packing != model_card.PLAIN_PACKING,
     }
-    return pages.render(_TEMPLATE, values, {"cell": _cell, "code": _code})
+    return pages.render(_TEMPLATE, values, {"cell": _cell, "code": _code, "place": _place}) + "\n"
 
 
-def describe_licence(encoder: Optional[EncoderSummary]) -> str:
-    """Returns what is known of the licence of the encoder's weights."""
-    if encoder is None:
-        return "not recorded"
+def describe_licence(encoder: EncoderSummary) -> str:
+    """Returns a sentence on the licence of the encoder's weights."""
     if encoder.source == "pretrain":
-        return "none of others: its weights were trained on the training rows alone"
+        return "Its weights were trained on the training rows alone."
     if catalogue.find_entry(encoder.handle):
         # That of all encoders in the catalogue, as their pages on TF Hub say.
-        return "Apache-2.0"
-    return "not recorded; ask whoever published it"
+        return "Licence of its weights: Apache-2.0."
+    return "The licence of its weights is not known here; ask whoever published them."
 
 
 def describe_outputs(task: Task) -> Mapping[str, str]:
@@ -103,6 +101,11 @@ def _slices(evaluated: Evaluation) -> list[SliceRow]:
         )
         for name, each in evaluated.slices.items()
     ]
+
+
+def _place(name: str) -> str:
+    """Returns an address, or the last part of a path: the others are of no use to a reader elsewhere."""
+    return name if "://" in name else os.path.basename(name.rstrip(os.sep))
 
 
 def _as_json(value: Any) -> str:

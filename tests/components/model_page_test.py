@@ -25,7 +25,7 @@ SUMMARY = Summary(
     pipeline="reviews of films",
     status="not_blessed",
     rows={"train": SplitRows(70, {"bad_label": 2}, 1), "test": SplitRows(30, {})},
-    data=DataSummary({"train": ["a|b.tsv"], "test": []}, "f" * 64, "/examples"),
+    data=DataSummary({"train": ["/data/a|b.tsv", "https://x.org/c.tsv"], "test": []}, "f" * 64, "/examples"),
     encoder=EncoderSummary("hub", "bert_multi_cased", "e" * 64, "/encoder", 12, 768, 119_547),
     training=TrainingFigures(1.0, 0.1, 1.0, 2, [{"epoch": 1}, {"epoch": 2}], "float32", 1, "native", threshold=0.4),
     metrics={"candidate": {"accuracy": 0.7778, "example_count": 9}, "baseline": {"accuracy": 0.75}},
@@ -50,7 +50,7 @@ def test_the_page_has_data_metrics_slices_limits_and_licence(tmp_path):
     page = render(save_model(tmp_path / "model"))
     assert page.startswith("# reviews of films\n\nPredicts 부정, 긍정 from a text")
     for line in (
-        "Files: train: a|b.tsv. SHA-256 of their content: `" + "f" * 64 + "`.",
+        "Files: train: a|b.tsv, https://x.org/c.tsv. SHA-256 of their content: `" + "f" * 64 + "`.",
         "| train | 70 | 2 | 1 |",
         "| accuracy | 0.7778 | 0.453 to 0.937 | 0.7500 |",
         "| length 1-9 | 9 | 0.7778 | 0.450 to 0.940 | 0.55 |",
@@ -95,9 +95,8 @@ def test_what_a_model_needs_follows_from_its_operations(tmp_path):
 @pytest.mark.parametrize(
     "encoder, licence",
     [
-        (None, "not recorded"),
-        (dataclasses.replace(SUMMARY.encoder, handle="/encoders/mine"), "not recorded; ask whoever published it"),
-        (dataclasses.replace(SUMMARY.encoder, source="pretrain", handle="2 x 128"), "none of others"),
+        (dataclasses.replace(SUMMARY.encoder, handle="/encoders/mine"), "The licence of its weights is not known"),
+        (dataclasses.replace(SUMMARY.encoder, source="pretrain", handle="2 x 128"), "Its weights were trained on the"),
     ],
 )
 def test_licences_of_other_encoders(encoder, licence):
