@@ -5,8 +5,8 @@
 | `serving_default`  | `text` string[batch]; for pairs also `text_pair`, the same  | the task's served outputs |
 | `serving_examples` | `examples` string[batch], `tf.Example`                      | the same                  |
 
-The loaded model is itself callable: texts -> logits float32[batch, head_units]. Its `count_tokens`, which is not a
-signature either, says which texts are longer than the model reads.
+The loaded model is itself callable: texts -> logits float32[batch, head_units]. Its `tokenize` returns the tokens of
+texts, and its `count_tokens` says which ones are longer than the model reads; neither is a signature.
 """
 
 from typing import Mapping, Optional
@@ -35,6 +35,7 @@ class ServedClassifier(tf.Module):
         # An attribute, and not a method: the signature depends on the task.
         self.__call__ = tf.function(self._logits, input_signature=texts)
         self.predict_text = tf.function(self._predict, input_signature=texts)
+        self.tokenize = tf.function(self._tokenize, input_signature=texts[:1])
         self.count_tokens = tf.function(self._count, input_signature=texts)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
@@ -51,6 +52,10 @@ class ServedClassifier(tf.Module):
     def _logits(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Computes logits from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
         return self._classifier(_trim(self._packer.pack(_readable(text, text_pair))))
+
+    def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the tokens int[batch, (tokens)] of texts string[batch], without [CLS] and [SEP], before any cut."""
+        return self._packer.tokenize(*_readable(text, None))
 
     def _count(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Counts the tokens int64[batch] of rows, [CLS] and [SEP] included, before any cut."""

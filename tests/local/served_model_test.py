@@ -15,6 +15,7 @@ from core.errors import UserError
 from local import served_model
 from tests import encoders, saved_models
 from trainer import export, model
+from trainer.packing import Packer
 
 LAYOUT = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", "max_line_bytes": 1 << 20}
 MAX_LENGTH = 8
@@ -35,7 +36,7 @@ def _exported(tmp_path_factory):
     head = model.Head(saved_models.TASK, encoder.read(parts).hidden, 0.1, seed=0)
     classifier = model.Classifier(model.load_encoder(encoder.encoder_dir(parts)), head)
     preprocess = tf.saved_model.load(encoder.preprocess_dir(parts))
-    served = export.ServedClassifier(preprocess, classifier, saved_models.TASK, MAX_LENGTH)
+    served = export.ServedClassifier(Packer(preprocess, 1, MAX_LENGTH), classifier, saved_models.TASK)
     export.export(str(folder / "1"), served)
     model_card.write(str(folder / "1"), model_card.ModelCard(saved_models.TASK, LAYOUT, MAX_LENGTH))
     return str(folder / "1"), preprocess
