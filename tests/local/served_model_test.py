@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +52,21 @@ def test_every_class_has_a_probability(folder):
     assert all(sum(p.class_probabilities) == pytest.approx(1) for p in predictions)
     assert [p.values["label_name"] for p in predictions] == [("부정", "긍정")[label] for label in outputs["label"]]
     assert all(p.values["probability"] == max(p.class_probabilities) for p in predictions)
+
+
+def test_a_model_of_an_earlier_release_has_no_label_name(tmp_path, folder):
+    class Earlier(saved_models.HashedBytes):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def serve_text(self, text):
+            outputs = saved_models.TASK.served_outputs(self.logits(text))
+            return {name: outputs[name] for name in ("probability", "label", "logit")}
+
+    module = Earlier(0, lambda text, logit: logit)
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.serve_text})
+    shutil.copytree(folder / "assets.extra", tmp_path / "1" / "assets.extra", dirs_exist_ok=True)
+    rows = [("정말 재미있다",), ("b",)]
+    earlier, current = (served_model.load(str(path), "runs").predict(rows) for path in (tmp_path / "1", folder))
+    assert earlier == current and earlier[0].values["label_name"] in saved_models.TASK.label_names
 
 
 def test_texts_that_the_model_cuts_are_counted(exported):
