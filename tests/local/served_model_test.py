@@ -4,7 +4,6 @@ import glob
 import json
 import os
 import pathlib
-import shutil
 
 import numpy as np
 import pytest
@@ -62,10 +61,10 @@ def test_a_model_of_an_earlier_release_has_no_label_name(tmp_path, folder):
             return {name: outputs[name] for name in ("probability", "label", "logit")}
 
     module = Earlier(0, lambda text, logit: logit)
-    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.serve_text})
-    shutil.copytree(folder / "assets.extra", tmp_path / "1" / "assets.extra", dirs_exist_ok=True)
+    tf.saved_model.save(module, str(tmp_path / "earlier"), signatures={"serving_default": module.serve_text})
+    model_card.write(str(tmp_path / "earlier"), model_card.ModelCard(saved_models.TASK, LAYOUT))
     rows = [("정말 재미있다",), ("b",)]
-    earlier, current = (served_model.load(str(path), "runs").predict(rows) for path in (tmp_path / "1", folder))
+    earlier, current = (served_model.load(str(path), "runs").predict(rows) for path in (tmp_path / "earlier", folder))
     assert earlier == current and earlier[0].values["label_name"] in saved_models.TASK.label_names
 
 
