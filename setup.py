@@ -179,7 +179,7 @@ setup(
     py_modules=["local_runner", "kubeflow_runner"],
     package_data={
         "schema": ["schema.pbtxt", "score_schema.pbtxt"],
-        "components.run_report": ["report.html.j2"],
+        "components.run_report": ["report.html.j2", "model_page.md.j2"],
         "local": ["history.html.j2"],
         "local.server": ["page.html.j2"],
         "configs": ["*.yaml", "examples/*.yaml", "glue/*.yaml"],

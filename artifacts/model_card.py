@@ -28,6 +28,9 @@ LAYOUT = {
     "format",
 }
 
+PLAIN_PACKING = "plain"
+PREPROCESS_PACKING = "preprocess"
+
 CARD_FILE = os.path.join("assets.extra", "reviews.json")
 
 
@@ -39,11 +42,14 @@ class ModelCard:
       task: the task that the model was trained for.
       data: the settings in `LAYOUT`, as in `core.config.DataConfig`; a model of an earlier release may lack some.
       max_length: number of tokens to which the model cuts a text; None for a model of an earlier release.
+      packing: how the model puts [CLS] and [SEP] around a text's tokens: `plain` TensorFlow operations, or those of
+        the encoder's own `preprocess` model.
     """
 
     task: Task
     data: Mapping[str, Any]
     max_length: Optional[int] = None
+    packing: str = PREPROCESS_PACKING
 
 
 def write(model_dir: str, card: ModelCard) -> None:
@@ -64,7 +70,12 @@ def read(model_dir: str) -> ModelCard:
     try:
         with open(path, encoding="utf-8") as stream:
             content = json.load(stream)
-        return ModelCard(task_from_json(content["task"]), dict(content["data"]), content.get("max_length"))
+        return ModelCard(
+            task_from_json(content["task"]),
+            dict(content["data"]),
+            content.get("max_length"),
+            content.get("packing", PREPROCESS_PACKING),
+        )
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; should be the card of a model of this pipeline") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:

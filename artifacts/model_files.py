@@ -8,10 +8,13 @@ import tensorflow as tf
 
 from core.errors import UserError
 
-# Files that the Pusher adds: the record of the push and the profile of the model's data. TensorFlow Serving ignores
-# `assets.extra`; the model's card is there too, and is part of the model.
+# Files that the Pusher adds: the record of the push, the profile of the model's data, requests for TensorFlow Serving
+# to warm up with, and a page for people. TensorFlow Serving ignores all but the requests; `model_card.CARD_FILE` is in
+# `assets.extra` too, and is part of the model.
 PUSH_RECORD = "assets.extra/push.json"
 DATA_PROFILE = "assets.extra/data_profile.json"
+WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
+MODEL_PAGE = "README.md"
 
 # TensorFlow Serving parses a version as a signed 64-bit number and ignores larger ones.
 LARGEST_VERSION = 2**63 - 1
@@ -37,7 +40,7 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
 
 def model_sha256(folder: str) -> str:
     """Digests a model without the files that a push adds, so that a pushed model has its candidate's digest."""
-    return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE))
+    return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE, WARM_UP_REQUESTS, MODEL_PAGE))
 
 
 def check_local(serving_dir: str) -> None:

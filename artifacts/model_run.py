@@ -53,7 +53,7 @@ class TrainingFigures:
 
 @dataclasses.dataclass(frozen=True)
 class GoldenAnswers:
-    """Rows, and for each served output the values that the training process computed for them.
+    """Rows, and for each served output of numbers the values that the training process computed for them.
 
     Attributes:
       text: the text of each row, or the first one of a pair.

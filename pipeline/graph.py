@@ -34,7 +34,7 @@ from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
 from schema import features
 from schema.task import task_to_json
-from trainer import run
+from trainer import export, run
 
 
 def create_pipeline(
@@ -136,6 +136,7 @@ def _training_nodes(
             "trainer": config.trainer.model_dump(),
             "task": task_to_json(config.task),
             "data": config.data.model_dump(include=model_card.LAYOUT),
+            "format": export.FORMAT,
             **placement,
         },
     )
@@ -183,7 +184,7 @@ def _gate_nodes(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=_serving_dir(config))
         ),
-        custom_config=config.serving.model_dump(include={"keep", "allow_rolled_back"}),
+        custom_config={"name": config.name, **config.serving.model_dump(include={"keep", "allow_rolled_back"})},
     )
     return {
         "BaselineModel": baseline,

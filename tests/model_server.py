@@ -134,7 +134,7 @@ def _rest_handler(model, name):
             except Exception as error:  # As in TensorFlow Serving: errors become responses.
                 self._send(400, {"error": str(error)})
             else:
-                self._send(200, {"outputs": {name: array.tolist() for name, array in arrays.items()}})
+                self._send(200, {"outputs": {name: _as_json(array) for name, array in arrays.items()}})
 
         def _send(self, status, content):
             body = json.dumps(content).encode()
@@ -147,6 +147,11 @@ def _rest_handler(model, name):
             pass
 
     return Handler
+
+
+def _as_json(array):
+    """As TensorFlow Serving: strings are UTF-8."""
+    return [word.decode() for word in array] if array.dtype == object else array.tolist()
 
 
 def _serve_grpc(model, port, name):

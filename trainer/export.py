@@ -5,29 +5,37 @@
 | `serving_default`  | `text` string[batch]; for pairs also `text_pair`, the same  | the task's served outputs |
 | `serving_examples` | `examples` string[batch], `tf.Example`                      | the same                  |
 
-`count_tokens` of the loaded model, which is not a signature, says which texts are longer than the model reads.
+The loaded model is itself callable: texts -> logits float32[batch, head_units]. Its `tokenize` returns the tokens of
+texts, and its `count_tokens` says which ones are longer than the model reads; neither is a signature.
 """
 
-from typing import Any, Mapping, Optional
+from typing import Mapping, Optional
 
 import tensorflow as tf
 
 from schema.task import Task
 from trainer.model import Classifier
-from trainer.tokens import MASK, pack
+from trainer.packing import Packer
+from trainer.tokens import MASK
+
+# Changes with the signatures, so that TFX's cache returns no model of an earlier release.
+FORMAT = 2
 
 
 class ServedClassifier(tf.Module):
-    """A classifier behind text signatures."""
+    """A classifier behind text signatures, with only those parts of the preprocess model that these use."""
 
-    def __init__(self, preprocess: Any, classifier: Classifier, task: Task, max_length: int):
+    def __init__(self, packer: Packer, classifier: Classifier, task: Task):
         super().__init__()
-        self._preprocess = preprocess
+        self._packer = packer
+        self._resources = packer.resources
         self._classifier = classifier
         self._task = task
-        self._max_length = max_length
         texts = [tf.TensorSpec([None], tf.string, name) for name in task.text_inputs]
+        # An attribute, and not a method: the signature depends on the task.
+        self.__call__ = tf.function(self._logits, input_signature=texts)
         self.predict_text = tf.function(self._predict, input_signature=texts)
+        self.tokenize = tf.function(self._tokenize, input_signature=texts[:1])
         self.count_tokens = tf.function(self._count, input_signature=texts)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "examples")])
@@ -38,14 +46,21 @@ class ServedClassifier(tf.Module):
         return self._predict(*(parsed[name] for name in self._task.text_features))
 
     def _predict(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> Mapping[str, tf.Tensor]:
-        """Predicts from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
-        packed = pack(self._preprocess, _readable(text, text_pair), self._max_length)
-        return self._task.served_outputs(self._classifier(_trim(packed)))
+        """Computes the served outputs; arguments as in `_logits`."""
+        return self._task.served_outputs(self._logits(text, text_pair))
+
+    def _logits(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Computes logits from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
+        return self._classifier(_trim(self._packer.pack(_readable(text, text_pair))))
+
+    def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """Returns the tokens int[batch, (tokens)] of texts string[batch], without [CLS] and [SEP], before any cut."""
+        return self._packer.tokenize(*_readable(text, None))
 
     def _count(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Counts the tokens int64[batch] of rows, [CLS] and [SEP] included, before any cut."""
         texts = _readable(text, text_pair)
-        lengths = [self._preprocess.tokenize(each).merge_dims(1, -1).row_lengths() for each in texts]
+        lengths = [self._packer.tokenize(each).row_lengths() for each in texts]
         # A [SEP] after each text, and [CLS].
         return tf.add_n(lengths) + len(texts) + 1
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from artifacts import encoder as encoder_artifact
 from artifacts import model_card, model_run, pictures
 from schema.task import Task
-from trainer import export, model, reviews
+from trainer import export, model, packing, reviews
 from trainer.job import Reviews, TrainingJob
 
 
@@ -22,9 +22,10 @@ def write(job: TrainingJob, data: Reviews, classifier: model.Classifier, figures
       figures: the figures of the training.
     """
     golden = _predict_golden(classifier, job.task, data.dev)
-    served = export.ServedClassifier(data.preprocess, classifier, job.task, job.config.max_length)
-    export.export(job.serving_model_dir, served)
-    card = model_card.ModelCard(job.task, job.custom_config["data"], job.config.max_length)
+    packer = packing.Packer(data.preprocess, len(job.task.text_inputs), job.config.max_length)
+    export.export(job.serving_model_dir, export.ServedClassifier(packer, classifier, job.task))
+    packing_name = model_card.PLAIN_PACKING if packer.special else model_card.PREPROCESS_PACKING
+    card = model_card.ModelCard(job.task, job.custom_config["data"], job.config.max_length, packing_name)
     model_card.write(job.serving_model_dir, card)
     folder = job.model_run_dir
     os.makedirs(folder, exist_ok=True)
@@ -43,7 +44,8 @@ def _predict_golden(classifier: model.Classifier, task: Task, dev: reviews.Split
     columns = dict(zip(task.text_inputs, zip(*dev.first_texts, strict=True), strict=True))
     return model_run.GoldenAnswers(
         **{name: [text.decode("utf-8") for text in column] for name, column in columns.items()},
-        outputs={name: value.numpy().tolist() for name, value in outputs.items()},
+        # Without those that are words.
+        outputs={name: value.numpy().tolist() for name, value in outputs.items() if value.dtype != tf.string},
     )
 
 

@@ -53,7 +53,9 @@ def unknown_token_share(model_path: str, texts: Sequence[str]) -> Optional[float
     Raises:
       UserError: the model can't be loaded.
     """
-    tokenise = getattr(getattr(_load(model_path), "_preprocess", None), "tokenize", None)
+    model = _load(model_path)
+    # Models of earlier releases hold the whole preprocess model instead.
+    tokenise = getattr(getattr(model, "_preprocess", model), "tokenize", None)
     if tokenise is None:
         return None
     tokens = [tokenise(tf.constant(part)).flat_values.numpy() for part in ([_PROBES[0]], [_PROBES[1]], list(texts))]

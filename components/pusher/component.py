@@ -28,8 +28,9 @@ class PusherSpec(standard_component_specs.PusherSpec):
 class Pusher(base_component.BaseComponent):
     """Pushes a blessed model into the serving folder atomically, and removes old versions.
 
-    A version contains `assets.extra/push.json` (`record.PushRecord`) and the profile of its data. A model that was
-    rolled back (`rollback`) is not pushed again; the output's `checks.json` then has the reason.
+    A version contains `assets.extra/push.json` (`record.PushRecord`), the profile of its data, requests to warm up
+    with, and its model card, `README.md`. A model that was rolled back (`rollback`) is not pushed again; the output's
+    `checks.json` then has the reason.
 
     It writes to a folder outside the pipeline. Locally, its driver makes the cache depend on that folder. Kubeflow runs
     no drivers, so the cache must be off for this component there.
@@ -64,8 +65,8 @@ class Pusher(base_component.BaseComponent):
           data_verdict: channel of DataGate's verdict.
           encoder: channel of the encoder's `standard_artifacts.Model`.
           model_run: channel of the Trainer's `standard_artifacts.ModelRun`.
-          custom_config: `keep`: number of versions to keep, default all; `allow_rolled_back`: whether to push a model
-            that was rolled back.
+          custom_config: `name`: name of the model in its card; `keep`: number of versions to keep, default all;
+            `allow_rolled_back`: whether to push a model that was rolled back.
         """
         super().__init__(
             PusherSpec(

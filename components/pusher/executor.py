@@ -12,7 +12,7 @@ from tfx.utils import path_utils
 
 from artifacts import model_files
 from components import execution
-from components.pusher import origin, properties, publication
+from components.pusher import additions, origin, properties, publication
 from components.pusher.record import PushRecord, Rollback
 from core import checks
 from core.errors import UserError
@@ -60,6 +60,7 @@ class Executor(stock.Executor):
             if version is None:
                 (staged,) = model_files.served_versions(hidden)
                 origin.copy_profile(input_dict, staged)
+                additions.write(input_dict, staged, config.get(properties.NAME) or "")
                 version = publication.publish(staged, serving_dir, record)
             publication.retire(serving_dir, config.get(properties.KEEP), hidden)
         logging.info("Serving version %s in %s.", version, serving_dir)

@@ -9,6 +9,7 @@ from tfx.utils import json_utils, proto_utils
 from artifacts import model_files
 
 # Keys of `custom_config`; the driver adds the last one.
+NAME = "name"
 KEEP = "keep"
 ALLOW_ROLLED_BACK = "allow_rolled_back"
 PUSH_ID = "push_id"

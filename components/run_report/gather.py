@@ -89,7 +89,7 @@ def read_details(artifacts: RunArtifacts, label_names: Sequence[str] = ()) -> De
         samples={split: _read_sample(examples.uri, split) for split in features.SPLITS} if examples else {},
         rejected=examples_artifact.read_rejected(examples.uri, _REJECTED_ROWS) if examples else (),
         rejected_path=os.path.join(examples.uri, examples_artifact.REJECTED_FOLDER) if examples else None,
-        profile=_read_profile(verdict),
+        profile=read_profile(verdict),
         evaluation=evaluated,
         model_picture=_read_picture(artifacts.model_run),
         label_names=label_names or (evaluated.label_names if evaluated else ()),
@@ -106,7 +106,8 @@ def _read_sample(examples: str, split: str) -> list[SampleRow]:
     ]
 
 
-def _read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:
+def read_profile(verdict: Optional[artifact.Artifact]) -> Optional[data_profile.Profile]:
+    """Reads the profile of the data in DataGate's folder; None without it."""
     if verdict is None:
         return None
     path = os.path.join(verdict.uri, examples_artifact.PROFILE_FILE)

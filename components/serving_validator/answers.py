@@ -15,7 +15,7 @@ class Output:
 
     Attributes:
       dtype: name of its TensorFlow type, empty if the transport does not send it.
-      values: float64[batch, ...], exact for float32 and for int64 below 2 ** 53.
+      values: float64[batch, ...], exact for float32 and for int64 below 2 ** 53; of words, str[batch, ...].
     """
 
     dtype: str
@@ -52,6 +52,16 @@ class Transcript:
     responses: Sequence[Optional[Response]]
     loaded: bool = True
     fault: Optional[str] = None
+
+
+def as_values(values: Any) -> np.ndarray:
+    """Returns numbers as float64 and words, bytes in UTF-8 or str, as str, in an array of the same shape."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "OSU":
+        return array.astype(np.float64)
+    # Bytes are not in UTF-8 only if the model is faulty; the replaced ones then are no known name.
+    words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in array.ravel()]
+    return np.array(words, str).reshape(array.shape)
 
 
 def parse_transcript(lines: Iterable[str], requests: Sequence[Request], end: Optional[str]) -> Transcript:
@@ -98,7 +108,7 @@ def _response(record: Mapping[str, Any]) -> Response:
     )
 
 
-def _output(dtype: str, shape: Sequence[int], values: Sequence[float]) -> Output:
-    array = np.array(values, np.float64)
-    # The probe leaves out values that are not numbers; their dtype fails the check.
+def _output(dtype: str, shape: Sequence[int], values: Sequence[Any]) -> Output:
+    array = as_values(values)
+    # The probe leaves out values that are neither numbers nor words; their dtype fails the check.
     return Output(dtype, array.reshape(shape) if array.size == np.prod(shape) else array)

@@ -10,14 +10,21 @@ from schema.task import Task
 
 # Served output -> (name of its dtype, its shape without the batch).
 Signature = Mapping[str, tuple[str, tuple[int, ...]]]
-# Served output -> float64[rows, ...].
+# Served output -> float64[rows, ...], or str[rows, ...].
 Rows = Mapping[str, np.ndarray]
+
+_WORDS = tf.string.name
 
 
 def served_signature(task: Task) -> Signature:
     """Returns the signature that a model of the task should serve."""
     outputs = task.served_outputs(tf.zeros([1, task.head_units]))
     return {name: (tensor.dtype.name, tuple(tensor.shape[1:])) for name, tensor in outputs.items()}
+
+
+def numeric_outputs(task: Task) -> list[str]:
+    """Returns the names of the served outputs that are numbers; the others are words that follow from them."""
+    return [name for name, (dtype, _) in served_signature(task).items() if dtype != _WORDS]
 
 
 def find_fault(outputs: Mapping[str, Output], batch: int, task: Task) -> Optional[str]:
@@ -34,7 +41,7 @@ def find_fault(outputs: Mapping[str, Output], batch: int, task: Task) -> Optiona
         output, expected = outputs[name], (batch, *shape)
         if output.dtype not in (dtype, "") or output.values.shape != expected:
             return f"{name} is {output.dtype}{list(output.values.shape)}, should be {dtype}{list(expected)}"
-        if not np.isfinite(output.values).all():
+        if dtype != _WORDS and not _are_finite(output.values):
             return f"{name} is not finite"
     return _find_implausible({name: output.values for name, output in outputs.items()}, task)
 
@@ -55,6 +62,10 @@ def difference(ours: Rows, theirs: Rows, task: Task) -> float:
     return float(np.max([np.max(difference, initial=0.0) for difference in differences]))
 
 
+def _are_finite(values: np.ndarray) -> bool:
+    return np.issubdtype(values.dtype, np.number) and bool(np.isfinite(values).all())
+
+
 def _find_implausible(rows: Rows, task: Task) -> Optional[str]:
     try:
         shares = task.answer_shares(rows)
@@ -62,4 +73,4 @@ def _find_implausible(rows: Rows, task: Task) -> Optional[str]:
         return "a label is outside the task's labels"
     if not ((shares >= 0.0) & (shares <= 1.0)).all():
         return task.implausible
-    return None
+    return task.find_misnamed(rows)

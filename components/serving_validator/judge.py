@@ -146,7 +146,7 @@ def _check_agreement_with_training(
     for batch in batches:
         if batch.fault:
             return _check(check, False, None, tolerance, f"{batch.request.name} failed: {batch.fault}")
-    names = comparison.served_signature(task)
+    names = comparison.numeric_outputs(task)
     served = {name: np.concatenate([batch.rows[name] for batch in batches]) for name in names}
     difference = comparison.difference(
         served, {name: np.array(golden.outputs[name], np.float64) for name in served}, task
@@ -174,7 +174,7 @@ def _paired(batch: _Exchange, alone: Mapping[request_set.Texts, Rows], task: Tas
     places = [i for i, texts in enumerate(rows) if texts in alone]
     if not places:
         return None
-    names = comparison.served_signature(task)
+    names = comparison.numeric_outputs(task)
     return (
         {name: batch.rows[name][places] for name in names},
         {name: np.concatenate([alone[rows[i]][name] for i in places]) for name in names},

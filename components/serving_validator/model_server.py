@@ -20,7 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tfx.utils import io_utils
 
 from components.serving_validator import process, request_set
-from components.serving_validator.answers import Output, Response, Transcript
+from components.serving_validator.answers import Output, Response, Transcript, as_values
 from components.serving_validator.request_set import Request
 from core import progress
 from core.config import ServingGateConfig
@@ -234,7 +234,7 @@ def _rest(session: http.Session, url: str) -> Predict:
         if "error" in content:
             raise ServerError(content["error"])
         # JSON has no types, and the shape of any empty array is [0].
-        return {name: Output("", np.array(values, np.float64)) for name, values in content["outputs"].items()}
+        return {name: Output("", as_values(values)) for name, values in content["outputs"].items()}
 
     return predict
 
@@ -246,8 +246,10 @@ def _grpc(stub: prediction_service_pb2_grpc.PredictionServiceStub) -> Predict:
         for name, value in inputs.items():
             message.inputs[name].CopyFrom(_tensor_proto(value))
         outputs = stub.Predict(message, timeout=timeout_s).outputs
-        arrays = {name: tf.make_ndarray(tensor) for name, tensor in outputs.items()}
-        return {name: Output(array.dtype.name, array.astype(np.float64)) for name, array in arrays.items()}
+        return {
+            name: Output(tf.as_dtype(tensor.dtype).name, as_values(tf.make_ndarray(tensor)))
+            for name, tensor in outputs.items()
+        }
 
     return predict
 

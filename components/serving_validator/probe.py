@@ -74,11 +74,11 @@ def _predict(serve: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     started_s = time.perf_counter()
     try:
         tensors = serve(**{name: _tensor(value) for name, value in inputs.items()})
-        outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
+        outputs = {name: (tensor.dtype.name, tensor.numpy()) for name, tensor in tensors.items()}
     except Exception as error:  # noqa: BLE001  As above.
         return {"error": _brief(error), **_cost(started_s)}
     cost = _cost(started_s)
-    return {"outputs": {name: _describe(array) for name, array in outputs.items()}, **cost}
+    return {"outputs": {name: _describe(*output) for name, output in outputs.items()}, **cost}
 
 
 def _tensor(value: Any) -> tf.Tensor:
@@ -91,10 +91,14 @@ def _cost(started_s: float) -> dict[str, float]:
     return {"latency_ms": (time.perf_counter() - started_s) * 1000.0, "peak_memory_mb": _peak_memory_mb()}
 
 
-def _describe(array: np.ndarray) -> dict[str, Any]:
-    # The outputs should be numbers; the dtype of any others fails the check.
-    values = array.ravel().tolist() if np.issubdtype(array.dtype, np.number) else []
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "values": values}
+def _describe(dtype: str, array: np.ndarray) -> dict[str, Any]:
+    values = array.ravel().tolist()
+    if dtype == "string":
+        values = [word.decode("utf-8", "replace") for word in values]
+    elif not np.issubdtype(array.dtype, np.number):
+        # The outputs should be numbers or words; the dtype of any others fails the check.
+        values = []
+    return {"dtype": dtype, "shape": list(array.shape), "values": values}
 
 
 def _peak_memory_mb() -> float:

@@ -5,7 +5,8 @@ from typing import Iterable
 
 import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2
-from tensorflow.core.protobuf import saved_model_pb2
+
+from artifacts import saved_model
 
 
 def outside_files(model_path: str) -> list[str]:
@@ -17,18 +18,9 @@ def outside_files(model_path: str) -> list[str]:
     Args:
       model_path: folder where the SavedModel was saved; it must be loadable.
     """
-    with tf.io.gfile.GFile(os.path.join(model_path, tf.saved_model.SAVED_MODEL_FILENAME_PB), "rb") as stream:
-        model = saved_model_pb2.SavedModel.FromString(stream.read())
-    paths = {path for node in _nodes(model) for path in _absolute_paths(node)}
+    paths = {path for node in saved_model.read_nodes(model_path) for path in _absolute_paths(node)}
     inside = os.path.join(os.path.abspath(model_path), "")
     return sorted(path for path in paths if os.path.join(path, "").startswith(inside) or os.path.isfile(path))
-
-
-def _nodes(model: saved_model_pb2.SavedModel) -> Iterable[node_def_pb2.NodeDef]:
-    for meta_graph in model.meta_graphs:
-        yield from meta_graph.graph_def.node
-        for function in meta_graph.graph_def.library.function:
-            yield from function.node_def
 
 
 def _absolute_paths(node: node_def_pb2.NodeDef) -> Iterable[str]:

@@ -33,6 +33,19 @@ _BIG_BATCH = 1000
 GOLDEN_BATCH = 64
 _LONG = 100_000
 
+_HOSTILE = {
+    "empty string": b"",
+    "spaces only": b"  \t\n ",
+    "one character": "굿".encode(),
+    "emoji only": "😀👍🏽👨‍👩‍👧".encode(),
+    "invalid UTF-8": b"\xff\xfe\xc0\xaf \xed\xa0\x80 \xec\x98",
+    "NUL": b"\x00 a\x00b",
+    "100,000 characters": ("재미있는 영화 " * _LONG)[:_LONG].encode(),
+    "100,000 characters without a space": ("ㅋ" * _LONG).encode(),
+}
+# The last one is as wide as any text that the model reads.
+_WARMING = ("one character", "emoji only", "100,000 characters")
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -148,18 +161,18 @@ def _malformed_requests(row: Texts) -> list[Request]:
     ]
 
 
+def requests_without_reviews(inputs: int) -> list[Request]:
+    """Returns those of the hostile requests that hold no text of the data and are answered fast: short and long ones.
+
+    Args:
+      inputs: number of texts of a row: 1, or 2 for pairs.
+    """
+    rows = {name: (_HOSTILE[name],) * inputs for name in _WARMING}
+    return [_request(name, HOSTILE, [row]) for name, row in rows.items()]
+
+
 def _hostile_requests(rows: Sequence[Texts]) -> list[Request]:
-    texts = {
-        "empty string": b"",
-        "spaces only": b"  \t\n ",
-        "one character": "굿".encode(),
-        "emoji only": "😀👍🏽👨‍👩‍👧".encode(),
-        "invalid UTF-8": b"\xff\xfe\xc0\xaf \xed\xa0\x80 \xec\x98",
-        "NUL": b"\x00 a\x00b",
-        "100,000 characters": ("재미있는 영화 " * _LONG)[:_LONG].encode(),
-        "100,000 characters without a space": ("ㅋ" * _LONG).encode(),
-    }
-    hostile = _hostile_rows(texts, rows[0])
+    hostile = _hostile_rows(_HOSTILE, rows[0])
     # The large batch tests the number of rows, not their length; short texts keep it fast for a large model.
     short = sorted(rows, key=lambda row: sum(map(len, row)))[: (len(rows) + 1) // 2]
     return [

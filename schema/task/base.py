@@ -140,7 +140,14 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
-        """Computes the outputs of the serving signatures from logits float32[batch, head_units]."""
+        """Computes the outputs of the serving signatures from logits float32[batch, head_units].
+
+        Those of type string name other outputs in words: they are neither compared nor evaluated.
+        """
+
+    def find_misnamed(self, outputs: "Mapping[str, np.ndarray]") -> Optional[str]:
+        """Returns what is wrong with the served outputs that are words, or None; other tasks than classes have none."""
+        return None
 
     @property
     @abc.abstractmethod

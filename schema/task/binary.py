@@ -38,7 +38,7 @@ class BinaryTask(ClassTask):
         logit = tf.cast(logits[:, 0], tf.float32)
         probability = tf.sigmoid(logit)
         # The same comparison as in the evaluation, so that both agree at the threshold.
-        return {"probability": probability, "label": tf.cast(probability > 0.5, tf.int64), "logit": logit}
+        return {"probability": probability, **self.named_labels(tf.cast(probability > 0.5, tf.int64)), "logit": logit}
 
     @property
     def has_threshold(self) -> bool:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, Mapping, Sequence, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence, Union
 
 from schema.labels import Case, Labels, LeftOut
 from schema.task.base import EvaluationMetric, Label, Task
 
 if TYPE_CHECKING:
     import numpy as np
+    import tensorflow as tf
 
 # Metrics of the confusion matrix, with the index of a class at the end if there is one for each class.
 _OVERALL = {"accuracy": "accuracy", "f1_macro": "macro F1", "matthews": "Matthews correlation"}
@@ -64,6 +65,16 @@ class ClassTask(Task):
     def training_metric(self) -> str:
         return "accuracy"
 
+    def named_labels(self, labels: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        """Returns the served outputs `label`, int64[batch], and `label_name`, string[batch]: the names of its classes.
+
+        Args:
+          labels: integers [batch], the predicted classes.
+        """
+        import tensorflow as tf
+
+        return {"label": tf.cast(labels, tf.int64), "label_name": tf.gather(tf.constant(self.label_names), labels)}
+
     @property
     def evaluation_metrics(self) -> Mapping[str, EvaluationMetric]:
         return {
@@ -99,6 +110,12 @@ class ClassTask(Task):
 
     def answer_strengths(self, outputs: "Mapping[str, np.ndarray]", row: int) -> "np.ndarray":
         return self.class_probabilities(outputs)[:, int(outputs["label"][row])]
+
+    def find_misnamed(self, outputs: "Mapping[str, np.ndarray]") -> Optional[str]:
+        for label, name in zip(outputs["label"].tolist(), outputs["label_name"].tolist(), strict=True):
+            if name != self.format_label(label):
+                return f"label_name is {name!r}, should be {self.format_label(label)!r}, the name of label {label:.0f}"
+        return None
 
     @property
     def implausible(self) -> str:

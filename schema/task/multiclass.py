@@ -37,7 +37,7 @@ class MulticlassTask(ClassTask):
         probabilities = self._probabilities(tf.cast(logits, tf.float32))
         return {
             "probabilities": probabilities,
-            "label": tf.argmax(probabilities, axis=1),
+            **self.named_labels(tf.argmax(probabilities, axis=1)),
             "probability": tf.reduce_max(probabilities, axis=1),
         }
 

@@ -36,6 +36,7 @@ from schema.task import BinaryTask, make_task
 from tests import encoders, saved_models
 from tests.data_gates import artifact, failed, fast_statistics, inputs_of, judge_file
 from trainer import export
+from trainer.packing import Packer
 
 NAMES = ["negative", "positive"]
 TASK = BinaryTask(("document",), {"0": "negative", "1": "positive"})
@@ -625,7 +626,7 @@ class _Length(tf.Module):
 
 def test_unknown_tokens_of_the_model_in_serving(tmp_path):
     preprocess = tf.saved_model.load(os.path.join(encoders.save(str(tmp_path / "encoder")), "preprocess"))
-    served = export.ServedClassifier(preprocess, _Length(), saved_models.TASK, 16)
+    served = export.ServedClassifier(Packer(preprocess, 1, 16), _Length(), saved_models.TASK)
     export.export(str(tmp_path / "serving" / "3"), served)
     known = [(text, i % 2) for i, text in enumerate(encoders.TEXTS)] * 2
     rows = {"train": known, "dev": known, "test": [(f"{text} 2", label) for text, label in known]}
@@ -639,6 +640,15 @@ def test_unknown_tokens_of_the_model_in_serving(tmp_path):
     assert 0.1 < results["unknown_tokens"].value < 0.5
     assert "unknown to serving version 3; " in results["unknown_tokens"].reason
     assert results["unknown_tokens"].reason.endswith(" exceeds gates.data.unknown_tokens.max = 0.1")
+
+
+def test_a_model_of_an_earlier_release_has_its_tokeniser_inside_its_preprocess_model(tmp_path):
+    module = tf.Module()
+    module._preprocess = tf.saved_model.load(os.path.join(encoders.save(str(tmp_path / "encoder")), "preprocess"))
+    tf.saved_model.save(module, str(tmp_path / "1"))
+    assert unknown_tokens.unknown_token_share(str(tmp_path / "1"), encoders.TEXTS) == 0.0
+    tf.saved_model.save(tf.Module(), str(tmp_path / "2"))
+    assert unknown_tokens.unknown_token_share(str(tmp_path / "2"), encoders.TEXTS) is None
 
 
 def test_a_served_model_that_cannot_be_loaded_is_named(tmp_path):

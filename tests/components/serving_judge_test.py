@@ -54,7 +54,14 @@ def outputs(*probabilities, **replaced):
         "label": Output("int64", (values > 0.5).astype(np.float64)),
         "logit": Output("float32", logits),
     }
-    return {**of, **replaced}
+    labels = {**of, **replaced}["label"].values
+    return {**of, "label_name": words(labels), **replaced}
+
+
+def words(labels):
+    """The output `label_name` for some labels."""
+    names = dict(enumerate(TASK.label_names))
+    return Output("string", np.array([names.get(int(label), "?") for label in labels], str))
 
 
 def response(*probabilities, **replaced):
@@ -170,6 +177,13 @@ def test_one_fault_fails_one_check(only, changed, words):
     [
         ({"together": response(0.75, 0.5, logit=Output("float16", np.zeros(2)))}, "float16[2]"),
         ({"b_alone": response(1.5)}, "b alone: logit is not finite"),
+        ({"b_alone": response(0.75, logit=words([1]))}, "b alone: logit is string[1], should be float32[1]"),
+        ({"b_alone": response(0.75, logit=dataclasses.replace(words([1]), dtype=""))}, "b alone: logit is not finite"),
+        (
+            {"together": response(0.75, 0.5, label_name=words([1, 1]))},
+            "together: label_name is '긍정', should be '부정', the name of label 0",
+        ),
+        ({"b_alone": response(0.75, label_name=Output("", np.ones(1)))}, "label_name is 1.0, should be '긍정'"),
     ],
 )
 def test_faulty_answers_to_real_rows(changed, words):
@@ -286,15 +300,17 @@ def lines(*records):
 def test_answers_of_a_process_that_died():
     requests = [Request(name, HOSTILE, (b"",)) for name in ("first", "second", "third")]
     logit = {"dtype": "float32", "shape": [1], "values": [float("nan")]}
+    name = {"dtype": "string", "shape": [1], "values": ["긍정"]}
     written = lines(
         {"loaded": True},
         {"sent": 0},
-        {"answered": 0, "latency_ms": 1.0, "peak_memory_mb": 2.0, "outputs": {"logit": logit}},
+        {"answered": 0, "latency_ms": 1.0, "peak_memory_mb": 2.0, "outputs": {"logit": logit, "label_name": name}},
         {"sent": 1},
     )
     transcript = answers.parse_transcript([*written, '{"answered": 1, "outp'], requests, "was killed by SIGSEGV")
     assert transcript.loaded
     assert np.isnan(transcript.responses[0].outputs["logit"].values).all()
+    assert transcript.responses[0].outputs["label_name"].values.tolist() == ["긍정"]
     assert transcript.responses[1] == Response(error="the process was killed by SIGSEGV", fatal=True)
     assert transcript.responses[2] is None
     assert answers.unanswered(written) == [1]

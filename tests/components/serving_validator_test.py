@@ -54,7 +54,8 @@ def examples(tmp_path_factory):
 def golden_answers(folder):
     """The answers of a SavedModel, in one batch."""
     outputs = saved_models.predict(folder, [review.encode() for review in REVIEWS])
-    return GoldenAnswers(REVIEWS, {name: values.tolist() for name, values in outputs.items()})
+    numbers = {name: values.tolist() for name, values in outputs.items() if values.dtype != object}
+    return GoldenAnswers(REVIEWS, numbers)
 
 
 def validate(tmp_path, model, examples, golden, **bounds):

@@ -23,13 +23,13 @@ TASKS = {
     "classes": (
         {"labels": {1: "bad", 2: "bad", 3: "fair", 4: "good", 5: "good"}},
         "f1_macro",
-        {"label", "probabilities", "probability"},
+        {"label", "label_name", "probabilities", "probability"},
         {"label": "good"},
     ),
     "ordinal": (
         {"task": "ordinal", "labels": STARS},
         "spearman",
-        {"label", "probabilities", "probability", "expected_value"},
+        {"label", "label_name", "probabilities", "probability", "expected_value"},
         {"label": "four", "expected_value": pytest.approx(4, abs=0.7)},
     ),
     "score": (

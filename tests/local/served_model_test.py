@@ -15,6 +15,7 @@ from core.errors import UserError
 from local import served_model
 from tests import encoders, saved_models
 from trainer import export, model
+from trainer.packing import Packer
 
 LAYOUT = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", "max_line_bytes": 1 << 20}
 MAX_LENGTH = 8
@@ -35,7 +36,7 @@ def _exported(tmp_path_factory):
     head = model.Head(saved_models.TASK, encoder.read(parts).hidden, 0.1, seed=0)
     classifier = model.Classifier(model.load_encoder(encoder.encoder_dir(parts)), head)
     preprocess = tf.saved_model.load(encoder.preprocess_dir(parts))
-    served = export.ServedClassifier(preprocess, classifier, saved_models.TASK, MAX_LENGTH)
+    served = export.ServedClassifier(Packer(preprocess, 1, MAX_LENGTH), classifier, saved_models.TASK)
     export.export(str(folder / "1"), served)
     model_card.write(str(folder / "1"), model_card.ModelCard(saved_models.TASK, LAYOUT, MAX_LENGTH))
     return str(folder / "1"), preprocess
@@ -60,6 +61,21 @@ def test_rows_of_similar_length_are_computed_together():
     # Few rows are one batch, whatever their lengths; equal ones stay together as far as memory allows.
     assert [len(batch) for batch in served_model.group([1, 1000] * 8)] == [16]
     assert [len(batch) for batch in served_model.group([7] * 300)] == [128, 128, 44]
+
+
+def test_a_model_of_an_earlier_release_has_no_label_name(tmp_path, folder):
+    class Earlier(saved_models.HashedBytes):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+        def serve_text(self, text):
+            outputs = saved_models.TASK.served_outputs(self.logits(text))
+            return {name: outputs[name] for name in ("probability", "label", "logit")}
+
+    module = Earlier(0, lambda text, logit: logit)
+    tf.saved_model.save(module, str(tmp_path / "earlier"), signatures={"serving_default": module.serve_text})
+    model_card.write(str(tmp_path / "earlier"), model_card.ModelCard(saved_models.TASK, LAYOUT))
+    rows = [("정말 재미있다",), ("b",)]
+    earlier, current = (served_model.load(str(path), "runs").predict(rows) for path in (tmp_path / "earlier", folder))
+    assert earlier == current and earlier[0].values["label_name"] in saved_models.TASK.label_names
 
 
 def test_texts_that_the_model_cuts_are_counted(exported):

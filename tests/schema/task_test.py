@@ -38,6 +38,7 @@ def test_served_outputs_agree_with_each_other_at_and_around_the_boundary():
         outputs["probability"], [1 / (1 + math.exp(2)), 0.5, 0.5, 1 / (1 + math.exp(-2))], atol=1e-6
     )
     np.testing.assert_array_equal(outputs["label"], [int(p > 0.5) for p in outputs["probability"].numpy()])
+    assert outputs["label_name"].numpy().tolist() == [TASK.label_names[i].encode() for i in outputs["label"].numpy()]
 
 
 def test_predictions_give_the_probability_of_the_named_label():
@@ -154,6 +155,7 @@ def test_the_loss_of_classes_is_minus_the_logarithm_of_the_probability(logits):
 def test_served_outputs_of_classes_agree_with_each_other():
     outputs = {name: value.numpy() for name, value in STARS.served_outputs(tf.constant([[0.0, 3, 1, 0, 0]])).items()}
     assert outputs["label"].dtype == np.int64 and outputs["label"].tolist() == [1]
+    assert outputs["label_name"].tolist() == [STARS.label_names[1].encode()]
     assert outputs["probability"] == outputs["probabilities"][0, 1]
     assert STARS.answers(outputs) == [
         {"label_name": "two", "probability": pytest.approx(math.exp(3) / (math.exp(3) + math.e + 3))}

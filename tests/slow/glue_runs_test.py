@@ -57,8 +57,9 @@ METRICS = {
 }
 
 # The answers to two texts, or pairs: name -> shape and type.
-BINARY = {"label": ((2,), np.int64), "probability": ((2,), np.float32), "logit": ((2,), np.float32)}
-CLASSES = {"label": ((2,), np.int64), "probability": ((2,), np.float32), "probabilities": ((2, 3), np.float32)}
+NAMED = {"label": ((2,), np.int64), "label_name": ((2,), object), "probability": ((2,), np.float32)}
+BINARY = {**NAMED, "logit": ((2,), np.float32)}
+CLASSES = {**NAMED, "probabilities": ((2, 3), np.float32)}
 SCORE = {"score": ((2,), np.float32)}
 
 _SETTINGS = (

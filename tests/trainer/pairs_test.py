@@ -126,8 +126,8 @@ def test_the_exported_model_of_pairs_agrees_with_the_training_process(trained):
     first, second = (tf.constant(column) for column in (golden.text, golden.text_pair))
     assert golden.rows == list(zip(golden.text, golden.text_pair, strict=True)) and len(golden.rows) == 40
     served = serve(model, text=first, text_pair=second)
-    for name, values in served.items():
-        np.testing.assert_allclose(values, golden.outputs[name], atol=1e-5)
+    for name, values in golden.outputs.items():
+        np.testing.assert_allclose(served[name], values, atol=1e-5)
     assert not np.allclose(serve(model, text=second, text_pair=first)["logit"], served["logit"], atol=1e-7)
 
 

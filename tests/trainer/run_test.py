@@ -106,10 +106,13 @@ def test_the_exported_model_agrees_with_the_training_process(trained, served):
     assert {name: (t.dtype.name, t.shape.rank) for name, t in outputs.items()} == {
         "probability": ("float32", 1),
         "label": ("int64", 1),
+        "label_name": ("string", 1),
         "logit": ("float32", 1),
     }
-    for name, value in outputs.items():
-        np.testing.assert_allclose(value, golden.outputs[name], atol=1e-5)
+    for name, values in golden.outputs.items():
+        np.testing.assert_allclose(outputs[name], values, atol=1e-5)
+    names = [("나쁨", "좋음")[label] for label in golden.outputs["label"]]
+    assert [name.decode() for name in outputs["label_name"].numpy()] == names
 
 
 def test_both_signatures_agree(served):
