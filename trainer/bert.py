@@ -8,7 +8,7 @@ matrix, which makes better use of the matrix units of CPUs and GPUs for narrow e
 import dataclasses
 import math
 import re
-from typing import Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import tensorflow as tf
 
@@ -118,11 +118,13 @@ class Dropout:
         return tf.nn.experimental.stateless_dropout(x, self._rate, seed=seed, rng_alg="philox")
 
 
-@tf.custom_gradient
 def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """Computes BERT's GELU, the tanh approximation (Hendrycks & Gimpel 2016).
+    """Computes BERT's GELU, the tanh approximation (Hendrycks & Gimpel 2016), for `tf.custom_gradient`.
 
     TensorFlow's has the same values, but its derived gradient computes powers and reads the tensors more often.
+
+    Returns:
+      The values, and their gradient by that of the loss.
     """
     scale, cubic = math.sqrt(2.0 / math.pi), 0.044715
     square = x * x
@@ -135,13 +137,15 @@ def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return 0.5 * x * (1.0 + t), gradient
 
 
-@tf.custom_gradient
 def normalise(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """Normalises each token's vector (Ba et al. 2016): float32[..., hidden], gamma and beta float32[hidden].
 
     The gradient is explicit because the one that TensorFlow derives reads the tensors more often.
+
+    Returns:
+      As of `gelu`.
     """
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
     inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
@@ -155,6 +159,10 @@ def normalise(
         return to_x, tf.reduce_sum(upstream * normal, tokens), tf.reduce_sum(upstream, tokens)
 
     return normal * gamma + beta, gradient
+
+
+def _without_gradient(function: Callable[..., tuple[tf.Tensor, Any]]) -> Callable[..., tf.Tensor]:
+    return lambda *arguments: function(*arguments)[0]
 
 
 class Bert(tf.Module):
@@ -209,6 +217,9 @@ class _Forward:
         self._hidden, self._heads, self._layers = sizes.hidden, sizes.heads, sizes.layers
         self._dropout = Dropout(seed, DROPOUT)
         self._dtype = dtype
+        # Explicit gradients would be exported, and TensorFlow never frees those of a model that was loaded.
+        explicit = _without_gradient if seed is None else tf.custom_gradient
+        self._gelu, self._normalise_float32 = explicit(gelu), explicit(normalise)
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         x = self._embeddings(inputs[WORD_IDS], inputs[TYPE_IDS])
@@ -234,7 +245,7 @@ class _Forward:
         attention = self._attention(f"{name}/self_attention", x, bias, last)
         attended = self._multiply(attention, f"{name}/self_attention/attention_output")
         x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
-        inner = gelu(self._multiply(x, f"{name}/intermediate"))
+        inner = self._gelu(self._multiply(x, f"{name}/intermediate"))
         return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
 
     def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
@@ -279,5 +290,6 @@ class _Forward:
         """Normalises [..., hidden] in float32; returns it in the data type of the products."""
         gamma, beta = (self._weights[f"{name}/{part}:0"] for part in ("gamma", "beta"))
         return tf.cast(
-            normalise(tf.cast(x, tf.float32), tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)), self._dtype
+            self._normalise_float32(tf.cast(x, tf.float32), tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta)),
+            self._dtype,
         )
