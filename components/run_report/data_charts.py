@@ -38,7 +38,15 @@ def shares(name: str, title: str, items: str, counts: Mapping[str, Mapping[str, 
     drawn = names[:_DRAWN_ROWS]
     with charts.drawing(name, (4.6, 1.1 + 0.3 * len(drawn))) as (axes, svg):
         for (split, of), (colour, marker) in zip(counts.items(), _LOOKS, strict=False):
-            axes.plot([share_of(each, of) for each in drawn], range(len(drawn)), marker, color=colour, markersize=5, fillstyle="none", label=split)
+            axes.plot(
+                [share_of(each, of) for each in drawn],
+                range(len(drawn)),
+                marker,
+                color=colour,
+                markersize=5,
+                fillstyle="none",
+                label=split,
+            )
         axes.set(xlabel=f"share of the {items}", yticks=range(len(drawn)), yticklabels=drawn, xlim=(-0.02, 1.02))
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.figure.legend(loc="outside lower center", ncols=len(_LOOKS))
