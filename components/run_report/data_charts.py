@@ -16,7 +16,13 @@ _DRAWN_ROWS = 12
 # Multiples of the bound at the end of the axis; a larger value is drawn there.
 _LARGEST = 2.0
 
-_MEASURES = {"label": "labels", "length": "lengths", "script": "scripts", "oov": "unknown words"}
+_MEASURES = {
+    "label": "labels",
+    "length": "lengths",
+    "script": "scripts",
+    "oov": "unknown words",
+    "answer": "answers",
+}
 
 
 def labels(splits: Mapping[str, SplitProfile]) -> Optional[Chart]:
@@ -38,15 +44,8 @@ def shares(name: str, title: str, items: str, counts: Mapping[str, Mapping[str, 
     drawn = names[:_DRAWN_ROWS]
     with charts.drawing(name, (4.6, 1.1 + 0.3 * len(drawn))) as (axes, svg):
         for (split, of), (colour, marker) in zip(counts.items(), _LOOKS, strict=False):
-            axes.plot(
-                [share_of(each, of) for each in drawn],
-                range(len(drawn)),
-                marker,
-                color=colour,
-                markersize=5,
-                fillstyle="none",
-                label=split,
-            )
+            places = [share_of(each, of) for each in drawn]
+            axes.plot(places, range(len(drawn)), marker, color=colour, markersize=5, fillstyle="none", label=split)
         axes.set(xlabel=f"share of the {items}", yticks=range(len(drawn)), yticklabels=drawn, xlim=(-0.02, 1.02))
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.figure.legend(loc="outside lower center", ncols=len(_LOOKS))

@@ -15,6 +15,7 @@ import dataclasses
 import heapq
 import itertools
 import json
+import zlib
 from typing import Any, Iterator, Mapping, Optional, Sequence, Union
 
 import tensorflow as tf
@@ -36,7 +37,9 @@ TF_SERVING, SERVE, TABLE = "TensorFlow Serving's request log", "the log of serve
 # A TFRecord starts with its length in eight bytes and a checksum of these. Records have less than 4 GiB, and no text
 # has four zero bytes there.
 _RECORD_HEAD_BYTES, _ZEROS = 12, slice(4, 8)
-_GZIP = b"\x1f\x8b"
+_START_BYTES = 4096
+# Its first bytes, and the number of the format in zlib.
+_GZIP, _GZIP_FORMAT = b"\x1f\x8b", 31
 # Of the first entry of `serve`'s log: a text comes from a request, which has a few megabytes at most.
 _MAX_ENTRY_BYTES = 64 << 20
 _SERVE_KEYS = {"time", "model", "version", "method", "status"}
@@ -133,16 +136,18 @@ def open_log(path: str, card: ModelCard, options: Mapping[str, Any]) -> Iterator
       UserError: the file can't be read, or is empty.
     """
     with text_rows.regular_file(_LogFile(sources.TEST, path, path)) as file:
-        with sources.reading(file), open_stream(file.path) as stream:
-            head = stream.read(_RECORD_HEAD_BYTES)
-            is_records = len(head) == _RECORD_HEAD_BYTES and not any(head[_ZEROS])
-            first_line = b"" if is_records else (head + stream.readline(_MAX_ENTRY_BYTES)).lstrip().split(b"\n", 1)[0]
-        if not head:
-            raise file.error("is empty: no requests")
-        if is_records:
+        with sources.reading(file):
+            compression = _find_records(file.path)
+        if compression is not None:
             log = Log(file, TF_SERVING)
-            log.entries = _read_records(log, card.task.text_inputs)
-        elif _SERVE_KEYS <= (_parse_entry(first_line) or {}).keys():
+            log.entries = _read_records(log, compression, card.task.text_inputs)
+            yield log
+            return
+        with sources.reading(file), open_stream(file.path) as stream:
+            first_line = stream.readline(_MAX_ENTRY_BYTES)
+        if not first_line:
+            raise file.error("is empty: no requests")
+        if _SERVE_KEYS <= (_parse_entry(first_line) or {}).keys():
             log = Log(file, SERVE, _read_entries(file, card.task.text_inputs))
         else:
             log = Log(file, TABLE, (texts for _, texts in text_rows.TextRows(card, file, options).read()))
@@ -161,10 +166,18 @@ def keep_sample(kept: Sequence[tuple[int, Texts]], rows: Sequence[Texts], size: 
     return heapq.nsmallest(size, [*kept, *hashed])
 
 
-def _read_records(log: Log, inputs: Sequence[str]) -> Iterator[_Entry]:
+def _find_records(path: str) -> Optional[str]:
+    """Returns the compression of a file of TFRecords, as TensorFlow calls it; None for any other file."""
+    with open_raw(path) as stream:
+        start, compression = stream.read(_START_BYTES), ""
+    if start.startswith(_GZIP):
+        # Not by `open_stream`, which reads ahead, perhaps to where the file is damaged.
+        start, compression = zlib.decompressobj(_GZIP_FORMAT).decompress(start, _RECORD_HEAD_BYTES), "GZIP"
+    return compression if len(start) >= _RECORD_HEAD_BYTES and not any(start[_ZEROS]) else None
+
+
+def _read_records(log: Log, compression: str, inputs: Sequence[str]) -> Iterator[_Entry]:
     """Yields the rows of TensorFlow Serving's log up to its end, or to where it is damaged."""
-    with open_raw(log.file.path) as stream:
-        compression = "GZIP" if stream.read(len(_GZIP)) == _GZIP else ""
     records = tf.data.TFRecordDataset(log.file.path, compression).as_numpy_iterator()
     for count in itertools.count():
         try:
