@@ -65,9 +65,13 @@ INSTALL_REQUIRES = [
     "zstandard==0.25.0",
     # The HTML report.
     "jinja2==3.1.6",
-    # `serve`: the HTTP server, the routes (the newest that Python 3.10 allows), and metrics in Prometheus' format.
+    # The HTTP server of `serve`.
     "uvicorn==0.54.0",
+    # Its parser, which uvicorn finds: in C, it saves a tenth of the processor time of a request.
+    "httptools==0.9.0",
+    # Its routes and responses; later releases need Python 3.11.
     "starlette==1.7.0",
+    # Its metrics, in Prometheus' format.
     "prometheus-client==0.26.0",
     # Downloads a data set once and checks its SHA-256.
     "pooch==1.9.0",

@@ -47,7 +47,10 @@ class CountedWords(tf.Module):
         rounds = tf.where(tf.reduce_any(tf.equal(text, SLOW)), 150_000, 0)
         delay = tf.while_loop(lambda i, _: i < rounds, lambda i, x: (i + 1, tf.sin(x)), (0, tf.constant(0.0)))[1]
         logits = _count_words(text, "good") - _count_words(text, "bad") + delay
-        return self._task.served_outputs(logits[:, tf.newaxis])
+        return self.outputs(logits[:, tf.newaxis])
+
+    def outputs(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._task.served_outputs(logits)
 
     def _count(self, *texts: tf.Tensor) -> tf.Tensor:
         return tf.add_n([tf.strings.split(text).row_lengths() for text in texts]) + len(texts) + 1
@@ -58,9 +61,9 @@ def _count_words(text: tf.Tensor, word: str) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(tf.equal(words, word), tf.float32), axis=1)
 
 
-def save(folder: Any, task: Task = saved_models.TASK) -> str:
-    """Writes a `CountedWords` with its card; returns the folder."""
-    module = CountedWords(task)
+def save(folder: Any, task: Task = saved_models.TASK, make: Callable[[Task], Any] = CountedWords) -> str:
+    """Writes a model with its card; returns the folder."""
+    module = make(task)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
     model_card.write(str(folder), model_card.ModelCard(task, LAYOUT, MAX_LENGTH))
     return str(folder)

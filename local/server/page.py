@@ -23,7 +23,7 @@ def render(name: str, version: Version) -> tuple[str, str]:
         "version": version.number,
         "inputs": task.text_inputs,
         "labels": task.label_names,
-        "described": task.describe_labels(),
+        "score_range": task.score_range,
     }
     policy = (
         f"default-src 'none'; connect-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:"

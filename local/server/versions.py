@@ -168,7 +168,7 @@ class Versions:
             self.failures += 1
             self.states[number] = (END, str(error))
             if before is not None:
-                self._report(f"version {number} can't be loaded{self._describe_current()}: {error}")
+                self._report(f"{error}{self._describe_current()}")
             return False
         self._failed.pop(path, None)
         self.current = version

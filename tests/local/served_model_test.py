@@ -52,6 +52,16 @@ def test_every_class_has_a_probability(folder):
     assert all(p.values["probability"] == max(p.class_probabilities) for p in predictions)
 
 
+def test_rows_of_similar_length_are_computed_together():
+    short, long = [5] * 20, [50, 60, 61, 90]
+    batches = served_model.group([*long, *short])
+    assert [len(batch) for batch in batches] == [20, 4] and batches[1] == [0, 1, 2, 3]
+    assert sorted(sum(batches, [])) == list(range(24))
+    # Few rows are one batch, whatever their lengths; equal ones stay together as far as memory allows.
+    assert [len(batch) for batch in served_model.group([1, 1000] * 8)] == [16]
+    assert [len(batch) for batch in served_model.group([7] * 300)] == [128, 128, 44]
+
+
 def test_texts_that_the_model_cuts_are_counted(exported):
     folder, preprocess = exported
     loaded = served_model.load(folder, "runs")

@@ -186,6 +186,18 @@ def test_shares_of_outputs_that_are_impossible():
     assert SCORE.answer_shares({"score": np.array([5.5])}) > 1
 
 
+def test_strengths_are_those_of_the_answer_to_one_row():
+    outputs = {name: tensor.numpy() for name, tensor in TASK.served_outputs(tf.constant([[2.0], [-1.0]])).items()}
+    positive = outputs["probability"]
+    assert TASK.answer_strengths(outputs, 0).tolist() == positive.tolist()
+    assert TASK.answer_strengths(outputs, 1).tolist() == (1 - positive).tolist()
+    probabilities = np.array([[0.1, 0.2, 0.7, 0.0, 0.0], [0.6, 0.0, 0.3, 0.0, 0.1]])
+    stars = {"probabilities": probabilities, "label": np.array([2, 0])}
+    assert STARS.answer_strengths(stars, 0).tolist() == [0.7, 0.3]
+    assert STARS.answer_strengths(stars, 1).tolist() == [0.1, 0.6]
+    assert SCORE.answer_strengths({"score": np.array([5.0, 1.0])}, 1).tolist() == [1.0, 0.2]
+
+
 def test_balanced_weights_give_every_class_the_same_total():
     labels = np.array([0] * 6 + [1] * 3 + [3])
     weights = make_task(("text",), dict(zip("abcd", "abcd", strict=True))).balanced_weights(labels)

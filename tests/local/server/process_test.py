@@ -12,7 +12,8 @@ import local_runner
 from tests import servers
 
 
-def test_a_request_is_answered_after_sigterm(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_that_has_arrived_is_answered_before_it_stops(tmp_path, number):
     serving = tmp_path / "tiny" / "serving"
     servers.save(serving / "7")
     process, lines, address = servers.start("--root", tmp_path, "--port", 0)
@@ -28,7 +29,7 @@ def test_a_request_is_answered_after_sigterm(tmp_path):
             path = f"{address}/v1/models/tiny:predict"
             slow = pool.submit(requests.post, path, json={"instances": [servers.SLOW]}, timeout=60)
             servers.wait_until(lambda: "reviews_waiting_rows 1.0" in requests.get(f"{address}/metrics").text)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
             assert slow.result().status_code == 200
         assert process.wait(30) == 0 and process.stdout.read() == "stopped\n"
     finally:
