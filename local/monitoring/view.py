@@ -22,10 +22,10 @@ _TEXTS = 8
 def show_drift(drift: Drift, console: rich.console.Console) -> None:
     """Prints what moved, with a sentence for each topic."""
     _print(console, drift.sentence(), "bold red" if drift.failed else "bold")
+    _print(console, drift.codec_sentence())
     for name, checks in drift.moved.items():
         reason = checks[0].reason.removeprefix(f"{NAME}: ")
         _print(console, f"{name}: {reason}", "red" if checks[0].blocks else "yellow", indent=2)
-    _print(console, drift.codec_sentence())
     _show_left_out(drift.log, console)
     skipped = dict.fromkeys(topic(check) for check in drift.checks if not check.compared)
     _print(console, f"not checked: {', '.join(skipped)}", "dim")
