@@ -140,7 +140,7 @@ def drift(options: argparse.Namespace) -> int:
         if options.json:
             command_line.print_json([monitoring.to_json(result)], out)
         else:
-            view.show_drift(result, rich.console.Console(file=out))
+            view.show_drift(result, _make_console(out))
     return 3 if result.failed else 0
 
 
@@ -154,17 +154,17 @@ def shadow(options: argparse.Namespace) -> int:
             from local.monitoring import logs, page, view
             from local.monitoring import shadow as monitoring
 
-            folder = monitoring.find_candidate(options.model, options.root)
-            served = served_model.load(monitoring.find_served(folder, options.served, options.root), options.root)
-            candidate = served_model.load(folder, options.root)
+            folder, name = monitoring.find_model(options.model, options.root)
+            served_folder, served_name = monitoring.find_served(folder, options.served, options.root)
+            served, candidate = (served_model.load(each, options.root) for each in (served_folder, folder))
             with logs.open_log(options.log, served.card, _layout(options)) as log:
-                result = monitoring.compare(log, served, candidate, options.rows)
+                result = monitoring.compare(log, served, candidate, (served_name, name), options.rows)
             if options.html:
                 page.write_shadow(result, options.html)
         if options.json:
             command_line.print_json([monitoring.to_json(result)], out)
         else:
-            view.show_shadow(result, rich.console.Console(file=out))
+            view.show_shadow(result, _make_console(out))
     return 0
 
 

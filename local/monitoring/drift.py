@@ -91,6 +91,16 @@ class Drift:
                 topics.setdefault(topic(check), []).append(check)
         return {name: topics[name] for name in dict.fromkeys(TOPICS.values()) if name in topics}
 
+    @property
+    def not_checked(self) -> dict[str, list[str]]:
+        """Why something was not checked -> the topics, without those that moved."""
+        reasons: dict[str, list[str]] = {}
+        for check in self.checks:
+            if not check.compared and topic(check) not in self.moved:
+                topics = reasons.setdefault(check.reason.partition(": ")[2], [])
+                topics.extend({topic(check)}.difference(topics))
+        return reasons
+
     def sentence(self) -> str:
         """Says what moved."""
         texts = f"{self.log.texts:,} texts of {self.log.file.name}"
@@ -98,10 +108,12 @@ class Drift:
             verb = "moved from" if self.failed else "are like"
             warned = "" if self.failed else ", with warnings"
             return f"{texts} {verb} the training data of {self.model}{warned}: {', '.join(self.moved)}"
-        compared = sum(check.compared for check in self.checks)
-        text = f"{texts} are like the training data of {self.model}: {compared} checks passed"
-        too_few = [check.reason for check in self.checks if not check.compared and check.check == "length_drift"]
-        return f"{text}; {too_few[0]}" if too_few else text
+        passed = sum(check.compared for check in self.checks)
+        if any(not check.compared for check in self.checks if check.check == "length_drift"):
+            return (
+                f"{texts} are too few to compare with the training data of {self.model}; {passed} other checks passed"
+            )
+        return f"{texts} are like the training data of {self.model}: {passed} checks passed"
 
     def codec_sentence(self) -> str:
         """Says which codec the texts should be read in; empty if nothing shows that."""
@@ -205,14 +217,16 @@ def _check_answers(answered: Mapping[str, int], reference: Profile, bounds: Data
     """
     labels = reference.splits[features.TRAIN_SPLIT].labels
     bound, rows = bounds.label_drift.max, sum(answered.values())
-    if not labels or rows < bounds.min_compared_rows:
-        reason = f"not compared: {rows:,} answers, fewer than gates.data.min_compared_rows"
+    if rows < bounds.min_compared_rows:
+        reason = f"not compared: {rows:,} rows, fewer than gates.data.min_compared_rows = {bounds.min_compared_rows:,}"
         return Check(quality.GATE, "answer_drift", True, None, bound, reason, "warn", compared=False)
     value, name = comparison.l_infinity(answered, labels)
     reason = (
         f"{NAME}: {share_of(name, answered):.1%} of the answers to {rows:,} of its texts are {name}, versus "
         f"{share_of(name, labels):.1%} of the training labels"
     )
+    if value > bound:
+        reason += f"; {value:.3g} exceeds gates.data.label_drift.max = {bound:g}"
     return Check(quality.GATE, "answer_drift", value <= bound, value, bound, reason, "warn")
 
 

@@ -114,51 +114,60 @@ class Shadow:
         )
 
 
-def find_candidate(word: str, root: str) -> str:
-    """Returns the folder of a model: a version's or any other folder, or the model of a run of the history.
+def find_model(word: str, root: str) -> tuple[str, str]:
+    """Finds a model: a version's or any other folder of a model, the newest of a serving folder, or that of a run.
+
+    Returns:
+      Its folder, and its name in messages.
 
     Raises:
       UserError: there is no such model.
     """
-    if model_files.has_model(word):
-        return word
-    if os.path.isdir(word):
-        newest = model_files.newest_served(word)
-        if newest is not None:
-            return newest
+    newest = model_files.newest_served(word) if os.path.isdir(word) else None
+    if newest is not None or model_files.has_model(word):
+        return _with_name(newest or word)
     run = history.find_run(word, root, None)
     folder = comparison.model_folder(run)
     if folder is None:
         raise UserError(f"--model {word}: the model of this run is not on disk any more")
-    return folder
+    return folder, f"run {run.id}"
 
 
-def find_served(candidate: str, word: Optional[str], root: str) -> str:
-    """Returns the folder of the model to compare a candidate with.
+def find_served(candidate: str, word: Optional[str], root: str) -> tuple[str, str]:
+    """Finds the model to compare a candidate with.
 
     Args:
       candidate: the candidate's folder.
-      word: as in `find_candidate`; None for the newest model under the run root.
+      word: as in `find_model`; None for the newest model under the run root.
       root: the run root.
+
+    Returns:
+      As `find_model`.
 
     Raises:
       UserError: there is no such model, or it was not named and is the candidate.
     """
     if word is not None:
-        return find_candidate(word, root)
+        return find_model(word, root)
     folder = serving.newest_model(root)
     if os.path.samefile(folder, candidate):
         raise UserError(f"--model {candidate}: is the served model; set --served to the model to compare it with")
-    return folder
+    return _with_name(folder)
 
 
-def compare(log: Log, served: Model, candidate: Model, rows: Optional[int] = None) -> Shadow:
+def _with_name(folder: str) -> tuple[str, str]:
+    version = os.path.basename(os.path.normpath(folder))
+    return folder, f"version {version}" if model_files.is_version(version) else folder
+
+
+def compare(log: Log, served: Model, candidate: Model, names: tuple[str, str], rows: Optional[int] = None) -> Shadow:
     """Asks two models the texts of a log.
 
     Args:
       log: the log.
       served: the served model.
       candidate: the candidate.
+      names: of both in messages, in this order.
       rows: how many texts to ask, chosen by their hashes; None for all.
 
     Raises:
@@ -183,7 +192,8 @@ def compare(log: Log, served: Model, candidate: Model, rows: Optional[int] = Non
         largest = heapq.nlargest(SHOWN_TEXTS, [*largest, *found], key=lambda each: each.difference)
     return Shadow(
         log,
-        *_names(served.folder, candidate.folder),
+        # Versions of two serving folders may have the same number.
+        *(names if names[0] != names[1] else (served.folder, candidate.folder)),
         overall=overall,
         slices={name: group for name, group in by_slice.items() if group.texts},
         labels={name: (labels[0][name], labels[1][name]) for name in task.label_groups},
@@ -212,14 +222,6 @@ def _slices(texts: Texts) -> list[str]:
     text = "".join(texts)
     scripts = [f"{slices.SCRIPT}:{script}" for script in slices.scripts(text)]
     return [f"{slices.LENGTH}:{slices.length_band(text)}", *scripts]
-
-
-def _names(served: str, candidate: str) -> tuple[str, str]:
-    """Returns the versions' numbers, or the folders if these do not tell the models apart."""
-    versions = [os.path.basename(os.path.normpath(folder)) for folder in (served, candidate)]
-    if all(map(model_files.is_version, versions)) and versions[0] != versions[1]:
-        return f"version {versions[0]}", f"version {versions[1]}"
-    return served, candidate
 
 
 def to_json(shadow: Shadow) -> dict[str, Any]:

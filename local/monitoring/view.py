@@ -9,7 +9,7 @@ import rich.text
 from components.data_gate.profile import share_of
 from components.run_report import titles
 from core import escape, streams
-from local.monitoring.drift import NAME, Drift, topic
+from local.monitoring.drift import NAME, Drift
 from local.monitoring.logs import Log
 from local.monitoring.shadow import Shadow
 
@@ -17,6 +17,11 @@ _SLICES = 3
 # Fewer texts say little about a slice.
 _MIN_SLICE_TEXTS = 30
 _TEXTS = 8
+_COLUMNS = ("difference", "served", "candidate", "text")
+# Of a column: the space to the next one, and its share of the table's edges.
+_PADDING = 4
+# Of a text, if the labels take the whole width.
+_MIN_TEXT = 20
 
 
 def show_drift(drift: Drift, console: rich.console.Console) -> None:
@@ -27,8 +32,8 @@ def show_drift(drift: Drift, console: rich.console.Console) -> None:
         reason = checks[0].reason.removeprefix(f"{NAME}: ")
         _print(console, f"{name}: {reason}", "red" if checks[0].blocks else "yellow", indent=2)
     _show_left_out(drift.log, console)
-    skipped = dict.fromkeys(topic(check) for check in drift.checks if not check.compared)
-    _print(console, f"not checked: {', '.join(skipped)}", "dim")
+    for reason, topics in drift.not_checked.items():
+        _print(console, f"not checked: {', '.join(topics)} ({reason})", "dim")
 
 
 def show_shadow(shadow: Shadow, console: rich.console.Console) -> None:
@@ -44,17 +49,23 @@ def show_shadow(shadow: Shadow, console: rich.console.Console) -> None:
         _print(console, f"answers: {', '.join(shares)}")
     _show_left_out(shadow.log, console)
     if shadow.largest:
-        console.print(_make_table(shadow))
+        console.print(_make_table(shadow, console.width))
 
 
-def _make_table(shadow: Shadow) -> rich.table.Table:
+def _make_table(shadow: Shadow, width: int) -> rich.table.Table:
     table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("difference", justify="right", no_wrap=True)
-    for heading in (shadow.served, shadow.candidate):
-        table.add_column(_plain(heading), overflow="fold")
-    table.add_column("text", no_wrap=True, overflow="ellipsis")
-    for each in shadow.largest[:_TEXTS]:
-        table.add_row(f"{each.difference:.3f}", _plain(each.served), _plain(each.candidate), _plain(each.text))
+    rows = [
+        [_plain(cell) for cell in (f"{each.difference:.3f}", each.served, each.candidate, each.text)]
+        for each in shadow.largest[:_TEXTS]
+    ]
+    for index, heading in enumerate(_COLUMNS):
+        table.add_column(heading)
+        width -= (
+            max(len(heading), *(row[index].cell_len for row in rows)) + _PADDING if index < len(_COLUMNS) - 1 else 0
+        )
+    for *cells, text in rows:
+        text.truncate(max(width, _MIN_TEXT), overflow="ellipsis")
+        table.add_row(*cells, text)
     return table
 
 

@@ -197,7 +197,14 @@ def test_result_does_not_depend_on_the_order_of_the_requests(tmp_path, model, ca
 def test_few_requests_are_not_compared(tmp_path, model, capfd):
     status, out, _ = call(capfd, "drift", write_table(tmp_path / "log.tsv", HONEST[:40]), "--model", model)
     assert status == 0
-    assert "40 rows, fewer than gates.data.min_compared_rows = 500" in out
+    lines = out.splitlines()
+    assert lines[0].endswith(
+        "are too few to compare with the training data of version 1763827200; 4 other checks passed"
+    )
+    assert "not checked: labels, length, scripts, vocabulary, answers (40 rows, fewer than " in lines[1]
+
+    status, out, _ = call(capfd, "drift", write_table(tmp_path / "log.tsv", ENGLISH[:40]), "--model", model)
+    assert status == 3 and out.startswith(f"40 texts of {tmp_path}/log.tsv moved from ") and ": scripts\n" in out
 
 
 def test_bounds_come_from_the_configuration(tmp_path, model, capfd):
