@@ -28,8 +28,6 @@ from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
 CONFIG_HELP = "YAML, or the name of a bundled configuration (default: sample)"
-# Options of commands that read a table, as in `local.answers.OPTIONS`, whose import is slow.
-LAYOUT = ("text", "label", "quoting", "delimiter", "header", "encoding")
 WITHOUT_COMMAND = ("-h", "--help", "--version", "--print-completion")
 COMMANDS = (
     "run",
@@ -169,8 +167,10 @@ def shadow(options: argparse.Namespace) -> int:
 
 
 def _layout(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the options of `_add_layout` that were given."""
-    return {name: value for name in LAYOUT if (value := getattr(options, name, None)) is not None}
+    """Returns the options that say how to read a table, if they were given."""
+    from local import answers  # Slow.
+
+    return {name: value for name in answers.OPTIONS if (value := getattr(options, name, None)) is not None}
 
 
 def init(options: argparse.Namespace) -> int:

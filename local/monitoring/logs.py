@@ -71,7 +71,7 @@ class Log:
 
     file: sources.SourceFile
     kind: str
-    entries: Iterator[_Entry] = iter(())
+    entries: Iterator[_Entry]
     texts: int = 0
     rejected: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     skipped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -139,7 +139,7 @@ def open_log(path: str, card: ModelCard, options: Mapping[str, Any]) -> Iterator
         with sources.reading(file):
             compression = _find_records(file.path)
         if compression is not None:
-            log = Log(file, TF_SERVING)
+            log = Log(file, TF_SERVING, iter(()))
             log.entries = _read_records(log, compression, card.task.text_inputs)
             yield log
             return

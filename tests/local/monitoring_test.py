@@ -167,6 +167,14 @@ def test_texts_read_in_a_wrong_codec_have_moved_and_the_codec_is_named(right, tm
     assert result["codec"] == {"read_as": "latin-1", "should_be": right}
 
 
+def test_bytes_that_are_not_utf8_are_unreadable_characters(tmp_path, model, capfd):
+    log = prediction_log_pb2.PredictionLog()
+    texts = [text.encode("cp949", "replace") for text in HONEST]
+    log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto(texts, tf.string))
+    status, result = drift(capfd, write_records(tmp_path / "log", [log.SerializeToString()]), model)
+    assert status == 3 and result["texts"] == len(HONEST) and "unreadable characters" in result["moved"]
+
+
 def test_table_in_another_codec_is_refused_or_read_with_the_option(tmp_path, model, capfd):
     texts = [text.encode("cp949", "ignore").decode("cp949") for text in HONEST]
     file = write_table(tmp_path / "log.tsv", [text for text in texts if text.strip()], "cp949")
