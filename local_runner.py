@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the pipeline on this machine, prepares and compares runs, predicts with their models, rolls back.
 
-Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed;
-130 interrupted (run the same command to resume).
+Exit status: 0 success; 1 failure; 2 wrong usage, configuration or input; 3 candidate not blessed, nothing pushed, or
+(`drift`) the requests have moved; 130 interrupted (run the same command to resume).
 """
 
 import argparse
@@ -33,6 +33,8 @@ COMMANDS = (
     "run",
     "predict",
     "serve",
+    "drift",
+    "shadow",
     "history",
     "compare",
     "open",
@@ -97,8 +99,7 @@ def predict(options: argparse.Namespace) -> int:
                 warnings.simplefilter("ignore")
             if options.file is None:
                 return sentences.predict(model, options.sentences, form, options.encoding or "utf-8")
-            layout = {name: value for name in answers.OPTIONS if (value := getattr(options, name)) is not None}
-            return prediction.predict_file(model, options.file, options.out, form, layout)
+            return prediction.predict_file(model, options.file, options.out, form, _layout(options))
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -113,6 +114,63 @@ def serve(options: argparse.Namespace) -> int:
         names = [field.name for field in dataclasses.fields(server.Settings)]
         settings = server.Settings(**{name: getattr(options, name) for name in names})
         return server.serve(settings, port, console)
+
+
+def drift(options: argparse.Namespace) -> int:
+    """`drift`: compares the requests of a log with the training data of the model that was asked."""
+    if options.set and options.config is None:
+        raise UserError("--set: has no effect without --config FILE")
+    settings = config.load_config(options.config, options.set) if options.config else None
+    with streams.discard_output(options.verbose) as (out, error):
+        with streams.show_spinner(rich.console.Console(file=error), f"comparing {escape.line(options.log)}"):
+            from local import served_model  # Slow.
+            from local.monitoring import drift as monitoring
+            from local.monitoring import logs, page, view
+
+            bounds = monitoring.Bounds()
+            if settings is not None:
+                bounds = monitoring.Bounds(settings.gates.data, settings.data.max_rejected_fraction)
+            model = served_model.load(options.model, options.root)
+            with logs.open_log(options.log, model.card, _layout(options)) as log:
+                result = monitoring.measure(log, model, bounds)
+            if options.html:
+                page.write_drift(result, options.html)
+        if options.json:
+            command_line.print_json([monitoring.to_json(result)], out)
+        else:
+            view.show_drift(result, _make_console(out))
+    return 3 if result.failed else 0
+
+
+def shadow(options: argparse.Namespace) -> int:
+    """`shadow`: asks a candidate and the served model the requests of a log."""
+    if options.rows is not None and options.rows < 1:
+        raise UserError(f"--rows {options.rows}: should be at least 1")
+    with streams.discard_output(options.verbose) as (out, error):
+        with streams.show_spinner(rich.console.Console(file=error), f"asking {escape.line(options.log)} twice"):
+            from local import served_model  # Slow.
+            from local.monitoring import logs, page, view
+            from local.monitoring import shadow as monitoring
+
+            folder, name = monitoring.find_model(options.model, options.root)
+            served_folder, served_name = monitoring.find_served(folder, options.served, options.root)
+            served, candidate = (served_model.load(each, options.root) for each in (served_folder, folder))
+            with logs.open_log(options.log, served.card, _layout(options)) as log:
+                result = monitoring.compare(log, served, candidate, (served_name, name), options.rows)
+            if options.html:
+                page.write_shadow(result, options.html)
+        if options.json:
+            command_line.print_json([monitoring.to_json(result)], out)
+        else:
+            view.show_shadow(result, _make_console(out))
+    return 0
+
+
+def _layout(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options that say how to read a table, if they were given."""
+    from local import answers  # Slow.
+
+    return {name: value for name in answers.OPTIONS if (value := getattr(options, name, None)) is not None}
 
 
 def init(options: argparse.Namespace) -> int:
@@ -250,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands, root, verbose)
     _add_predict(commands, root, verbose)
     _add_serve(commands, root, verbose)
+    _add_monitoring(commands, root, verbose)
     _add_encoders(commands)
     _add_rollback(commands, root, verbose)
     _add_history(commands, root)
@@ -291,16 +350,54 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.add_argument("--scores", action="store_true", help="add the probability of every class")
-    layout = command.add_argument_group("layout of the file (default: that of the model's training data)")
-    layout.add_argument("--text", metavar="COLUMN", nargs="+", help="column with the text, or the two of a pair")
+    layout = _add_layout(command, "layout of the file (default: that of the model's training data)")
     layout.add_argument("--label", metavar="COLUMN", help="column with the label, for the accuracy")
+    layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
+    command.set_defaults(command=predict)
+
+
+def _add_layout(command: argparse.ArgumentParser, title: str) -> "argparse._ArgumentGroup":
+    layout = command.add_argument_group(title)
+    layout.add_argument("--text", metavar="COLUMN", nargs="+", help="column with the text, or the two of a pair")
     layout.add_argument("--quoting", choices=["minimal", "none"], help="how fields are quoted")
     layout.add_argument(
         "--header", metavar="true|COLUMN,...", help="true, or the column names of a file without a header"
     )
     layout.add_argument("--delimiter", metavar="CHARACTER", help="between fields, also by name: tab, comma, ...")
-    layout.add_argument("--encoding", metavar="CODEC", help="codec, also of standard input (there, default: utf-8)")
-    command.set_defaults(command=predict)
+    return layout
+
+
+def _add_monitoring(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("drift", parents=parents, help="compare requests with the model's training data")
+    _add_log(command)
+    command.add_argument("--model", metavar="DIR", help="folder of a pushed model (default: the newest)")
+    command.add_argument(
+        "--config",
+        metavar="FILE",
+        type=installation.find_config,
+        help="configuration with the bounds, gates.data (default: the defaults)",
+    )
+    command.add_argument("--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="as for run")
+    command.set_defaults(command=drift)
+    command = commands.add_parser("shadow", parents=parents, help="ask two models the same requests")
+    _add_log(command)
+    model = "folder of a model, or a run of the history (NAME/latest, ...)"
+    command.add_argument("--model", metavar="NEW", required=True, help=f"the candidate: {model}")
+    command.add_argument("--served", metavar="OLD", help="the served model, likewise (default: the newest pushed)")
+    command.add_argument("--rows", metavar="N", type=int, help="ask a sample of the texts (default: all)")
+    command.set_defaults(command=shadow)
+
+
+def _add_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "log",
+        metavar="LOG",
+        help="requests: TensorFlow Serving's log, that of serve with texts, or a table of texts",
+    )
+    command.add_argument("--html", metavar="FILE", help="write a page")
+    command.add_argument("--json", action="store_true", help="print a JSON object")
+    layout = _add_layout(command, "layout of a table (default: that of the model's training data)")
+    layout.add_argument("--encoding", metavar="CODEC", help="codec of the table")
 
 
 def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:

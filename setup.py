@@ -181,6 +181,7 @@ setup(
         "schema": ["schema.pbtxt", "score_schema.pbtxt"],
         "components.run_report": ["report.html.j2", "model_page.md.j2"],
         "local": ["history.html.j2"],
+        "local.monitoring": ["page.html.j2", "drift.html.j2", "shadow.html.j2"],
         "local.server": ["page.html.j2"],
         "configs": ["*.yaml", "examples/*.yaml", "glue/*.yaml"],
         "data.invariance": ["*.tsv"],

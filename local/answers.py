@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
+import numpy as np
 import pydantic
 
 from artifacts.model_card import ModelCard
@@ -14,6 +15,7 @@ from core.config import DataConfig, describe_faults
 from core.errors import UserError
 from local.served_model import Model, Prediction, Texts
 from schema import rejections
+from schema.task import Task
 
 # Keys of `data` that are options of `predict` too.
 OPTIONS = ("text", "label", "quoting", "delimiter", "header", "encoding")
@@ -71,6 +73,13 @@ class Counts:
                 "the model has read only their start",
                 file=sys.stderr,
             )
+
+
+def count_labels(task: Task, predictions: Sequence[Prediction]) -> dict[str, int]:
+    """Returns the number of answers in each of `Task.label_groups`, by its name."""
+    labels = np.array([task.answer_label(prediction.values) for prediction in predictions])
+    counts = np.bincount(task.group_labels(labels), minlength=len(task.label_groups))
+    return dict(zip(task.label_groups, counts.tolist(), strict=True))
 
 
 def make_layout(card: ModelCard, file: sources.SourceFile, options: Mapping[str, Any]) -> DataConfig:

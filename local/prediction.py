@@ -1,22 +1,16 @@
 """Scores the rows of a TSV."""
 
-import contextlib
 import csv
-import dataclasses
 import itertools
 import json
-import pathlib
-import shutil
 import sys
-import tempfile
-from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import IO, Any, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
-from components.tsv_example_gen import file_head, parse, reader, records, sources
-from components.tsv_example_gen.dialect import Dialect, make_dialect
+from components.tsv_example_gen import parse, sources
+from components.tsv_example_gen.dialect import Dialect
 from core.errors import UserError
-from local import answers, output_file
+from local import answers, output_file, text_rows
 from local.served_model import Model, Prediction, Texts
-from schema import rejections
 from schema.labels import LeftOut
 
 # Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.
@@ -50,7 +44,7 @@ def predict_file(
         same file, or can't be written.
     """
     output_file.check(file, out)
-    with _regular_file(_File(sources.TEST, file, file)) as source:
+    with text_rows.regular_file(_File(sources.TEST, file, file)) as source:
         scorer = _FileScorer(model, source, form, options)
         with output_file.open_stream(out) as stream:
             scorer.write(stream)
@@ -74,30 +68,21 @@ class _FileScorer:
     def __init__(
         self, model: Model, file: sources.SourceFile, form: answers.Format, options: Mapping[str, Any]
     ) -> None:
-        self._data = answers.make_layout(model.card, file, options)
-        self._model, self._file, self._form = model, file, form
-        self._head = file_head.read_head(file, self._data)
-        self._dialect = make_dialect(self._data, self._head.keys)
-        if not self._head.columns:
-            raise file.error("is empty")
-        try:
-            self._texts = [parse.find_column(self._head.columns, "data.text", name) for name in self._data.texts]
-        except UserError as error:
-            hint = file_head.explain_columns(self._head, self._data, model.card.task)
-            raise file.error(f"{error}{hint}") from error
+        self._rows = text_rows.TextRows(model.card, file, options)
+        self._model, self._form = model, form
         self.counts = answers.Counts()
         self._labelled, self._quality = 0, 0.0
 
     def write(self, stream: IO[str]) -> None:
         """Writes every row with its prediction to the stream."""
-        columns = self._head.columns
-        if not self._form.as_json and self._data.header is True:
-            _write_row(stream, [*columns, *self._added_columns()], self._dialect)
+        dialect = self._rows.dialect
+        if not self._form.as_json and self._rows.data.header is True:
+            _write_row(stream, [*self._rows.columns, *self._added_columns()], dialect)
         for fields, prediction in self._scored_rows():
             if self._form.as_json:
                 stream.write(self._format_json(fields, prediction))
             else:
-                _write_row(stream, [*fields, *self._format_fields(prediction)], self._dialect)
+                _write_row(stream, [*fields, *self._format_fields(prediction)], dialect)
 
     def describe(self) -> str:
         """Returns the numbers of rows and the accuracy on those with a label."""
@@ -112,35 +97,26 @@ class _FileScorer:
 
     def _scored_rows(self) -> Iterator[tuple[list[str], Optional[Prediction]]]:
         """Yields each row's fields and its prediction, None for rejected rows."""
-        names = [name.strip() for name in self._head.columns]
-        whole = reader.whole_file(self._file, self._head)
-        read = reader.read_records(whole, self._data, self._model.card.task)
-        while chunk := [self._parse(record) for record in itertools.islice(read, CHUNK_ROWS)]:
-            predictions = self.counts.predict(self._model, [texts for _, texts in chunk])
+        names = [name.strip() for name in self._rows.columns]
+        read = self._rows.read()
+        while chunk := list(itertools.islice(read, CHUNK_ROWS)):
+            predictions = self.counts.predict(self._model, [self._count(texts) for _, texts in chunk])
             for (fields, _), prediction in zip(chunk, predictions, strict=True):
                 if prediction is not None:
                     self._compare(dict(zip(names, fields, strict=False)), prediction)
                 yield fields, prediction
 
-    def _parse(self, record: records.Record) -> tuple[list[str], Optional[Texts]]:
-        """Returns a record's fields and its texts, None if training would reject it."""
-        if record.too_long:
-            fields: Any = parse.Rejection(rejections.LINE_TOO_LONG, "")
-        else:
-            fields = parse.parse_fields(record.content, self._dialect)
-        if isinstance(fields, parse.Rejection):
-            self.counts.failures[fields.reason] += 1
-            return [parse.readable(record.content.rstrip(b"\r"), self._data.encoding)], None
-        texts = parse.pick_texts(fields, len(self._head.columns), self._texts)
+    def _count(self, texts: Union[Texts, parse.Rejection]) -> Optional[Texts]:
+        """Counts a rejected row, for which it returns None."""
         if isinstance(texts, parse.Rejection):
             self.counts.failures[texts.reason] += 1
-            return fields, None
-        return fields, texts
+            return None
+        return texts
 
     def _compare(self, row: Mapping[str, str], prediction: Prediction) -> None:
         """Compares the prediction with the row's label, if it has one."""
         task = self._model.card.task
-        label = task.parse_label(row.get(self._data.label.strip(), ""))
+        label = task.parse_label(row.get(self._rows.data.label.strip(), ""))
         if label is not None and not isinstance(label, LeftOut):
             self._labelled += 1
             self._quality += task.rate_answer(label, prediction.values)
@@ -158,26 +134,13 @@ class _FileScorer:
         return [value if isinstance(value, str) else f"{value:.6f}" for value in values]
 
     def _format_json(self, fields: Sequence[str], prediction: Optional[Prediction]) -> str:
-        columns = self._head.columns
+        columns = self._rows.columns
         row = dict(zip(columns, fields, strict=True)) if len(fields) == len(columns) else {"line": "\t".join(fields)}
         empty: Mapping[str, Any] = dict.fromkeys(self._model.card.task.answer_columns)
         added = dict(prediction.values if prediction else empty)
         if self._form.with_scores:
             added["scores"] = answers.scores(self._model.card, prediction)
         return json.dumps({**row, **added}, ensure_ascii=False) + "\n"
-
-
-@contextlib.contextmanager
-def _regular_file(file: _File) -> Iterator[_File]:
-    """Yields a file, or a temporary copy of a pipe, because the reader opens a file more than once."""
-    if not pathlib.Path(file.path).is_fifo():
-        yield file
-        return
-    with tempfile.NamedTemporaryFile(suffix=pathlib.Path(file.path).suffix) as copy:
-        with sources.reading(file), open(file.path, "rb") as pipe:
-            shutil.copyfileobj(pipe, copy)
-        copy.flush()
-        yield dataclasses.replace(file, path=copy.name)
 
 
 def _write_row(stream: IO[str], fields: Iterable[str], dialect: Dialect) -> None:

@@ -11,6 +11,7 @@ from core.errors import UserError
 from local import comparison, prediction, served_model
 from local.history import Run
 from schema import features
+from schema.task import Task
 
 # Rows of each side that are shown; all are counted.
 SHOWN_ROWS = 20
@@ -45,10 +46,7 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
     """
     models = [served_model.load(comparison.model_folder(run), root) for run in (a, b)]
     task, other = (model.card.task for model in models)
-    if task.text_inputs != other.text_inputs:
-        raise UserError(f"the models take other inputs: {', '.join(task.text_inputs)}; {', '.join(other.text_inputs)}")
-    if not task.is_comparable(other):
-        raise UserError(f"the models predict other labels: {task.describe_labels()}; {other.describe_labels()}")
+    check_comparable(task, other)
     pattern = os.path.join(comparison.test_examples(b) or "", "*")
     count = 0
     fixed: list[tuple[float, DifferentRow]] = []
@@ -69,6 +67,18 @@ def compare_rows(a: Run, b: Run, root: str) -> dict[str, Any]:
         **_side("broken", broken),
         "interval": intervals.paired_difference(len(fixed), len(broken), count) if count else None,
     }
+
+
+def check_comparable(task: Task, other: Task) -> None:
+    """Checks that models of two tasks can answer the same rows, and their answers be compared.
+
+    Raises:
+      UserError: they take other inputs or predict other labels.
+    """
+    if task.text_inputs != other.text_inputs:
+        raise UserError(f"the models take other inputs: {', '.join(task.text_inputs)}; {', '.join(other.text_inputs)}")
+    if not task.is_comparable(other):
+        raise UserError(f"the models predict other labels: {task.describe_labels()}; {other.describe_labels()}")
 
 
 def _side(name: str, rows: Sequence[tuple[float, DifferentRow]]) -> dict[str, Any]:

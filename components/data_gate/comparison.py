@@ -95,6 +95,8 @@ def l_infinity(one: Mapping[str, int], other: Mapping[str, int]) -> tuple[float,
 
 
 def _check_labels(pair: Comparison, bounds: DataGateConfig) -> Check:
+    if not pair.rows.labels:
+        return quality.upper_bounded(f"label_{pair.kind}", None, bounds, f"not compared: {pair.name} has no labels")
     value, reason = _largest_change("rows", pair.rows.labels, pair.other_rows.labels, pair)
     return quality.upper_bounded(f"label_{pair.kind}", value, bounds, reason)
 

@@ -16,21 +16,27 @@ _DRAWN_ROWS = 12
 # Multiples of the bound at the end of the axis; a larger value is drawn there.
 _LARGEST = 2.0
 
-_MEASURES = {"label": "labels", "length": "lengths", "script": "scripts", "oov": "unknown words"}
+_MEASURES = {
+    "label": "labels",
+    "length": "lengths",
+    "script": "scripts",
+    "oov": "unknown words",
+    "answer": "answers",
+}
 
 
 def labels(splits: Mapping[str, SplitProfile]) -> Optional[Chart]:
     """Draws the share of each label in the rows of each split; None without labels."""
-    return _shares("labels", "Labels", "rows", {name: split.labels for name, split in splits.items()})
+    return shares("labels", "Labels", "rows", {name: split.labels for name, split in splits.items()})
 
 
 def scripts(splits: Mapping[str, SplitProfile]) -> Optional[Chart]:
     """Draws the share of each script in the letters of each split; None without letters."""
-    return _shares("scripts", "Scripts", "letters", {name: split.letters for name, split in splits.items()})
+    return shares("scripts", "Scripts", "letters", {name: split.letters for name, split in splits.items()})
 
 
-def _shares(name: str, title: str, items: str, counts: Mapping[str, Mapping[str, int]]) -> Optional[Chart]:
-    """Draws the share of each name in the counts of each split, the most frequent first."""
+def shares(name: str, title: str, items: str, counts: Mapping[str, Mapping[str, int]]) -> Optional[Chart]:
+    """Draws the share of each name in the counts of each split, the most frequent first; None without counts."""
     totals = {each: sum(of.get(each, 0) for of in counts.values()) for of in counts.values() for each in of}
     names = sorted((each for each in totals if totals[each]), key=lambda each: -totals[each])
     if not names:
@@ -38,8 +44,8 @@ def _shares(name: str, title: str, items: str, counts: Mapping[str, Mapping[str,
     drawn = names[:_DRAWN_ROWS]
     with charts.drawing(name, (4.6, 1.1 + 0.3 * len(drawn))) as (axes, svg):
         for (split, of), (colour, marker) in zip(counts.items(), _LOOKS, strict=False):
-            shares = [share_of(each, of) for each in drawn]
-            axes.plot(shares, range(len(drawn)), marker, color=colour, markersize=5, fillstyle="none", label=split)
+            places = [share_of(each, of) for each in drawn]
+            axes.plot(places, range(len(drawn)), marker, color=colour, markersize=5, fillstyle="none", label=split)
         axes.set(xlabel=f"share of the {items}", yticks=range(len(drawn)), yticklabels=drawn, xlim=(-0.02, 1.02))
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.figure.legend(loc="outside lower center", ncols=len(_LOOKS))
@@ -57,8 +63,17 @@ def drift(checks: Sequence[Check]) -> Optional[Chart]:
       checks: those of all gates.
     """
     compared = [check for check in checks if check.gate == "data" and _kind(check) in ("drift", "skew")]
-    if not compared:
-        return None
+    return distances("Drift and skew", compared, _describe(compared)) if compared else None
+
+
+def distances(title: str, compared: Sequence[Check], note: str) -> Chart:
+    """Draws checks with an upper bound as multiples of it.
+
+    Args:
+      title: the heading.
+      compared: the checks, named `<measure>_drift` or `<measure>_skew`; at least one.
+      note: how to read the chart.
+    """
     with charts.drawing("drift", (4.6, 1.1 + 0.3 * len(compared))) as (axes, svg):
         for y, check in enumerate(compared):
             _draw_distance(axes, y, check)
@@ -71,7 +86,7 @@ def drift(checks: Sequence[Check]) -> Optional[Chart]:
     alt = f"Distance of {len(compared)} measures from their bounds; over the bound: {', '.join(over) or 'none'}"
     rows = [[_title(check), _format(check.value), _format(check.bound), check.verdict] for check in compared]
     columns = ["measure", "distance", "bound", "verdict"]
-    return Chart("drift", "Drift and skew", alt, svg(), columns, rows, _describe(compared))
+    return Chart("drift", title, alt, svg(), columns, rows, note)
 
 
 def _draw_distance(axes: Any, y: int, check: Check) -> None:

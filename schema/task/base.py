@@ -249,6 +249,10 @@ class Task(abc.ABC):
     def describe_answer(self, answer: Mapping[str, Any]) -> Sequence[str]:
         """Returns an answer as the terminal shows it: such as `positive` and ` 97.3%`."""
 
+    @abc.abstractmethod
+    def answer_label(self, answer: Mapping[str, Any]) -> Label:
+        """Returns the label feature that an answer stands for: its class, or its score."""
+
     @property
     @abc.abstractmethod
     def answer_quality(self) -> str:

@@ -134,6 +134,9 @@ class ClassTask(Task):
     def describe_answer(self, answer: Mapping[str, Any]) -> Sequence[str]:
         return answer["label_name"], f"{answer['probability']:6.1%}"
 
+    def answer_label(self, answer: Mapping[str, Any]) -> Label:
+        return self.label_names.index(answer["label_name"])
+
     @property
     def answer_quality(self) -> str:
         return "accuracy"

@@ -187,6 +187,9 @@ class ScoreTask(Task):
     def describe_answer(self, answer: Mapping[str, Any]) -> Sequence[str]:
         return (f"{answer['score']:8.4g}",)
 
+    def answer_label(self, answer: Mapping[str, Any]) -> Label:
+        return answer["score"]
+
     @property
     def answer_quality(self) -> str:
         return "mean absolute error"

@@ -101,7 +101,10 @@ def _gradients(function, *arguments):
 
 def test_gelu_and_its_gradient_equal_tensorflows():
     x = np.linspace(-6, 6, 101).astype(np.float32)
-    ours, theirs = _gradients(tf.custom_gradient(bert.gelu), x), _gradients(lambda x: tf.nn.gelu(x, approximate=True), x)
+    ours, theirs = (
+        _gradients(tf.custom_gradient(bert.gelu), x),
+        _gradients(lambda x: tf.nn.gelu(x, approximate=True), x),
+    )
     for one, two in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
 
@@ -114,7 +117,9 @@ def test_normalisation_and_its_gradients_equal_tensorflows():
     draw = np.random.default_rng(0).normal
     for shape in ((3, 8), (2, 3, 8)):
         arguments = [draw(size=size).astype(np.float32) for size in (shape, 8, 8)]
-        for one, two in zip(_gradients(tf.custom_gradient(bert.normalise), *arguments), _gradients(reference, *arguments), strict=True):
+        for one, two in zip(
+            _gradients(tf.custom_gradient(bert.normalise), *arguments), _gradients(reference, *arguments), strict=True
+        ):
             np.testing.assert_allclose(one, two, atol=1e-5)
 
 
