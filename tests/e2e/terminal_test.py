@@ -67,7 +67,7 @@ def test_resumed_run_says_from_where_and_is_as_short_as_a_page(place, resumed):
 
 
 def test_refused_run_names_the_bound(place, resumed):
-    refused = run(place, 80, "gates.model.accuracy.min=1")
+    refused = run(place, 80, "gates.model.calibration_error.max=0")
     assert refused.status == 3, refused.rows
     assert any(row.startswith("not blessed, nothing was pushed: ") for row in refused.rows)
     assert len(refused.rows) < 50
