@@ -12,6 +12,7 @@ from tfx.types import standard_artifacts
 
 from artifacts import evaluation, model_card, model_files
 from artifacts.model_run import TrainingFigures
+from components.pusher import warm_up
 from components.run_report import model_page
 from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
 from components.serving_validator import request_set
@@ -144,7 +145,9 @@ def test_requests_to_warm_up_are_those_of_the_gate_without_reviews(pushed):
         assert serve(**inputs)["label"].shape == [1]
 
 
-def test_requests_of_pairs_have_both_texts():
+def test_requests_of_pairs_have_both_texts(tmp_path):
+    warm_up.write(str(tmp_path), "pairs", 2)
+    assert {tuple(sorted(request.inputs)) for request in read_warm_up(tmp_path)} == {("text", "text_pair")}
     sent = request_set.build_requests([(b"a", b"b")], [(b"a", b"b")])
     for request in request_set.requests_without_reviews(2):
         assert request.inputs in [each.inputs for each in sent]

@@ -305,6 +305,14 @@ def test_too_long_line_is_cut_and_the_next_line_is_read(tmp_path, range_bytes):
     assert (good.content, good.too_long) == (b"2\tgood\t0", False)
 
 
+def test_a_last_line_of_the_largest_size_is_read(tmp_path):
+    path = tmp_path / "x.tsv"
+    for size, too_long in ((2000, False), (2001, True)):
+        path.write_bytes(HEADER + b"1\t" + b"y" * (size - 4) + b"\t1")
+        (line,) = lines_of(path, config(path, max_line_bytes=2000), 1 << 20)
+        assert line.too_long is too_long
+
+
 def test_line_of_exactly_the_limit_is_read(tmp_path):
     path = tmp_path / "x.tsv"
     path.write_bytes(HEADER + b"y" * 1024 + b"\n" + b"y" * 1025 + b"\n")

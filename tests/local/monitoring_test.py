@@ -317,6 +317,9 @@ def test_model_without_a_profile_is_refused(tmp_path, capfd):
 def test_wrong_codec_is_found_only_where_it_helps():
     assert mojibake.find_codec(["좋아요"], "Hangul") is None
     assert mojibake.find_codec(["good film"], "Hangul") is None
+    # A single text may look like another codec by chance.
+    garbled = "좋아요".encode("cp949").decode("latin-1")
+    assert mojibake.find_codec([garbled, "日本", "中文"], "Hangul") is None
     assert mojibake.find_codec(["хорошо".encode("cp1251").decode("latin-1")], "Cyrillic") == ("latin-1", "cp1251")
 
 

@@ -34,7 +34,7 @@ OTHER_TASKS = (
 KNOWN_OPERATIONS = set(
     """
     AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd Cast ConcatV2 Const Cumsum DisableCopyOnRead
-    Equal Exp ExpandDims GatherV2 Greater HashTableV2 Identity IdentityN If InitializeTableFromTextFileV2 LessEqual
+    Equal Exp ExpandDims GatherV2 Greater HashTableV2 Identity If InitializeTableFromTextFileV2 LessEqual
     LookupTableFindV2 MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp OneHot Pack Pad ParseExampleV2
     PartitionedCall Placeholder RaggedTensorToTensor Range ReadVariableOp RegexSplitWithOffsets Reshape
     ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid Softmax Softplus Square
