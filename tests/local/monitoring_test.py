@@ -9,6 +9,7 @@ import re
 
 import pytest
 import tensorflow as tf
+import tensorflow_model_analysis  # noqa: F401  Its import prints, which must not be in the output of the first test.
 from tensorflow_serving.apis import prediction_log_pb2
 
 import local_runner
