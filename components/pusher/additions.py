@@ -34,7 +34,9 @@ def write(input_dict: Mapping[str, list[types.Artifact]], model_path: str, name:
     if not os.path.exists(os.path.join(model_path, model_card.CARD_FILE)):
         return
     given = {field: input_dict[key] for field, key in _ARTIFACTS.items() if input_dict.get(key)}
-    artifacts = gather.RunArtifacts(**{name: artifact_utils.get_single_instance(each) for name, each in given.items()})
+    artifacts = gather.RunArtifacts(
+        **{field: artifact_utils.get_single_instance(each) for field, each in given.items()}
+    )
     task = model_card.read(model_path).task
     warm_up.write(model_path, name, len(task.text_inputs))
     evaluated = evaluation.read(artifacts.model_blessing.uri) if artifacts.model_blessing else None

@@ -59,7 +59,7 @@ def as_values(values: Any) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind not in "OSU":
         return array.astype(np.float64)
-    # Bytes are not in UTF-8 only if the model is faulty; the replaced ones then are no known name.
+    # A faulty model may return bytes that are not UTF-8; what replaces them is not the name of a label.
     words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in array.ravel()]
     return np.array(words, str).reshape(array.shape)
 

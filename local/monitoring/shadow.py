@@ -121,7 +121,7 @@ def find_model(word: str, root: str) -> tuple[str, str]:
       Its folder, and its name in messages.
 
     Raises:
-      UserError: there is no such model.
+      UserError: no model was found.
     """
     newest = model_files.newest_served(word) if os.path.isdir(word) else None
     if newest is not None or model_files.has_model(word):
@@ -145,7 +145,7 @@ def find_served(candidate: str, word: Optional[str], root: str) -> tuple[str, st
       As `find_model`.
 
     Raises:
-      UserError: there is no such model, or it was not named and is the candidate.
+      UserError: no model was found, or the newest one is the candidate itself.
     """
     if word is not None:
         return find_model(word, root)

@@ -28,7 +28,7 @@ def parse(content, signatures=SINGLE):
         (SINGLE, {"signature_name": "", "instances": ["a"]}, [(b"a",)]),
         (PAIR, {"instances": [{"text_pair": "b", "text": "a"}]}, [(b"a", b"b")]),
         (PAIR, {"inputs": {"text": ["a", "c"], "text_pair": ["b", "d"]}}, [(b"a", b"b"), (b"c", b"d")]),
-        # A lone surrogate, which is no UTF-8.
+        # A lone surrogate, which UTF-8 can't encode.
         (SINGLE, {"instances": ["\ud800"]}, [(b"\xed\xa0\x80",)]),
     ],
 )
