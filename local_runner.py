@@ -24,6 +24,7 @@ from core import command_line, config, escape, gpu, installation, streams  # noq
 from core.errors import UserError  # noqa: E402
 from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
 from local.server import listener  # noqa: E402
+from local.server.settings import Settings  # noqa: E402
 from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -111,9 +112,8 @@ def serve(options: argparse.Namespace) -> int:
         with streams.show_spinner(console, "loading TensorFlow"):
             from local.server import run as server  # Slow.
 
-        names = [field.name for field in dataclasses.fields(server.Settings)]
-        settings = server.Settings(**{name: getattr(options, name) for name in names})
-        return server.serve(settings, port, console)
+        names = [field.name for field in dataclasses.fields(Settings)]
+        return server.serve(Settings(**{name: getattr(options, name) for name in names}), port, console)
 
 
 def drift(options: argparse.Namespace) -> int:
@@ -414,10 +414,11 @@ def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.Argume
     command.add_argument("--log-texts", action="store_true", help="write the texts to the log too")
     limits = command.add_argument_group("limits")
     for option, kind, default, text in (
-        ("--max-batch", int, 64, "texts that are computed together"),
-        ("--max-rows", int, 4096, "texts of all unfinished requests; more are refused with 503"),
-        ("--max-request-bytes", int, 4 << 20, "size of a request; a larger one is refused with 413"),
-        ("--timeout-s", float, 30.0, "seconds for a request, after which it is refused with 504"),
+        ("--workers", int, Settings.workers, "processes that compute, which share the cores"),
+        ("--max-batch", int, Settings.max_batch, "texts that are computed together"),
+        ("--max-rows", int, Settings.max_rows, "texts of all unfinished requests; more are refused with 503"),
+        ("--max-request-bytes", int, Settings.max_request_bytes, "size of a request; a larger one is refused with 413"),
+        ("--timeout-s", float, Settings.timeout_s, "seconds for a request, after which it is refused with 504"),
     ):
         limits.add_argument(option, metavar="N", type=kind, default=default, help=f"{text} (default: {default})")
     command.set_defaults(command=serve)

@@ -1,18 +1,15 @@
-"""The artifacts that components exchange: one module per artifact, and the two types that TFX lacks.
+"""The artifacts that components exchange: one module per artifact, and `tfx_types`, which TFX lacks."""
 
-TFX on Kubeflow looks up a custom type as `<top-level module>.<Class>`, so they are defined here.
-"""
-
-from tfx.types import artifact
+from typing import Any
 
 
-class GateVerdict(artifact.Artifact):
-    """A folder with `checks.json`, the `core.checks.Check`s of a gate."""
+def __getattr__(name: str) -> Any:
+    """Imports `tfx_types` when one of them is asked for, because importing TFX takes seconds.
 
-    TYPE_NAME = "artifacts.GateVerdict"
+    TFX on Kubeflow looks up a custom type as `<top-level module>.<Class>`.
+    """
+    if name in ("GateVerdict", "RunSummary"):
+        from artifacts import tfx_types
 
-
-class RunSummary(artifact.Artifact):
-    """A folder with `summary.json` and `report.html`."""
-
-    TYPE_NAME = "artifacts.RunSummary"
+        return getattr(tfx_types, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,6 @@ import hashlib
 import os
 from typing import Collection, Optional
 
-import tensorflow as tf
-
 from core.errors import UserError
 
 # Files that the Pusher adds: the record of the push, the profile of the model's data, requests for TensorFlow Serving
@@ -15,6 +13,9 @@ PUSH_RECORD = "assets.extra/push.json"
 DATA_PROFILE = "assets.extra/data_profile.json"
 WARM_UP_REQUESTS = "assets.extra/tf_serving_warmup_requests"
 MODEL_PAGE = "README.md"
+
+# As `tf.saved_model.SAVED_MODEL_FILENAME_PB`; a program that only lists versions need not wait seconds for TensorFlow.
+_SAVED_MODEL = "saved_model.pb"
 
 # TensorFlow Serving parses a version as a signed 64-bit number and ignores larger ones.
 LARGEST_VERSION = 2**63 - 1
@@ -92,7 +93,7 @@ def newest_served(serving_dir: str) -> Optional[str]:
         return None
     if not has_model(versions[-1]):
         raise UserError(
-            f"serving.dir: {tf.saved_model.SAVED_MODEL_FILENAME_PB} is missing in the newest version {versions[-1]}, "
+            f"serving.dir: {_SAVED_MODEL} is missing in the newest version {versions[-1]}, "
             "so no server can load it; repair or remove that folder"
         )
     return versions[-1]
@@ -100,10 +101,12 @@ def newest_served(serving_dir: str) -> Optional[str]:
 
 def has_model(version_path: str) -> bool:
     """Returns whether a version's folder has a SavedModel."""
-    return os.path.isfile(os.path.join(version_path, tf.saved_model.SAVED_MODEL_FILENAME_PB))
+    return os.path.isfile(os.path.join(version_path, _SAVED_MODEL))
 
 
 def _relative_names(folder: str) -> list[str]:
+    import tensorflow as tf
+
     return [
         os.path.relpath(os.path.join(parent, name), folder).replace(os.sep, "/")
         for parent, _, names in tf.io.gfile.walk(folder)
@@ -112,6 +115,8 @@ def _relative_names(folder: str) -> list[str]:
 
 
 def _file_sha256(path: str) -> bytes:
+    import tensorflow as tf
+
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(path, "rb") as stream:
         # In blocks of 1 MiB, because weights can take gigabytes.

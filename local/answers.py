@@ -13,7 +13,8 @@ from artifacts.model_card import ModelCard
 from components.tsv_example_gen import parse, sources
 from core.config import DataConfig, describe_faults
 from core.errors import UserError
-from local.served_model import Model, Prediction, Texts
+from local.predictions import Prediction
+from local.served_model import Model, Texts
 from schema import rejections
 from schema.task import Task
 

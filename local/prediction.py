@@ -10,7 +10,8 @@ from components.tsv_example_gen import parse, sources
 from components.tsv_example_gen.dialect import Dialect
 from core.errors import UserError
 from local import answers, output_file, text_rows
-from local.served_model import Model, Prediction, Texts
+from local.predictions import Prediction
+from local.served_model import Model, Texts
 from schema.labels import LeftOut
 
 # Rows that are read and scored at once: sorted by length they need little padding, and they limit the memory.

@@ -11,7 +11,8 @@ from components.tsv_example_gen.dialect import Dialect
 from core import escape
 from core.errors import UserError
 from local import answers
-from local.served_model import Model, Prediction, Texts
+from local.predictions import Prediction
+from local.served_model import Model, Texts
 from schema import features, rejections
 
 # More than the 64 KiB that a pipe holds, so that one read gets all lines that are waiting.

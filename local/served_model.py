@@ -1,7 +1,7 @@
 """A model that a pipeline exported, loaded to answer on this machine."""
 
 import dataclasses
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from artifacts import model_card
 from core.errors import UserError
-from local import serving
+from local import predictions, serving
 
 _BATCH_ROWS = 128
 # Of 32 or 64 reviews that arrive together, batches of 16 of similar length take two thirds of the time of one that is
@@ -29,19 +29,6 @@ Row = Union[Texts, tuple[bytes, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Prediction:
-    """The answer to one row.
-
-    Attributes:
-      values: `Task.answer_columns` -> value, such as the name of the predicted class and its probability.
-      class_probabilities: probability of every class, in the order of the task's label names; empty for a score.
-    """
-
-    values: Mapping[str, Any]
-    class_probabilities: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Model:
     """A served model with its card."""
 
@@ -50,9 +37,9 @@ class Model:
     loaded: Any
     card: model_card.ModelCard
 
-    def predict(self, rows: Sequence[Texts]) -> list[Prediction]:
+    def predict(self, rows: Sequence[Texts]) -> list[predictions.Prediction]:
         """Returns the prediction of each row, in order."""
-        return self.read_outputs(self.compute(rows)) if rows else []
+        return predictions.read_outputs(self.card.task, self.compute(rows)) if rows else []
 
     def compute(self, rows: Sequence[Row], signature: str = SIGNATURE) -> dict[str, np.ndarray]:
         """Returns the outputs of a signature by name, [rows, ...] each, in the order of the rows.
@@ -65,12 +52,6 @@ class Model:
         outputs = [self._compute_batch([rows[index] for index in batch], signature) for batch in batches]
         original = np.argsort(np.concatenate(batches))
         return {name: np.concatenate([batch[name] for batch in outputs])[original] for name in outputs[0]}
-
-    def read_outputs(self, outputs: Mapping[str, np.ndarray]) -> list[Prediction]:
-        """Returns the predictions that the outputs of a signature mean."""
-        task = self.card.task
-        answers = zip(task.answers(outputs), task.class_probabilities(outputs).tolist(), strict=True)
-        return [Prediction(values, tuple(classes)) for values, classes in answers]
 
     def inputs(self, signature: str = SIGNATURE) -> tuple[str, ...]:
         """Returns the names of a signature's inputs, of which a pair's are in the order of its texts."""

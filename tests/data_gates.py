@@ -9,8 +9,8 @@ from tfx.components.example_validator import executor as example_validator
 from tfx.components.schema_gen.import_schema_gen import executor as import_schema_gen
 from tfx.types import artifact_utils, standard_artifacts
 
-from artifacts import GateVerdict
 from artifacts.examples import read_rows
+from artifacts.tfx_types import GateVerdict
 from components import gate_config
 from components.data_gate import executor, quality
 from components.tsv_example_gen import executor as example_gen

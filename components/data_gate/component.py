@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from artifacts import GateVerdict
+from artifacts.tfx_types import GateVerdict
 from components import gate_config
 from components.data_gate import driver, executor
 

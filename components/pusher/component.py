@@ -8,7 +8,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
-from artifacts import GateVerdict
+from artifacts.tfx_types import GateVerdict
 from components.pusher import driver, executor, origin
 
 

@@ -18,7 +18,6 @@ from typing import Iterator, Mapping, Optional, Sequence
 
 import filelock
 import pydantic
-import tensorflow as tf
 
 from artifacts import model_files
 from components.pusher import record as push_record
@@ -118,6 +117,8 @@ def exclusive(serving_dir: str) -> Iterator[str]:
     Raises:
       UserError: the folder can't be written, on entry or in the body.
     """
+    import tensorflow as tf  # Slow; who only reads the folder need not wait for it.
+
     try:
         os.makedirs(serving_dir, exist_ok=True)
         # Without a fallback: a lock that is only a file would outlive a killed process.

@@ -7,7 +7,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec
 
-from artifacts import RunSummary
+from artifacts.tfx_types import RunSummary
 from components.run_outcome import executor
 from components.run_report.executor import PIPELINE_NAME, REPORT, REPORTS_DIR
 

@@ -20,7 +20,8 @@ from core.errors import UserError
 from local import answers, comparison, history, prediction, row_comparison, serving
 from local.monitoring import logs
 from local.monitoring.logs import Log
-from local.served_model import Model, Prediction, Texts
+from local.predictions import Prediction, read_outputs
+from local.served_model import Model, Texts
 from schema import features, slices
 from schema.task import Task
 
@@ -180,7 +181,7 @@ def compare(log: Log, served: Model, candidate: Model, names: tuple[str, str], r
     largest: list[DifferentText] = []
     for texts in log.chunks() if rows is None else _sample(log, rows):
         outputs = [model.compute(texts) for model in (served, candidate)]
-        first, second = (model.read_outputs(each) for model, each in zip((served, candidate), outputs, strict=True))
+        first, second = map(read_outputs, (served.card.task, candidate.card.task), outputs)
         differences = np.abs(np.subtract(*(task.comparable(each) for each in outputs)))
         differences = differences.reshape(len(texts), -1).max(axis=1).tolist()
         found = list(map(functools.partial(_describe, task), texts, first, second, differences))

@@ -9,11 +9,13 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Mapping, Optional
 
 from starlette import applications, background, exceptions, requests, responses, routing
 
-from local.server import metadata, methods, page, request_log, rest
+from local.predictions import read_outputs
+from local.server import methods, page, request_log, rest
 from local.server.batcher import OverloadedError
 from local.server.methods import Service
 from local.server.metrics import CONTENT_TYPE
 from local.server.rest import RequestError
+from local.server.worker import describe_error
 
 # Requests that are read or computed at the same time: with the limit of their size, it bounds the memory.
 _MAX_REQUESTS = 512
@@ -101,8 +103,8 @@ def _explain_error(service: Service, error: Exception) -> tuple[int, str]:
         return 504, f"not answered within {service.timeout_s:g} s (--timeout-s)"
     if isinstance(error, requests.ClientDisconnect):
         return _CLIENT_LEFT, "the client has closed the connection"
-    service.report(f"a request failed: {methods.describe_error(error)}")
-    return 500, f"the model failed: {methods.describe_error(error)}"
+    service.report(f"a request failed: {describe_error(error)}")
+    return 500, f"the model failed: {describe_error(error)}"
 
 
 async def _show_page(service: Service, request: requests.Request) -> responses.Response:
@@ -120,6 +122,8 @@ async def _show_ready(service: Service, request: requests.Request) -> responses.
     version = service.versions.current
     if version is None:
         return _respond({"status": "no version is loaded"}, 503)
+    if not version.pool.live:
+        return _respond({"status": "no worker is running; requests wait for the next"}, 503)
     return _respond({"status": "ready", "model": service.name, "version": str(version.number)})
 
 
@@ -127,6 +131,7 @@ async def _show_metrics(service: Service, request: requests.Request) -> response
     metrics, version = service.metrics, service.versions.current
     if version is not None:
         metrics.version.labels(service.name).set(version.number)
+        metrics.workers.set(version.pool.live)
     metrics.waiting_rows.set(service.batcher.rows)
     metrics.load_failures.set(service.versions.failures)
     return responses.Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
@@ -153,7 +158,7 @@ async def _show_status(service: Service, request: requests.Request) -> responses
 async def _show_metadata(service: Service, request: requests.Request) -> responses.Response:
     methods.check_name(service, request)
     version = methods.find_version(service, request)
-    return _respond(metadata.describe(service.name, version.number, version.described))
+    return _respond(rest.describe_model(service.name, version.number, version.loaded.described))
 
 
 async def _log(log: request_log.RequestLog, facts: Mapping[str, Any], answered: Optional[methods.Answer]) -> None:
@@ -161,14 +166,13 @@ async def _log(log: request_log.RequestLog, facts: Mapping[str, Any], answered: 
     if answered is None:
         log.write(facts)
         return
-    model, texts = answered.version.model, answered.texts
-    tokens = await asyncio.to_thread(model.count_tokens, texts) if texts else None
+    task, texts, tokens = answered.version.loaded.card.task, answered.texts, answered.tokens
     rows = []
-    for index, prediction in enumerate(model.read_outputs(answered.outputs)):
+    for index, prediction in enumerate(read_outputs(task, answered.outputs)):
         row = {**prediction.values, "tokens": None if tokens is None else tokens[index]}
         if log.with_texts and texts:
             shown = [value.decode("utf-8", "replace") for value in texts[index]]
-            row.update(zip(model.card.task.text_inputs, shown, strict=True))
+            row.update(zip(task.text_inputs, shown, strict=True))
         rows.append(row)
     log.write({**facts, "version": answered.version.number}, rows)
 

@@ -1,18 +1,17 @@
 """Computes waiting requests together: a model answers 32 short texts in little more time than one.
 
-No request waits for others to arrive. While a batch is computed, new requests wait, and together they are the next
-one; so batches grow with the load.
+No request waits for others to arrive. While each worker computes a batch, new requests wait, and together they are the
+next one; so batches grow with the load.
 """
 
 import asyncio
-import concurrent.futures
 import dataclasses
-from typing import Any, Callable, Hashable, Mapping, Optional, Sequence
+from typing import Any, Awaitable, Callable, Hashable, Mapping, Optional, Sequence
 
 import numpy as np
 
 Outputs = Mapping[str, np.ndarray]
-Compute = Callable[[Any, Sequence[Any]], Outputs]
+Compute = Callable[[Any, Sequence[Any]], Awaitable[Outputs]]
 
 
 class OverloadedError(Exception):
@@ -35,15 +34,21 @@ class _Part:
 
 
 class Batcher:
-    """Runs a function in a thread, on batches of the rows of concurrent requests."""
+    """Runs a function on batches of the rows of concurrent requests."""
 
     def __init__(
-        self, compute: Compute, max_batch_rows: int, max_rows: int, observe: Callable[[int], None] = lambda rows: None
+        self,
+        compute: Compute,
+        batches: int,
+        max_batch_rows: int,
+        max_rows: int,
+        observe: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        """Initialises without starting the thread's work; see `run`.
+        """Initialises without starting the work; see `run`.
 
         Args:
-          compute: (key, rows) -> outputs by name, [rows, ...] each; called in one thread.
+          compute: (key, rows) -> outputs by name, [rows, ...] each.
+          batches: number of batches that are computed at the same time.
           max_batch_rows: largest number of rows of a call.
           max_rows: largest number of rows of unfinished requests.
           observe: called with the number of rows of each batch.
@@ -52,7 +57,8 @@ class Batcher:
         self._max_batch_rows, self.max_rows = max_batch_rows, max_rows
         self._parts: list[_Part] = []
         self._arrived = asyncio.Event()
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, "batch")
+        self._free = asyncio.Semaphore(batches)
+        self._running: set[asyncio.Task] = set()
         # Number of rows of unfinished requests.
         self.rows = 0
 
@@ -81,13 +87,19 @@ class Batcher:
 
     async def run(self) -> None:
         """Computes until cancelled."""
-        try:
-            while True:
-                await self._arrived.wait()
-                if batch := self._take():
-                    await self._compute_batch(batch)
-        finally:
-            self._thread.shutdown(wait=False)
+        while True:
+            await self._arrived.wait()
+            await self._free.acquire()
+            if batch := self._take():
+                task = asyncio.create_task(self._compute_batch(batch))
+                self._running.add(task)
+                task.add_done_callback(self._finish_batch)
+            else:
+                self._free.release()
+
+    def _finish_batch(self, task: asyncio.Task) -> None:
+        self._running.discard(task)
+        self._free.release()
 
     async def _wait(self, key: Hashable, rows: Sequence[Any]) -> Outputs:
         part = _Part(key, rows, asyncio.get_running_loop().create_future())
@@ -114,13 +126,14 @@ class Batcher:
         rows = [row for part in batch for row in part.rows]
         self._observe(len(rows))
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, self._compute, batch[0].key, rows)
+            outputs = await self._compute(batch[0].key, rows)
         except Exception as error:
             if len(batch) == 1:
                 _finish(batch[0], None, error)
             else:  # The rows of one request must not fail those of others.
                 for part in batch:
-                    await self._compute_batch([part])
+                    if not part.done.done():
+                        await self._compute_batch([part])
             return
         start = 0
         for part in batch:

@@ -25,14 +25,6 @@ def read_signatures(folder: str) -> dict[str, Any]:
     }
 
 
-def describe(name: str, version: int, signatures: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the response to a request for a model's metadata."""
-    return {
-        "model_spec": {"name": name, "signature_name": "", "version": str(version)},
-        "metadata": {"signature_def": {"signature_def": signatures}},
-    }
-
-
 def _describe_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {

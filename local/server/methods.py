@@ -1,21 +1,18 @@
 """What a request to a model does: it is read within the limits, computed and answered."""
 
-import asyncio
 import dataclasses
 from typing import Any, Callable, Optional
 
 import numpy as np
-import tensorflow as tf
 from starlette import requests
 
+from local.predictions import read_outputs
 from local.server import explanation, request_log, rest
 from local.server.batcher import Batcher, Outputs
 from local.server.metrics import Metrics
 from local.server.rest import RequestError
 from local.server.versions import Version, Versions
-
-# Of an error of TensorFlow: the others describe its graph.
-_SHOWN_CHARACTERS = 200
+from local.server.worker import TOKENS, RefusedError
 
 
 @dataclasses.dataclass
@@ -24,7 +21,7 @@ class Service:
 
     Attributes:
       versions: the versions of the model.
-      batcher: computes (version, signature) on rows.
+      batcher: computes (version, signature, whether to count tokens) on rows.
       metrics: counts requests.
       log: the log of requests, if there is one.
       max_request_bytes: largest body of a request.
@@ -55,21 +52,24 @@ class Answer:
       content: JSON values.
       version: the version that answered.
       outputs: of the rows.
+      tokens: number of tokens of each row, if it was counted.
       texts: the rows' texts, if they were texts.
     """
 
     content: Any
     version: Version
     outputs: Outputs
+    tokens: Optional[list[int]]
     texts: Optional[list[rest.Row]]
 
 
 async def predict(service: Service, request: requests.Request) -> Answer:
     """Answers `:predict`: the outputs of a signature."""
     version, query = await _read_query(service, request)
-    outputs = await _compute(service, version, query.signature, query.rows)
     texts = query.rows if query.signature == rest.DEFAULT_SIGNATURE else None
-    return Answer(rest.respond(query, outputs), version, outputs, texts)
+    with_tokens = service.log is not None and texts is not None
+    outputs, tokens = await _compute(service, version, query.signature, query.rows, with_tokens)
+    return Answer(rest.respond(query, outputs), version, outputs, tokens, texts)
 
 
 async def explain(service: Service, request: requests.Request) -> Answer:
@@ -81,22 +81,23 @@ async def explain(service: Service, request: requests.Request) -> Answer:
     texts = [tuple(value.decode("utf-8", "replace") for value in row) for row in query.rows]
     words = [explanation.find_words(row) for row in texts]
     variants = [explanation.make_rows(row, found) for row, found in zip(texts, words, strict=True)]
-    outputs = await _compute(service, version, query.signature, [_encode(row) for rows in variants for row in rows])
+    rows = [_encode(row) for each in variants for row in each]
+    outputs, counts = await _compute(service, version, query.signature, rows, with_tokens=True)
     starts = np.cumsum([0, *map(len, variants)])
-    tokens = await asyncio.to_thread(version.model.count_tokens, query.rows)
+    tokens = None if counts is None else [counts[start] for start in starts[:-1]]
     explained = []
     for index, (row, found) in enumerate(zip(texts, words, strict=True)):
         part = {name: values[starts[index] : starts[index + 1]] for name, values in outputs.items()}
         content = _describe_answer(version, row, found, part)
         count = None if tokens is None else tokens[index]
-        explained.append({**content, "tokens": count, "max_tokens": version.model.card.max_length})
+        explained.append({**content, "tokens": count, "max_tokens": version.loaded.card.max_length})
     firsts = {name: values[starts[:-1]] for name, values in outputs.items()}
-    return Answer({"version": str(version.number), "explanations": explained}, version, firsts, query.rows)
+    return Answer({"version": str(version.number), "explanations": explained}, version, firsts, tokens, query.rows)
 
 
 def _describe_answer(version: Version, row: Any, words: list[explanation.Word], outputs: Outputs) -> dict[str, Any]:
-    model, task = version.model, version.model.card.task
-    prediction = model.read_outputs({name: values[:1] for name, values in outputs.items()})[0]
+    task = version.loaded.card.task
+    prediction = read_outputs(task, {name: values[:1] for name, values in outputs.items()})[0]
     strengths = task.answer_strengths(outputs, 0)
     return {
         **prediction.values,
@@ -110,7 +111,7 @@ async def _read_query(service: Service, request: requests.Request) -> tuple[Vers
     check_name(service, request)
     body = await _read_body(request, service.max_request_bytes)
     version = find_version(service, request)
-    query = rest.parse(body, version.signatures)
+    query = rest.parse(body, version.loaded.signatures)
     _check_rows(service, len(query.rows))
     return version, query
 
@@ -129,12 +130,18 @@ async def _read_body(request: requests.Request, max_bytes: int) -> bytes:
     raise RequestError(413, f"request: {size} bytes; at most {max_bytes} are accepted (--max-request-bytes)")
 
 
-async def _compute(service: Service, version: Version, signature: str, rows: list[rest.Row]) -> Outputs:
+async def _compute(
+    service: Service, version: Version, signature: str, rows: list[rest.Row], with_tokens: bool
+) -> tuple[Outputs, Optional[list[int]]]:
+    """Returns the outputs, and the number of tokens of each row if it is wanted and known."""
     _check_rows(service, len(rows))
     try:
-        return await service.batcher.compute((version, signature), rows)
-    except tf.errors.InvalidArgumentError as error:  # Such as bytes that are not a `tf.Example`.
-        raise RequestError(400, f"the model refused the request: {describe_error(error)}") from error
+        with version.use():
+            outputs = dict(await service.batcher.compute((version, signature, with_tokens), rows))
+    except RefusedError as error:
+        raise RequestError(400, f"the model refused the request: {error}") from error
+    tokens = outputs.pop(TOKENS, None)
+    return outputs, None if tokens is None else tokens.tolist()
 
 
 def _check_rows(service: Service, rows: int) -> None:
@@ -170,8 +177,3 @@ def find_version(service: Service, request: requests.Request) -> Version:
 
 def _encode(row: tuple[str, ...]) -> rest.Row:
     return tuple(text.encode() for text in row)
-
-
-def describe_error(error: Exception) -> str:
-    """Returns the first line of an error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]

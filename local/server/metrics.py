@@ -20,20 +20,19 @@ class Metrics:
         prometheus_client.ProcessCollector(registry=self._registry)
         by: Any = {"registry": self._registry, "namespace": "reviews"}
         self.requests = Counter("requests", "Answered requests.", ["method", "status"], **by)
-        self.errors = Counter("errors", "Requests with a status of 400 or more.", ["method", "status"], **by)
         self.seconds = Histogram(
             "request_seconds", "From the head of a request to its response.", ["method"], buckets=_SECONDS, **by
         )
         self.batch_rows = Histogram("batch_rows", "Texts that were computed together.", buckets=_ROWS, **by)
         self.waiting_rows = Gauge("waiting_rows", "Texts of unfinished requests.", **by)
+        self.workers = Gauge("workers", "Workers of the version in use that can compute.", **by)
+        self.worker_restarts = Counter("worker_restarts", "Workers that died and were replaced.", **by)
         self.version = Gauge("model_version", "The version in use.", ["model"], **by)
         self.load_failures = Gauge("load_failures", "Versions that could not be loaded since the start.", **by)
 
     def observe(self, method: str, status: int, seconds: float) -> None:
         """Counts a request."""
         self.requests.labels(method, status).inc()
-        if status >= 400:
-            self.errors.labels(method, status).inc()
         self.seconds.labels(method).observe(seconds)
 
     def render(self) -> bytes:

@@ -15,7 +15,7 @@ def render(name: str, version: Version) -> tuple[str, str]:
     Returns:
       The page, and its `Content-Security-Policy`: only its own script and style, and only requests to this server.
     """
-    task = version.model.card.task
+    task = version.loaded.card.task
     nonce = secrets.token_urlsafe(16)
     values = {
         "nonce": nonce,

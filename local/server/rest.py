@@ -87,6 +87,14 @@ def respond(query: Query, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
 
 
+def describe_model(name: str, version: int, signatures: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the response to a request for a model's metadata, with what `metadata.read_signatures` found."""
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": str(version)},
+        "metadata": {"signature_def": {"signature_def": signatures}},
+    }
+
+
 def _parse_json(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)

@@ -4,41 +4,55 @@ The newest version that can be loaded is in use. Requests that started with the 
 """
 
 import asyncio
+import contextlib
 import dataclasses
-import gc
 import os
 import time
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Optional
 
 from artifacts import model_files
 from core.errors import UserError
-from local import served_model, serving
-from local.server import metadata
+from local import serving
+from local.server.pool import Pool
+from local.server.worker import Loaded
 
 # How often the folder is listed, which takes microseconds; TensorFlow Serving does it as often.
 _INTERVAL_S = 1.0
 
-# Texts of a batch, of some sizes and lengths.
-_WARM_UP = (["a"], ["a", "a b c"], ["a " * 64] * 32)
-
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Version:
     """A loaded version.
 
     Attributes:
       number: its number.
-      model: the model.
-      signatures: name of each signature -> names of its inputs.
-      described: the signatures, for `metadata.describe`.
+      loaded: its description.
+      pool: its workers.
     """
 
-    number: int
-    model: served_model.Model
-    signatures: Mapping[str, tuple[str, ...]]
-    described: Mapping[str, Any]
+    def __init__(self, number: int, loaded: Loaded, pool: Pool) -> None:
+        self.number, self.loaded, self.pool = number, loaded, pool
+        self._users, self._replaced = 0, False
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        """Keeps the workers inside the context, even if another version replaces this one meanwhile."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._close_unused()
+
+    def replace(self) -> None:
+        """Ends the workers once no request uses them any more."""
+        self._replaced = True
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._replaced and not self._users:
+            self.pool.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,14 +105,15 @@ def find_source(folder: Optional[str], root: str, name: Optional[str]) -> Source
 class Versions:
     """Loads versions and knows which one is in use."""
 
-    def __init__(self, source: Source, report: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, make_pool: Callable[[str], Pool], report: Callable[[str], None]) -> None:
         """Initialises without loading; see `refresh`.
 
         Args:
           source: where versions come from.
+          make_pool: makes the workers of the version in a folder.
           report: called with a sentence about each change.
         """
-        self.source = source
+        self.source, self._make_pool = source, make_pool
         self.current: Optional[Version] = None
         # Number of a version -> state and error, as TensorFlow Serving reports them.
         self.states: dict[int, tuple[str, str]] = {}
@@ -110,10 +125,10 @@ class Versions:
         self._seen: dict[str, Any] = {}
         self._problem = ""
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """Loads the newest version that can be loaded, unless it is in use already; a second call may not overlap."""
         try:
-            listed = self.source.list()
+            listed = await asyncio.to_thread(self.source.list)
         except UserError as error:
             self._warn(str(error))
             return
@@ -123,7 +138,7 @@ class Versions:
                 self.states[number] = (AVAILABLE, "")
                 self._problem = ""
                 return
-            if self._may_load(path) and self._load(number, path):
+            if await self._may_load(path) and await self._load(number, path):
                 self._problem = ""
                 return
         if self.current is not None:
@@ -131,13 +146,13 @@ class Versions:
         if not listed:
             self._warn(f"{self.source.folder}: has no versions any more")
 
-    def load_first(self) -> None:
+    async def load_first(self) -> None:
         """Loads the newest version that can be loaded.
 
         Raises:
           UserError: none can be; about the newest.
         """
-        self.refresh()
+        await self.refresh()
         if self.current is None:
             errors = [error for _, (_, error) in sorted(self.states.items(), reverse=True)]
             raise UserError(errors[0] if errors else self._problem)
@@ -146,24 +161,33 @@ class Versions:
         """Refreshes until cancelled."""
         while not self.source.fixed:
             await asyncio.sleep(_INTERVAL_S)
-            await asyncio.to_thread(self.refresh)
+            await self.refresh()
 
-    def _may_load(self, path: str) -> bool:
+    def close(self) -> None:
+        """Ends the workers."""
+        if self.current is not None:
+            self.current.replace()
+
+    async def _may_load(self, path: str) -> bool:
         """Returns whether a version has not failed yet, or its files have changed since and no longer do."""
         if path not in self._failed:
             return True
-        files, before = _fingerprint(path), self._seen.get(path)
+        files, before = await asyncio.to_thread(_fingerprint, path), self._seen.get(path)
         self._seen[path] = files
         return files == before and files != self._failed[path]
 
-    def _load(self, number: int, path: str) -> bool:
+    async def _load(self, number: int, path: str) -> bool:
         before, started = self.current, time.monotonic()
         # Taken first, so that files that are copied meanwhile are noticed.
-        files = _fingerprint(path)
+        files = await asyncio.to_thread(_fingerprint, path)
         self.states[number] = (LOADING, "")
+        pool = self._make_pool(path)
         try:
-            version = load(number, path)
-        except UserError as error:
+            version = Version(number, await pool.load(), pool)
+        except BaseException as error:
+            pool.close()
+            if not isinstance(error, UserError):
+                raise
             self._failed[path] = files
             self.failures += 1
             self.states[number] = (END, str(error))
@@ -176,8 +200,7 @@ class Versions:
         if before is not None:
             self.states[before.number] = (END, "")
             self._report(f"version {number} loaded in {time.monotonic() - started:.1f} s, replaces {before.number}")
-            del before
-            gc.collect()  # A model has cycles, and hundreds of megabytes.
+            before.replace()
         return True
 
     def _warn(self, problem: str) -> None:
@@ -188,25 +211,6 @@ class Versions:
 
     def _describe_current(self) -> str:
         return "" if self.current is None else f"; version {self.current.number} stays in use"
-
-
-def load(number: int, path: str) -> Version:
-    """Loads a version.
-
-    Raises:
-      UserError: it can't be loaded.
-    """
-    model = served_model.load(path, "")
-    # The first calls are slow; they should not be those of a client.
-    for rows in _WARM_UP:
-        batch = [(text,) * len(model.card.task.text_inputs) for text in rows]
-        model.compute(batch)
-        model.count_tokens(batch)
-    try:
-        described = metadata.read_signatures(path)
-    except OSError as error:
-        raise UserError(f"{path}: was removed while it was loaded") from error
-    return Version(number, model, {name: model.inputs(name) for name in model.loaded.signatures}, described)
 
 
 def _fingerprint(path: str) -> list[tuple[str, int, int]]:

@@ -20,8 +20,9 @@ from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.orchestration.portable import data_types
 from tfx.types import channel, standard_artifacts
 
-from artifacts import GateVerdict, model_files
+from artifacts import model_files
 from artifacts.examples import Ingest, read_ingest, write_ingest
+from artifacts.tfx_types import GateVerdict
 from components import gate_config
 from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
 from components.data_gate.component import DataGate

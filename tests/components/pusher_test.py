@@ -25,9 +25,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import json_utils
 
-from artifacts import GateVerdict, model_files, model_run
 from artifacts import encoder as encoder_artifact
+from artifacts import model_files, model_run
 from artifacts.examples import Ingest, write_ingest
+from artifacts.tfx_types import GateVerdict
 from components.pusher import driver, executor, publication, record
 from components.pusher.component import Pusher
 from core import checks

@@ -5,7 +5,7 @@ import os
 
 from tfx.dsl.components.base import base_executor
 
-from artifacts import RunSummary
+from artifacts.tfx_types import RunSummary
 from components.run_outcome import executor, notes
 from components.run_report.executor import PIPELINE_NAME, REPORTS_DIR
 from components.run_report.summary import Summary, run_folder
