@@ -1,6 +1,7 @@
 """Tiny models behind the real server, in a thread or a process, and requests to it over loopback."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -19,6 +20,7 @@ import tensorflow as tf
 from artifacts import model_card
 from local.server import listener, run
 from local.server.methods import Service
+from local.server.settings import Settings
 from schema.task import Task, make_task
 from tests import saved_models
 from tests.runner import REPO
@@ -100,23 +102,32 @@ class Running:
 
 @contextlib.contextmanager
 def running(model: Any, **settings: Any) -> Iterator[Running]:
-    """Serves a model while the context is open, by default under the name `tiny`."""
+    """Serves a model while the context is open, by default under the name `tiny` with one worker."""
     reports: list[str] = []
-    service = run.make_service(run.Settings(str(model), "runs", **{"name": "tiny", **settings}), reports.append)
-    server = run.make_server(service)
+    ready: concurrent.futures.Future = concurrent.futures.Future()
 
-    def stop() -> None:
-        server.should_exit = True
+    async def serve(port: Any) -> None:
+        chosen = Settings(str(model), "runs", **{"name": "tiny", "workers": 1, **settings})
+        async with run.open_service(chosen, reports.append) as service:
+            server = run.make_server(service)
+            ready.set_result((service, server))
+            await server.serve(sockets=[port])
 
-    with listener.listen("127.0.0.1", 0) as port:
-        address = listener.address(port)
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[port])))
-        thread.start()
+    with listener.listen("127.0.0.1", 0) as port, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(lambda: asyncio.run(serve(port)))
+        concurrent.futures.wait([ready, ended], return_when=concurrent.futures.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+        service, server = ready.result()
+
+        def stop() -> None:
+            server.should_exit = True
+
         try:
-            yield Running(address, service, reports, stop)
+            yield Running(listener.address(port), service, reports, stop)
         finally:
             stop()
-            thread.join()
+            ended.result()
 
 
 @contextlib.contextmanager
@@ -125,9 +136,10 @@ def held(server: Running) -> Iterator[None]:
     released, batcher = threading.Event(), server.service.batcher
     compute = batcher._compute
 
-    def wait(key: Any, rows: Any) -> Any:
-        assert released.wait(60)
-        return compute(key, rows)
+    async def wait(key: Any, rows: Any) -> Any:
+        while not released.is_set():
+            await asyncio.sleep(0.005)
+        return await compute(key, rows)
 
     batcher._compute = wait
     try:
