@@ -32,6 +32,8 @@ MAX_LENGTH = 8
 
 # A batch with this text takes about a second, without a text of other batches.
 SLOW = "slow"
+# A batch with this text ends the process, as a fault in a library would.
+DEADLY = "deadly"
 
 
 class CountedWords(tf.Module):
@@ -48,7 +50,8 @@ class CountedWords(tf.Module):
         text = tf.strings.join(texts, " ")
         rounds = tf.where(tf.reduce_any(tf.equal(text, SLOW)), 150_000, 0)
         delay = tf.while_loop(lambda i, _: i < rounds, lambda i, x: (i + 1, tf.sin(x)), (0, tf.constant(0.0)))[1]
-        logits = _count_words(text, "good") - _count_words(text, "bad") + delay
+        with tf.control_dependencies([tf.cond(tf.reduce_any(tf.equal(text, DEADLY)), _abort, lambda: True)]):
+            logits = _count_words(text, "good") - _count_words(text, "bad") + delay
         return self.outputs(logits[:, tf.newaxis])
 
     def outputs(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -56,6 +59,11 @@ class CountedWords(tf.Module):
 
     def _count(self, *texts: tf.Tensor) -> tf.Tensor:
         return tf.add_n([tf.strings.split(text).row_lengths() for text in texts]) + len(texts) + 1
+
+
+def _abort() -> bool:
+    with tf.control_dependencies([tf.raw_ops.Abort(error_msg="deadly")]):
+        return tf.constant(True)
 
 
 def _count_words(text: tf.Tensor, word: str) -> tf.Tensor:
@@ -163,7 +171,7 @@ def start(*arguments: Any) -> tuple[subprocess.Popen, list[str], Optional[str]]:
     return process, lines, found[0] if found else None
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Waits until a condition is true."""
     end = time.monotonic() + seconds
     while not condition():

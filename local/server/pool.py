@@ -116,7 +116,10 @@ class _Worker:
 
     def kill(self) -> None:
         """Kills it, which ends `read`; it has nothing to lose."""
-        self._process.kill()
+        # `Process.kill` does nothing after the fork server has ended.
+        if not self.died.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     def describe_end(self) -> str:
         """Waits for the exit status of the dead process; returns such as `worker 4711 was killed by SIGKILL`."""
@@ -249,14 +252,17 @@ class Pool:
           UserError: it can't.
         """
         loop = asyncio.get_running_loop()
-        started = await loop.run_in_executor(self._executor, self._start_process)
+        try:
+            started = await loop.run_in_executor(self._executor, self._start_process)
+        except (EOFError, OSError) as error:
+            reason = worker.describe_error(error)
+            raise UserError(f"--model {self._folder}: no process could be started for it ({reason})") from error
         started.watch()
         try:
             loaded = await loop.run_in_executor(self._executor, started.read)
         except (EOFError, OSError):
-            self._started.discard(started)
             end = await loop.run_in_executor(self._executor, started.describe_end)
-            raise UserError(f"--model {self._folder}: can't be loaded, {end} meanwhile") from None
+            loaded = UserError(f"--model {self._folder}: can't be loaded, {end} while it did so")
         if isinstance(loaded, UserError):
             self._started.discard(started)
             raise loaded

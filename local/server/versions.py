@@ -166,7 +166,7 @@ class Versions:
     def close(self) -> None:
         """Ends the workers."""
         if self.current is not None:
-            self.current.replace()
+            self.current.pool.close()
 
     async def _may_load(self, path: str) -> bool:
         """Returns whether a version has not failed yet, or its files have changed since and no longer do."""

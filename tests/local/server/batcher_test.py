@@ -1,7 +1,6 @@
 """Waiting rows are computed together, within bounds, and requests do not disturb each other."""
 
 import asyncio
-import threading
 
 import numpy as np
 import pytest
@@ -13,22 +12,22 @@ class Doubler:
     """Returns twice each row; waits for `go`, and records the batches."""
 
     def __init__(self):
-        self.go, self.batches = threading.Event(), []
+        self.go, self.batches = asyncio.Event(), []
 
-    def __call__(self, key, rows):
+    async def __call__(self, key, rows):
         self.batches.append((key, list(rows)))
-        assert self.go.wait(10)
+        await self.go.wait()
         if None in rows:
             raise ValueError("a row is None")
         return {"twice": np.array([2 * row for row in rows])}
 
 
-def run(scenario, max_batch=4, max_rows=100):
+def run(scenario, batches=1, max_batch=4, max_rows=100):
     """Runs `scenario(batcher, doubler)` while the batcher works; returns the doubler."""
     doubler = Doubler()
 
     async def main():
-        batcher = Batcher(doubler, max_batch, max_rows)
+        batcher = Batcher(doubler, batches, max_batch, max_rows)
         working = asyncio.create_task(batcher.run())
         await scenario(batcher, doubler)
         assert batcher.rows == 0
@@ -58,6 +57,21 @@ def test_what_waits_while_a_batch_runs_is_the_next_batch():
         assert [await other for other in others] == [[4, 24], [6, 26], [8, 28]]
 
     assert [rows for _, rows in run(scenario).batches] == [[1], [2, 12, 3, 13], [4, 14]]
+
+
+def test_as_many_batches_as_there_are_workers_run_at_the_same_time():
+    async def scenario(batcher, doubler):
+        tasks = [asyncio.create_task(ask(batcher, 1))]
+        await started(doubler)
+        tasks.append(asyncio.create_task(ask(batcher, 2)))
+        await started(doubler, 2)
+        tasks += [asyncio.create_task(ask(batcher, row)) for row in (3, 4)]
+        await asyncio.sleep(0.01)
+        assert len(doubler.batches) == 2
+        doubler.go.set()
+        assert [await task for task in tasks] == [[2], [4], [6], [8]]
+
+    assert [rows for _, rows in run(scenario, batches=2).batches] == [[1], [2], [3, 4]]
 
 
 def test_rows_with_different_keys_are_not_computed_together():

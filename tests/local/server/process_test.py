@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 
+import psutil
 import pytest
 import requests
 
@@ -29,9 +30,30 @@ def test_a_request_that_has_arrived_is_answered_before_it_stops(tmp_path, number
             path = f"{address}/v1/models/tiny:predict"
             slow = pool.submit(requests.post, path, json={"instances": [servers.SLOW]}, timeout=60)
             servers.wait_until(lambda: "reviews_waiting_rows 1.0" in requests.get(f"{address}/metrics").text)
-            process.send_signal(number)
+            others = psutil.Process(process.pid).children(recursive=True)
+            # As a terminal and service managers do, to all processes.
+            for each in (process, *others):
+                each.send_signal(number)
             assert slow.result().status_code == 200
         assert process.wait(30) == 0 and process.stdout.read() == "stopped\n"
+        assert not psutil.wait_procs(others, 10)[1]
+    finally:
+        process.kill()
+
+
+def test_the_workers_end_with_a_server_that_is_killed(tmp_path):
+    process, _, address = servers.start("--model", servers.save(tmp_path / "tiny" / "7"), "--port", 0)
+    try:
+        servers.wait_until(lambda: "reviews_workers 2.0" in requests.get(f"{address}/metrics").text)
+        others = psutil.Process(process.pid).children(recursive=True)
+        path = f"{address}/v1/models/tiny:predict"
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            slow = threads.submit(requests.post, path, json={"instances": [servers.SLOW] * 60}, timeout=60)
+            servers.wait_until(lambda: "reviews_waiting_rows 60.0" in requests.get(f"{address}/metrics").text)
+            process.kill()
+            assert isinstance(slow.exception(), requests.ConnectionError)
+        # Two workers, the fork server, and what multiprocessing needs.
+        assert len(others) >= 3 and not psutil.wait_procs(others, 20)[1]
     finally:
         process.kill()
 
@@ -59,6 +81,7 @@ def test_a_port_in_use_is_one_sentence(capfd):
         (["--log-texts"], "--log-texts: has no effect without --log FILE"),
         (["--port", 0, "--root", "nowhere"], "--root nowhere: no model was pushed there yet"),
         (["--port", 0, "--model", "nowhere"], "nowhere/assets.extra/reviews.json: No such file or directory"),
+        (["--port", 0, "--workers", 0], "--workers 0: should be a number more than 0"),
         (["--port", 0, "--max-rows", 0], "--max-rows 0: should be a number more than 0"),
         (["--port", 0, "--timeout-s", "inf"], "--timeout-s inf: should be a number more than 0"),
         (["--port", 0, "--name", "a/b"], "--name a/b: should be a name for addresses, without / and :"),
