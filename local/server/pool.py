@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, Callable, Iterator, Optional
 
 from core.errors import UserError
@@ -44,18 +44,23 @@ class WorkerError(Exception):
 def start_fork_server() -> None:
     """Lets the fork server import what workers need; returns before it has done so."""
     _CONTEXT.set_forkserver_preload(_PRELOADED)
-    # Python before 3.12.8 does not tell it `sys.path`. Threads of OpenBLAS, which nothing here uses, should not be
-    # there when it forks.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with _environment(PYTHONPATH=path, OPENBLAS_NUM_THREADS="1"):
+    with _prepared():
         forkserver.ensure_running()
 
 
 @contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Sets environment variables for processes that are started inside the context."""
+def _prepared() -> Iterator[None]:
+    """Prepares what a fork server that is started inside the context, and so each worker, inherits."""
+    # Python before 3.12.8 does not tell it `sys.path`. Threads of OpenBLAS, which nothing here uses, should not be
+    # there when it forks.
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    variables = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
     before = {name: os.environ.get(name) for name in variables}
+    # Ctrl-C, and a service manager's SIGTERM, reach all processes; the server first lets the workers finish. The start of
+    # `multiprocessing`'s tracker would unblock them.
+    resource_tracker.ensure_running()
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     os.environ.update(variables)
     try:
         yield
@@ -65,12 +70,14 @@ def _environment(**variables: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
 
 class _Worker:
     """A worker's process, and the ends of its connections.
 
     Attributes:
+      pid: its id.
       died: set once it has died.
     """
 
@@ -83,8 +90,10 @@ class _Worker:
         self._channel, channel = _CONTEXT.Pipe()
         self._alive, alive = _CONTEXT.Pipe(duplex=False)
         self._process = _CONTEXT.Process(target=worker.run, args=(channel, alive, folder, threads), daemon=True)
-        with _PROCESSES:
+        with _PROCESSES, _prepared():
             self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
         # Only the process has these ends, so that the others show when it dies. (That of `multiprocessing` itself would
         # also show the end of the fork server.)
         channel.close()
@@ -119,14 +128,14 @@ class _Worker:
         # `Process.kill` does nothing after the fork server has ended.
         if not self.died.is_set():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
 
     def describe_end(self) -> str:
         """Waits for the exit status of the dead process; returns such as `worker 4711 was killed by SIGKILL`."""
         with _PROCESSES:
             self._process.join(_EXIT_S)
             status = self._process.exitcode
-        name = f"worker {self._process.pid}"
+        name = f"worker {self.pid}"
         if status is None or status >= 0:
             return f"{name} ended" if status is None else f"{name} exited with status {status}"
         return f"{name} was killed by {signal.Signals(-status).name}"

@@ -8,7 +8,6 @@ import dataclasses
 import gc
 import multiprocessing
 import os
-import signal
 import threading
 from multiprocessing import connection
 from typing import Any, Mapping, Optional, Sequence, Union
@@ -80,9 +79,6 @@ def run(channel: connection.Connection, alive: connection.Connection, folder: st
       folder: the version's folder.
       threads: how many TensorFlow may use.
     """
-    # Ctrl-C, and a service manager's SIGTERM, reach all processes; the server first lets the workers finish.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_server, daemon=True).start()
     try:
         model, loaded = _load(folder, threads)

@@ -26,7 +26,7 @@ def _no_pause(monkeypatch):
 
 def processes(server):
     """The ids of the workers' processes that have started."""
-    return [each._process.pid for each in server.service.versions.current.pool._started]
+    return [each.pid for each in server.service.versions.current.pool._started]
 
 
 def live(server):
