@@ -57,8 +57,8 @@ def _prepared() -> Iterator[None]:
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     variables = {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
     before = {name: os.environ.get(name) for name in variables}
-    # Ctrl-C, and a service manager's SIGTERM, reach all processes; the server first lets the workers finish. The start of
-    # `multiprocessing`'s tracker would unblock them.
+    # Ctrl-C, and a service manager's SIGTERM, reach all processes; the server first lets the workers finish. The start
+    # of `multiprocessing`'s tracker would unblock them.
     resource_tracker.ensure_running()
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     os.environ.update(variables)

@@ -16,7 +16,7 @@ import local_runner
 from artifacts import model_card, model_files
 from components.data_gate import profile, vocabulary
 from components.data_gate.text_counts import TextCounts
-from local import answers, served_model
+from local import answers, predictions
 from local.monitoring import logs, mojibake
 from local.server import request_log
 from schema.task import ScoreTask, make_task
@@ -418,7 +418,7 @@ def test_models_of_other_labels_are_not_compared(tmp_path, model, capfd):
     ],
 )
 def test_an_answer_belongs_to_a_group_of_labels(task, answer, group):
-    counts = answers.count_labels(task, [served_model.Prediction(answer, ())])
+    counts = answers.count_labels(task, [predictions.Prediction(answer, ())])
     assert counts.pop(group) == 1 and not any(counts.values())
 
 

@@ -10,7 +10,7 @@ import rich.console
 from artifacts import model_card
 from core import config
 from core.errors import UserError
-from local import answers, inspection, prediction, sentences, served_model
+from local import answers, inspection, prediction, sentences
 from schema.task import make_task
 from tests import encoders
 
@@ -26,7 +26,7 @@ class PairModel:
     def predict(self, rows):
         scores = [0.75 if first in second else 0.25 for first, second in rows]
         return [
-            served_model.Prediction(
+            predictions.Prediction(
                 {"label_name": ("no", "yes")[score > 0.5], "probability": max(score, 1 - score)}, (1 - score, score)
             )
             for score in scores

@@ -23,7 +23,7 @@ from components.tsv_example_gen.lines import KEPT_BYTES
 from core import config
 from core.config import DataConfig
 from core.errors import UserError
-from local import answers, prediction, sentences, served_model
+from local import answers, prediction, predictions, sentences
 from schema import rejections
 from schema.task import make_task
 from tests import tsv_lines
@@ -44,7 +44,7 @@ class FakeModel:
     def predict(self, rows):
         self.texts += [text for (text,) in rows]
         values = {"label_name": self.label, "probability": 0.75}
-        return [served_model.Prediction(values, (0.25, 0.75)) for _ in rows]
+        return [predictions.Prediction(values, (0.25, 0.75)) for _ in rows]
 
     def count_cut(self, texts):
         return 0
