@@ -10,7 +10,7 @@ import rich.console
 from artifacts import model_card
 from core import config
 from core.errors import UserError
-from local import answers, inspection, prediction, sentences
+from local import answers, inspection, prediction, predictions, sentences
 from schema.task import make_task
 from tests import encoders
 
