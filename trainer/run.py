@@ -20,6 +20,7 @@ from launchers import local_processes
 from launchers.base import Launcher, WorkerJob, import_path
 from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Reviews, TrainingJob
+from trainer.optimizer import build_optimizer, make_schedule
 
 # Settings that affect only the speed: a training may continue from a checkpoint with other values of them.
 _SPEED_SETTINGS = {"workers", "device", "xla", "checkpoint_seconds"}
@@ -132,7 +133,7 @@ def _build_classifier(job: TrainingJob, strategy: tf.distribute.Strategy) -> mod
 
 
 def _build_optimizer(config: TrainerConfig, rows: int, weights: Sequence[tf.Variable]) -> tf_keras.optimizers.Optimizer:
-    optimizer = model.build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    optimizer = build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
     # Not in the first step, since a checkpoint is only restored to variables that exist.
     optimizer._create_all_weights(weights)
     return optimizer
@@ -146,7 +147,7 @@ def _with_learning_rates(
     curve: Sequence[Mapping[str, float]], config: TrainerConfig, rows: int
 ) -> list[dict[str, float]]:
     """Adds to each point of the training curve the learning rate of its step."""
-    schedule = model.make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    schedule = make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
     rates = schedule(tf.constant([point["step"] - 1 for point in curve], tf.float32)).numpy().tolist()
     return [{**point, "learning_rate": rate} for point, rate in zip(curve, rates, strict=True)]
 

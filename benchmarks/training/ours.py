@@ -16,6 +16,7 @@ from benchmarks.training import data, turns  # noqa: E402
 from core import gpu  # noqa: E402
 from core.config import DataConfig, TrainerConfig  # noqa: E402
 from trainer import batches, loop, model, precision, tokens, tracing  # noqa: E402
+from trainer.optimizer import build_optimizer  # noqa: E402
 
 _WARM_UP_STEPS = 2
 
@@ -40,7 +41,7 @@ class Setting:
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
         classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
         steps = self.steps_per_epoch * workload.epochs
-        optimizer = model.build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
+        optimizer = build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
         dtype = precision.choose(workload.precision, self._gpus)
         if dtype == tf.float16:
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
