@@ -20,7 +20,7 @@ from launchers import local_processes
 from launchers.base import Launcher, WorkerJob, import_path
 from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Reviews, TrainingJob
-from trainer.optimizer import build_optimizer, make_schedule
+from trainer.optimizer import build_optimizer, is_lazy, make_schedule
 
 # Settings that affect only the speed: a training may continue from a checkpoint with other values of them.
 _SPEED_SETTINGS = {"workers", "device", "xla", "checkpoint_seconds"}
@@ -89,7 +89,7 @@ def _train(
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     # XLA can't compile a SavedModel.
     xla = bool(gpus) and not isinstance(classifier.encoder, model.SavedEncoder) if config.xla == "auto" else config.xla
-    store = _open_checkpoints(job, data, strategy, optimizer, trained_model.weights)
+    store = _open_checkpoints(job, data, strategy, classifier.encoder, optimizer, trained_model.weights)
     train_data, dev_data = _model_inputs(config, classifier.encoder, data, store.folder, strategy)
     class_weights = job.task.balanced_weights(data.train.labels) if config.class_weights == "balanced" else None
     steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights)
@@ -178,6 +178,7 @@ def _open_checkpoints(
     job: TrainingJob,
     data: Reviews,
     strategy: tf.distribute.Strategy,
+    encoder: model.Encoder,
     optimizer: tf_keras.optimizers.Optimizer,
     weights: Sequence[tf.Variable],
 ) -> checkpoints.Checkpoints:
@@ -193,7 +194,22 @@ def _open_checkpoints(
     if writes:
         checkpoints.remove_abandoned(root, key)
     trackables = {"weights": list(weights), "optimizer": optimizer}
-    return checkpoints.Checkpoints(os.path.join(root, key), trackables, weights, writes)
+    changing_rows = _changing_rows(encoder, data, optimizer, weights)
+    return checkpoints.Checkpoints(os.path.join(root, key), trackables, weights, writes, changing_rows)
+
+
+def _changing_rows(
+    encoder: model.Encoder,
+    data: Reviews,
+    optimizer: tf_keras.optimizers.Optimizer,
+    weights: Sequence[tf.Variable],
+) -> dict[Any, np.ndarray]:
+    """Returns the rows that the training changes in a lazily updated embedding table and its moments."""
+    if isinstance(encoder, model.SavedEncoder):
+        return {}  # Its gradients may be dense.
+    tables = [weight for weight in weights if "word_embeddings/embeddings" in weight.name and is_lazy(weight)]
+    moments = [optimizer.get_slot(table, name) for table in tables for name in ("m", "v")]
+    return {variable.ref(): data.train.tokens.distinct_ids() for variable in (*tables, *moments)}
 
 
 def _model_inputs(
