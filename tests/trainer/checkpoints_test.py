@@ -118,6 +118,79 @@ def test_a_checkpoint_with_other_shapes_is_not_restored(tmp_path):
     assert Checkpoints(str(tmp_path), {"weights": weights}, weights, True).restore() is None
 
 
+def _open_table(folder, initial):
+    table, bias = tf.Variable(initial), tf.Variable(0.0)
+    rows = {table.ref(): np.array([0, 2])}
+    return Checkpoints(str(folder), {"weights": [table, bias]}, [table, bias], True, rows), table, bias
+
+
+def test_of_a_table_only_the_rows_that_change_are_saved(tmp_path):
+    initial = np.arange(3 * 50_000, dtype=np.float32).reshape(3, 50_000)
+    store, table, bias = _open_table(tmp_path, initial)
+    changed = initial.copy()
+    changed[[0, 2]] += 1
+    table.assign(changed)
+    bias.assign(5.0)
+    store.save_best(3)
+    store.save(4, {"best_step": 3})
+    store.wait()
+    for kind in ("best-3", "state-4"):
+        assert os.path.getsize(tmp_path / f"{kind}.data-00000-of-00001") < 1.1 * 2 * initial[0].nbytes
+    other_store, other, other_bias = _open_table(tmp_path, initial)
+    assert other_store.restore() == {"best_step": 3}
+    np.testing.assert_array_equal(other, changed)
+    assert other_bias.numpy() == 5.0
+    exported = [tf.Variable(initial), tf.Variable(0.0)]
+    other_store.restore_best(3, exported)
+    np.testing.assert_array_equal(exported[0], changed)
+
+
+def test_the_best_weights_are_not_written_twice(tmp_path):
+    _write(tmp_path, 4)
+    sizes = {kind: os.path.getsize(tmp_path / f"{kind}-4.data-00000-of-00001") for kind in ("state", "best")}
+    assert sizes["best"] > 1000 * 4 > sizes["state"]
+
+
+def test_a_state_has_the_values_at_its_step_although_training_goes_on(tmp_path):
+    store, weights = _open(tmp_path)
+    momentum = tf.Variable(tf.zeros([1000]))
+    for step in range(1, 20):
+        store.save_best(step)
+        store.save(step, {"best_step": step})
+        for weight in weights:
+            tf.raw_ops.ResourceApplyMomentum(
+                var=weight.handle,
+                accum=momentum.handle if weight.shape.rank else tf.Variable(0.0).handle,
+                lr=1.0,
+                grad=-tf.ones_like(weight),
+                momentum=0.0,
+            )
+    store.wait()
+    store, weights = _open(tmp_path)
+    assert store.restore() == {"best_step": 19}
+    np.testing.assert_array_equal(weights[0], np.full(1000, 18.0))
+
+
+def test_a_state_that_could_not_be_written_is_an_error_and_the_previous_one_is_used(tmp_path):
+    _write(tmp_path, 9)
+    store, _ = _open(tmp_path)
+    # As on a full disk, no file can be made.
+    (tmp_path / "state-10.index").mkdir()
+    store.save(10, {"best_step": None})
+    with pytest.raises(tf.errors.OpError):
+        store.wait()
+    (tmp_path / "state-10.index").rmdir()
+    assert _open(tmp_path)[0].restore() == {"best_step": 9, "step": 9}
+
+
+def test_states_that_could_not_be_read_do_not_displace_new_ones(tmp_path):
+    _write(tmp_path, 9, 10)
+    for step in (9, 10):
+        _cut(str(tmp_path / f"state-{step}.data-00000-of-00001"))
+    _write(tmp_path, 3)
+    assert _open(tmp_path)[0].restore() == {"best_step": 3, "step": 3}
+
+
 def test_a_key_depends_on_each_part_but_not_on_the_order_of_names():
     key = checkpoints.training_key({"a": 1, "b": 2}, ["x"])
     assert key == checkpoints.training_key({"b": 2, "a": 1}, ["x"])

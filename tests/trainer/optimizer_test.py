@@ -7,7 +7,7 @@ import tf_keras
 
 from schema.task import task_from_json
 from tests.trainer import tiny_training
-from trainer import bert, loop, model, optimizer
+from trainer import checkpoints, loop, model, optimizer
 
 TASK = task_from_json(tiny_training.TASK)
 PEAK, STEPS, DECAY, EPSILON = 0.1, 20, 0.01, 1e-6
@@ -81,13 +81,10 @@ def test_rows_that_no_batch_contains_keep_their_bits():
 
 
 def test_rows_that_every_batch_contains_are_updated_as_by_the_dense_update(monkeypatch):
-    everywhere = [[2, 0, 2], [0, 2], [2, 2, 0]]
-    gradients = [values[: len(rows)] for rows, values in zip(everywhere, gradients_of(1), strict=True)]
-    gradients[1] = gradients[1][:2]
-    gradients = [np.resize(values, (len(rows), 2)) for rows, values in zip(everywhere, gradients, strict=True)]
-    lazy = update(new_table(), everywhere, gradients)
+    batches, gradients = [[2, 0, 2, 2], [0, 2], [2, 2, 2, 0]], gradients_of(1)
+    lazy = update(new_table(), batches, gradients)
     monkeypatch.setattr(optimizer, "LAZY_WEIGHTS", 12)
-    dense = update(new_table(), everywhere, gradients)
+    dense = update(new_table(), batches, gradients)
     for ours, theirs in zip(lazy, dense, strict=True):
         np.testing.assert_allclose(ours[[0, 2]], theirs[[0, 2]], rtol=1e-6)
     assert (lazy[0][1] != dense[0][1]).any()  # Only the dense update decays the others.
@@ -134,8 +131,8 @@ IDS = np.array([[1, 2, 2], [2, 3, 0], [1, 1, 3], [3, 0, 0]], np.int32)
 LABELS = np.array([1, 0, 1, 0], np.int64)
 
 
-def train(strategy=None, dtype=tf.float32, xla=False, loss_scale=None, steps=4):
-    """Trains a bag of words; returns its table."""
+def train(strategy=None, dtype=tf.float32, xla=False, loss_scale=None, steps=4, folder=None):
+    """Trains a bag of words, from the state in a folder if there is one; returns its table."""
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         classifier = model.Classifier(Bag(), model.Head(TASK, 2, 0.0, 0))
@@ -152,9 +149,18 @@ def train(strategy=None, dtype=tf.float32, xla=False, loss_scale=None, steps=4):
         return per_replica.map(lambda *each: (*each[:3], each[3][0])).repeat()
 
     iterator = iter(strategy.distribute_datasets_from_function(dataset))
-    for step in range(steps):
+    (table,) = classifier.encoder.weights
+    if folder:
+        rows = {variable.ref(): np.arange(4) for variable in (table, *(adamw.get_slot(table, name) for name in "mv"))}
+        trackables = {"weights": classifier.weights, "optimizer": adamw}
+        store = checkpoints.Checkpoints(str(folder), trackables, classifier.weights, True, rows)
+        store.restore()
+    for step in range(int(adamw.iterations.numpy()), steps):
         trained.train(iterator, tf.constant(step, tf.int64))
-    return classifier.encoder.weights[0].numpy()
+    if folder:
+        store.save(steps, {"best_step": None})
+        store.wait()
+    return table.numpy()
 
 
 @pytest.fixture(scope="module", name="table")
@@ -185,19 +191,11 @@ def test_replicas_xla_and_precisions_change_only_digits(table, tolerance, settin
     np.testing.assert_allclose(train(**settings), table, atol=tolerance)
 
 
+def test_a_training_continues_from_the_saved_rows_with_the_same_bits(table, tmp_path):
+    assert (train(folder=tmp_path, steps=2) != table).any()
+    np.testing.assert_array_equal(train(folder=tmp_path), table)
+
+
 def test_a_step_whose_scaled_gradients_overflow_changes_nothing():
     after = train(dtype=tf.float16, loss_scale=2.0**30, steps=1)
     np.testing.assert_array_equal(after, new_table())
-
-
-def test_the_gradient_of_a_berts_word_embeddings_is_sparse():
-    sizes = {"vocabulary": 8, "hidden": 4, "inner": 8, "heads": 2}
-    shapes = bert._expected_shapes(1, sizes["hidden"], sizes["heads"], sizes["inner"])
-    tables = {"word_embeddings": 8, "position_embedding": 5, "type_embeddings": 2}
-    shapes |= {f"{name}/embeddings:0": (rows, 4) for name, rows in tables.items()}
-    weights = {name: tf.Variable(tf.ones(shape), name=name[:-2]) for name, shape in shapes.items()}
-    encoder = bert.Bert(weights, bert.infer_sizes(shapes))
-    inputs = {name: tf.ones([2, 3], tf.int32) for name in ("input_word_ids", "input_mask", "input_type_ids")}
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(encoder(inputs))
-    assert isinstance(tape.gradient(loss, weights["word_embeddings/embeddings:0"]), tf.IndexedSlices)
