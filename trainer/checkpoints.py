@@ -21,7 +21,6 @@ import shutil
 import time
 from typing import Any, Mapping, Optional, Sequence
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 from google.protobuf import message
@@ -30,9 +29,6 @@ KEPT_STATES = 2
 
 # The progress in a checkpoint, as JSON.
 _PROGRESS = "progress"
-
-# Ends the name of the row numbers of a variable of which only some rows are in the checkpoint.
-_ROWS = "/rows"
 
 # TensorFlow's errors for a file that is truncated, corrupt or missing, or contains other variables. For some of its
 # status codes, the reader raises Python's exceptions.
@@ -50,14 +46,7 @@ def training_key(*parts: Any) -> str:
 class Checkpoints:
     """The checkpoints of one training."""
 
-    def __init__(
-        self,
-        folder: str,
-        trackables: "dict[str, Any]",
-        weights: Sequence[tf.Variable],
-        writes: bool,
-        changing_rows: Optional[Mapping[Any, np.ndarray]] = None,
-    ):
+    def __init__(self, folder: str, trackables: "dict[str, Any]", weights: Sequence[tf.Variable], writes: bool):
         """Creates the folder.
 
         Args:
@@ -65,16 +54,13 @@ class Checkpoints:
           trackables: name -> variables or an optimizer; all variables have to exist.
           weights: the variables whose best values are kept; they are among the trackables.
           writes: whether this worker is the one that writes.
-          changing_rows: `variable.ref()` -> int64[n], for variables of which the training changes only these rows; the
-            others are not saved, so they have to have the same values when a state is restored.
         """
         self.folder = folder
         variables = _variables(trackables)
         names = {variable.ref(): str(number) for number, variable in enumerate(variables)}
         self._variables = dict(zip(names.values(), variables, strict=True))
         self._weights = [names[weight.ref()] for weight in weights]
-        self._rows = {names[ref]: rows for ref, rows in (changing_rows or {}).items()}
-        self._best: dict[str, dict[str, Any]] = {}
+        self._best: dict[str, dict[str, tf.Tensor]] = {}
         self._writes = writes
         # One thread, so that only one state is being written.
         self._writer = concurrent.futures.ThreadPoolExecutor(1)
@@ -100,7 +86,7 @@ class Checkpoints:
         self.wait()
         saved = set(self._weights) if progress["best_step"] == step else set()
         state = self._values([name for name in self._variables if name not in saved])
-        files = {**self._best, self._path("state", step): {**state, _PROGRESS: json.dumps(progress)}}
+        files = {**self._best, self._path("state", step): {**state, _PROGRESS: tf.constant(json.dumps(progress))}}
         self._best = {}
         self._pending = self._writer.submit(self._write, files, step, progress["best_step"])
 
@@ -140,7 +126,7 @@ class Checkpoints:
                 )
                 continue
             for name, variable in self._variables.items():
-                _assign(variable, name, found[name])
+                variable.assign(found[name].get_tensor(name))
             return progress
         return None
 
@@ -149,7 +135,7 @@ class Checkpoints:
         self.wait()
         reader = tf.train.load_checkpoint(self._path("best", step))
         for name, weight in zip(self._weights, weights, strict=True):
-            _assign(weight, name, reader)
+            weight.assign(reader.get_tensor(name))
 
     def remove(self) -> None:
         """Removes the folder, when the training's result has been written elsewhere."""
@@ -157,27 +143,20 @@ class Checkpoints:
             self.wait()
             tf.io.gfile.rmtree(self.folder)
 
-    def _values(self, names: Sequence[str]) -> dict[str, Any]:
+    def _values(self, names: Sequence[str]) -> dict[str, tf.Tensor]:
         """Returns the values of variables, which later training steps don't change."""
-        values: dict[str, Any] = {}
         # On a CPU this copies nothing: the next step that changes a variable does.
         with tf.device("CPU:0"):
-            for name in names:
-                if name in self._rows:
-                    values[name + _ROWS] = self._rows[name]
-                    values[name] = tf.gather(self._variables[name], self._rows[name])
-                else:
-                    values[name] = tf.identity(self._variables[name])
-        return values
+            return {name: tf.identity(self._variables[name]) for name in names}
 
-    def _write(self, files: Mapping[str, Mapping[str, Any]], step: int, best_step: Optional[int]) -> None:
+    def _write(self, files: Mapping[str, Mapping[str, tf.Tensor]], step: int, best_step: Optional[int]) -> None:
         for path, values in files.items():
             # The index is written last: without it the other files do not count as a checkpoint.
             tf.raw_ops.SaveV2(
                 prefix=path,
                 tensor_names=list(values),
                 shape_and_slices=[""] * len(values),
-                tensors=[tf.convert_to_tensor(value) for value in values.values()],
+                tensors=list(values.values()),
             )
         self._clean_up(step, best_step)
 
@@ -234,21 +213,10 @@ def _find(name: str, variable: tf.Variable, readers: Sequence[Any]) -> Any:
     for reader in readers:
         shapes = reader.get_variable_to_shape_map()
         if name in shapes:
-            skipped = 1 if name + _ROWS in shapes else 0
-            if shapes[name][skipped:] != variable.shape.as_list()[skipped:]:
+            if shapes[name] != variable.shape.as_list():
                 raise ValueError(f"variable {name} has shape {shapes[name]} instead of {variable.shape}")
             return reader
     raise ValueError(f"variable {name} ({variable.name}) is missing")
-
-
-def _assign(variable: tf.Variable, name: str, reader: Any) -> None:
-    """Assigns a variable's value in a checkpoint, or that of its rows there."""
-    value = reader.get_tensor(name)
-    if reader.has_tensor(name + _ROWS):
-        rows, some = reader.get_tensor(name + _ROWS), value
-        value = variable.numpy().copy()
-        value[rows] = some
-    variable.assign(value)
 
 
 def remove_abandoned(root: str, key: str) -> None:

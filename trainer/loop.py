@@ -18,10 +18,12 @@ from core.config import TrainerConfig
 from schema.task import Task
 from trainer import batches, distribution, model
 from trainer.checkpoints import Checkpoints
-from trainer.optimizer import clip_gradients
 
 # Rows per batch without gradients: more is not faster on two cores and costs memory.
 EVALUATION_BATCH = 128
+
+# BERT's value (Devlin et al. 2019, optimization.py).
+MAX_GRADIENT_NORM = 1.0
 
 _REPORT_INTERVAL_S = 1.0
 
@@ -118,7 +120,7 @@ class Steps:
           strategy: the strategy in whose scope the model and the optimizer were created.
           task: the task, which defines loss and metric.
           trained_model: the model to train.
-          optimizer: from `optimizer.build_optimizer`, or its loss-scaling wrapper.
+          optimizer: from `model.build_optimizer`, or its loss-scaling wrapper.
           seed: seed of the dropout.
           dtype: data type of the matrix products in training; evaluation is in float32, like serving.
           xla: whether XLA compiles the forward and backward passes.
@@ -157,8 +159,11 @@ class Steps:
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
             gradients = self._optimizer.get_unscaled_gradients(gradients)
+        # The embedding table's gradient is sparse. AdamW updates all rows anyway, with one fused operation for a dense
+        # gradient but several over the whole table for a sparse one.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         # Clips the whole batch's gradient, whereas tf-models' optimizer would clip that of each replica.
-        gradients = clip_gradients(gradients, self._model.weights)
+        gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
         pairs = zip(gradients, self._model.weights, strict=True)
         self._optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
         return sums

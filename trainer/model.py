@@ -1,4 +1,4 @@
-"""The classifier: a TF Hub text encoder, dropout and a dense layer."""
+"""The classifier: a TF Hub text encoder, dropout and a dense layer, and its optimizer."""
 
 import logging
 from typing import Mapping, Optional, Protocol
@@ -6,6 +6,8 @@ from typing import Mapping, Optional, Protocol
 import tensorflow as tf
 import tensorflow_hub as hub
 import tensorflow_text  # noqa: F401  Registers the ops that preprocess models are made of.
+import tf_keras
+from official.nlp import optimization
 
 from schema.task import Task
 from trainer import bert, native
@@ -103,3 +105,49 @@ class Classifier(tf.Module):
     ) -> tf.Tensor:
         """Computes the logits; arguments as in `Encoder`."""
         return self.head(self.encoder(inputs, seed, dtype), seed)
+
+
+class WarmUpDecay(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to the peak, then the rest of a linear decay from the peak at step 0 to 0 at the last step.
+
+    The values are those of tf-models' schedule, computed without a branch, because a GPU would have to send its
+    condition to the host in every step.
+    """
+
+    def __init__(self, peak: float, steps: int, warmup_steps: int):
+        """Sets the peak, the total number of steps, and the number of warm-up steps."""
+        self._peak, self._steps, self._warmup_steps = peak, steps, warmup_steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the learning rate float32[] of a step, from 0."""
+        step = tf.cast(step, tf.float32)
+        warming = step / max(self._warmup_steps, 1)
+        decaying = tf.maximum(1.0 - step / max(self._steps, 1), 0.0)
+        return self._peak * tf.where(step < self._warmup_steps, warming, decaying)
+
+    def get_config(self) -> dict[str, float]:
+        return {"peak": self._peak, "steps": self._steps, "warmup_steps": self._warmup_steps}
+
+
+def make_schedule(learning_rate: float, steps: int, warmup_fraction: float) -> WarmUpDecay:
+    """Returns the learning rate's schedule; arguments as in `build_optimizer`."""
+    return WarmUpDecay(learning_rate, steps, round(warmup_fraction * steps))
+
+
+def build_optimizer(learning_rate: float, steps: int, warmup_fraction: float) -> tf_keras.optimizers.Optimizer:
+    """Builds AdamW (Loshchilov & Hutter 2019) with linear warm-up, then linear decay to 0.
+
+    Args:
+      learning_rate: the peak, reached after `warmup_fraction * steps`.
+      steps: number of steps of the training.
+      warmup_fraction: 0 to 1.
+    """
+    # BERT's constants (Devlin et al. 2019, optimization.py).
+    return optimization.AdamWeightDecay(
+        learning_rate=make_schedule(learning_rate, steps, warmup_fraction),
+        weight_decay_rate=0.01,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        exclude_from_weight_decay=["layer_norm", "bias"],
+    )

@@ -20,7 +20,7 @@ from launchers import local_processes
 from launchers.base import Launcher, WorkerJob, import_path
 from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Reviews, TrainingJob
-from trainer.optimizer import build_optimizer, is_lazy, make_schedule
+from trainer.reduced import ReducedEncoder, reduce_table
 
 # Settings that affect only the speed: a training may continue from a checkpoint with other values of them.
 _SPEED_SETTINGS = {"workers", "device", "xla", "checkpoint_seconds"}
@@ -80,8 +80,8 @@ def _train(
     encoder_artifact.verify(job.base_model)
     config, data = job.config, _read_reviews(job)
     classifier = _build_classifier(job, strategy)
-    trained_model = _trained_model(config, classifier)
     with strategy.scope():
+        trained_model = _trained_model(config, classifier, data)
         optimizer = _build_optimizer(config, len(data.train.labels), trained_model.weights)
     dtype = _choose_dtype(config, classifier.encoder, strategy, gpus)
     if dtype == tf.float16:
@@ -89,14 +89,14 @@ def _train(
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     # XLA can't compile a SavedModel.
     xla = bool(gpus) and not isinstance(classifier.encoder, model.SavedEncoder) if config.xla == "auto" else config.xla
-    store = _open_checkpoints(job, data, strategy, classifier.encoder, optimizer, trained_model.weights)
+    store = _open_checkpoints(job, data, strategy, optimizer, trained_model.weights)
     train_data, dev_data = _model_inputs(config, classifier.encoder, data, store.folder, strategy)
     class_weights = job.task.balanced_weights(data.train.labels) if config.class_weights == "balanced" else None
     steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights)
     widths = _choose_widths(config, data) if xla or gpus else []
     result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
     if distribution.worker_index(strategy) == 0:
-        best = _best_classifier(job, strategy, classifier, store, result)
+        best = _best_classifier(job, strategy, classifier, data, store, result)
         threshold = _move_threshold(job, best, data.dev)
         lengths = data.train.tokens.lengths
         figures = model_run.TrainingFigures(
@@ -133,7 +133,7 @@ def _build_classifier(job: TrainingJob, strategy: tf.distribute.Strategy) -> mod
 
 
 def _build_optimizer(config: TrainerConfig, rows: int, weights: Sequence[tf.Variable]) -> tf_keras.optimizers.Optimizer:
-    optimizer = build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    optimizer = model.build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
     # Not in the first step, since a checkpoint is only restored to variables that exist.
     optimizer._create_all_weights(weights)
     return optimizer
@@ -147,7 +147,7 @@ def _with_learning_rates(
     curve: Sequence[Mapping[str, float]], config: TrainerConfig, rows: int
 ) -> list[dict[str, float]]:
     """Adds to each point of the training curve the learning rate of its step."""
-    schedule = make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    schedule = model.make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
     rates = schedule(tf.constant([point["step"] - 1 for point in curve], tf.float32)).numpy().tolist()
     return [{**point, "learning_rate": rate} for point, rate in zip(curve, rates, strict=True)]
 
@@ -178,7 +178,6 @@ def _open_checkpoints(
     job: TrainingJob,
     data: Reviews,
     strategy: tf.distribute.Strategy,
-    encoder: model.Encoder,
     optimizer: tf_keras.optimizers.Optimizer,
     weights: Sequence[tf.Variable],
 ) -> checkpoints.Checkpoints:
@@ -194,22 +193,7 @@ def _open_checkpoints(
     if writes:
         checkpoints.remove_abandoned(root, key)
     trackables = {"weights": list(weights), "optimizer": optimizer}
-    changing_rows = _changing_rows(encoder, data, optimizer, weights)
-    return checkpoints.Checkpoints(os.path.join(root, key), trackables, weights, writes, changing_rows)
-
-
-def _changing_rows(
-    encoder: model.Encoder,
-    data: Reviews,
-    optimizer: tf_keras.optimizers.Optimizer,
-    weights: Sequence[tf.Variable],
-) -> dict[Any, np.ndarray]:
-    """Returns the rows that the training changes in a lazily updated embedding table and its moments."""
-    if isinstance(encoder, model.SavedEncoder):
-        return {}  # Its gradients may be dense.
-    tables = [weight for weight in weights if "word_embeddings/embeddings" in weight.name and is_lazy(weight)]
-    moments = [optimizer.get_slot(table, name) for table in tables for name in ("m", "v")]
-    return {variable.ref(): data.train.tokens.distinct_ids() for variable in (*tables, *moments)}
+    return checkpoints.Checkpoints(os.path.join(root, key), trackables, weights, writes)
 
 
 def _model_inputs(
@@ -243,6 +227,7 @@ def _best_classifier(
     job: TrainingJob,
     strategy: tf.distribute.Strategy,
     classifier: model.Classifier,
+    data: Reviews,
     store: checkpoints.Checkpoints,
     result: loop.Result,
 ) -> model.Classifier:
@@ -250,7 +235,10 @@ def _best_classifier(
     if strategy.num_replicas_in_sync > 1:
         # Only all workers together could export mirrored variables.
         classifier = _build_classifier(job, tf.distribute.get_strategy())
-    store.restore_best(result.best_step, _trained_model(job.config, classifier).weights)
+    trained_model = _trained_model(job.config, classifier, data)
+    store.restore_best(result.best_step, trained_model.weights)
+    if isinstance(trained_model, model.Classifier) and isinstance(trained_model.encoder, ReducedEncoder):
+        trained_model.encoder.update_network()
     return classifier
 
 
@@ -269,5 +257,10 @@ def _move_threshold(job: TrainingJob, classifier: model.Classifier, dev: reviews
     return threshold
 
 
-def _trained_model(config: TrainerConfig, classifier: model.Classifier) -> Union[model.Classifier, model.Head]:
-    return classifier if config.mode == "fine_tune" else classifier.head
+def _trained_model(
+    config: TrainerConfig, classifier: model.Classifier, data: Reviews
+) -> Union[model.Classifier, model.Head]:
+    """Returns the model that is trained, on the classifier's variables except for a large table."""
+    if config.mode == "feature_based":
+        return classifier.head
+    return reduce_table(classifier, data.train.tokens, data.dev.tokens)

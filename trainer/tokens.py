@@ -62,10 +62,6 @@ class Tokens:
             padded[name][mask] = flat[positions]
         return padded
 
-    def distinct_ids(self) -> np.ndarray:
-        """Returns the word ids that padded rows contain, int64[n] in ascending order; 0 is that of padding."""
-        return np.union1d(self.word_ids, [0]).astype(np.int64)
-
     def ordered(self, order: np.ndarray) -> "Tokens":
         """Returns rows in the given order; the arrays of tokens are shared, not copied."""
         return dataclasses.replace(self, starts=self.starts[order], lengths=self.lengths[order])

@@ -90,14 +90,6 @@ def test_every_weight_gets_a_gradient_and_no_branch_is_traced(network, dtype):
     assert not types & {"If", "While", "Case", "PyFunc", "EagerPyFunc"}
 
 
-def test_the_gradient_of_the_word_embeddings_has_only_the_rows_of_the_batch(network):
-    (table,) = (weight for weight in network.weights if weight.name.startswith("word_embeddings/"))
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(network(inputs_of(IDS[:1, :4])))
-    gradient = tape.gradient(loss, table)
-    assert isinstance(gradient, tf.IndexedSlices) and gradient.indices.numpy().tolist() == [2, 7, 9, 3]
-
-
 def _gradients(function, *arguments):
     arguments = [tf.constant(argument) for argument in arguments]
     with tf.GradientTape() as tape:

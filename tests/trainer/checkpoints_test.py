@@ -118,33 +118,6 @@ def test_a_checkpoint_with_other_shapes_is_not_restored(tmp_path):
     assert Checkpoints(str(tmp_path), {"weights": weights}, weights, True).restore() is None
 
 
-def _open_table(folder, initial):
-    table, bias = tf.Variable(initial), tf.Variable(0.0)
-    rows = {table.ref(): np.array([0, 2])}
-    return Checkpoints(str(folder), {"weights": [table, bias]}, [table, bias], True, rows), table, bias
-
-
-def test_of_a_table_only_the_rows_that_change_are_saved(tmp_path):
-    initial = np.arange(3 * 50_000, dtype=np.float32).reshape(3, 50_000)
-    store, table, bias = _open_table(tmp_path, initial)
-    changed = initial.copy()
-    changed[[0, 2]] += 1
-    table.assign(changed)
-    bias.assign(5.0)
-    store.save_best(3)
-    store.save(4, {"best_step": 3})
-    store.wait()
-    for kind in ("best-3", "state-4"):
-        assert os.path.getsize(tmp_path / f"{kind}.data-00000-of-00001") < 1.1 * 2 * initial[0].nbytes
-    other_store, other, other_bias = _open_table(tmp_path, initial)
-    assert other_store.restore() == {"best_step": 3}
-    np.testing.assert_array_equal(other, changed)
-    assert other_bias.numpy() == 5.0
-    exported = [tf.Variable(initial), tf.Variable(0.0)]
-    other_store.restore_best(3, exported)
-    np.testing.assert_array_equal(exported[0], changed)
-
-
 def test_the_best_weights_are_not_written_twice(tmp_path):
     _write(tmp_path, 4)
     sizes = {kind: os.path.getsize(tmp_path / f"{kind}-4.data-00000-of-00001") for kind in ("state", "best")}

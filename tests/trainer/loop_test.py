@@ -13,7 +13,6 @@ from core.config import TrainerConfig
 from schema.task import task_from_json
 from trainer import batches, loop, model
 from trainer.checkpoints import Checkpoints
-from trainer.optimizer import build_optimizer
 
 TASK = task_from_json({"text_columns": ["document"], "labels": {"0": "n", "1": "p"}})
 FEATURES = np.random.default_rng(0).normal(size=(70, 4)).astype(np.float32)
@@ -33,7 +32,7 @@ class Run:
         steps = settings.epochs * 9
         with self.strategy.scope():
             self.head = model.Head(TASK, 4, settings.dropout, settings.seed)
-            optimizer = build_optimizer(settings.learning_rate, steps, 0.1)
+            optimizer = model.build_optimizer(settings.learning_rate, steps, 0.1)
             optimizer._create_all_weights(self.head.weights)
             if dtype == tf.float16:
                 optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
@@ -205,7 +204,7 @@ def test_a_step_needs_no_host(tmp_path):
 
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.1, 0.5, 1.0])
 def test_the_learning_rate_equals_that_of_tf_models(warmup_fraction):
-    ours = build_optimizer(3e-5, 40, warmup_fraction).learning_rate
+    ours = model.build_optimizer(3e-5, 40, warmup_fraction).learning_rate
     theirs = optimization.create_optimizer(3e-5, 40, round(warmup_fraction * 40)).learning_rate
     for step in range(42):
         np.testing.assert_allclose(ours(step), theirs(tf.constant(step)), rtol=1e-5, atol=1e-12)
