@@ -15,7 +15,7 @@ from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
 from core import gpu  # noqa: E402
 from core.config import DataConfig, TrainerConfig  # noqa: E402
-from trainer import batches, loop, model, precision, tokens, tracing  # noqa: E402
+from trainer import batches, bert, loop, model, precision, tokens, tracing  # noqa: E402
 from trainer.reduced import reduce_table  # noqa: E402
 
 _WARM_UP_STEPS = 2
@@ -40,7 +40,10 @@ class Setting:
         task = columns.make_task()
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
         self._task = task
-        self._classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
+        encoder = model.load_encoder(encoder_artifact.encoder_dir(workload.encoder))
+        if workload.table_rows:
+            encoder = _with_rows(encoder, workload.table_rows)
+        self._classifier = model.Classifier(encoder, head)
         steps = self.steps_per_epoch * workload.epochs
         self._optimizer = model.build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
         self._dtype = precision.choose(workload.precision, self._gpus)
@@ -54,10 +57,11 @@ class Setting:
 
     def make_steps(self, *splits: tokens.Tokens) -> loop.Steps:
         """Makes the steps for these rows; nothing is traced yet."""
+        whole = self._workload.whole_table
         return loop.Steps(
             tf.distribute.get_strategy(),
             self._task,
-            reduce_table(self._classifier, *splits),
+            self._classifier if whole else reduce_table(self._classifier, *splits),
             self._optimizer,
             self._workload.seed,
             self._dtype,
@@ -80,6 +84,13 @@ class Setting:
         context, inputs = tf.distribute.InputContext(), batches.token_inputs(tokenised)
         rows = batch_size if widths else None
         return iter(batches.dataset(inputs, labels, tokenised.lengths, order, context, widths, rows))
+
+
+def _with_rows(encoder: bert.Bert, count: int) -> bert.Bert:
+    """Returns the encoder with further rows of its table of word embeddings, which are 0, up to a number of rows."""
+    table = encoder.word_embeddings
+    more = tf.zeros([count - table.shape[0], table.shape[1]])
+    return encoder.with_word_embeddings(tf.Variable(tf.concat([table, more], 0), name=table.name.removesuffix(":0")))
 
 
 def make_step(workload: turns.Workload) -> Callable[[], tf.Tensor]:
