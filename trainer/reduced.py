@@ -6,7 +6,7 @@ Without them the training is the same except for the last digits: the norm of th
 The embeddings of the other pieces keep their values, which AdamW's weight decay would move a little.
 
 LazyAdam, which updates only the rows of a batch, is not equivalent: a piece loses the updates that its momentum makes
-in the steps after one that contains it. On NSMC (14,000 reviews, 2 layers of 128, 8,000 pieces, three seeds) it cost 2.3
+in the steps after one that contains it. On NSMC (14,000 reviews, 2 layers of 128, 8,000 pieces, 3 seeds) it cost 2.3
 points of dev accuracy after one epoch and 0.4 in the best of four.
 """
 
