@@ -8,9 +8,10 @@
 encoder of the same size. They train in turns of some seconds, so that all see the same noise of the machine, and are
 compared round by round. First the rates at which the machine multiplies matrices are shown. Contenders: `notebook`,
 `ours`, `pytorch-padded`, `pytorch-dynamic`, `pytorch-grouped`. `ours-classes` (ten), `ours-ordinal` and `ours-score`
-train other tasks on the same rows. The suffix `-bfloat16` selects that precision (not for the notebook), the suffix
-`@LABEL` the interpreter of `--python LABEL=COMMAND`; PyTorch's contenders run under the label `torch`. A contender
-whose interpreter lacks the packages is left out, with the reason. Both sets of versions:
+train other tasks on the same rows. With `--table-rows 119547` the embedding table is as large as multilingual BERT's:
+`ours-whole` trains all of it, `ours` the rows of the pieces that occur. The suffix `-bfloat16` selects that precision
+(not for the notebook), the suffix `@LABEL` the interpreter of `--python LABEL=COMMAND`; PyTorch's contenders run under
+the label `torch`. A contender whose interpreter lacks the packages is left out, with the reason. Both sets of versions:
 
     python -m benchmarks.training_speed speed --contenders ours ours@current --python current="COMMAND .venv/bin/python"
 
@@ -105,6 +106,9 @@ def _add_speed(commands: argparse._SubParsersAction) -> argparse.ArgumentParser:
     command = commands.add_parser("speed", help="examples a second of all contenders")
     _add_turns(command)
     _add_contenders(command, contenders.DEFAULT)
+    command.add_argument(
+        "--table-rows", type=int, help="rows of the embedding table, more than the vocabulary's (default: as many)"
+    )
     command.set_defaults(run=_speed)
     return command
 
@@ -161,6 +165,7 @@ def _speed(arguments: argparse.Namespace, console: rich.console.Console) -> None
     if not entries:
         return
     workload, lengths = _prepare(arguments, console)
+    workload = dataclasses.replace(workload, table_rows=arguments.table_rows)
     _step_rates(arguments.shape, lengths, workload, console)
     measured = _measure(entries, workload, arguments, console)
     console.print(speed.table(entries, measured))

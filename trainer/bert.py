@@ -21,6 +21,8 @@ EPSILON = 1e-12
 # Added to the attention scores of padding, whose share then rounds to 0 in every precision.
 _NO_ATTENTION = -1e9
 
+_WORD_EMBEDDINGS = "word_embeddings/embeddings:0"
+
 # Maximum number of dropouts per step and replica; more would reuse the next step's random numbers.
 _SALTS = 1 << 12
 
@@ -184,6 +186,16 @@ class Bert(tf.Module):
     def weights(self) -> list[tf.Variable]:
         """The trainable variables."""
         return self._variables
+
+    @property
+    def word_embeddings(self) -> tf.Variable:
+        """The table of word embeddings, [vocabulary, width]."""
+        return self._variables[self._sizes.names.index(_WORD_EMBEDDINGS)]
+
+    def with_word_embeddings(self, table: tf.Variable) -> "Bert":
+        """Returns the network with another table of word embeddings; the other variables are shared."""
+        weights = dict(zip(self._sizes.names, self._variables, strict=True))
+        return Bert({**weights, _WORD_EMBEDDINGS: table}, self._sizes)
 
     def copy(self) -> "Bert":
         """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""

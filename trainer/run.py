@@ -20,6 +20,7 @@ from launchers import local_processes
 from launchers.base import Launcher, WorkerJob, import_path
 from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
 from trainer.job import INPUTS, OUTPUTS, Reviews, TrainingJob
+from trainer.reduced import ReducedEncoder, reduce_table
 
 # Settings that affect only the speed: a training may continue from a checkpoint with other values of them.
 _SPEED_SETTINGS = {"workers", "device", "xla", "checkpoint_seconds"}
@@ -79,8 +80,8 @@ def _train(
     encoder_artifact.verify(job.base_model)
     config, data = job.config, _read_reviews(job)
     classifier = _build_classifier(job, strategy)
-    trained_model = _trained_model(config, classifier)
     with strategy.scope():
+        trained_model = _trained_model(config, classifier, data)
         optimizer = _build_optimizer(config, len(data.train.labels), trained_model.weights)
     dtype = _choose_dtype(config, classifier.encoder, strategy, gpus)
     if dtype == tf.float16:
@@ -95,7 +96,7 @@ def _train(
     widths = _choose_widths(config, data) if xla or gpus else []
     result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
     if distribution.worker_index(strategy) == 0:
-        best = _best_classifier(job, strategy, classifier, store, result)
+        best = _best_classifier(job, strategy, classifier, data, store, result)
         threshold = _move_threshold(job, best, data.dev)
         lengths = data.train.tokens.lengths
         figures = model_run.TrainingFigures(
@@ -226,6 +227,7 @@ def _best_classifier(
     job: TrainingJob,
     strategy: tf.distribute.Strategy,
     classifier: model.Classifier,
+    data: Reviews,
     store: checkpoints.Checkpoints,
     result: loop.Result,
 ) -> model.Classifier:
@@ -233,7 +235,10 @@ def _best_classifier(
     if strategy.num_replicas_in_sync > 1:
         # Only all workers together could export mirrored variables.
         classifier = _build_classifier(job, tf.distribute.get_strategy())
-    store.restore_best(result.best_step, _trained_model(job.config, classifier).weights)
+    trained_model = _trained_model(job.config, classifier, data)
+    store.restore_best(result.best_step, trained_model.weights)
+    if isinstance(trained_model, model.Classifier) and isinstance(trained_model.encoder, ReducedEncoder):
+        trained_model.encoder.update_network()
     return classifier
 
 
@@ -252,5 +257,10 @@ def _move_threshold(job: TrainingJob, classifier: model.Classifier, dev: reviews
     return threshold
 
 
-def _trained_model(config: TrainerConfig, classifier: model.Classifier) -> Union[model.Classifier, model.Head]:
-    return classifier if config.mode == "fine_tune" else classifier.head
+def _trained_model(
+    config: TrainerConfig, classifier: model.Classifier, data: Reviews
+) -> Union[model.Classifier, model.Head]:
+    """Returns the model that is trained, on the classifier's variables except for a large table."""
+    if config.mode == "feature_based":
+        return classifier.head
+    return reduce_table(classifier, data.train.tokens, data.dev.tokens)

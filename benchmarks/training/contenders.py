@@ -21,7 +21,7 @@ DEFAULT = (
 )
 _NAME = re.compile(
     r"(?P<base>notebook|ours|pytorch-(?P<batching>padded|dynamic|grouped))(?:-(?P<task>classes|ordinal|score))?"
-    r"(?:-(?P<precision>bfloat16|float16|auto))?(?:@(?P<python>\w+))?"
+    r"(?P<whole>-whole)?(?:-(?P<precision>bfloat16|float16|auto))?(?:@(?P<python>\w+))?"
 )
 
 # Python interpreters by label, each a command line.
@@ -40,6 +40,7 @@ class Entry:
       batching: as in `Workload`.
       task: as in `Workload`.
       python: label of the interpreter that runs it; empty for this one.
+      whole_table: as in `Workload`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Entry:
     batching: str
     task: str = "binary"
     python: str = ""
+    whole_table: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -60,7 +62,8 @@ def parse_name(name: str) -> Entry:
 
     Args:
       name: `notebook`, `ours` or `pytorch-padded`, `-dynamic` or `-grouped`; optionally followed by a task of ours
-        (`-classes`, `-ordinal`, `-score`), by `-bfloat16`, and by `@LABEL` to run it under another interpreter.
+        (`-classes`, `-ordinal`, `-score`), by `-whole` for ours on the whole embedding table, by `-bfloat16`, and by
+        `@LABEL` to run it under another interpreter.
 
     Raises:
       ValueError: unknown name.
@@ -76,13 +79,18 @@ def parse_name(name: str) -> Entry:
         batching=match["batching"] or "grouped",
         task=match["task"] or "binary",
         python=match["python"] or (TORCH if module == "pytorch" else ""),
+        whole_table=bool(match["whole"]),
     )
 
 
-def _is_supported(base: str, task: Optional[str], precision: Optional[str], **unused: Optional[str]) -> bool:
+def _is_supported(
+    base: str, task: Optional[str], whole: Optional[str], precision: Optional[str], **unused: Optional[str]
+) -> bool:
     if base == "ours":
         return True
-    return task is None and precision in ((None, "bfloat16") if base.startswith("pytorch") else (None,))
+    return (
+        task is None and whole is None and precision in ((None, "bfloat16") if base.startswith("pytorch") else (None,))
+    )
 
 
 def start(entry: Entry, workload: Workload, pythons: Pythons) -> Contender:
@@ -90,10 +98,16 @@ def start(entry: Entry, workload: Workload, pythons: Pythons) -> Contender:
 
     Args:
       entry: the contender.
-      workload: what to train; the entry's precision, batching and task override its own.
+      workload: what to train; the entry's own choices override its.
       pythons: the interpreters.
     """
-    workload = dataclasses.replace(workload, precision=entry.precision, batching=entry.batching, task=entry.task)
+    workload = dataclasses.replace(
+        workload,
+        precision=entry.precision,
+        batching=entry.batching,
+        task=entry.task,
+        whole_table=entry.whole_table,
+    )
     module = f"benchmarks.training.{entry.module}"
     command = [*_interpreter(entry.python, pythons), "-m", module, json.dumps(dataclasses.asdict(workload))]
     return Contender(entry.name, command, {"TF_CPP_MIN_LOG_LEVEL": "2"})

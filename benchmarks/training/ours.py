@@ -15,7 +15,8 @@ from artifacts import encoder as encoder_artifact  # noqa: E402
 from benchmarks.training import data, turns  # noqa: E402
 from core import gpu  # noqa: E402
 from core.config import DataConfig, TrainerConfig  # noqa: E402
-from trainer import batches, loop, model, precision, tokens, tracing  # noqa: E402
+from trainer import batches, bert, loop, model, precision, tokens, tracing  # noqa: E402
+from trainer.reduced import reduce_table  # noqa: E402
 
 _WARM_UP_STEPS = 2
 
@@ -26,7 +27,7 @@ class Setting:
     """A workload's model and the trainer's steps on it, as `trainer.run` sets them up on one device."""
 
     def __init__(self, workload: turns.Workload, examples: int):
-        """Builds the model; nothing is tokenised or traced yet.
+        """Builds the model; nothing is tokenised yet.
 
         Args:
           workload: what to train.
@@ -38,19 +39,34 @@ class Setting:
         config, columns = TrainerConfig(), DataConfig(train=workload.train, **data.TASKS[workload.task])
         task = columns.make_task()
         head = model.Head(task, encoder_artifact.read(workload.encoder).hidden, config.dropout, workload.seed)
-        classifier = model.Classifier(model.load_encoder(encoder_artifact.encoder_dir(workload.encoder)), head)
+        self._task = task
+        encoder = model.load_encoder(encoder_artifact.encoder_dir(workload.encoder))
+        if workload.table_rows:
+            encoder = _with_rows(encoder, workload.table_rows)
+        self._classifier = model.Classifier(encoder, head)
         steps = self.steps_per_epoch * workload.epochs
-        optimizer = model.build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
-        dtype = precision.choose(workload.precision, self._gpus)
-        if dtype == tf.float16:
-            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
-        strategy = tf.distribute.get_strategy()
-        self.steps = loop.Steps(strategy, task, classifier, optimizer, workload.seed, dtype, xla=bool(self._gpus))
+        self._optimizer = model.build_optimizer(workload.learning_rate, steps, config.warmup_fraction)
+        self._dtype = precision.choose(workload.precision, self._gpus)
+        if self._dtype == tf.float16:
+            self._optimizer = tf_keras.mixed_precision.LossScaleOptimizer(self._optimizer)
 
     def tokenise(self, rows: data.Rows) -> tokens.Tokens:
         """Tokenises rows with the encoder's own preprocess model."""
         preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(self._workload.encoder))
         return tokens.tokenise(preprocess, rows.texts, self._workload.max_length)
+
+    def make_steps(self, *splits: tokens.Tokens) -> loop.Steps:
+        """Makes the steps for these rows; nothing is traced yet."""
+        whole = self._workload.whole_table
+        return loop.Steps(
+            tf.distribute.get_strategy(),
+            self._task,
+            self._classifier if whole else reduce_table(self._classifier, *splits),
+            self._optimizer,
+            self._workload.seed,
+            self._dtype,
+            xla=bool(self._gpus),
+        )
 
     def widths(self, *lengths: np.ndarray) -> list[int]:
         """Returns the widths of batches for rows of these lengths, chosen from the first ones; none on a CPU."""
@@ -68,6 +84,13 @@ class Setting:
         context, inputs = tf.distribute.InputContext(), batches.token_inputs(tokenised)
         rows = batch_size if widths else None
         return iter(batches.dataset(inputs, labels, tokenised.lengths, order, context, widths, rows))
+
+
+def _with_rows(encoder: bert.Bert, count: int) -> bert.Bert:
+    """Returns the encoder with further rows of its table of word embeddings, which are 0, up to a number of rows."""
+    table = encoder.word_embeddings
+    more = tf.zeros([count - table.shape[0], table.shape[1]])
+    return encoder.with_word_embeddings(tf.Variable(tf.concat([table, more], 0), name=table.name.removesuffix(":0")))
 
 
 def make_step(workload: turns.Workload) -> Callable[[], tf.Tensor]:
@@ -100,10 +123,11 @@ def make_step(workload: turns.Workload) -> Callable[[], tf.Tensor]:
             yield from (made[number] for number in turns.evenly_mixed(costs))
 
     iterator = setting.iterator(tokenised, rows.labels, order, widths, workload.batch_size)
+    steps = setting.make_steps(tokenised)
     numbers = (tf.constant(number, tf.int64) for number in itertools.count())
     for _ in warm_up:
-        setting.steps.train(iterator, next(numbers)).numpy()
-    return lambda: setting.steps.train(iterator, next(numbers))
+        steps.train(iterator, next(numbers)).numpy()
+    return lambda: steps.train(iterator, next(numbers))
 
 
 def train_by_turns(workload: turns.Workload) -> None:
@@ -123,20 +147,20 @@ def train_by_epochs(workload: turns.Workload) -> None:
     while referee.wait() is not None:
         started = time.monotonic()
         if training is None:
-            training, evaluation, evaluations = _iterators(setting, workload, train, dev)
+            steps, training, evaluation, evaluations = _prepare(setting, workload, train, dev)
         for number in itertools.islice(numbers, setting.steps_per_epoch):
-            sums = setting.steps.train(training, tf.constant(number, tf.int64))
+            sums = steps.train(training, tf.constant(number, tf.int64))
         sums.numpy()
         seconds = time.monotonic() - started
-        sums = np.sum([setting.steps.evaluate(evaluation).numpy() for _ in range(evaluations)], axis=0)
+        sums = np.sum([steps.evaluate(evaluation).numpy() for _ in range(evaluations)], axis=0)
         _, scores, count = sums.tolist()
         referee.answer(examples=len(train.texts), seconds=seconds, accuracy=scores / count)
 
 
-def _iterators(
+def _prepare(
     setting: Setting, workload: turns.Workload, train: data.Rows, dev: data.Rows
-) -> tuple[Iterator[Any], Iterator[Any], int]:
-    """Tokenises; returns endless batches of train and dev, and the number of batches of all dev rows."""
+) -> tuple[loop.Steps, Iterator[Any], Iterator[Any], int]:
+    """Tokenises; returns the steps, endless batches of train and dev, and the number of batches of all dev rows."""
     train_tokens, dev_tokens = setting.tokenise(train), setting.tokenise(dev)
     widths = setting.widths(train_tokens.lengths, dev_tokens.lengths)
     dev_batches = batches.sorted_batches(dev_tokens.lengths, loop.EVALUATION_BATCH)
@@ -147,6 +171,7 @@ def _iterators(
         )
 
     return (
+        setting.make_steps(train_tokens, dev_tokens),
         setting.iterator(train_tokens, train.labels, order, widths, workload.batch_size),
         setting.iterator(dev_tokens, dev.labels, lambda: itertools.cycle(dev_batches), widths, loop.EVALUATION_BATCH),
         len(dev_batches),

@@ -28,12 +28,12 @@ _WEIGHT_DECAY = 0.01
 _MAX_GRADIENT_NORM = 1.0
 
 
-def build_model(encoder: str) -> transformers.BertForSequenceClassification:
+def build_model(workload: turns.Workload) -> transformers.BertForSequenceClassification:
     """Builds a model of the encoder's sizes with random weights."""
-    with open(os.path.join(encoder, "encoder.json"), encoding="utf-8") as stream:
+    with open(os.path.join(workload.encoder, "encoder.json"), encoding="utf-8") as stream:
         card = json.load(stream)
     config = transformers.BertConfig(
-        vocab_size=card["vocabulary"],
+        vocab_size=workload.table_rows or card["vocabulary"],
         hidden_size=card["hidden"],
         num_hidden_layers=card["layers"],
         num_attention_heads=card["heads"],
@@ -112,7 +112,7 @@ def main() -> None:
     torch.manual_seed(workload.seed)
     transformers.logging.set_verbosity_error()
     examples = read_examples(workload.tokens)
-    model = build_model(workload.encoder).to("cuda" if torch.cuda.is_available() else "cpu").train()
+    model = build_model(workload).to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimizer = build_optimizer(model, workload.learning_rate)
     steps = workload.epochs * (len(examples) // workload.batch_size)
     scheduler = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)

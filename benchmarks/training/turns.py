@@ -62,6 +62,8 @@ class Workload:
     precision: str = "float32"
     batching: str = "grouped"
     task: str = "binary"
+    table_rows: Optional[int] = None
+    whole_table: bool = False
     batch_size: int = 32
     max_length: int = 128
     learning_rate: float = 3e-5

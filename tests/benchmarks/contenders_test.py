@@ -19,6 +19,12 @@ def test_a_name_selects_module_precision_batching_and_interpreter():
     )
 
 
+def test_ours_can_train_the_whole_table():
+    entry = contenders.parse_name("ours-whole-bfloat16")
+    assert (entry.module, entry.whole_table, entry.precision) == ("ours", True, "bfloat16")
+    assert not contenders.parse_name("ours").whole_table
+
+
 def test_a_task_is_one_of_those_that_ours_can_train():
     entry = contenders.parse_name("ours-classes-bfloat16")
     assert (entry.module, entry.task, entry.precision) == ("ours", "classes", "bfloat16")
@@ -35,6 +41,7 @@ def test_a_task_is_one_of_those_that_ours_can_train():
         "notebook-score",
         "pytorch-padded-classes",
         "ours-pairs",
+        "pytorch-grouped-whole",
         "notebook-bfloat16",
         "pytorch",
         "pytorch-padded-float16",

@@ -23,6 +23,7 @@ def _write(folder, *steps):
             weight.assign(tf.fill(weight.shape, float(step)))
         store.save_best(step)
         store.save(step, {"best_step": step, "step": step})
+    store.wait()
 
 
 def test_an_empty_folder_restores_nothing(tmp_path):
@@ -42,7 +43,8 @@ def _cut(path):
 
 def _flip(path):
     with open(path, "r+b") as stream:
-        stream.seek(os.path.getsize(path) // 2)
+        # Not in the middle, which may be an unused part of an index.
+        stream.seek(os.path.getsize(path) // 4)
         byte = stream.read(1)
         stream.seek(-1, os.SEEK_CUR)
         stream.write(bytes([byte[0] ^ 0xFF]))
@@ -94,7 +96,7 @@ def test_the_best_is_kept_for_any_number_of_later_states(tmp_path):
 
 
 def test_files_of_a_killed_writer_are_removed(tmp_path):
-    os.makedirs(tmp_path / "state-5_temp" / "part")
+    (tmp_path / "state-5.data-00000-of-00001.tempstate123").write_bytes(b"part")
     _open(tmp_path)
     assert os.listdir(tmp_path) == []
 
@@ -114,6 +116,52 @@ def test_a_checkpoint_with_other_shapes_is_not_restored(tmp_path):
     _write(tmp_path, 4)
     weights = [tf.Variable(tf.zeros([3])), tf.Variable(0.0)]
     assert Checkpoints(str(tmp_path), {"weights": weights}, weights, True).restore() is None
+
+
+def test_the_best_weights_are_not_written_twice(tmp_path):
+    _write(tmp_path, 4)
+    sizes = {kind: os.path.getsize(tmp_path / f"{kind}-4.data-00000-of-00001") for kind in ("state", "best")}
+    assert sizes["best"] > 1000 * 4 > sizes["state"]
+
+
+def test_a_state_has_the_values_at_its_step_although_training_goes_on(tmp_path):
+    store, weights = _open(tmp_path)
+    momentum = tf.Variable(tf.zeros([1000]))
+    for step in range(1, 20):
+        store.save_best(step)
+        store.save(step, {"best_step": step})
+        for weight in weights:
+            tf.raw_ops.ResourceApplyMomentum(
+                var=weight.handle,
+                accum=momentum.handle if weight.shape.rank else tf.Variable(0.0).handle,
+                lr=1.0,
+                grad=-tf.ones_like(weight),
+                momentum=0.0,
+            )
+    store.wait()
+    store, weights = _open(tmp_path)
+    assert store.restore() == {"best_step": 19}
+    np.testing.assert_array_equal(weights[0], np.full(1000, 18.0))
+
+
+def test_a_state_that_could_not_be_written_is_an_error_and_the_previous_one_is_used(tmp_path):
+    _write(tmp_path, 9)
+    store, _ = _open(tmp_path)
+    # As on a full disk, no file can be made.
+    (tmp_path / "state-10.index").mkdir()
+    store.save(10, {"best_step": None})
+    with pytest.raises(tf.errors.OpError):
+        store.wait()
+    (tmp_path / "state-10.index").rmdir()
+    assert _open(tmp_path)[0].restore() == {"best_step": 9, "step": 9}
+
+
+def test_states_that_could_not_be_read_do_not_displace_new_ones(tmp_path):
+    _write(tmp_path, 9, 10)
+    for step in (9, 10):
+        _cut(str(tmp_path / f"state-{step}.data-00000-of-00001"))
+    _write(tmp_path, 3)
+    assert _open(tmp_path)[0].restore() == {"best_step": 3, "step": 3}
 
 
 def test_a_key_depends_on_each_part_but_not_on_the_order_of_names():

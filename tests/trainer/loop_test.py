@@ -60,6 +60,7 @@ class Run:
         self.steps.train = train_or_kill
         with pytest.raises(Killed):
             self.loop.run()
+        self.checkpoints.wait()
 
 
 @pytest.fixture(scope="module", name="uninterrupted")

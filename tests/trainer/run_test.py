@@ -18,7 +18,7 @@ from core.errors import UserError
 from launchers.base import import_path
 from schema import features
 from tests import encoders
-from trainer import reviews, run
+from trainer import reduced, reviews, run
 from trainer.bert import Bert
 from trainer.model import SavedEncoder, load_encoder
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
@@ -165,6 +165,24 @@ def test_logs_pictures_and_the_model_card_are_written(trained):
 def test_the_same_seed_gives_the_same_weights_for_any_shards(trained, tmp_path):
     again = model_run.read_golden(train(str(tmp_path / "again"), rows=ROWS[::-1], shards=3)[1])
     assert again == model_run.read_golden(trained[1])
+
+
+def test_a_large_table_is_trained_on_the_pieces_that_occur_and_exported_whole(trained, served, tmp_path, monkeypatch):
+    monkeypatch.setattr(reduced, "LARGE_TABLE", 1)
+    folder, training_run = train(str(tmp_path / "reduced"))
+    for ours, theirs in zip(
+        *(model_run.read_training(each).history for each in (training_run, trained[1])), strict=True
+    ):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    exported = tf.saved_model.load(folder)
+    golden = model_run.read_golden(training_run)
+    outputs = exported.signatures["serving_default"](text=tf.constant(golden.text))
+    np.testing.assert_allclose(outputs["logit"], golden.outputs["logit"], atol=1e-5)
+    np.testing.assert_allclose(outputs["logit"], model_run.read_golden(trained[1]).outputs["logit"], atol=1e-2)
+    # Pieces that training never saw.
+    unseen = tf.constant(["great movie 굿"])
+    answers = [each.signatures["serving_default"](text=unseen)["logit"] for each in (exported, served)]
+    np.testing.assert_allclose(*answers, atol=1e-2)
 
 
 def test_a_finished_training_leaves_no_checkpoints(trained):
