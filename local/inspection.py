@@ -14,6 +14,7 @@ import rich.text
 import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
+from artifacts import saved_encoder
 from components.tsv_example_gen import executor, parse, sources, split
 from core import command_line, escape
 from core.config import Config
@@ -89,19 +90,19 @@ def describe_sentence(sentences: Sequence[str], folder: str) -> dict[str, Any]:
     texts = [tf.constant([os.fsencode(sentence)]) for sentence in sentences]
     # The preprocess model's own length, which is an attribute of its outputs only.
     inputs = tokens.pack(preprocess, texts, preprocess(texts[0])["input_word_ids"].shape[1])
-    outputs = encoder(inputs)
+    outputs = saved_encoder.call(encoder, inputs)
     length = int(tf.reduce_sum(inputs["input_mask"]))
     ids = inputs["input_word_ids"][0, :length].numpy().tolist()
     pieces = encoder_artifact.read_vocabulary(folder)
-    layers = outputs["encoder_outputs"]
+    layers = outputs.get("encoder_outputs")
     return {
         "encoder": folder,
         "tokens": [pieces[number] for number in ids] if pieces else [],
         "inputs": {name: _describe(inputs[name], length) for name in encoder_artifact.INPUT_NAMES},
         "outputs": {
-            "pooled_output": _describe(outputs["pooled_output"], _SHOWN_VALUES),
+            "pooled_output": _describe(outputs[saved_encoder.pooled_name(outputs)], _SHOWN_VALUES),
             "sequence_output": _describe(outputs["sequence_output"]),
-            "encoder_outputs": {"count": len(layers), **_describe(layers[0])},
+            **({"encoder_outputs": {"count": len(layers), **_describe(layers[0])}} if layers else {}),
         },
     }
 

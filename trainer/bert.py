@@ -1,7 +1,7 @@
 """BERT's outputs (Devlin et al. 2019), computed with the weights of an encoder from TF Hub.
 
-The network is the one that tf-models exports to TF Hub. For the pooled output it is reduced to what a classifier needs:
-the last layer computes the first token only. The embeddings may be narrower than the layers, as in ELECTRA. Query, key
+The network is the one that tf-models exports to TF Hub. Unless all tokens are needed, it is reduced to what a classifier
+needs: the last layer computes the first token only. The embeddings may be narrower than the layers, as in ELECTRA. Query, key
 and value are one matrix product, and products run over all tokens of the batch as one matrix, which makes better use of
 the matrix units of CPUs and GPUs for narrow encoders.
 """
@@ -13,11 +13,14 @@ from typing import Any, Callable, Mapping, Optional
 
 import tensorflow as tf
 
+from core.config import Pooling
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 # BERT's values: dropout of hidden states and attention, and the normalisation's protection from division by 0.
 DROPOUT = 0.1
 EPSILON = 1e-12
+
+_POOLER = "pooler_transform"
 
 # Added to the attention scores of padding, whose share then rounds to 0 in every precision.
 _NO_ATTENTION = -1e9
@@ -79,7 +82,7 @@ def weight_shapes(
         "word_embeddings/embeddings:0": (vocabulary, embedding),
         "position_embedding/embeddings:0": (positions, embedding),
         "type_embeddings/embeddings:0": (types, embedding),
-        **_dense("pooler_transform", (hidden, hidden)),
+        **_dense(_POOLER, (hidden, hidden)),
         **_norm("embeddings/layer_norm", embedding),
     }
     if embedding != hidden:
@@ -190,20 +193,39 @@ def _without_gradient(function: Callable[..., tuple[tf.Tensor, Any]]) -> Callabl
     return lambda *arguments: function(*arguments)[0]
 
 
-class Bert(tf.Module):
-    """A BERT that computes the pooled output of a batch of tokens, or the output of every token."""
+def mean_output(sequence: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns the mean output of each row's tokens, padding excluded.
 
-    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes):
+    Args:
+      sequence: floats [batch, seq, hidden], the output of every token.
+      mask: int32[batch, seq], 1 for tokens and 0 for padding.
+
+    Returns:
+      float32[batch, hidden]; 0 for a row without tokens.
+    """
+    weights = tf.cast(mask, tf.float32)[:, :, None]
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(tf.cast(sequence, tf.float32) * weights, axis=1), tf.reduce_sum(weights, axis=1)
+    )
+
+
+class Bert(tf.Module):
+    """A BERT that computes one vector for each row of a batch of tokens, or the output of every token."""
+
+    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, pooling: Pooling = "pooler"):
         """Uses these weights without copying them; training changes them.
 
         Args:
           weights: by their names in tf-models; those that BERT does not need are ignored.
           sizes: the sizes of these weights.
+          pooling: how a row's vector is computed; only `pooler` needs the weights of the pooler.
         """
         super().__init__("encoder")
+        self._names = [name for name in sizes.names if pooling == "pooler" or not name.startswith(_POOLER)]
         # A list, since the names of variables are not valid attribute names.
-        self._variables = [weights[name] for name in sizes.names]
+        self._variables = [weights[name] for name in self._names]
         self._sizes = sizes
+        self._pooling = pooling
 
     @property
     def weights(self) -> list[tf.Variable]:
@@ -212,14 +234,14 @@ class Bert(tf.Module):
 
     def copy(self) -> "Bert":
         """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""
-        pairs = zip(self._sizes.names, self._variables, strict=True)
+        pairs = zip(self._names, self._variables, strict=True)
         copies = {name: tf.Variable(weight.read_value(), name=name.removesuffix(":0")) for name, weight in pairs}
-        return Bert(copies, self._sizes)
+        return Bert(copies, self._sizes, self._pooling)
 
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Computes the pooled output.
+        """Computes the vector of each row, by the pooling.
 
         Args:
           inputs: int32[batch, seq] by input name.
@@ -230,7 +252,10 @@ class Bert(tf.Module):
         Returns:
           float32[batch, hidden].
         """
-        return self._forward(seed, dtype).pooled_output(inputs)
+        forward = self._forward(seed, dtype)
+        if self._pooling == "mean":
+            return mean_output(forward.sequence_output(inputs), inputs[MASK])
+        return forward.pooled_output(inputs) if self._pooling == "pooler" else forward.first_output(inputs)
 
     def sequence_output(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
@@ -238,9 +263,9 @@ class Bert(tf.Module):
         """Computes the last layer's output for every token, as pre-training needs it.
 
         Args:
-          inputs: as for the pooled output.
-          seed: as for the pooled output.
-          dtype: as for the pooled output, and that of the result.
+          inputs: as for a row's vector.
+          seed: as for a row's vector.
+          dtype: as for a row's vector, and that of the result.
 
         Returns:
           dtype[batch, seq, hidden].
@@ -248,7 +273,7 @@ class Bert(tf.Module):
         return self._forward(seed, dtype).sequence_output(inputs)
 
     def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "_Forward":
-        return _Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
+        return _Forward(dict(zip(self._names, self._variables, strict=True)), self._sizes, seed, dtype)
 
 
 class _Forward:
@@ -266,7 +291,10 @@ class _Forward:
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         x = self._last_layer(inputs, first_token=True)
-        return tf.cast(tf.tanh(self._multiply(x, "pooler_transform")), tf.float32)
+        return tf.cast(tf.tanh(self._multiply(x, _POOLER)), tf.float32)
+
+    def first_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return tf.cast(self._last_layer(inputs, first_token=True), tf.float32)
 
     def sequence_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return self._last_layer(inputs, first_token=False)

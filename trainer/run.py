@@ -12,7 +12,7 @@ import tf_keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from artifacts import encoder as encoder_artifact
-from artifacts import model_run
+from artifacts import model_run, saved_encoder
 from core import gpu
 from core.config import TrainerConfig
 from core.errors import UserError
@@ -125,7 +125,10 @@ def _read_reviews(job: TrainingJob) -> Reviews:
 
 
 def _build_classifier(job: TrainingJob, strategy: tf.distribute.Strategy) -> model.Classifier:
-    encoder = model.load_encoder(encoder_artifact.encoder_dir(job.base_model), strategy)
+    folder = encoder_artifact.encoder_dir(job.base_model)
+    encoder = model.load_encoder(folder, strategy, job.config.pooling)
+    if job.config.mode == "fine_tune" and not encoder.weights:
+        raise saved_encoder.untrainable(folder)
     hidden = encoder_artifact.read(job.base_model).hidden
     with strategy.scope():
         return model.Classifier(encoder, model.Head(job.task, hidden, job.config.dropout, job.config.seed))

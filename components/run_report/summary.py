@@ -67,18 +67,25 @@ class EncoderSummary:
       handle: its catalogue name, address or folder, or a description of its size.
       digest: SHA-256 of the encoder's SavedModel.
       path: the folder of `preprocess/` and `encoder/`.
-      layers: number of Transformer layers.
+      layers: number of Transformer layers, None if unknown.
       hidden: width of the outputs.
-      vocabulary: number of word pieces.
+      vocabulary: number of word pieces, None if unknown.
     """
 
     source: str
     handle: str
     digest: str
     path: str
-    layers: int
+    layers: Optional[int]
     hidden: int
-    vocabulary: int
+    vocabulary: Optional[int]
+
+    @property
+    def sizes(self) -> str:
+        """What is known of its sizes."""
+        layers = "" if self.layers is None else f"{self.layers} layers, "
+        vocabulary = "" if self.vocabulary is None else f", {self.vocabulary:,} word pieces"
+        return f"{layers}{self.hidden} wide{vocabulary}"
 
 
 @dataclasses.dataclass(frozen=True)

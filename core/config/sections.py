@@ -17,6 +17,10 @@ Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 # Names that a shell and YAML leave alone.
 DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
+# How a text's vector is computed: by the encoder's own pooler, or from the last layer: the mean over the tokens, or the
+# first token.
+Pooling = Literal["pooler", "mean", "first"]
+
 CURATED_SCHEMA = curated_schema(CLASSIFICATION)
 
 
@@ -189,6 +193,7 @@ class TrainerConfig(Section):
     """How the classifier is trained."""
 
     mode: Literal["fine_tune", "feature_based"] = "fine_tune"
+    pooling: Pooling = "pooler"
     epochs: Count = 5
     # `balanced` weighs the loss of a row by the inverse of its class's frequency.
     class_weights: Literal["none", "balanced"] = "none"
