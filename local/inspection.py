@@ -113,13 +113,13 @@ def inspect_data(config: Config, console: rich.console.Console, as_json: bool = 
     Args:
       config: the configuration.
       console: where to print.
-      as_json: one JSON object for the training files and one for the test files instead.
+      as_json: one JSON object for the training files, the dev files and the test files each instead.
 
     Raises:
       UserError: a file can't be read.
     """
     plan = executor.make_plan(config.data)
-    for role, files in ((sources.TRAIN, plan.sources.train), (sources.TEST, plan.sources.test)):
+    for role, files in plan.sources.by_role.items():
         if files:
             table = _read_table(config, plan, role)
             if as_json:
@@ -130,7 +130,7 @@ def inspect_data(config: Config, console: rich.console.Console, as_json: bool = 
 
 
 class _Rows:
-    """The rows of the training or the test files, counted while they are read.
+    """The rows of the training, dev or test files, counted while they are read.
 
     Attributes:
       count: number of rows.
@@ -178,7 +178,7 @@ class _Rows:
             self.first.append(row)
         texts = [text.encode() for text in row.texts]
         self.splits[
-            features.TEST_SPLIT if self._role == sources.TEST else split.assign_split(texts, self._boundaries)
+            split.assign_split(texts, self._boundaries) if self._role == sources.TRAIN else self._role
         ] += 1
 
 
@@ -207,7 +207,7 @@ def _read_table(config: Config, plan: executor.Plan, role: str) -> _Table:
         kept = split.smallest((executor.sample_hash(row, data) for row in rows.read()), size)
         sample = _Rows(config, plan, role)
         collections.deque(sample.read(split.sample_threshold(kept, size)), maxlen=0)
-    names = [file.name for file in (plan.sources.train if role == sources.TRAIN else plan.sources.test)]
+    names = [file.name for file in plan.sources.by_role[role]]
     return _Table(role, names, rows, sample)
 
 

@@ -48,7 +48,8 @@ class DataSummary:
     """The data of a run.
 
     Attributes:
-      files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
+      files: role (`train`, `dev`, `test`) -> names of the files; `dev` and `test` are empty if that split is held out
+        of the training files.
       fingerprint: SHA-256 of the files' content.
       examples: the folder of `Split-train/`, `Split-dev/`, `Split-test/` and `rejected/`.
     """

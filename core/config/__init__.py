@@ -30,6 +30,7 @@ from core.config.gates import (
 from core.config.loading import load_config
 from core.config.saving import dump_config
 from core.config.sections import (
+    ARCHIVE_SUFFIXES,
     CURATED_SCHEMA,
     DELIMITERS,
     BeamConfig,
@@ -45,6 +46,7 @@ from core.config.sections import (
 )
 
 __all__ = [
+    "ARCHIVE_SUFFIXES",
     "AUTO_PAIRS",
     "is_wide",
     "DELIMITERS",

@@ -37,9 +37,11 @@ class DataConfig(Section):
     """
 
     train: str
+    dev: Optional[str] = None
     test: Optional[str] = None
     span: Optional[Annotated[int, pydantic.Field(ge=0)]] = None
     train_sha256: Optional[Sha256] = None
+    dev_sha256: Optional[Sha256] = None
     test_sha256: Optional[Sha256] = None
     id: Optional[str] = "id"
     # One column, or the two of a pair of texts.
@@ -65,8 +67,8 @@ class DataConfig(Section):
     schema_file: Optional[str] = CURATED_SCHEMA
     sample_size: Optional[Count] = None
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    # Shares of the training file that are held out if there is no dev file, or no test file.
     dev_fraction: OpenFraction = 0.1
-    # Share of the training file that is held out if there is no test file.
     test_fraction: OpenFraction = 0.1
     max_rejected_fraction: Fraction = 0.01
     # Longer than any review; keeps a binary file from being read as one line.
@@ -139,7 +141,7 @@ class DataConfig(Section):
             raise ValueError(f"escape: {self.escape!r} is the delimiter too")
         if self.span is not None and "{SPAN}" not in self.train:
             raise ValueError(f"span: {self.span} has no effect: train = {self.train} contains no {{SPAN}}")
-        if self.test is None and self.dev_fraction + self.test_fraction >= 1:
+        if self.dev is None and self.test is None and self.dev_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"dev_fraction: {self.dev_fraction} and test_fraction: {self.test_fraction} leave no training rows"
             )
@@ -175,6 +177,10 @@ class PretrainConfig(Section):
         if self.hidden % self.heads:
             raise ValueError(f"hidden: {self.hidden} should be a multiple of heads: {self.heads}")
         return self
+
+
+# A local `encoder.handle` with one of these is an archive.
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 
 
 class EncoderConfig(Section):
