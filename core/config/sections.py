@@ -207,6 +207,8 @@ class TrainerConfig(Section):
     threshold: Union[Literal["auto"], Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]] = 0.5
     batch_size: Count = 32
     learning_rate: Positive = 3e-5
+    # The same in `feature_based`, where 3e-5 would leave the head at its initial values.
+    head_learning_rate: Positive = 1e-3
     warmup_fraction: Fraction = 0.1
     dropout: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.1
     # Tokens of a review, [CLS] and [SEP] included; BERT has 512 positions.
@@ -222,6 +224,11 @@ class TrainerConfig(Section):
     workers: Count = 1
     # A killed training loses at most this much work. A checkpoint holds three numbers per weight: 1.3 GB for BERT-base.
     checkpoint_seconds: Positive = 120.0
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate of the mode."""
+        return self.learning_rate if self.mode == "fine_tune" else self.head_learning_rate
 
     @pydantic.model_validator(mode="after")
     def _enough_rows(self) -> "TrainerConfig":
