@@ -190,9 +190,7 @@ def finish(
     return card
 
 
-def validate(
-    folder: str, names: Optional[Mapping[str, str]] = None, max_length: Optional[int] = None
-) -> Sizes:
+def validate(folder: str, names: Optional[Mapping[str, str]] = None, max_length: Optional[int] = None) -> Sizes:
     """Loads the two SavedModels in a folder and runs two sentences through them.
 
     Args:

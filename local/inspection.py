@@ -177,9 +177,7 @@ class _Rows:
         if self.count <= _SHOWN_ROWS:
             self.first.append(row)
         texts = [text.encode() for text in row.texts]
-        self.splits[
-            split.assign_split(texts, self._boundaries) if self._role == sources.TRAIN else self._role
-        ] += 1
+        self.splits[split.assign_split(texts, self._boundaries) if self._role == sources.TRAIN else self._role] += 1
 
 
 @dataclasses.dataclass(frozen=True)

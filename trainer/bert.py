@@ -1,9 +1,9 @@
 """BERT's outputs (Devlin et al. 2019), computed with the weights of an encoder from TF Hub.
 
-The network is the one that tf-models exports to TF Hub. Unless all tokens are needed, it is reduced to what a classifier
-needs: the last layer computes the first token only. The embeddings may be narrower than the layers, as in ELECTRA. Query, key
-and value are one matrix product, and products run over all tokens of the batch as one matrix, which makes better use of
-the matrix units of CPUs and GPUs for narrow encoders.
+The network is the one that tf-models exports to TF Hub. Unless all tokens are needed, it is reduced to what a
+classifier needs: the last layer computes the first token only. The embeddings may be narrower than the layers, as in
+ELECTRA. Query, key and value are one matrix product, and products run over all tokens of the batch as one matrix, which
+makes better use of the matrix units of CPUs and GPUs for narrow encoders.
 """
 
 import dataclasses

@@ -59,9 +59,7 @@ def rebuild_bert(loaded: Any, pooling: Pooling = "pooler") -> Optional[bert.Bert
     return network if difference <= MAX_DIFFERENCE else None
 
 
-def _largest_difference(
-    loaded: Any, network: bert.Bert, vocabulary: int, types: int, pooling: Pooling
-) -> float:
+def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types: int, pooling: Pooling) -> float:
     """Returns the largest difference of the rows' vectors for random tokens and padding."""
     generator = np.random.default_rng(0)
     mask = (np.arange(16) < np.array([16, 9, 3])[:, None]).astype(np.int32)

@@ -46,7 +46,8 @@ class HubEncoder(base_component.BaseComponent):
         """Initialises the component.
 
         Args:
-          handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, a folder or an archive.
+          handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a local folder or
+            archive.
           preprocess: the same for the preprocess model; empty if the handle has one.
           sha256: expected digest of the encoder, as in `encoder.json`; empty accepts any.
           preprocess_sha256: the same for the preprocess model.

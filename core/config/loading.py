@@ -216,6 +216,9 @@ def _is_path(field: str, location: str) -> bool:
     if "://" in location or (field == "gates.invariance.pairs" and location == AUTO_PAIRS):
         return False
     # Any other handle without a separator is a name from the catalogue.
-    return not field.startswith("encoder.") or os.sep in location or location.startswith(".") or (
-        location.endswith(ARCHIVE_SUFFIXES)
+    return (
+        not field.startswith("encoder.")
+        or os.sep in location
+        or location.startswith(".")
+        or (location.endswith(ARCHIVE_SUFFIXES))
     )

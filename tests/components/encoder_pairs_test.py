@@ -6,6 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import rich.console
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the exported model's ops.
 from tfx.types import standard_artifacts
@@ -15,11 +16,14 @@ from artifacts import encoder as encoder_artifact
 from artifacts import model_run
 from artifacts.model_files import tree_sha256
 from components.hub_encoder import executor, handles
+from core.config import load_config
 from core.errors import UserError
 from local import inspection
+from local import run as local_run
 from tests import odd_pairs
 from tests.trainer import tiny_training
-from trainer import run
+from trainer import model, run
+from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 
 def fetch(uri, handle, preprocess="", mode="fine_tune", max_length=128):
@@ -42,29 +46,45 @@ def train(folder, pair, **settings):
     return str(folder / "model"), str(folder / "run")
 
 
-def assert_served_as_trained(model, figures):
+def assert_served_as_trained(exported, figures):
     golden = model_run.read_golden(figures)
-    outputs = tf.saved_model.load(model).signatures["serving_default"](text=tf.constant(golden.text))
+    outputs = tf.saved_model.load(exported).signatures["serving_default"](text=tf.constant(golden.text))
     np.testing.assert_allclose(outputs["logit"], golden.outputs["logit"], atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [{}, {"training": True, "unused_pooler": True}, {"pooled": False, "letters": True}],
+    "odd, pooling",
+    [
+        ({}, "first"),
+        ({"training": True, "unused_pooler": True}, "mean"),
+        ({"pooled": False, "letters": True}, "pooler"),
+    ],
     ids=str,
 )
-def test_a_pair_of_the_common_api_is_fetched_trained_and_exported(odd, tmp_path, caplog):
+def test_a_pair_of_the_common_api_is_fetched_trained_and_exported(odd, pooling, tmp_path, caplog):
     pair = fetch(tmp_path / "out", odd_pairs.save(str(tmp_path / "pair"), **odd))
     card = encoder_artifact.read(pair)
     assert (card.hidden, card.layers) == (odd_pairs.HIDDEN, None)
     assert card.vocabulary == (odd_pairs.LETTERS if odd.get("letters") else 109)
     with caplog.at_level(logging.WARNING):
-        model, figures = train(tmp_path, pair)
-    assert_served_as_trained(model, figures)
-    assert model_run.read_training(figures).history[-1]["dev_accuracy"] > 0.9
+        exported, figures = train(tmp_path, pair, pooling=pooling)
+    assert_served_as_trained(exported, figures)
+    history = model_run.read_training(figures).history
+    # The first token is the same in all texts.
+    assert pooling == "first" or history[-1]["dev_accuracy"] > 0.9
     left_out = [record.getMessage() for record in caplog.records if "not trained" in record.getMessage()]
     assert len(left_out) == ("unused_pooler" in odd)
     assert all(message.endswith("does not use them: pooler/kernel:0") for message in left_out)
+
+
+def test_vectors_of_a_saved_model_are_pooled(tmp_path):
+    folder = encoder_artifact.encoder_dir(odd_pairs.save(str(tmp_path / "pair")))
+    ids, mask = np.array([[2, 9, 7, 3], [2, 3, 0, 0]], np.int32), np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int32)
+    inputs = {WORD_IDS: tf.constant(ids), MASK: tf.constant(mask), TYPE_IDS: tf.zeros_like(ids)}
+    sequence = tf.saved_model.load(folder)(inputs)["sequence_output"].numpy()
+    means = [sequence[0].mean(axis=0), sequence[1, :2].mean(axis=0)]
+    np.testing.assert_allclose(model.load_encoder(folder, pooling="mean")(inputs), means, atol=1e-6)
+    np.testing.assert_allclose(model.load_encoder(folder, pooling="first")(inputs), sequence[:, 0], atol=1e-6)
 
 
 def test_inspect_shows_a_pair_without_the_outputs_of_the_layers(tmp_path):
@@ -79,8 +99,9 @@ def test_inspect_shows_a_pair_without_the_outputs_of_the_layers(tmp_path):
 def test_too_few_positions_are_an_error_of_max_length_before_anything_is_copied(tmp_path):
     pair = odd_pairs.save(str(tmp_path / "pair"), positions=64)
     fault = f"trainer.max_length = 128: {pair}/encoder takes at most 64 tokens; set trainer.max_length=64"
+    (tmp_path / "job.yaml").write_text(f"name: job\ndata: {{train: a.tsv}}\nencoder: {{source: hub, handle: {pair}}}\n")
     with pytest.raises(UserError) as error:
-        handles.check_use(handles.resolve(pair), "fine_tune", 128)
+        local_run.run(load_config(str(tmp_path / "job.yaml")), str(tmp_path), str(tmp_path), rich.console.Console())
     assert str(error.value) == fault
     with pytest.raises(UserError) as error:
         fetch(tmp_path / "out", pair)

@@ -146,7 +146,14 @@ def test_the_sentence_to_try_is_a_short_test_row(tmp_path):
     from components.tsv_example_gen import executor, parse
 
     (tmp_path / "Split-test").mkdir()
-    texts = ["No.", "x" * 20 + "\n", "-- not an option, a row", "It's a row with a quote", "A fine film! $HOME", "long " * 9]
+    texts = [
+        "No.",
+        "x" * 20 + "\n",
+        "-- not an option, a row",
+        "It's a row with a quote",
+        "A fine film! $HOME",
+        "long " * 9,
+    ]
     with tf.io.TFRecordWriter(str(tmp_path / "Split-test" / "part.gz"), "GZIP") as writer:
         for text in texts:
             writer.write(executor.to_example(parse.Row("", (text,), 1), "1"))

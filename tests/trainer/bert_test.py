@@ -82,6 +82,24 @@ def test_dropout_depends_only_on_the_seed(network):
     assert not np.allclose(draw(1, 2), network(inputs_of(IDS)))
 
 
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_pooling_is_that_of_the_saved_models_tokens_and_trains_no_pooler(tmp_path, pooling):
+    loaded = tf.saved_model.load(encoders.save(str(tmp_path / "encoder")) + "/encoder")
+    pooled = native.rebuild_bert(loaded, pooling)
+    sequence = loaded(inputs_of(IDS))["sequence_output"].numpy()
+    means = [row[ids > 0].mean(axis=0) for row, ids in zip(sequence, IDS, strict=True)]
+    np.testing.assert_allclose(pooled(inputs_of(IDS)), means if pooling == "mean" else sequence[:, 0], atol=1e-5)
+    filler = pooled(inputs_of(np.pad(IDS, ((0, 1), (0, 3)))))
+    np.testing.assert_allclose(filler[:2], pooled(inputs_of(IDS)), atol=1e-6)
+    assert np.isfinite(filler).all()
+    assert pooled(inputs_of(IDS), dtype=tf.bfloat16).dtype == tf.float32
+    with tf.GradientTape() as tape:
+        output = pooled(inputs_of(IDS), tf.constant([0, 0], tf.int64))
+    assert all(gradient is not None for gradient in tape.gradient(output, pooled.weights))
+    assert len(native.rebuild_bert(loaded).weights) == len(pooled.weights) + 2
+    np.testing.assert_array_equal(pooled.copy()(inputs_of(IDS)), pooled(inputs_of(IDS)))
+
+
 def test_no_two_dropouts_share_random_numbers():
     ones = tf.ones([1000])
     first, second = (bert.Dropout(tf.constant([0, step], tf.int64), 0.5) for step in (0, 1))

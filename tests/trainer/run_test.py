@@ -186,6 +186,14 @@ def test_feature_based_training_does_not_change_the_encoder(tmp_path):
         np.testing.assert_array_equal(after[weight.name], weight)
 
 
+def test_a_model_with_mean_pooling_is_served_as_it_was_trained(tmp_path):
+    folder, training_run = train(str(tmp_path / "mean"), pooling="mean", epochs=3)
+    figures, golden = model_run.read_training(training_run), model_run.read_golden(training_run)
+    assert figures.encoder == "native" and figures.history[-1]["dev_accuracy"] > 0.9
+    outputs = tf.saved_model.load(folder).signatures["serving_default"](text=tf.constant(golden.text))
+    np.testing.assert_allclose(outputs["logit"], golden.outputs["logit"], atol=1e-5)
+
+
 def test_another_rate_or_dropout_reuses_the_vectors_of_a_frozen_encoder(tmp_path, monkeypatch):
     def tune(name, **settings):
         settings = {"mode": "feature_based", "epochs": 1, "batch_size": 4, **settings}
