@@ -20,9 +20,9 @@ from core.config import load_config
 from core.errors import UserError
 from local import inspection
 from local import run as local_run
-from tests import odd_pairs
+from tests import encoders, odd_pairs
 from tests.trainer import tiny_training
-from trainer import model, run
+from trainer import bert, model, run
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 
@@ -85,6 +85,18 @@ def test_vectors_of_a_saved_model_are_pooled(tmp_path):
     means = [sequence[0].mean(axis=0), sequence[1, :2].mean(axis=0)]
     np.testing.assert_allclose(model.load_encoder(folder, pooling="mean")(inputs), means, atol=1e-6)
     np.testing.assert_allclose(model.load_encoder(folder, pooling="first")(inputs), sequence[:, 0], atol=1e-6)
+
+
+def test_a_bert_without_a_training_argument_is_rebuilt(tmp_path):
+    loaded = tf.saved_model.load(encoders.save(str(tmp_path / "pair")) + "/encoder")
+    # Of the loaded model only the variables, since it would be saved with its own calls.
+    bare = tf.train.Checkpoint(variables=loaded.variables, trainable_variables=loaded.trainable_variables, used=loaded)
+    inputs = {name: tf.TensorSpec([None, None], tf.int32, name) for name in (WORD_IDS, MASK, TYPE_IDS)}
+    bare.__call__ = tf.function(
+        lambda inputs: {"default": loaded(inputs)["pooled_output"]}, input_signature=[inputs], autograph=False
+    )
+    tf.saved_model.save(bare, str(tmp_path / "bare"))
+    assert isinstance(model.load_encoder(str(tmp_path / "bare")), bert.Bert)
 
 
 def test_inspect_shows_a_pair_without_the_outputs_of_the_layers(tmp_path):
