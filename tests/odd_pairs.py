@@ -37,9 +37,10 @@ class Bag(tf.train.Checkpoint):
         draw = np.random.default_rng(0).normal
         self.words = tf.Variable(draw(size=(LETTERS, HIDDEN)).astype(np.float32), name="word_embeddings")
         self.positions = tf.Variable(draw(size=(positions, HIDDEN)).astype(np.float32), name="position_embeddings")
-        self.pooler = tf.Variable(tf.eye(HIDDEN), name="pooler/kernel")
+        self.pooler = tf.Variable(tf.eye(HIDDEN), name="kernel")
         self.variables = [self.words, self.positions, self.pooler]
-        trained = self.variables if unused_pooler else [self.words, self.positions]
+        # First, so that leaving out another variable than the unused one would be noticed.
+        trained = [self.pooler, self.words, self.positions] if unused_pooler else [self.words, self.positions]
         self.trainable_variables = trained if trainable else []
         self.regularization_losses: list[tf.Tensor] = []
         self._pooled = pooled

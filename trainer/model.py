@@ -34,13 +34,13 @@ class Encoder(Protocol):
 class SavedEncoder(tf.Module):
     """An encoder used as a SavedModel: in float32, with a dropout that does not depend on the seed."""
 
-    def __init__(self, folder: str, pooling: Pooling, unused: Collection[str]):
+    def __init__(self, folder: str, pooling: Pooling, unused: Collection[int]):
         """Loads the SavedModel.
 
         Args:
           folder: its folder.
           pooling: how a row's vector is computed.
-          unused: names of the variables on which the vector does not depend.
+          unused: indices of the trainable variables on which the vector does not depend.
         """
         super().__init__("encoder")
         self._layer = hub.KerasLayer(folder, trainable=True)
@@ -49,7 +49,7 @@ class SavedEncoder(tf.Module):
 
     @property
     def weights(self) -> list[tf.Variable]:
-        return [weight for weight in self._layer.trainable_weights if weight.name not in self._unused]
+        return [weight for i, weight in enumerate(self._layer.trainable_weights) if i not in self._unused]
 
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
@@ -58,14 +58,15 @@ class SavedEncoder(tf.Module):
         return native.pooled(outputs, inputs[MASK], self._pooling)
 
 
-def _unused_variables(loaded: Any, pooling: Pooling) -> list[str]:
-    """Returns the names of the trainable variables without a gradient, such as those of a pooler that is not used."""
-    variables = list(getattr(loaded, "trainable_variables", ()))
+def _unused_variables(loaded: Any, pooling: Pooling) -> dict[int, str]:
+    """Returns index -> name of the trainable variables without a gradient, such as those of an unused pooler."""
+    # A name is not unique, and Keras counts a variable once.
+    variables = list({id(each): each for each in getattr(loaded, "trainable_variables", ())}.values())
     inputs = {name: tf.ones([1, 2], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
     with tf.GradientTape() as tape:
         vectors = native.pooled(saved_encoder.call(loaded, inputs), inputs[MASK], pooling)
     gradients = tape.gradient(vectors, variables)
-    return [variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None]
+    return {i: variables[i].name for i, gradient in enumerate(gradients) if gradient is None}
 
 
 def load_encoder(
@@ -84,12 +85,13 @@ def load_encoder(
     # A SavedModel that is loaded in a scope can't be called outside of a step, which rebuilding does.
     loaded = tf.saved_model.load(folder)
     network = native.rebuild_bert(loaded, pooling)
-    unused = _unused_variables(loaded, pooling) if network is None else []
+    unused = _unused_variables(loaded, pooling) if network is None else {}
     with strategy.scope():
         if network is None:
             logging.warning("%s: can't be rebuilt as a BERT; trained as a SavedModel in float32", folder)
             if unused:
-                logging.warning("%s: not trained, since the output does not use them: %s", folder, ", ".join(unused))
+                names = ", ".join(unused.values())
+                logging.warning("%s: not trained, since the output does not use them: %s", folder, names)
             return SavedEncoder(folder, pooling, unused)
         return network.copy() if strategy.num_replicas_in_sync > 1 else network
 

@@ -220,5 +220,5 @@ def _is_path(field: str, location: str) -> bool:
         not field.startswith("encoder.")
         or os.sep in location
         or location.startswith(".")
-        or (location.endswith(ARCHIVE_SUFFIXES))
+        or location.endswith(ARCHIVE_SUFFIXES)
     )
