@@ -4,8 +4,8 @@ The serving folder of the `Model` artifact holds
 
 - `preprocess/`, a SavedModel: string[batch] -> `input_word_ids`, `input_mask`, `input_type_ids`, each
   int32[batch, seq]; its `tokenize` and `bert_pack_inputs` do the same in two steps, for any seq;
-- `encoder/`, a SavedModel: these three -> `pooled_output` [batch, hidden], `sequence_output` [batch, seq, hidden], and
-  `encoder_outputs`, one [batch, seq, hidden] per layer; all float;
+- `encoder/`, a SavedModel: these three -> `pooled_output` (or only `default`) [batch, hidden], `sequence_output`
+  [batch, seq, hidden], and in some `encoder_outputs`, one [batch, seq, hidden] per layer; all float;
 - `encoder.json`, an `EncoderCard`.
 
 The two SavedModels follow TF Hub's common API for text, as its BERTs and their preprocess models do.
@@ -22,6 +22,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops of preprocess models.
 from tfx.utils import path_utils
 
+from artifacts import saved_encoder
 from artifacts.model_files import tree_sha256
 from core.errors import UserError
 
@@ -45,9 +46,9 @@ class EncoderCard:
       handle: the configured catalogue name, address or folder; for `pretrain` a description of its size.
       preprocess_handle: the same for the preprocess model.
       sha256: `preprocess` and `encoder` -> digest of that folder's names and contents.
-      vocabulary: number of word pieces, including special tokens.
+      vocabulary: number of word pieces, including special tokens; None if unknown.
       hidden: width of the outputs.
-      layers: Transformer layers.
+      layers: Transformer layers, None if unknown.
       heads: attention heads of a layer, None if unknown.
     """
 
@@ -55,19 +56,19 @@ class EncoderCard:
     handle: str
     preprocess_handle: str
     sha256: Mapping[str, str]
-    vocabulary: int
+    vocabulary: Optional[int]
     hidden: int
-    layers: int
+    layers: Optional[int]
     heads: Optional[int]
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes of an encoder, measured by running it."""
+    """Sizes of an encoder, measured by running it; None if its SavedModels do not tell."""
 
-    vocabulary: int
+    vocabulary: Optional[int]
     hidden: int
-    layers: int
+    layers: Optional[int]
 
 
 def preprocess_dir(folder: str) -> str:
@@ -156,6 +157,7 @@ def finish(
     preprocess_handle: str,
     heads: Optional[int],
     names: Optional[Mapping[str, str]] = None,
+    max_length: Optional[int] = None,
 ) -> EncoderCard:
     """Validates the two SavedModels in a folder and writes the card.
 
@@ -166,6 +168,7 @@ def finish(
       preprocess_handle: as in `EncoderCard`.
       heads: as in `EncoderCard`.
       names: as in `validate`.
+      max_length: as in `validate`.
 
     Returns:
       The card.
@@ -173,7 +176,7 @@ def finish(
     Raises:
       UserError: a SavedModel breaks the contract.
     """
-    sizes = validate(folder, names)
+    sizes = validate(folder, names, max_length)
     card = EncoderCard(
         source=source,
         handle=handle,
@@ -187,12 +190,13 @@ def finish(
     return card
 
 
-def validate(folder: str, names: Optional[Mapping[str, str]] = None) -> Sizes:
+def validate(folder: str, names: Optional[Mapping[str, str]] = None, max_length: Optional[int] = None) -> Sizes:
     """Loads the two SavedModels in a folder and runs two sentences through them.
 
     Args:
       folder: holds `preprocess/` and `encoder/`.
       names: `preprocess` and `encoder` -> name of that model in errors; default: its path.
+      max_length: `trainer.max_length`, which the encoder has to take; None for any.
 
     Returns:
       The sizes of the outputs.
@@ -203,12 +207,15 @@ def validate(folder: str, names: Optional[Mapping[str, str]] = None) -> Sizes:
     names = names or {part: os.path.join(folder, part) for part in (PREPROCESS, ENCODER)}
     preprocess = load_model(preprocess_dir(folder), names[PREPROCESS])
     batches = _pack_sentences(preprocess, names[PREPROCESS])
-    vocabulary = _vocabulary_size(preprocess, names[PREPROCESS])
     encoder = load_model(encoder_dir(folder), names[ENCODER])
+    layout = saved_encoder.read_layout(encoder_dir(folder))
     sizes = {_measure(encoder, batch, names[ENCODER]) for batch in batches}
     _require(len(sizes) == 1, names[ENCODER], f"the output sizes depend on the length of a sentence: {sorted(sizes)}")
     hidden, layers = sizes.pop()
-    return Sizes(vocabulary, hidden, layers)
+    if max_length is not None:
+        _require_length(encoder, max_length, names[ENCODER])
+    vocabulary = _vocabulary_size(preprocess) or len(read_vocabulary(folder)) or (layout and layout.vocabulary)
+    return Sizes(vocabulary or None, hidden, layers or (layout and layout.layers) or None)
 
 
 def load_model(path: str, name: str) -> Any:
@@ -252,31 +259,49 @@ def _check_inputs(outputs: Any, name: str, length: Optional[int]) -> None:
         _require_shape(outputs[key], (len(_SENTENCES), length), f"`{key}`", name)
 
 
-def _vocabulary_size(preprocess: Any, name: str) -> int:
-    special = _attempt(
-        lambda: preprocess.tokenize.get_special_tokens_dict(),
-        name,
-        "`tokenize.get_special_tokens_dict` is missing; TF Hub's BERT preprocess models have it",
-    )
-    _require_names(special, ("vocab_size",), name)
-    return int(special["vocab_size"])
+def _vocabulary_size(preprocess: Any) -> Optional[int]:
+    """Returns the size that the tokeniser states; None if it states none, as TF Hub's API allows."""
+    try:
+        return int(preprocess.tokenize.get_special_tokens_dict()["vocab_size"])
+    # A SavedModel without it, or with another one, may raise any of them.
+    except (AttributeError, KeyError, TypeError, ValueError, tf.errors.OpError):
+        return None
 
 
-def _measure(encoder: Any, batch: Mapping[str, tf.Tensor], name: str) -> tuple[int, int]:
-    """Returns (hidden, layers) of the outputs for a batch."""
+def _require_length(encoder: Any, max_length: int, name: str) -> None:
+    """Raises if the encoder does not take rows of `max_length` tokens."""
+    if _takes(encoder, max_length):
+        return
+    taken, refused = max(_LENGTHS), max_length
+    while refused - taken > 1:
+        middle = (taken + refused) // 2
+        taken, refused = (middle, refused) if _takes(encoder, middle) else (taken, middle)
+    raise saved_encoder.too_long(max_length, name, taken)
+
+
+def _takes(encoder: Any, length: int) -> bool:
+    ones = tf.ones([1, length], tf.int32)
+    try:
+        # Any id does; that of the padding is 0 in every vocabulary.
+        outputs = saved_encoder.call(encoder, dict(zip(INPUT_NAMES, (ones * 0, ones, ones * 0), strict=True)))
+    except Exception:  # Running a third-party SavedModel can raise any error.
+        return False
+    return outputs[saved_encoder.SEQUENCE].shape[1] == length
+
+
+def _measure(encoder: Any, batch: Mapping[str, tf.Tensor], name: str) -> tuple[int, Optional[int]]:
+    """Returns (hidden, layers) of the outputs for a batch; None if they are not those of the layers."""
     rows, length = batch[INPUT_NAMES[0]].shape
-    outputs = _attempt(lambda: encoder(batch), name, f"fails on sentences of {length} tokens")
-    _require_names(outputs, ("pooled_output", "sequence_output", "encoder_outputs"), name)
-    _require_shape(outputs["pooled_output"], (rows, None), "`pooled_output`", name)
-    hidden = outputs["pooled_output"].shape[1]
-    layers = list(outputs["encoder_outputs"])
-    _require(bool(layers), name, "`encoder_outputs` is empty; should have one tensor per layer")
-    _require_shape(outputs["sequence_output"], (rows, length, hidden), "`sequence_output`", name)
-    for number, layer in enumerate(layers):
-        _require_shape(layer, (rows, length, hidden), f"`encoder_outputs[{number}]`", name)
-    for tensor in (outputs["pooled_output"], outputs["sequence_output"], *layers):
+    outputs = _attempt(lambda: saved_encoder.call(encoder, batch), name, f"fails on sentences of {length} tokens")
+    pooled = saved_encoder.pooled_name(outputs) if isinstance(outputs, Mapping) else saved_encoder.POOLED
+    _require_names(outputs, (pooled, saved_encoder.SEQUENCE), name)
+    _require_shape(outputs[pooled], (rows, None), f"`{pooled}`", name)
+    hidden = outputs[pooled].shape[1]
+    layers = list(outputs.get("encoder_outputs", ()))
+    _require_shape(outputs[saved_encoder.SEQUENCE], (rows, length, hidden), f"`{saved_encoder.SEQUENCE}`", name)
+    for tensor in (outputs[pooled], outputs[saved_encoder.SEQUENCE]):
         _require(tensor.dtype.is_floating, name, f"an output is {tensor.dtype.name}; should be float")
-    return hidden, len(layers)
+    return hidden, len(layers) or None
 
 
 def _attempt(call: Callable[[], Any], name: str, fault: str) -> Any:

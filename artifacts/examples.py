@@ -36,10 +36,11 @@ class Ingest:
 
     Attributes:
       rows: split -> `{"accepted": n, "rejected": {reason: n}, "left_out": n}` with the reasons of `schema.rejections`;
-        rejected rows of the training files are counted under `train`, those of the test files under `test`, and so are
-        the rows that `data.ignore_labels` leaves out.
+        rejected rows of the training files are counted under `train`, those of the dev and test files under `dev` and
+        `test`, and so are the rows that `data.ignore_labels` leaves out.
       not_sampled: valid rows of the training files that `data.sample_size` left out.
-      files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
+      files: role (`train`, `dev`, `test`) -> names of the files; `dev` and `test` are empty if that split is held out
+        of the training files.
       span: span of the training data, None if its location has no `{SPAN}`.
       fingerprint: SHA-256 of the files' content.
       unknown_labels: role -> quoted value that is not in `data.labels` -> rows; the most frequent values first.

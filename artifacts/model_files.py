@@ -39,6 +39,11 @@ def tree_sha256(folder: str, exclude: Collection[str] = ()) -> str:
     return digest.hexdigest()
 
 
+def file_sha256(path: str) -> str:
+    """Digests the content of one file; returns 64 hexadecimal digits."""
+    return _file_sha256(path).hex()
+
+
 def model_sha256(folder: str) -> str:
     """Digests a model without the files that a push adds, so that a pushed model has its candidate's digest."""
     return tree_sha256(folder, exclude=(PUSH_RECORD, DATA_PROFILE, WARM_UP_REQUESTS, MODEL_PAGE))

@@ -35,10 +35,12 @@ def draw_model(parameters: Mapping[str, int], card: EncoderCard, file: str) -> N
       card: the encoder's card.
       file: the PNG to write.
     """
+    vocabulary = "" if card.vocabulary is None else f"\nvocabulary of {card.vocabulary:,}"
+    layers = "" if card.layers is None else f"{card.layers} layers, "
     boxes = (
         "text\nstring [batch]",
-        f"tokens\nint32 [batch, longest]\nvocabulary of {card.vocabulary:,}",
-        f"encoder\nfloat32 [batch, {card.hidden}]\n{card.layers} layers, {parameters['encoder']:,} weights",
+        f"tokens\nint32 [batch, longest]{vocabulary}",
+        f"encoder\nfloat32 [batch, {card.hidden}]\n{layers}{parameters['encoder']:,} weights",
         f"dropout, dense\nlogits float32 [batch, units]\n{parameters['head']:,} weights",
     )
     figure = matplotlib.figure.Figure(figsize=(3.2, 1.3 * len(boxes)), layout="constrained")

@@ -159,6 +159,7 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         ("serving.dir", config.serving.dir, ("DataGate", "BaselineModel", "Pusher")),
         ("kubeflow.work_dir", kubeflow.work_dir, ()),
         ("data.train", config.data.train, ("TsvExampleGen",)),
+        ("data.dev", config.data.dev, ("TsvExampleGen",)),
         ("data.test", config.data.test, ("TsvExampleGen",)),
     ):
         if key == "serving.dir" and path is None:

@@ -46,6 +46,7 @@ RUN_TOKEN = RunParameter("run_token", STRING, "a new value runs every task again
 
 RUN_PARAMETERS = (
     RunParameter("train", STRING, "training reviews: an address, or a path on a volume", "data.train"),
+    RunParameter("dev", STRING, "dev reviews; empty: a share of the training reviews is held out", "data.dev", True),
     RunParameter("test", STRING, "test reviews; empty: a share of the training reviews is held out", "data.test", True),
     RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest span", "data.span", True),
     RunParameter("sample_size", INTEGER, "number of training rows sampled; 0: all", "data.sample_size", True),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 from typing import IO, Any, Iterator
 
 
@@ -16,7 +17,8 @@ def atomic_write(path: str, mode: str = "w") -> Iterator[IO[Any]]:
     Yields:
       The stream. If the block raises, the temporary file is removed and `path` is as it was before.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    # Pods that share a volume may have equal process ids.
+    temporary = f"{path}.{socket.gethostname()}.{os.getpid()}.tmp"
     with _remote(path, temporary, mode) if "://" in path else _local(path, temporary, mode) as stream:
         yield stream
 

@@ -14,6 +14,7 @@ import rich.text
 import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
+from artifacts import saved_encoder
 from components.tsv_example_gen import executor, parse, sources, split
 from core import command_line, escape
 from core.config import Config
@@ -89,19 +90,19 @@ def describe_sentence(sentences: Sequence[str], folder: str) -> dict[str, Any]:
     texts = [tf.constant([os.fsencode(sentence)]) for sentence in sentences]
     # The preprocess model's own length, which is an attribute of its outputs only.
     inputs = tokens.pack(preprocess, texts, preprocess(texts[0])["input_word_ids"].shape[1])
-    outputs = encoder(inputs)
+    outputs = saved_encoder.call(encoder, inputs)
     length = int(tf.reduce_sum(inputs["input_mask"]))
     ids = inputs["input_word_ids"][0, :length].numpy().tolist()
     pieces = encoder_artifact.read_vocabulary(folder)
-    layers = outputs["encoder_outputs"]
+    layers = outputs.get("encoder_outputs")
     return {
         "encoder": folder,
         "tokens": [pieces[number] for number in ids] if pieces else [],
         "inputs": {name: _describe(inputs[name], length) for name in encoder_artifact.INPUT_NAMES},
         "outputs": {
-            "pooled_output": _describe(outputs["pooled_output"], _SHOWN_VALUES),
+            "pooled_output": _describe(outputs[saved_encoder.pooled_name(outputs)], _SHOWN_VALUES),
             "sequence_output": _describe(outputs["sequence_output"]),
-            "encoder_outputs": {"count": len(layers), **_describe(layers[0])},
+            **({"encoder_outputs": {"count": len(layers), **_describe(layers[0])}} if layers else {}),
         },
     }
 
@@ -112,13 +113,13 @@ def inspect_data(config: Config, console: rich.console.Console, as_json: bool = 
     Args:
       config: the configuration.
       console: where to print.
-      as_json: one JSON object for the training files and one for the test files instead.
+      as_json: one JSON object for the training files, the dev files and the test files each instead.
 
     Raises:
       UserError: a file can't be read.
     """
     plan = executor.make_plan(config.data)
-    for role, files in ((sources.TRAIN, plan.sources.train), (sources.TEST, plan.sources.test)):
+    for role, files in plan.sources.by_role.items():
         if files:
             table = _read_table(config, plan, role)
             if as_json:
@@ -129,7 +130,7 @@ def inspect_data(config: Config, console: rich.console.Console, as_json: bool = 
 
 
 class _Rows:
-    """The rows of the training or the test files, counted while they are read.
+    """The rows of the training, dev or test files, counted while they are read.
 
     Attributes:
       count: number of rows.
@@ -176,9 +177,7 @@ class _Rows:
         if self.count <= _SHOWN_ROWS:
             self.first.append(row)
         texts = [text.encode() for text in row.texts]
-        self.splits[
-            features.TEST_SPLIT if self._role == sources.TEST else split.assign_split(texts, self._boundaries)
-        ] += 1
+        self.splits[split.assign_split(texts, self._boundaries) if self._role == sources.TRAIN else self._role] += 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +205,7 @@ def _read_table(config: Config, plan: executor.Plan, role: str) -> _Table:
         kept = split.smallest((executor.sample_hash(row, data) for row in rows.read()), size)
         sample = _Rows(config, plan, role)
         collections.deque(sample.read(split.sample_threshold(kept, size)), maxlen=0)
-    names = [file.name for file in (plan.sources.train if role == sources.TRAIN else plan.sources.test)]
+    names = [file.name for file in plan.sources.by_role[role]]
     return _Table(role, names, rows, sample)
 
 

@@ -54,7 +54,7 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
 
     Raises:
       UserError: `trainer.device` is `gpu` and no GPU can be used, `notify` needs an environment variable that is not
-        set, or the encoder's name or folder is wrong.
+        set, or the encoder's name or folder is wrong or can't be trained as configured.
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
@@ -106,7 +106,8 @@ def _check_settings(config: Config) -> None:
         gpu.visible_gpus("gpu")
     notification.check(config.notify)
     if config.encoder.source == "hub":
-        handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
+        sources = handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
+        handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

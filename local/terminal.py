@@ -218,7 +218,7 @@ def _format_verdict(summary: Summary) -> str:
 def _show_next_steps(console: rich.console.Console, summary: Summary) -> None:
     """Prints what users copy, so without line breaks."""
     if summary.status == "pushed":
-        command = _escape(predict_command(summary.pushed_path or ""))
+        command = _escape(predict_command(summary))
         console.print(f"try it: {command}", highlight=False, soft_wrap=True)
     if summary.report_path:
         show_report(console, summary.report_path)

@@ -214,5 +214,7 @@ def _encoder(config: Config, examples: BaseChannel) -> base_node.BaseNode:
             preprocess=config.encoder.preprocess or "",
             sha256=config.encoder.sha256 or "",
             preprocess_sha256=config.encoder.preprocess_sha256 or "",
+            mode=config.trainer.mode,
+            max_length=config.trainer.max_length,
         )
     return EncoderPretrainer(examples=examples, config=config.encoder.pretrain.model_dump_json())

@@ -1,7 +1,7 @@
 """The classifier: a TF Hub text encoder, dropout and a dense layer, and its optimizer."""
 
 import logging
-from typing import Mapping, Optional, Protocol
+from typing import Any, Collection, Mapping, Optional, Protocol
 
 import tensorflow as tf
 import tensorflow_hub as hub
@@ -9,12 +9,15 @@ import tensorflow_text  # noqa: F401  Registers the ops that preprocess models a
 import tf_keras
 from official.nlp import optimization
 
+from artifacts import saved_encoder
+from core.config import Pooling
 from schema.task import Task
 from trainer import bert, native
+from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 
 class Encoder(Protocol):
-    """Computes a pooled output float32[batch, hidden] from int32[batch, seq] inputs by name.
+    """Computes a vector for each row, float32[batch, hidden], from int32[batch, seq] inputs by name.
 
     `seed` is as in `bert.Dropout`: None for no dropout.
     """
@@ -25,27 +28,50 @@ class Encoder(Protocol):
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Computes the pooled output; `dtype` is the data type of the matrix products."""
+        """Computes the rows' vectors; `dtype` is the data type of the matrix products."""
 
 
 class SavedEncoder(tf.Module):
     """An encoder used as a SavedModel: in float32, with a dropout that does not depend on the seed."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, pooling: Pooling, unused: Collection[int]):
+        """Loads the SavedModel.
+
+        Args:
+          folder: its folder.
+          pooling: how a row's vector is computed.
+          unused: indices of the trainable variables on which the vector does not depend.
+        """
         super().__init__("encoder")
         self._layer = hub.KerasLayer(folder, trainable=True)
+        self._pooling = pooling
+        self._unused = frozenset(unused)
 
     @property
     def weights(self) -> list[tf.Variable]:
-        return self._layer.trainable_weights
+        return [weight for i, weight in enumerate(self._layer.trainable_weights) if i not in self._unused]
 
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        return self._layer(dict(inputs), training=seed is not None)["pooled_output"]
+        outputs = self._layer(dict(inputs), training=seed is not None)
+        return native.pooled(outputs, inputs[MASK], self._pooling)
 
 
-def load_encoder(folder: str, strategy: Optional[tf.distribute.Strategy] = None) -> Encoder:
+def _unused_variables(loaded: Any, pooling: Pooling) -> dict[int, str]:
+    """Returns index -> name of the trainable variables without a gradient, such as those of an unused pooler."""
+    # A name is not unique, and Keras counts a variable once.
+    variables = list({id(each): each for each in getattr(loaded, "trainable_variables", ())}.values())
+    inputs = {name: tf.ones([1, 2], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
+    with tf.GradientTape() as tape:
+        vectors = native.pooled(saved_encoder.call(loaded, inputs), inputs[MASK], pooling)
+    gradients = tape.gradient(vectors, variables)
+    return {i: variables[i].name for i, gradient in enumerate(gradients) if gradient is None}
+
+
+def load_encoder(
+    folder: str, strategy: Optional[tf.distribute.Strategy] = None, pooling: Pooling = "pooler"
+) -> Encoder:
     """Loads an encoder of TF Hub's common text API.
 
     A BERT is rebuilt (`native.rebuild_bert`); any other encoder is used as a SavedModel.
@@ -53,14 +79,20 @@ def load_encoder(folder: str, strategy: Optional[tf.distribute.Strategy] = None)
     Args:
       folder: the SavedModel's folder.
       strategy: the training's strategy, whose scope must not be active. Default: one device.
+      pooling: how a row's vector is computed.
     """
     strategy = strategy or tf.distribute.get_strategy()
     # A SavedModel that is loaded in a scope can't be called outside of a step, which rebuilding does.
-    network = native.rebuild_bert(tf.saved_model.load(folder))
+    loaded = tf.saved_model.load(folder)
+    network = native.rebuild_bert(loaded, pooling)
+    unused = _unused_variables(loaded, pooling) if network is None else {}
     with strategy.scope():
         if network is None:
             logging.warning("%s: can't be rebuilt as a BERT; trained as a SavedModel in float32", folder)
-            return SavedEncoder(folder)
+            if unused:
+                names = ", ".join(unused.values())
+                logging.warning("%s: not trained, since the output does not use them: %s", folder, names)
+            return SavedEncoder(folder, pooling, unused)
         return network.copy() if strategy.num_replicas_in_sync > 1 else network
 
 

@@ -6,11 +6,13 @@ instead, after a check that both compute the same.
 """
 
 import logging
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 import tensorflow as tf
 
+from artifacts import saved_encoder
+from core.config import Pooling
 from trainer import bert
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
@@ -18,29 +20,47 @@ from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 MAX_DIFFERENCE = 1e-5
 
 
-def rebuild_bert(loaded: Any) -> Optional[bert.Bert]:
+def pooled(outputs: Mapping[str, Any], mask: tf.Tensor, pooling: Pooling) -> tf.Tensor:
+    """Returns the vector of each row from the outputs of a SavedModel.
+
+    Args:
+      outputs: its outputs by name.
+      mask: int32[batch, seq], 1 for tokens and 0 for padding.
+      pooling: how a row's vector is computed.
+
+    Returns:
+      float32[batch, hidden].
+    """
+    if pooling == "pooler":
+        return outputs[saved_encoder.pooled_name(outputs)]
+    sequence = outputs[saved_encoder.SEQUENCE]
+    return bert.mean_output(sequence, mask) if pooling == "mean" else sequence[:, 0]
+
+
+def rebuild_bert(loaded: Any, pooling: Pooling = "pooler") -> Optional[bert.Bert]:
     """Rebuilds a loaded encoder on its own weights.
 
     Args:
       loaded: an encoder of TF Hub's common text API, from `tf.saved_model.load`.
+      pooling: how a row's vector is computed.
 
     Returns:
-      The network on the same variables; None if the encoder is not a BERT, or the pooled outputs differ by more than
+      The network on the same variables; None if the encoder is not a BERT, or the rows' vectors differ by more than
       `MAX_DIFFERENCE`.
     """
     weights = {variable.name: variable for variable in getattr(loaded, "variables", ())}
     sizes = bert.infer_sizes({name: tuple(variable.shape) for name, variable in weights.items()})
     if sizes is None:
         return None
-    network = bert.Bert(weights, sizes)
+    network = bert.Bert(weights, sizes, pooling)
     types = weights["type_embeddings/embeddings:0"].shape[0]
-    difference = _largest_difference(loaded, network, sizes.vocabulary, types)
+    difference = _largest_difference(loaded, network, sizes.vocabulary, types, pooling)
     logging.info("outputs of the rebuilt encoder differ by at most %g", difference)
     return network if difference <= MAX_DIFFERENCE else None
 
 
-def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types: int) -> float:
-    """Returns the largest difference of the pooled outputs for random tokens and padding."""
+def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types: int, pooling: Pooling) -> float:
+    """Returns the largest difference of the rows' vectors for random tokens and padding."""
     generator = np.random.default_rng(0)
     mask = (np.arange(16) < np.array([16, 9, 3])[:, None]).astype(np.int32)
     inputs = {
@@ -48,5 +68,5 @@ def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types:
         MASK: tf.constant(mask),
         TYPE_IDS: tf.constant(generator.integers(0, types, mask.shape, dtype=np.int32) * mask),
     }
-    expected = loaded(inputs, training=False)["pooled_output"]
+    expected = pooled(saved_encoder.call(loaded, inputs), inputs[MASK], pooling)
     return float(tf.reduce_max(tf.abs(expected - network(inputs))))

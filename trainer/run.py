@@ -12,7 +12,7 @@ import tf_keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from artifacts import encoder as encoder_artifact
-from artifacts import model_run
+from artifacts import model_run, saved_encoder
 from core import gpu
 from core.config import TrainerConfig
 from core.errors import UserError
@@ -90,7 +90,7 @@ def _train(
     # XLA can't compile a SavedModel.
     xla = bool(gpus) and not isinstance(classifier.encoder, model.SavedEncoder) if config.xla == "auto" else config.xla
     store = _open_checkpoints(job, data, strategy, optimizer, trained_model.weights)
-    train_data, dev_data = _model_inputs(config, classifier.encoder, data, store.folder, strategy)
+    train_data, dev_data = _model_inputs(job, classifier.encoder, data, strategy)
     class_weights = job.task.balanced_weights(data.train.labels) if config.class_weights == "balanced" else None
     steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights)
     widths = _choose_widths(config, data) if xla or gpus else []
@@ -126,14 +126,17 @@ def _read_reviews(job: TrainingJob) -> Reviews:
 
 
 def _build_classifier(job: TrainingJob, strategy: tf.distribute.Strategy) -> model.Classifier:
-    encoder = model.load_encoder(encoder_artifact.encoder_dir(job.base_model), strategy)
+    folder = encoder_artifact.encoder_dir(job.base_model)
+    encoder = model.load_encoder(folder, strategy, job.config.pooling)
+    if job.config.mode == "fine_tune" and not encoder.weights:
+        raise saved_encoder.untrainable(folder)
     hidden = encoder_artifact.read(job.base_model).hidden
     with strategy.scope():
         return model.Classifier(encoder, model.Head(job.task, hidden, job.config.dropout, job.config.seed))
 
 
 def _build_optimizer(config: TrainerConfig, rows: int, weights: Sequence[tf.Variable]) -> tf_keras.optimizers.Optimizer:
-    optimizer = model.build_optimizer(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    optimizer = model.build_optimizer(config.peak_learning_rate, _total_steps(config, rows), config.warmup_fraction)
     # Not in the first step, since a checkpoint is only restored to variables that exist.
     optimizer._create_all_weights(weights)
     return optimizer
@@ -147,7 +150,7 @@ def _with_learning_rates(
     curve: Sequence[Mapping[str, float]], config: TrainerConfig, rows: int
 ) -> list[dict[str, float]]:
     """Adds to each point of the training curve the learning rate of its step."""
-    schedule = model.make_schedule(config.learning_rate, _total_steps(config, rows), config.warmup_fraction)
+    schedule = model.make_schedule(config.peak_learning_rate, _total_steps(config, rows), config.warmup_fraction)
     rates = schedule(tf.constant([point["step"] - 1 for point in curve], tf.float32)).numpy().tolist()
     return [{**point, "learning_rate": rate} for point, rate in zip(curve, rates, strict=True)]
 
@@ -197,17 +200,29 @@ def _open_checkpoints(
 
 
 def _model_inputs(
-    config: TrainerConfig, encoder: model.Encoder, data: Reviews, folder: str, strategy: tf.distribute.Strategy
+    job: TrainingJob, encoder: model.Encoder, data: Reviews, strategy: tf.distribute.Strategy
 ) -> list[loop.Data]:
-    """Returns train and dev as inputs of the trained model: tokens, or the pooled outputs of a frozen encoder."""
+    """Returns train and dev as inputs of the trained model: tokens, or the vectors of a frozen encoder."""
     splits = []
+    folder = _open_features(job, data, strategy) if job.config.mode == "feature_based" else ""
     for split, name in ((data.train, "train"), (data.dev, "dev")):
-        if config.mode == "feature_based":
+        if folder:
             inputs = batches.feature_inputs(pooled.pooled_outputs(encoder, split.tokens, folder, name, strategy))
         else:
             inputs = batches.token_inputs(split.tokens)
         splits.append(loop.Data(inputs, split.labels, split.tokens.lengths))
     return splits
+
+
+def _open_features(job: TrainingJob, data: Reviews, strategy: tf.distribute.Strategy) -> str:
+    """Returns the folder of a frozen encoder's vectors of these rows."""
+    parts = [
+        dict(encoder_artifact.read(job.base_model).sha256),
+        [data.train.digest, data.dev.digest],
+        job.config.pooling,
+        job.config.max_length,
+    ]
+    return pooled.open_folder(job.custom_config["checkpoints"], parts, distribution.worker_index(strategy) == 0)
 
 
 def _all_batches(config: TrainerConfig, lengths: np.ndarray) -> Iterator[np.ndarray]:

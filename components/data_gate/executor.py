@@ -109,8 +109,12 @@ def check_quality(
     labels = {split: current.splits[split].labels for split in contents}
     checks += [quality.check_label_balance(split, labels[split], bounds) for split in contents]
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
-    train, test = contents[features.TRAIN_SPLIT], contents[features.TEST_SPLIT]
-    return [*checks, quality.check_test_in_train(train.text_hashes, test.text_hashes[test.own], bounds)]
+    # A dev split of the training files shares no text with the rest of them.
+    others = [*([features.DEV_SPLIT] if ingest.files.get(features.DEV_SPLIT) else []), features.TEST_SPLIT]
+    train_hashes = contents[features.TRAIN_SPLIT].text_hashes
+    for split, other in ((split, contents[split]) for split in others):
+        checks.append(quality.check_in_train(split, train_hashes, other.text_hashes[other.own], bounds))
+    return checks
 
 
 def compare(

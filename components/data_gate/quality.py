@@ -13,6 +13,7 @@ A check's section under `gates.data` has the check's name, without the part afte
 |                              | the main script of train, below half of its share there                        |
 | `unreadable_characters`      | a split has many control, private use or replacement characters                |
 | `test_in_train`              | many test rows have a text that is also in train, and is not a short phrase    |
+| `dev_in_train`               | the same of the rows of a dev file                                             |
 
 `comparison` has the checks of drift and skew; `reference.check_served_profile` and
 `unknown_tokens.check_unknown_tokens` are about the model in serving.
@@ -70,10 +71,10 @@ def check_anomalies(
 
 
 def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataGateConfig) -> Check:
-    """Passes if few enough rows of the training or test files were rejected, those without a text not counted.
+    """Passes if few enough rows of the training, dev or test files were rejected, those without a text not counted.
 
     Args:
-      role: `train` or `test` files.
+      role: `train`, `dev` or `test` files.
       ingest: the counts.
       max_fraction: the largest allowed fraction of rejected rows, 0 to 1.
       bounds: `rejected_fraction`.
@@ -97,7 +98,7 @@ def check_rejected(role: str, ingest: Ingest, max_fraction: float, bounds: DataG
 
 
 def check_empty_texts(role: str, ingest: Ingest, bounds: DataGateConfig) -> Check:
-    """Passes if few enough rows of the training or test files have no text: people leave reviews empty."""
+    """Passes if few enough rows of the training, dev or test files have no text: people leave reviews empty."""
     count, read = ingest.rows[role]["rejected"].get(rejections.EMPTY_TEXT, 0), rows_read(role, ingest)
     fraction, bound = count / read if read else 0.0, bounds.empty_texts
     sentence = f"{role}: {count:,} of {read:,} rows have no text ({fraction:.2%})"
@@ -107,14 +108,15 @@ def check_empty_texts(role: str, ingest: Ingest, bounds: DataGateConfig) -> Chec
 
 
 def rows_read(role: str, ingest: Ingest) -> int:
-    """Returns the number of rows in the training or test files, including those rejected, left out or not sampled."""
+    """Returns the number of rows in the training or other files, including those rejected, left out or not sampled."""
     accepted = {split: rows["accepted"] for split, rows in ingest.rows.items()}
     unused = sum(ingest.rows[role]["rejected"].values()) + ingest.rows[role].get("left_out", 0)
-    # Without test files the test split is held out of the training files.
-    from_test_files = accepted[features.TEST_SPLIT] if ingest.files[features.TEST_SPLIT] else 0
-    if role == features.TEST_SPLIT:
-        return from_test_files + unused
-    return sum(accepted.values()) - from_test_files + ingest.not_sampled + unused
+    # Without files of its own a split is held out of the training files.
+    from_own_files = {split: rows if ingest.files.get(split) else 0 for split, rows in accepted.items()}
+    if role != features.TRAIN_SPLIT:
+        return from_own_files[role] + unused
+    others = sum(rows for split, rows in from_own_files.items() if split != features.TRAIN_SPLIT)
+    return sum(accepted.values()) - others + ingest.not_sampled + unused
 
 
 def check_rows(split: str, rows: int, bounds: DataGateConfig) -> Check:
@@ -197,22 +199,22 @@ def check_unreadable(splits: Mapping[str, SplitProfile], bounds: DataGateConfig)
     return upper_bounded("unreadable_characters", shares[worst], bounds, reason, "; check data.encoding")
 
 
-def check_test_in_train(train_hashes: np.ndarray, test_hashes: np.ndarray, bounds: DataGateConfig) -> Check:
-    """Passes if few enough test rows have a text that is also in train.
+def check_in_train(split: str, train_hashes: np.ndarray, hashes: np.ndarray, bounds: DataGateConfig) -> Check:
+    """Passes if few enough rows of another split have a text that is also in train.
 
     Args:
+      split: name of the other split, `dev` or `test`.
       train_hashes: uint64[n], text hashes of the train split.
-      test_hashes: uint64[m], text hashes of the rows of the test split that have `content.OWN_CHARACTERS` or more.
-      bounds: `test_in_train`.
+      hashes: uint64[m], text hashes of the rows of the other split that have `content.OWN_CHARACTERS` or more.
+      bounds: `dev_in_train`, `test_in_train`.
     """
-    if not test_hashes.size:
-        reason = f"not compared: no test row has {OWN_CHARACTERS} characters"
-        return upper_bounded("test_in_train", None, bounds, reason)
-    count = int(np.isin(test_hashes, train_hashes).sum())
-    share = count / max(test_hashes.size, 1)
-    rows = f"{count:,} of {test_hashes.size:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
-    reason = f"test: {rows} have a text that is also in train"
-    return upper_bounded("test_in_train", share, bounds, reason)
+    name = f"{split}_in_train"
+    if not hashes.size:
+        return upper_bounded(name, None, bounds, f"not compared: no {split} row has {OWN_CHARACTERS} characters")
+    count = int(np.isin(hashes, train_hashes).sum())
+    share = count / max(hashes.size, 1)
+    rows = f"{count:,} of {hashes.size:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
+    return upper_bounded(name, share, bounds, f"{split}: {rows} have a text that is also in train")
 
 
 def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, reason: str, hint: str = "") -> Check:

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import rich.table
 
+from core.config import ARCHIVE_SUFFIXES
 from core.errors import UserError
 
 _HUB = "https://tfhub.dev"
@@ -99,13 +100,18 @@ def is_archive(location: str) -> bool:
     return location.startswith(("https://", "http://"))
 
 
+def is_archive_file(location: str) -> bool:
+    """Returns whether a location is the local path of an archive."""
+    return is_local(location) and location.endswith(ARCHIVE_SUFFIXES)
+
+
 def is_local(location: str) -> bool:
     """Returns whether a location is a local path."""
     return "://" not in location
 
 
 def _is_location(handle: str) -> bool:
-    return not is_local(handle) or os.sep in handle or handle.startswith(".")
+    return not is_local(handle) or os.sep in handle or handle.startswith(".") or is_archive_file(handle)
 
 
 def _unknown_name(field: str, name: str) -> UserError:
@@ -113,7 +119,7 @@ def _unknown_name(field: str, name: str) -> UserError:
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return UserError(
         f"{field} = {name!r}: not in the catalogue; {hint}see `local_runner.py encoders`, or set an https:// or gs:// "
-        "address or the path of a folder"
+        "address or the path of a folder or an archive"
     )
 
 

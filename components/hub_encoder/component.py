@@ -15,6 +15,8 @@ class HubEncoderSpec(component_spec.ComponentSpec):
         executor.PREPROCESS: component_spec.ExecutionParameter(type=str),
         executor.SHA256: component_spec.ExecutionParameter(type=str),
         executor.PREPROCESS_SHA256: component_spec.ExecutionParameter(type=str),
+        executor.MODE: component_spec.ExecutionParameter(type=str),
+        executor.MAX_LENGTH: component_spec.ExecutionParameter(type=int),
         executor.FINGERPRINT: component_spec.ExecutionParameter(type=str, optional=True),
     }
     INPUTS: dict[str, component_spec.ChannelParameter] = {}
@@ -32,14 +34,25 @@ class HubEncoder(base_component.BaseComponent):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
     DRIVER_CLASS = driver.Driver
 
-    def __init__(self, handle: str, preprocess: str = "", sha256: str = "", preprocess_sha256: str = "") -> None:
+    def __init__(
+        self,
+        handle: str,
+        preprocess: str = "",
+        sha256: str = "",
+        preprocess_sha256: str = "",
+        mode: str = "feature_based",
+        max_length: int = 0,
+    ) -> None:
         """Initialises the component.
 
         Args:
-          handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a folder.
+          handle: a name in `components.hub_encoder.catalogue`, an `https://` or `gs://` address, or a local folder or
+            archive.
           preprocess: the same for the preprocess model; empty if the handle has one.
           sha256: expected digest of the encoder, as in `encoder.json`; empty accepts any.
           preprocess_sha256: the same for the preprocess model.
+          mode: `trainer.mode`: an encoder that can't be trained is an error in `fine_tune`.
+          max_length: `trainer.max_length`, which the encoder has to take; 0 for any.
         """
         super().__init__(
             HubEncoderSpec(
@@ -47,6 +60,8 @@ class HubEncoder(base_component.BaseComponent):
                 preprocess=preprocess,
                 sha256=sha256,
                 preprocess_sha256=preprocess_sha256,
+                mode=mode,
+                max_length=max_length,
                 encoder=types.Channel(type=standard_artifacts.Model),
             )
         )

@@ -5,11 +5,14 @@ Hub itself is not used: it strips the leading `/` of a name, does not limit the 
 kill waits ten minutes for the lock of the dead process.
 """
 
+import contextlib
 import hashlib
 import os
 import posixpath
 import shutil
 import tarfile
+import tempfile
+from typing import Iterator
 
 import filelock
 import requests
@@ -17,7 +20,7 @@ import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
 from components.hub_encoder import archive, catalogue, handles
-from core import download, progress
+from core import download, escape, progress
 from core.errors import UserError
 
 # Makes TF Hub return the archive and not a page.
@@ -41,10 +44,13 @@ def copy_models(sources: handles.Sources, folder: str) -> None:
     for done, (location, target) in enumerate(targets):
         progress.report("copying the encoder", done, len(targets), location=location)
         try:
-            _copy_tree(_download(location) if catalogue.is_archive(location) else location, target)
+            with _folder_of(location) as source:
+                part, is_pair = os.path.basename(target), sources.is_pair_archive
+                _copy_tree(source if source == location else _find_model(source, location, part, is_pair), target)
         except archive.UnsafeArchiveError as error:
+            kept = "" if catalogue.is_archive_file(location) else ", deleted"
             raise UserError(
-                f"encoder.handle: unsafe archive {location}, deleted: {error}; the archive of an encoder should hold "
+                f"encoder.handle: unsafe archive {location}{kept}: {error}; the archive of an encoder should hold "
                 "only plain files and folders"
             ) from error
         except (OSError, download.DownloadError, tarfile.ReadError, tf.errors.OpError) as error:
@@ -52,11 +58,55 @@ def copy_models(sources: handles.Sources, folder: str) -> None:
     progress.report("copying the encoder", len(targets), len(targets))
 
 
-def _download(address: str) -> str:
-    """Returns the folder of an unpacked archive in TF Hub's cache; downloads it if needed."""
+@contextlib.contextmanager
+def _folder_of(location: str) -> Iterator[str]:
+    """Yields the location itself, or the folder into which its archive was unpacked."""
+    if catalogue.is_archive(location):
+        yield _download(location)
+    elif catalogue.is_archive_file(location):
+        # Not in /tmp, which may be a part of the memory.
+        with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+            archive.unpack(location, folder)
+            yield folder
+    else:
+        yield location
+
+
+def _find_model(folder: str, location: str, part: str, is_pair: bool) -> str:
+    """Returns the folder of a model in an unpacked archive, which may have one folder on top.
+
+    Args:
+      folder: the unpacked archive.
+      location: the archive.
+      part: `preprocess` or `encoder`.
+      is_pair: whether the archive holds a folder for each part.
+
+    Raises:
+      UserError: the archive does not hold the model.
+    """
+    top = [name for name in os.listdir(folder) if not name.startswith(".")]
+    found = os.path.join(folder, part) if is_pair else folder
+    if os.path.isfile(os.path.join(found, tf.saved_model.SAVED_MODEL_FILENAME_PB)):
+        return found
+    if len(top) == 1 and os.path.isdir(os.path.join(folder, top[0])):
+        return _find_model(os.path.join(folder, top[0]), location, part, is_pair)
+    expected = os.path.join(part if is_pair else "", tf.saved_model.SAVED_MODEL_FILENAME_PB)
+    hint = "; or set encoder.preprocess too, if it is the archive of an encoder only" if is_pair else ""
+    raise UserError(
+        f"encoder.handle: {location} does not hold {expected}, on top or in one folder on top (it holds "
+        f"{', '.join(map(escape.line, sorted(top))) or 'nothing'}){hint}"
+    )
+
+
+def _cache() -> str:
     cache = os.environ.get("TFHUB_CACHE_DIR") or _default_cache()
     os.makedirs(cache, exist_ok=True)
-    folder = os.path.join(cache, hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest())
+    return cache
+
+
+def _download(address: str) -> str:
+    """Returns the folder of an unpacked archive in TF Hub's cache; downloads it if needed."""
+    folder = os.path.join(_cache(), hashlib.sha1(address.encode(), usedforsecurity=False).hexdigest())
     # The operating system releases this lock if its holder is killed.
     with filelock.FileLock(folder + ".fetch"):
         if not (os.path.isdir(folder) and os.listdir(folder)):

@@ -14,9 +14,9 @@ from typing import Mapping, Optional
 import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
-from artifacts import model_files
+from artifacts import model_files, saved_encoder
 from components.hub_encoder import catalogue
-from components.hub_encoder.catalogue import is_local
+from components.hub_encoder.catalogue import is_archive_file, is_local
 from core import escape
 from core.errors import UserError
 
@@ -26,7 +26,8 @@ class Sources:
     """Locations of the two SavedModels of an encoder.
 
     Attributes:
-      preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder.
+      preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder or archive. An
+        archive that both fields name holds `preprocess/` and `encoder/`.
       encoder: the same.
       heads: attention heads of a layer, None if unknown.
       recorded: `preprocess` and `encoder` -> digest from the card in their folder; empty without a card.
@@ -37,14 +38,19 @@ class Sources:
     heads: Optional[int] = None
     recorded: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    @property
+    def is_pair_archive(self) -> bool:
+        """Whether one archive holds both."""
+        return self.preprocess == self.encoder and is_archive_file(self.encoder)
+
 
 def resolve(handle: str, preprocess: str = "") -> Sources:
     """Resolves `encoder.handle` and `encoder.preprocess`.
 
     Args:
-      handle: a catalogue name, the address of an encoder, or a folder (local or `gs://`). Without `preprocess`
-        the folder holds `preprocess/` and `encoder/`; with it, the folder is the encoder's own.
-      preprocess: address or folder of the preprocess model, or the catalogue name of an encoder that has the
+      handle: a catalogue name, the address of an encoder, a folder (local or `gs://`) or a local archive. Without
+        `preprocess` the folder or archive holds `preprocess/` and `encoder/`; with it, it is the encoder's own.
+      preprocess: address, folder or archive of the preprocess model, or the catalogue name of an encoder that has the
         same one; empty if `handle` has one.
 
     Returns:
@@ -66,16 +72,38 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
         ("encoder.preprocess" if preprocess else "encoder.handle", sources.preprocess),
         ("encoder.handle", sources.encoder),
     ):
-        if is_local(location):
+        if is_archive_file(location):
+            _require_archive(field, location)
+        elif is_local(location):
             _require_saved_model(field, location)
             _require_safe_files(field, location)
     return sources
 
 
 def fingerprint(sources: Sources) -> str:
-    """Returns a string that changes with the sources: for each, the digest of a local folder or the address."""
-    locations = (sources.preprocess, sources.encoder)
-    return " ".join(model_files.tree_sha256(at) if is_local(at) else at for at in locations)
+    """Returns a string that changes with the sources: for each, the digest if it is local, or the address."""
+    return " ".join(_fingerprint(location) for location in (sources.preprocess, sources.encoder))
+
+
+def _fingerprint(location: str) -> str:
+    if is_archive_file(location):
+        return model_files.file_sha256(location)
+    return model_files.tree_sha256(location) if is_local(location) else location
+
+
+def check_use(sources: Sources, mode: str, max_length: int) -> None:
+    """Checks that an encoder in a local folder can be trained as configured, before anything is copied.
+
+    Args:
+      sources: from `resolve`.
+      mode: as in `saved_encoder.check_use`.
+      max_length: as in `saved_encoder.check_use`.
+
+    Raises:
+      UserError: as in `saved_encoder.check_use`.
+    """
+    if is_local(sources.encoder) and not is_archive_file(sources.encoder):
+        saved_encoder.check_use(sources.encoder, sources.encoder, mode, max_length)
 
 
 def _preprocess_location(preprocess: str) -> str:
@@ -83,13 +111,20 @@ def _preprocess_location(preprocess: str) -> str:
 
 
 def _pair(folder: str) -> Sources:
-    """Returns the sources in a folder with both models; an encoder of this pipeline has a card."""
+    """Returns the sources in a folder or archive with both models; an encoder of this pipeline has a card."""
+    if is_archive_file(folder):
+        return Sources(folder, folder)
     has_card = is_local(folder) and os.path.isfile(os.path.join(folder, encoder_artifact.CARD))
     locations = (encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder))
     if not has_card:
         return Sources(*locations)
     card = encoder_artifact.read(folder)
     return Sources(*locations, card.heads, card.sha256)
+
+
+def _require_archive(field: str, location: str) -> None:
+    if not os.path.isfile(location):
+        raise UserError(f"{field} = {location}: No such file; should be an archive of a SavedModel")
 
 
 def _require_saved_model(field: str, location: str) -> None:

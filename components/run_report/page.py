@@ -76,7 +76,7 @@ def describe_verdict(summary: Summary) -> tuple[str, str]:
 def next_step(summary: Summary) -> str:
     """Returns what to do after the run."""
     if summary.status == "pushed" and summary.components:
-        return f"Try it: {predict_command(summary.pushed_path or '')}"
+        return f"Try it: {predict_command(summary)}"
     return {
         "pushed": "The model is in serving.",
         "not_blessed": (

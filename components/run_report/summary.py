@@ -1,11 +1,14 @@
 """The summary of a run, the content of `summary.json`. Imports neither TensorFlow nor TFX, to load fast."""
 
 import dataclasses
+import glob
 import os
+import shlex
 from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence
 
 from core import checks, installation, intervals, versions
 from core.errors import UserError
+from schema import features
 
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
@@ -18,20 +21,12 @@ Status = Literal["pushed", "not_blessed", "stopped", "failed"]
 EXIT_STATUS: Mapping[Status, int] = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
 
 
-# A sentence to label; with the second one, a pair.
+# A sentence to label, with the second one a pair, if no test row is suitable.
 _SENTENCES = ("이것은 놀라운 영화입니다!", "정말 최고다")
-
-
-def predict_command(model_dir: str) -> str:
-    """Returns a command that labels a sentence, or a pair of sentences if the pushed model takes pairs."""
-    from artifacts import model_card  # Imports TFX.
-
-    try:
-        inputs = len(model_card.read(model_dir).task.text_inputs)
-    except UserError:  # On a cluster the model may be on another machine.
-        inputs = 1
-    sentences = " ".join(f'"{sentence}"' for sentence in _SENTENCES[:inputs])
-    return f"{installation.command('local_runner.py')} predict --model {model_dir} {sentences}"
+# Test rows to look for a sentence in, and the lengths in characters of one that says something and fits into a line.
+_SEARCHED_ROWS = 2000
+_LENGTHS = range(8, 41)
+_BEST_LENGTH = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +43,8 @@ class DataSummary:
     """The data of a run.
 
     Attributes:
-      files: role (`train`, `test`) -> names of the files; `test` is empty if the test split is held out.
+      files: role (`train`, `dev`, `test`) -> names of the files; `dev` and `test` are empty if that split is held out
+        of the training files.
       fingerprint: SHA-256 of the files' content.
       examples: the folder of `Split-train/`, `Split-dev/`, `Split-test/` and `rejected/`.
     """
@@ -67,18 +63,25 @@ class EncoderSummary:
       handle: its catalogue name, address or folder, or a description of its size.
       digest: SHA-256 of the encoder's SavedModel.
       path: the folder of `preprocess/` and `encoder/`.
-      layers: number of Transformer layers.
+      layers: number of Transformer layers, None if unknown.
       hidden: width of the outputs.
-      vocabulary: number of word pieces.
+      vocabulary: number of word pieces, None if unknown.
     """
 
     source: str
     handle: str
     digest: str
     path: str
-    layers: int
+    layers: Optional[int]
     hidden: int
-    vocabulary: int
+    vocabulary: Optional[int]
+
+    @property
+    def sizes(self) -> str:
+        """What is known of its sizes."""
+        layers = "" if self.layers is None else f"{self.layers} layers, "
+        vocabulary = "" if self.vocabulary is None else f", {self.vocabulary:,} word pieces"
+        return f"{layers}{self.hidden} wide{vocabulary}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +157,39 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `summary.json`."""
         return {**dataclasses.asdict(self), "exit_status": self.exit_status}
+
+
+def predict_command(summary: Summary) -> str:
+    """Returns a command that labels a short test row with the pushed model, so in the language of the data."""
+    from artifacts import model_card  # Imports TFX.
+
+    model_dir = summary.pushed_path or ""
+    try:
+        inputs = len(model_card.read(model_dir).task.text_inputs)
+    except UserError:  # On a cluster the model may be on another machine.
+        inputs = 1
+    texts = _short_row(summary.data.examples) if summary.data else None
+    sentences = texts if texts and len(texts) == inputs else _SENTENCES[:inputs]
+    words = " ".join(shlex.quote(sentence) for sentence in sentences)
+    return f"{installation.command('local_runner.py')} predict --model {model_dir} {words}"
+
+
+def _short_row(examples_dir: str) -> Optional[Sequence[str]]:
+    """Returns the texts of a test row that suit a command line; None if there is no such row."""
+    from artifacts import examples  # Imports TensorFlow.
+
+    shards = glob.glob(os.path.join(glob.escape(examples_dir), f"Split-{features.TEST_SPLIT}", "*"))
+    if not shards:
+        return None
+    chunks = examples.read_rows(shards, _SEARCHED_ROWS)
+    rows = [[text.decode("utf-8", "replace") for text in texts] for texts in next(chunks, ((), (), ()))[1]]
+    suitable = [row for row in rows if all(map(_suits_command_line, row))]
+    return min(suitable, key=lambda row: (sum(abs(len(text) - _BEST_LENGTH) for text in row), row), default=None)
+
+
+def _suits_command_line(text: str) -> bool:
+    # A dash would begin an option, and a quote in quotes can't be read.
+    return len(text) in _LENGTHS and text.isprintable() and not text.startswith("-") and "'" not in text
 
 
 def find_reason(error: Optional[str], gates: Sequence[checks.Check]) -> str:

@@ -99,10 +99,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ingest = Ingest(
             rows=rows_by_split(counts),
             not_sampled=counts[sources.TRAIN, _NOT_SAMPLED],
-            files={
-                sources.TRAIN: [file.name for file in plan.sources.train],
-                sources.TEST: [file.name for file in plan.sources.test],
-            },
+            files={role: [file.name for file in files] for role, files in plan.sources.by_role.items()},
             span=plan.sources.span,
             fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
             unknown_labels=unknown_labels(counts),
@@ -119,13 +116,15 @@ def make_plan(data: DataConfig) -> Plan:
       UserError: a location, a file or the fractions can't be used.
     """
     task = data.make_task()
-    boundaries = split.make_boundaries(data.dev_fraction, None if data.test else data.test_fraction, data.seed)
+    dev_fraction, test_fraction = (None if data.dev else data.dev_fraction), (None if data.test else data.test_fraction)
+    boundaries = split.make_boundaries(dev_fraction, test_fraction, data.seed)
     resolved = sources.resolve(data)
-    heads = [head for files in (resolved.train, resolved.test) for head in file_head.read_heads(files, data)]
-    for file, head in zip(resolved.files, heads, strict=True):
+    all_files = [file for files in resolved.by_role.values() for file in files]
+    heads = [head for files in resolved.by_role.values() for head in file_head.read_heads(files, data)]
+    for file, head in zip(all_files, heads, strict=True):
         file_head.check_columns(file, head, data, task)
     ranges, digests = [], []
-    for index, (file, head) in enumerate(zip(resolved.files, heads, strict=True)):
+    for index, (file, head) in enumerate(zip(all_files, heads, strict=True)):
         progress.report("fingerprint", index, len(heads), file=file.name)
         sha256, parts = reader.survey(file, head, data, task)
         ranges += parts
@@ -238,8 +237,8 @@ class _IngestRange(beam.DoFn):
 
     def _split(self, row: parse.Row, role: str, threshold: int) -> Optional[str]:
         """Returns the row's split, or None if the row is not in the sample."""
-        if role == sources.TEST:
-            return features.TEST_SPLIT
+        if role != sources.TRAIN:
+            return role  # The name of the split that its files are.
         if self._data.sample_size and sample_hash(row, self._data) > threshold:
             return None
         return split.assign_split([text.encode() for text in row.texts], self._boundaries)
@@ -335,7 +334,7 @@ def _require_rows(data: DataConfig, ingest: Ingest, folder: str) -> None:
     empty = [name for name in features.SPLITS if not rows[name]["accepted"]]
     if not empty:
         return
-    field = "test" if data.test and empty == [features.TEST_SPLIT] else "train"
+    field = empty[0] if len(empty) == 1 and getattr(data, empty[0]) else sources.TRAIN
     accepted = ", ".join(f"{name} {rows[name]['accepted']}" for name in features.SPLITS)
     if left_out := sum(each["left_out"] for each in rows.values()):
         accepted += f"; left out by data.ignore_labels: {left_out}"
@@ -346,7 +345,7 @@ def _require_rows(data: DataConfig, ingest: Ingest, folder: str) -> None:
     quoted = "; ".join(_quote_rejected(row) for row in read_rejected(folder, _QUOTED_ROWS))
     reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
     setting = rejections.SETTINGS.get(rejected.most_common(1)[0][0])
-    values = describe_unknown_labels(ingest.unknown_labels.get(sources.TEST if field == "test" else sources.TRAIN, {}))
+    values = describe_unknown_labels(ingest.unknown_labels.get(field, {}))
     raise UserError(
         f"{message}; rejected: {reasons}), such as {quoted}"
         + (f"; {values}" if values else "")

@@ -115,9 +115,8 @@ def check_local(data: DataConfig, task: Task) -> None:
     Raises:
       UserError: a file can't be used.
     """
-    local = [("train", data.train), *([("test", data.test)] if data.test else [])]
-    for role, location in local:
-        if "://" not in location:
+    for role, location in (("train", data.train), ("dev", data.dev), ("test", data.test)):
+        if location is not None and "://" not in location:
             for file, head in zip(*_heads_of(role, location, data), strict=True):
                 check_columns(file, head, data, task)
 

@@ -25,6 +25,7 @@ from core.config import DataConfig
 from core.errors import UserError
 
 TRAIN = "train"
+DEV = "dev"
 TEST = "test"
 SPAN = "{SPAN}"
 
@@ -37,7 +38,7 @@ class SourceFile:
     """One file of the input.
 
     Attributes:
-      role: `train` or `test`, the setting under `data` that names the file.
+      role: `train`, `dev` or `test`, the setting under `data` that names the file.
       path: path of the file to open.
       name: name in messages: the path, or the address that the file was downloaded from.
     """
@@ -59,16 +60,18 @@ class Sources:
       train: files of the training data, sorted by path.
       test: files of the test data, sorted by path; empty if a test split is held out of the training files.
       span: the training data's span, None if its location has no `{SPAN}`.
+      dev: files of the dev data, sorted by path; empty if a dev split is held out of the training files.
     """
 
     train: tuple[SourceFile, ...]
     test: tuple[SourceFile, ...]
     span: Optional[int]
+    dev: tuple[SourceFile, ...] = ()
 
     @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """Training files, then test files."""
-        return self.train + self.test
+    def by_role(self) -> dict[str, tuple[SourceFile, ...]]:
+        """Role -> its files."""
+        return {TRAIN: self.train, DEV: self.dev, TEST: self.test}
 
 
 def resolve(data: DataConfig) -> Sources:
@@ -79,7 +82,8 @@ def resolve(data: DataConfig) -> Sources:
     """
     train, span = resolve_location(TRAIN, data.train, data.train_sha256, data.span)
     test = resolve_location(TEST, data.test, data.test_sha256, data.span)[0] if data.test else ()
-    return Sources(train, test, span)
+    dev = resolve_location(DEV, data.dev, data.dev_sha256, data.span)[0] if data.dev else ()
+    return Sources(train, test, span, dev)
 
 
 def fingerprint(digests: Iterable[tuple[str, str]]) -> str:

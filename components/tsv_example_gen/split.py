@@ -30,7 +30,7 @@ class Boundaries:
     """How the range of the text hash is divided.
 
     Attributes:
-      dev_end: smaller hashes are `dev`; 0 to 2**64.
+      dev_end: smaller hashes are `dev`; 0 to 2**64, 0 without a held-out dev split.
       test_start: equal or larger hashes are `test`; 2**64 without a held-out test split.
       seed: another seed hashes, and so splits, differently.
     """
@@ -40,23 +40,23 @@ class Boundaries:
     seed: int = 0
 
 
-def make_boundaries(dev_fraction: float, test_fraction: Optional[float], seed: int = 0) -> Boundaries:
+def make_boundaries(dev_fraction: Optional[float], test_fraction: Optional[float], seed: int = 0) -> Boundaries:
     """Divides the hash's range by fractions.
 
     Args:
-      dev_fraction: share of the training file for `dev`, in (0, 1).
+      dev_fraction: share of the training file for `dev`, in (0, 1); None with a dev file.
       test_fraction: share held out as `test`, in (0, 1); None with a test file.
       seed: seed of the split.
 
     Raises:
       UserError: the fractions leave nothing to train on.
     """
-    if dev_fraction + (test_fraction or 0.0) >= 1.0:
+    if (dev_fraction or 0.0) + (test_fraction or 0.0) >= 1.0:
         raise UserError(
             f"data.dev_fraction = {dev_fraction} and data.test_fraction = {test_fraction}: "
             "their sum should be less than 1, because the rest is the training split"
         )
-    return Boundaries(int(dev_fraction * HASHES), int((1.0 - (test_fraction or 0.0)) * HASHES), seed)
+    return Boundaries(int((dev_fraction or 0.0) * HASHES), int((1.0 - (test_fraction or 0.0)) * HASHES), seed)
 
 
 def assign_split(texts: Sequence[bytes], boundaries: Boundaries) -> str:

@@ -30,6 +30,7 @@ from core.config.gates import (
 from core.config.loading import load_config
 from core.config.saving import dump_config
 from core.config.sections import (
+    ARCHIVE_SUFFIXES,
     CURATED_SCHEMA,
     DELIMITERS,
     BeamConfig,
@@ -37,6 +38,7 @@ from core.config.sections import (
     DataConfig,
     EncoderConfig,
     NotifyConfig,
+    Pooling,
     PretrainConfig,
     ServingConfig,
     TrainerConfig,
@@ -44,6 +46,7 @@ from core.config.sections import (
 )
 
 __all__ = [
+    "ARCHIVE_SUFFIXES",
     "AUTO_PAIRS",
     "is_wide",
     "DELIMITERS",
@@ -58,6 +61,7 @@ __all__ = [
     "InvarianceGateConfig",
     "MetricBound",
     "NotifyConfig",
+    "Pooling",
     "PretrainConfig",
     "Script",
     "ServingConfig",

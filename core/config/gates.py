@@ -56,6 +56,8 @@ class DataGateConfig(Section):
     unreadable_characters: UpperBound = UpperBound(max=0.01)
     # Of the test rows that are long enough to be somebody's own (`content.OWN_CHARACTERS`): 0.3 % in NSMC.
     test_in_train: UpperBound = UpperBound(max=0.1)
+    # The same of the rows of a dev file; a dev split of the training file shares no text with the rest.
+    dev_in_train: UpperBound = UpperBound(max=0.1)
     # Of the training rows, by the tokeniser of the model in serving, regardless of its training data. A vocabulary of
     # 8,000 from half of NSMC misses 0.3 % of the other half; one of 2,000 from the bundled sample misses 13 % of NSMC.
     unknown_tokens: UpperBound = UpperBound(max=0.1)

@@ -9,7 +9,7 @@ import yaml
 
 from core.config.faults import list_faults
 from core.config.gates import AUTO_PAIRS, SliceBound
-from core.config.sections import Config, DataConfig
+from core.config.sections import ARCHIVE_SUFFIXES, Config, DataConfig
 from core.errors import UserError, did_you_mean
 from schema import slices
 from schema.task import Task
@@ -17,6 +17,7 @@ from schema.task import Task
 # Keys that hold a location; a local one is made absolute when it is read.
 _LOCATIONS = (
     "data.train",
+    "data.dev",
     "data.test",
     "data.schema_file",
     "encoder.handle",
@@ -214,5 +215,10 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
 def _is_path(field: str, location: str) -> bool:
     if "://" in location or (field == "gates.invariance.pairs" and location == AUTO_PAIRS):
         return False
-    # A handle without a separator is a name from the catalogue.
-    return not field.startswith("encoder.") or os.sep in location or location.startswith(".")
+    # Any other handle without a separator is a name from the catalogue.
+    return (
+        not field.startswith("encoder.")
+        or os.sep in location
+        or location.startswith(".")
+        or location.endswith(ARCHIVE_SUFFIXES)
+    )

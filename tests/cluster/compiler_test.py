@@ -17,7 +17,7 @@ FILE = os.path.join(REPO, "configs", "kubeflow.yaml")
 
 # Task -> tasks that it waits for, whether it is cached, its run parameters.
 TASKS = {
-    "tsv-example-gen": ([], False, ["pipeline_root", "sample_size", "span", "test", "train"]),
+    "tsv-example-gen": ([], False, ["dev", "pipeline_root", "sample_size", "span", "test", "train"]),
     "statistics-gen": (["tsv-example-gen"], True, ["run_token"]),
     "import-schema-gen": ([], True, ["run_token"]),
     "example-validator": (["import-schema-gen", "statistics-gen"], True, ["run_token"]),
@@ -58,6 +58,7 @@ TASKS = {
 
 PARAMETERS = {
     "train": ("STRING", "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_train.txt"),
+    "dev": ("STRING", ""),
     "test": ("STRING", "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_test.txt"),
     "span": ("STRING", ""),
     "sample_size": ("NUMBER_INTEGER", 15000),

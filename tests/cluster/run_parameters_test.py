@@ -68,6 +68,7 @@ def test_defaults_are_the_configurations(tmp_path):
     defaults = {p.name: run_parameters.default(p, config.load_config(str(file))) for p in run_parameters.RUN_PARAMETERS}
     assert defaults == {
         "train": "/mnt/a.tsv",
+        "dev": "",
         "test": "",
         "span": "",
         "sample_size": 0,

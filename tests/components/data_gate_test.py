@@ -50,7 +50,7 @@ def good_rows():
     return {name: [(f"{name} {i}", i % 2) for i in range(count)] for name, count in counts.items()}
 
 
-def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",)):
+def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",), dev_files=()):
     """Writes an Examples artifact like TsvExampleGen's, with two shards per split."""
     examples = artifact(standard_artifacts.Examples, folder)
     for name, records in rows.items():
@@ -64,7 +64,7 @@ def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test
     counts = {
         name: {"accepted": len(records), "rejected": (rejected or {}).get(name, {})} for name, records in rows.items()
     }
-    files = {"train": ["train.tsv"], "test": list(test_files)}
+    files = {"train": ["train.tsv"], "dev": list(dev_files), "test": list(test_files)}
     write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f"))
     return examples
 
@@ -250,6 +250,21 @@ def test_test_texts_in_train(tmp_path):
         "test: 3 of 11 rows (27.3%) with 20 or more characters have a text that is also in train; "
         "0.273 exceeds gates.data.test_in_train.max = 0.1"
     )
+
+
+def test_dev_texts_in_train(tmp_path):
+    rows = good_rows()
+    long = [(f"a sentence that only one person writes {i}", i % 2) for i in range(12)]
+    rows["train"] += long[:4]
+    rows["dev"] = [*long[:3], *long[4:], *rows["dev"]]
+    assert "dev_in_train" not in judge(tmp_path / "held out", rows)
+    results = judge(tmp_path / "own", rows, dev_files=["dev.tsv"], rejected={"dev": {"bad_label": 5}})
+    assert failed(results) == ["rejected_fraction/dev", "dev_in_train"]
+    assert results["dev_in_train"].reason == (
+        "dev: 3 of 11 rows (27.3%) with 20 or more characters have a text that is also in train; "
+        "0.273 exceeds gates.data.dev_in_train.max = 0.1"
+    )
+    assert results["rejected_fraction/dev"].reason.startswith("dev: 5 of 22 rows rejected")
 
 
 @pytest.mark.parametrize(

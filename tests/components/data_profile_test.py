@@ -243,7 +243,7 @@ def test_real_test_rows_are_similar_to_the_training_rows():
     train, test = rows_of(NSMC, "ratings_train.txt"), rows_of(NSMC, "ratings_test.txt")
     assert_room(compared(test, train), 0.2)
     hashes = [np.array([hash(text) for text, _ in rows]) for rows in (train, test)]
-    assert 0 < quality.check_test_in_train(*hashes, DataGateConfig()).value < 0.02
+    assert 0 < quality.check_in_train("test", *hashes, DataGateConfig()).value < 0.02
     splits = profile_of(train).splits
     assert quality.check_unreadable(splits, DataGateConfig()).value == 0
     (hangul,) = quality.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))

@@ -51,7 +51,7 @@ def run(uri, handle, preprocess="", **digests):
     artifact = standard_artifacts.Model()
     artifact.uri = str(uri)
     os.makedirs(artifact.uri)
-    properties = {"handle": handle, "preprocess": preprocess, **digests}
+    properties = {"handle": handle, "preprocess": preprocess, "mode": "fine_tune", "max_length": 128, **digests}
     executor.Executor().Do({}, {executor.ENCODER: [artifact]}, properties)
     return path_utils.serving_model_dir(artifact.uri)
 

@@ -570,7 +570,10 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     }
     assert outcome.rows["dev"] == {"accepted": len(splits["dev"]), "rejected": {}, "left_out": 0}
     assert outcome.rows["test"] == {"accepted": 3, "rejected": {"wrong_column_count": 1}, "left_out": 0}
-    assert (outcome.files, outcome.span) == ({"train": [str(train)], "test": [str(test)]}, None)
+    assert (outcome.files, outcome.span) == (
+        {"train": [str(train)], "dev": [], "test": [str(test)]},
+        None,
+    )
     assert outcome.fingerprint == "given" == examples.get_string_custom_property("input_fingerprint")
 
     kept = {(row["file"], row["line"]): row for row in read_rejected(examples.uri, 10)}
@@ -579,6 +582,43 @@ def test_quoted_file_with_damaged_rows(tmp_path):
     assert undecodable["raw"] == "93\t\\xb1\\xdc\t1\r" and undecodable["reason"] == "undecodable"
     assert train.read_bytes()[undecodable["offset"] :].startswith(damaged[3])
     assert len(kept[str(train), 66]["raw"]) == KEPT_BYTES
+
+
+def test_a_dev_file_is_the_dev_split(tmp_path):
+    train, dev, test = (
+        rows_file(tmp_path / f"{name}.tsv", count, start=start)
+        for name, count, start in (("train", 40, 0), ("dev", 6, 100), ("test", 5, 200))
+    )
+    dev.write_bytes(dev.read_bytes() + b"107\t\t1\n")
+    data = config(train, test, dev=str(dev), sample_size=30)
+    examples = run(tmp_path, data)
+    splits, outcome = read_all(examples.uri), read_ingest(examples.uri)
+    # Only the training file is sampled, and none of its rows are held out.
+    assert [len(splits[name]) for name in ("train", "dev", "test")] == [30, 6, 5]
+    assert {row_id for row_id, *_ in splits["dev"]} == {str(i) for i in range(100, 106)}
+    assert outcome.rows["dev"] == {"accepted": 6, "rejected": {"empty_text": 1}, "left_out": 0}
+    assert outcome.files == {"train": [str(train)], "dev": [str(dev)], "test": [str(test)]}
+    before = executor.make_plan(data).fingerprint
+    dev.write_bytes(dev.read_bytes() + b"108\tnew\t1\n")
+    assert executor.make_plan(data).fingerprint != before
+
+
+def test_faults_of_a_dev_file_name_its_setting(tmp_path):
+    train = rows_file(tmp_path / "train.tsv", 40)
+    gone = config(train, dev=str(tmp_path / "gone.tsv"))
+    for find in (file_head.check_local, lambda data, task: executor.make_plan(data)):
+        with pytest.raises(UserError, match="^data.dev = .*gone.tsv: No such file"):
+            find(gone, TASK)
+    other = tmp_path / "other.tsv"
+    other.write_text("id\ttext\tlabel\n1\tx\t1\n")
+    with pytest.raises(UserError, match="^data.dev = .*other.tsv: data.text = 'document': missing from the columns"):
+        file_head.check_local(config(train, dev=str(other)), TASK)
+    dev = rows_file(tmp_path / "dev.tsv", 3)
+    with pytest.raises(UserError, match="^data.dev = .*dev.tsv: its SHA-256 is .*, not data.dev_sha256 = 0{64}$"):
+        sources.resolve(config(train, dev=str(dev), dev_sha256="0" * 64))
+    dev.write_bytes(HEADER + b"1\tx\t9\n")
+    with pytest.raises(UserError, match="^data.dev = .*dev.tsv: no rows for dev .*'9' .1.; check data.labels"):
+        run(tmp_path / "run", config(train, rows_file(tmp_path / "test.tsv", 3), dev=str(dev)))
 
 
 def test_plain_dialect_without_header_in_cp949_gzip(tmp_path):

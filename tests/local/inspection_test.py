@@ -125,6 +125,27 @@ def test_data_after_sampling_is_the_sample_of_a_run(tmp_path):
     assert sum(counts) == 40
 
 
+def test_a_dev_file_has_its_own_table(tmp_path, capfd):
+    write_job(tmp_path, None)
+    (tmp_path / "dev.tsv").write_text("id\tdocument\tlabel\n1\tone\t1\n2\ttwo\t0\n3\tthree\t0\n")
+    words = [
+        "inspect",
+        "data",
+        "--json",
+        "--config",
+        str(tmp_path / "job.yaml"),
+        "--set",
+        f"data.dev={tmp_path}/dev.tsv",
+    ]
+    assert local_runner.main(words) == 0
+    tables = {table["role"]: table for table in map(json.loads, capfd.readouterr().out.splitlines())}
+    assert {role: table["splits"] for role, table in tables.items()} == {
+        "train": {"train": 300},
+        "dev": {"dev": 3},
+        "test": {"test": 2},
+    }
+
+
 def test_data_as_json_is_one_object_per_role(tmp_path, capfd):
     write_job(tmp_path, 40)
     assert local_runner.main(["inspect", "data", "--json", "--config", str(tmp_path / "job.yaml")]) == 0

@@ -8,7 +8,7 @@ import rich.console
 import rich.progress
 from rich import cells
 
-from components.run_report.summary import SplitRows, Summary
+from components.run_report.summary import DataSummary, SplitRows, Summary
 from core import progress
 from core.checks import Check
 from local import terminal
@@ -135,9 +135,33 @@ def test_outcome_has_rows_metrics_gates_and_reasons():
 
 def test_pushed_model_comes_with_a_command_to_try_it():
     summary = dataclasses.replace(SUMMARY, status="pushed", pushed_path="/serving/7", gates=[])
-    assert 'local_runner.py predict --model /serving/7 "' in printed(
+    assert "local_runner.py predict --model /serving/7 '이것은 놀라운 영화입니다!'\n" in printed(
         lambda console: terminal.show_outcome(console, summary)
     )
+
+
+def test_the_sentence_to_try_is_a_short_test_row(tmp_path):
+    import tensorflow as tf
+
+    from components.tsv_example_gen import executor, parse
+
+    (tmp_path / "Split-test").mkdir()
+    texts = [
+        "No.",
+        "x" * 20 + "\n",
+        "-- not an option, a row",
+        "It's a row with a quote",
+        "A fine film! $HOME",
+        "long " * 9,
+    ]
+    with tf.io.TFRecordWriter(str(tmp_path / "Split-test" / "part.gz"), "GZIP") as writer:
+        for text in texts:
+            writer.write(executor.to_example(parse.Row("", (text,), 1), "1"))
+    summary = dataclasses.replace(
+        SUMMARY, status="pushed", pushed_path="/serving/7", data=DataSummary({}, "f", str(tmp_path)), gates=[]
+    )
+    text = printed(lambda console: terminal.show_outcome(console, summary))
+    assert "local_runner.py predict --model /serving/7 'A fine film! $HOME'\n" in text
 
 
 def test_model_that_was_in_serving_already_is_not_called_pushed():

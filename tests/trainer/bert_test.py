@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from official.nlp.configs import encoders as encoder_configs
 
 from tests import encoders
 from trainer import bert, native
@@ -39,6 +40,29 @@ def test_sizes_are_inferred_from_the_weights(network):
         assert bert.infer_sizes({**shapes, name: (*shapes[name], 1)}) is None, name
 
 
+@pytest.mark.parametrize("embedding", [8, 16])
+def test_outputs_of_every_token_are_those_of_tf_models(embedding):
+    sizes = encoder_configs.BertEncoderConfig(
+        vocab_size=20,
+        embedding_size=embedding,
+        hidden_size=16,
+        num_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    keras = encoder_configs.build_encoder(encoder_configs.EncoderConfig(type="bert", bert=sizes))
+    for weight in keras.weights:
+        weight.assign(tf.random.stateless_normal(weight.shape, [0, 1], stddev=0.2))
+    network = native.rebuild_bert(keras)
+    assert len(network.weights) == len(keras.weights)
+    expected = keras(inputs_of(IDS), training=False)
+    real = (IDS > 0)[..., None]
+    np.testing.assert_allclose(
+        network.sequence_output(inputs_of(IDS)) * real, expected["sequence_output"] * real, atol=1e-5
+    )
+    np.testing.assert_allclose(network(inputs_of(IDS)), expected["pooled_output"], atol=1e-5)
+
+
 def test_padding_and_other_rows_change_nothing(network):
     together = network(inputs_of(IDS)).numpy()
     alone = [network(inputs_of(row[row > 0][None])).numpy()[0] for row in IDS]
@@ -56,6 +80,24 @@ def test_dropout_depends_only_on_the_seed(network):
     np.testing.assert_array_equal(draw(1, 2), draw(1, 2))
     assert len({draw(*seed).tobytes() for seed in ((1, 2), (1, 3), (2, 2))}) == 3
     assert not np.allclose(draw(1, 2), network(inputs_of(IDS)))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_pooling_is_that_of_the_saved_models_tokens_and_trains_no_pooler(tmp_path, pooling):
+    loaded = tf.saved_model.load(encoders.save(str(tmp_path / "encoder")) + "/encoder")
+    pooled = native.rebuild_bert(loaded, pooling)
+    sequence = loaded(inputs_of(IDS))["sequence_output"].numpy()
+    means = [row[ids > 0].mean(axis=0) for row, ids in zip(sequence, IDS, strict=True)]
+    np.testing.assert_allclose(pooled(inputs_of(IDS)), means if pooling == "mean" else sequence[:, 0], atol=1e-5)
+    filler = pooled(inputs_of(np.pad(IDS, ((0, 1), (0, 3)))))
+    np.testing.assert_allclose(filler[:2], pooled(inputs_of(IDS)), atol=1e-6)
+    assert np.isfinite(filler).all()
+    assert pooled(inputs_of(IDS), dtype=tf.bfloat16).dtype == tf.float32
+    with tf.GradientTape() as tape:
+        output = pooled(inputs_of(IDS), tf.constant([0, 0], tf.int64))
+    assert all(gradient is not None for gradient in tape.gradient(output, pooled.weights))
+    assert len(native.rebuild_bert(loaded).weights) == len(pooled.weights) + 2
+    np.testing.assert_array_equal(pooled.copy()(inputs_of(IDS)), pooled(inputs_of(IDS)))
 
 
 def test_no_two_dropouts_share_random_numbers():

@@ -18,13 +18,15 @@ from core.errors import UserError
 from launchers.base import import_path
 from schema import features
 from tests import encoders
-from trainer import reduced, reviews, run
+from tests.trainer import tiny_training
+from trainer import pooled, reduced, reviews, run
 from trainer.bert import Bert
 from trainer.model import SavedEncoder, load_encoder
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 TASK = {"text_columns": ["document"], "labels": {"0": "나쁨", "1": "좋음"}}
 DATA = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8"}
+compute = pooled._compute
 GOOD, BAD = "정말 재미있는 영화 {}", "시간이 아까웠다 {}"
 
 
@@ -191,14 +193,41 @@ def test_a_finished_training_leaves_no_checkpoints(trained):
 
 
 def test_feature_based_training_does_not_change_the_encoder(tmp_path):
-    folder, run = train(str(tmp_path / "frozen"), mode="feature_based", learning_rate=0.05, epochs=4)
+    folder, run = train(str(tmp_path / "frozen"), mode="feature_based", head_learning_rate=0.05, epochs=4)
     history = model_run.read_training(run).history
     assert history[-1]["loss"] < history[0]["loss"]
+    assert max(point["learning_rate"] for point in model_run.read_training(run).curve) > 0.03
     before = load_encoder(os.path.join(path_utils.serving_model_dir(str(tmp_path / "frozen" / "encoder")), "encoder"))
     after = {v.name: v for v in tf.saved_model.load(folder)._classifier.encoder._variables}
     assert len(after) == len(before.weights) > 10
     for weight in before.weights:
         np.testing.assert_array_equal(after[weight.name], weight)
+
+
+def test_a_model_with_mean_pooling_is_served_as_it_was_trained(tmp_path):
+    folder, training_run = train(str(tmp_path / "mean"), pooling="mean", epochs=3)
+    figures, golden = model_run.read_training(training_run), model_run.read_golden(training_run)
+    assert figures.encoder == "native" and figures.history[-1]["dev_accuracy"] > 0.9
+    outputs = tf.saved_model.load(folder).signatures["serving_default"](text=tf.constant(golden.text))
+    np.testing.assert_allclose(outputs["logit"], golden.outputs["logit"], atol=1e-5)
+
+
+def test_another_rate_or_dropout_reuses_the_vectors_of_a_frozen_encoder(tmp_path, monkeypatch):
+    def tune(name, **settings):
+        settings = {"mode": "feature_based", "epochs": 1, "batch_size": 4, **settings}
+        run.run_fn(tiny_training.job(inputs, tmp_path / name, tmp_path / f"{name} run", tmp_path / "root", **settings))
+        return model_run.read_golden(str(tmp_path / f"{name} run"))
+
+    inputs = tiny_training.write_inputs(tmp_path)
+    first = tune("first", head_learning_rate=0.05)
+    computed = []
+    monkeypatch.setattr(pooled, "_compute", lambda *arguments: computed.append(1) or compute(*arguments))
+    assert tune("second", head_learning_rate=0.001, dropout=0.0) != first
+    assert not computed
+    tune("other", head_learning_rate=0.05, pooling="mean")
+    assert len(computed) == 2
+    # The trainings themselves have left nothing.
+    assert {name[:9] for name in os.listdir(tmp_path / "root")} == {"features-"}
 
 
 def test_reviews_are_read_in_an_order_that_does_not_depend_on_shards(tmp_path):
