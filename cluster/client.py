@@ -1,18 +1,19 @@
 """The commands of `kubeflow_runner.py` that need a cluster: submit, schedule, unschedule, runs."""
 
+import contextlib
 import datetime
 import itertools
 import os
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 import kfp
 import kfp.client.client
 import rich.console
 import rich.text
 
-from cluster import compiled_file, cron, paging, schedules, tables, upload
+from cluster import ascii_text, compiled_file, cron, paging, schedules, tables, upload
 from cluster.compiled_file import CompiledFile
-from cluster.connection import connect, suppress_output
+from cluster.connection import ServerError, connect, suppress_output
 from cluster.cron import Cron
 from cluster.upload import UploadedVersion
 from core import command_line, escape
@@ -50,16 +51,19 @@ def submit(
     """
     compiled = compiled_file.read(file)
     values = compiled.parse_parameters(parameters)
+    compiled.check_locations(values)
+    _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     client = connect(config)
     uploaded = _upload(client, compiled, version, console)
     with suppress_output():
         experiment = client.create_experiment(config.experiment)
+    with suppress_output(), _warn_of_started_run(config):
         # Without enable_caching, here and in schedules: it has no effect on an uploaded version; the file sets it.
         run = client.run_pipeline(
             experiment_id=experiment.experiment_id,
             job_name=name or f"{compiled.name} {_now():%Y-%m-%d %H:%M:%S}",
-            params=values,
+            params=ascii_text.escape_values(values),
             pipeline_id=uploaded.pipeline_id,
             version_id=uploaded.id,
             pipeline_root=root,
@@ -101,6 +105,8 @@ def schedule(
     """
     compiled = compiled_file.read(file)
     values = compiled.parse_parameters(parameters)
+    compiled.check_locations(values)
+    _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     trigger = _trigger(cron_expression, every)
     if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
@@ -119,7 +125,7 @@ def schedule(
         experiment_id=experiment.experiment_id,
         pipeline_id=uploaded.pipeline_id,
         version_id=uploaded.id,
-        parameters=values,
+        parameters=ascii_text.escape_values(values),
         pipeline_root=root,
         service_account=config.service_account,
         catch_up=catch_up,
@@ -194,6 +200,28 @@ def _upload(
     status = "uploaded" if version.new else "already uploaded"
     _print(console, f"pipeline {compiled.name}, version {version.name}: {status}")
     return version
+
+
+@contextlib.contextmanager
+def _warn_of_started_run(config: KubeflowConfig) -> Iterator[None]:
+    """Adds to the error of a request for a run that the run may have started: the server starts it, then records it."""
+    try:
+        yield
+    except ServerError as error:
+        if error.status is not None and error.status < 500:
+            raise
+        raise UserError(
+            f"{error}; the run may have started all the same: before you submit again, look for it with `runs`, and "
+            f"with `kubectl get workflows -n {config.namespace} --sort-by=.metadata.creationTimestamp`, which also "
+            f"lists one that the server does not know; `kubectl delete workflow -n {config.namespace} NAME` ends it"
+        ) from error
+
+
+def _check_names(config: KubeflowConfig, version: Optional[str], name: Optional[str]) -> None:
+    """Raises UserError for a name that the server's connection to MySQL, three bytes per character, can't carry."""
+    for what, text in (("kubeflow.experiment", config.experiment), ("--version", version), ("--name", name)):
+        if text and max(text) > "\uffff":
+            raise UserError(f"{what} {escape.quote(text)}: Kubeflow's database refuses {max(text)}; leave it out")
 
 
 def _pipeline_root(config: KubeflowConfig, compiled: CompiledFile, values: Mapping[str, Any]) -> Optional[str]:

@@ -26,7 +26,7 @@ from tfx.dsl.io import fileio  # noqa: E402
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils, kubeflow_v2_run_executor  # noqa: E402
 from tfx.types import value_artifact  # noqa: E402
 
-from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
+from cluster import ascii_text, executor_input, run_parameters, task_protocol  # noqa: E402
 from components.data_gate.quality import DataGateStopped  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
 from components.run_report.executor import REPORT  # noqa: E402
@@ -40,9 +40,14 @@ TFX_VERSIONS = ("1.16.0", "1.21.0")
 
 _TRAINER = "trainer"
 
+# Of files on the volume. The group keeps its access: the cluster may give each pod another user of the same group.
+_UMASK = 0o002
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one task; returns the exit status."""
+    # Argo's emissary sets 0: every user of the volume could change the served model.
+    os.umask(_UMASK)
     _check_version(tfx.version.__version__)
     options, beam_args = _parser().parse_known_args(arguments)
     task_id = os.environ[task_protocol.TASK_VARIABLE]
@@ -74,6 +79,7 @@ def _run(options: argparse.Namespace, beam_args: list[str], invocation: dict[str
     """Adapts the input, runs the executor, and adapts the output."""
     local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
+    _restore_letters(invocation)
     _merge_parameters(invocation, task_id, run)
     page = executor_input.page_uri(invocation, local_root)
     executor_input.drop_backend_outputs(invocation)
@@ -102,6 +108,12 @@ def _publish_page(invocation: Mapping[str, Any], target: str) -> None:
     """Copies the report's page to an output that is one file: KFP's page shows nothing of a folder."""
     (report,) = invocation["outputs"]["artifacts"][REPORT]["artifacts"]
     fileio.copy(os.path.join(report["uri"], REPORT_FILE), target, overwrite=True)
+
+
+def _restore_letters(invocation: dict[str, Any]) -> None:
+    """Restores the letters that the compiler escaped."""
+    values = invocation.get("inputs", {}).get("parameterValues", {})
+    values.update({name: ascii_text.unescape(value) for name, value in values.items() if isinstance(value, str)})
 
 
 def _merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None:

@@ -176,6 +176,39 @@ def test_wrong_parameters_are_refused_before_any_request(server, config, write, 
     assert server.requests == []
 
 
+def test_letters_of_a_parameter_are_escaped_for_the_servers_database(server, config, write):
+    for command in (submitted, scheduled):
+        command(config, write(), {"train": "/mnt/영화 😀.tsv"})
+    for made in (only(server.backend.runs), only(server.backend.jobs)):
+        assert made["runtime_config"]["parameters"] == {"train": r"/mnt/\uc601\ud654 \ud83d\ude00.tsv"}
+
+
+@pytest.mark.parametrize("option", [{"name": "run 😀"}, {"version": "😀"}])
+def test_a_name_that_no_database_of_the_server_can_hold_is_refused(server, config, write, option):
+    with pytest.raises(UserError, match="--(name|version) '.*😀': Kubeflow's database refuses 😀"):
+        submitted(config, write(), **option)
+    assert server.requests == []
+    run_id, _ = submitted(config, write(), name="영화")
+    assert server.backend.runs[run_id]["display_name"] == "영화"
+
+
+def test_a_server_error_after_a_submission_says_that_a_run_may_exist(server, config, write, monkeypatch):
+    monkeypatch.setattr(client, "_check_names", lambda *_: None)
+    with pytest.raises(UserError, match="500: .*Incorrect string value.*may have started.*kubectl get workflows"):
+        submitted(config, write(), name="run 😀")
+    assert server.backend.runs == {} and len(server.backend.workflows) == 1
+    calls = count_calls(server, lambda: submitted(config, write()))
+    server.forget()
+    server.lose = {calls - 1: "after"}
+    with pytest.raises(UserError, match="connection lost.*kubectl get workflows -n kubeflow"):
+        submitted(config, write())
+    server.forget()
+    server.refuse = {("POST", "/runs"): 403}
+    with pytest.raises(UserError) as caught:
+        submitted(config, write())
+    assert "workflows" not in str(caught.value)
+
+
 def test_a_parameter_without_a_default_is_required(server, config, write):
     root = documents()[0]["root"]
     del root["inputDefinitions"]["parameters"]["train"]["defaultValue"]

@@ -1,11 +1,13 @@
 import json
+import os
+import stat
 
 import pytest
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
 from tfx.types import standard_artifacts
 
 from artifacts.examples import read_ingest
-from cluster import entrypoint, executor_input, task_protocol
+from cluster import ascii_text, entrypoint, executor_input, task_protocol
 from components.run_outcome import notes
 from components.run_report.summary import run_folder
 
@@ -67,6 +69,22 @@ def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(containe
     assert json.loads(written["metadata"]["split_names"]) == ["train", "dev", "test"]
     assert None not in written["metadata"].values()
     assert list(answer["artifacts"]) == ["examples"]
+
+
+def test_files_on_the_volume_are_written_by_the_user_and_the_group_only(container):
+    before = os.umask(0)  # Argo's.
+    try:
+        assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
+    finally:
+        os.umask(before)
+    folder = container / "reports" / "run-1"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o775
+    assert [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()] == [0o664]
+
+
+def test_letters_that_the_compiler_escaped_reach_the_executor(container):
+    (container / "영화.tsv").write_text((container / "reviews.tsv").read_text())
+    assert entrypoint.main(arguments(container, train=ascii_text.escape(f"{container}/영화.tsv"))) == 0
 
 
 def test_an_error_of_the_user_is_the_last_line_and_a_note(container, capsys):

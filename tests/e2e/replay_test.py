@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -103,6 +104,11 @@ def newest_record(job):
         return json.load(stream)
 
 
+def _modes(folder):
+    """Returns the modes of a folder and of everything in it."""
+    return {path.lstat().st_mode for path in (folder, *folder.glob("**/*")) if not path.is_symlink()}
+
+
 def report(job, record):
     with open(job / "replay/volumes/reviews/state/runs" / record["run_id"] / "summary.json") as stream:
         return json.load(stream)
@@ -135,6 +141,7 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     (pushed,) = (folder / "assets.extra").glob("push*.json")
     with open(pushed) as stream:
         assert record["run_id"] in stream.read()
+    assert _modes(folder.parent) == {stat.S_IFDIR | 0o775, stat.S_IFREG | 0o664}, "Argo's umask is 0"
     accuracy = summary["metrics"]["candidate"]["accuracy"]
     text = f"tiny: pushed: {folder} (accuracy {accuracy:.4f})"
     assert messages == [("Bearer s3cret", {"text": text})]
