@@ -199,6 +199,7 @@ def _finish_executor(container: dict[str, Any], task_id: str, pod: Pod, kubeflow
         task_protocol.TASK_VARIABLE: task_id,
         task_protocol.REPORTS_VARIABLE: reports,
         task_protocol.IMAGE_DIR_VARIABLE: kubeflow.image_dir,
+        task_protocol.RETRIES_VARIABLE: str(pod.retries or 0),
         **pod.env,
     }
     container["env"] = [{"name": name, "value": value} for name, value in variables.items()]

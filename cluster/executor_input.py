@@ -8,7 +8,7 @@ import os
 import re
 from typing import Any, Iterator, Mapping, Optional
 
-from cluster import task_protocol
+from cluster import ascii_text, task_protocol
 
 # The folder that replaces `/` for local copies of artifacts, in the tasks of a replay, which do not run in containers.
 LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
@@ -18,6 +18,12 @@ _LOCAL_FOLDERS = {"minio://": "minio", "s3://": "s3"}
 
 # Prefix of the backend's own artifact types.
 _BACKEND_TYPES = ("system.",)
+
+
+def restore_letters(executor_input: dict[str, Any]) -> None:
+    """Restores the letters of parameters that the compiler escaped."""
+    values = executor_input.get("inputs", {}).get("parameterValues", {})
+    values.update({name: ascii_text.unescape(value) for name, value in values.items() if isinstance(value, str)})
 
 
 def page_uri(executor_input: Mapping[str, Any], local_root: str) -> Optional[str]:

@@ -6,6 +6,9 @@ TASK_VARIABLE = "REVIEWS_TASK"
 # Folder that all tasks share, with a subfolder per run, in which a failing task writes the reason.
 REPORTS_VARIABLE = "REVIEWS_REPORTS_DIR"
 
+# How often a failed task is retried.
+RETRIES_VARIABLE = "REVIEWS_RETRIES"
+
 # The image's working directory: parameters refer to files of the repository by their path in it.
 IMAGE_DIR_VARIABLE = "REVIEWS_IMAGE_DIR"
 
