@@ -11,7 +11,7 @@ import kfp.client.client
 import rich.console
 import rich.text
 
-from cluster import ascii_text, compiled_file, cron, paging, schedules, tables, upload
+from cluster import ascii_text, compiled_file, cron, outcomes, paging, schedules, tables, upload
 from cluster.compiled_file import CompiledFile
 from cluster.connection import ServerError, connect, suppress_output
 from cluster.cron import Cron
@@ -22,6 +22,9 @@ from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
 # The server's limit.
 _MAX_CONCURRENCY = 10
+
+# In a pipe a row is one line, so that ids can be copied and searched.
+_PIPE_COLUMNS = 1000
 
 
 def submit(
@@ -159,7 +162,7 @@ def unschedule(config: KubeflowConfig, *, name: str, console: rich.console.Conso
 
 
 def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, as_json: bool = False) -> None:
-    """Prints the experiment's newest runs and its schedules.
+    """Prints the experiment's newest runs with their outcomes, and its schedules.
 
     Args:
       config: the cluster.
@@ -184,12 +187,15 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, a
             client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id, sort_by="created_at desc"
         )
     )
-    newest = itertools.islice(paging.list_runs(client, experiment_id), limit)
+    newest = list(itertools.islice(paging.list_runs(client, experiment_id), limit))
+    summaries = outcomes.read(client, config, newest)
     if as_json:
-        command_line.print_json(map(tables.run_record, newest), console.file)
+        command_line.print_json((tables.run_record(run, summaries.get(run.run_id)) for run in newest), console.file)
         command_line.print_json((tables.schedule_record(each, _now()) for each in existing[:limit]), console.file)
     else:
-        console.print(tables.runs_table(newest, existing, limit, _now()))
+        if not console.is_terminal:
+            console.width = _PIPE_COLUMNS
+        console.print(tables.runs_table(newest, summaries, existing, _now()))
         console.print(tables.schedules_table(existing, limit, _now()))
 
 

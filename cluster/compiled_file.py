@@ -68,8 +68,8 @@ class CompiledFile:
           Name -> value, of the same names; the backend fills in defaults for the others.
 
         Raises:
-          UserError: one is not declared, has the wrong type, contains a macro, or is a value that the configuration does
-            not allow; or one without a default is missing.
+          UserError: one is not declared, has the wrong type, contains a macro, or is not allowed by the configuration;
+            or one without a default is missing.
         """
         for name in texts:
             if name not in self.parameters:
@@ -100,8 +100,8 @@ class CompiledFile:
                 continue
             if not any(location.startswith(f"{mount.rstrip('/')}/") for mount in mounts):
                 raise UserError(
-                    f"parameter {parameter.name}: {escape.quote(location)}: should be an address, or a path on a volume "
-                    f"of the task {_READER}: below {' or '.join(mounts) or '(it has none)'}"
+                    f"parameter {parameter.name}: {escape.quote(location)}: should be an address, or a path on a "
+                    f"volume of the task {_READER}: below {' or '.join(mounts) or '(it has none)'}"
                 )
 
     def _check_sections(self, values: Mapping[str, Any]) -> None:

@@ -93,6 +93,8 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
         if node_id in _REPORTING:
             outputs = spec["components"][node.id]["outputDefinitions"]["artifacts"]
             outputs[task_protocol.PAGE] = {"artifactType": dict(task_protocol.PAGE_TYPE)}
+            if node is outcome:
+                outputs[task_protocol.OUTCOME] = {"artifactType": dict(task_protocol.OUTCOME_TYPE)}
     _declare_parameters(spec, config)
     _escape_constants(spec)
     return [spec, platform.make(pods, volumes)]

@@ -123,8 +123,8 @@ def _check_frequency(cron: Cron) -> None:
     times = sorted(60 * minute + second for minute in minutes for second in seconds)
     if any(later - earlier < _MIN_INTERVAL_S for earlier, later in itertools.pairwise(times)):
         raise UserError(
-            f"--cron {escape.quote(cron.expression)}: should leave at least {_MIN_INTERVAL_S // 60} minutes between two runs, since "
-            f"a run takes minutes; {_RIGHT_FORM}"
+            f"--cron {escape.quote(cron.expression)}: should leave at least {_MIN_INTERVAL_S // 60} minutes between "
+            f"two runs, since a run takes minutes; {_RIGHT_FORM}"
         )
 
 
@@ -156,13 +156,10 @@ def parse_interval(text: str) -> int:
             f"--every {escape.quote(text)}: should be a number of seconds, or a number and a unit: 30m, 6h, 1d"
         )
     if seconds < _MIN_INTERVAL_S:
-        unit = (
-            ""
-            if match and match[2]
-            else f"; a number without a unit is seconds, {text.strip()} minutes are {text.strip()}m"
-        )
+        number = text.strip()
+        hint = f"; a number without a unit is seconds, {number} minutes are {number}m" if number.isdecimal() else ""
         raise UserError(
-            f"--every {escape.quote(text)}: should be at least {_MIN_INTERVAL_S // 60}m, since a run takes minutes{unit}"
+            f"--every {escape.quote(text)}: should be at least {_MIN_INTERVAL_S // 60}m, as a run takes minutes{hint}"
         )
     return seconds
 

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 from cluster import executor_input, task_protocol  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
 from components.run_report.summary import run_folder  # noqa: E402
-from core import escape  # noqa: E402
+from core import escape, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
 
 # Of files on the volume. The group keeps its access: the cluster may give each pod another user of the same group.
@@ -51,8 +51,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if earlier is not None:
             return _report(earlier.error)
     try:
-        # Takes seconds.
-        from cluster import task
+        with streams.hold_output():
+            from cluster import task  # Takes seconds.
 
         task.run(options, flags, invocation, task_id, run)
     except Exception as error:

@@ -15,6 +15,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_artifacts, value_artifact
 from tfx.version import __version__ as tfx_version
 
+from core import streams
+
 # Prefix of the titles of TFX's own artifact types.
 _TFX_TITLE = "tfx."
 
@@ -47,8 +49,8 @@ def call(
     for artifact in (each for several in inputs.values() for each in several):
         if isinstance(artifact, value_artifact.ValueArtifact) and os.path.isfile(artifact.uri):
             artifact.read()
-    module, name = class_path.rsplit(".", 1)
-    executor_class = getattr(importlib.import_module(module), name)
+    with streams.hold_output():
+        executor_class = _import(class_path)
     # Only a class derived from Beam's executor has imported it.
     beam = sys.modules.get(_BEAM_EXECUTOR)
     context: base_executor.BaseExecutor.Context
@@ -95,7 +97,11 @@ def _artifact_class(artifact_type: Mapping[str, Any]) -> type[types.Artifact]:
     title = artifact_type.get("schemaTitle") or yaml.safe_load(artifact_type["instanceSchema"])["title"]
     if title.startswith(_TFX_TITLE):
         return getattr(standard_artifacts, title.removeprefix(_TFX_TITLE))
-    module, name = title.rsplit(".", 1)
+    return _import(title)
+
+
+def _import(path: str) -> Any:
+    module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)
 
 

@@ -4,6 +4,7 @@ Importing this module imports TFX and TensorFlow.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import tempfile
@@ -14,17 +15,22 @@ from core import gpu
 # TensorFlow looks for the CUDA libraries only when it is imported.
 gpu.load_libraries()
 
+import tensorflow as tf  # noqa: E402
 from tfx.dsl.io import fileio  # noqa: E402
 
-from cluster import executor_call, executor_input, run_parameters  # noqa: E402
-from components.run_report.summary import REPORT_FILE  # noqa: E402
+from artifacts.examples import INGEST_FILE  # noqa: E402
+from cluster import executor_call, executor_input, run_parameters, task_protocol  # noqa: E402
+from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, run_folder  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
 
 _TRAINER = "trainer"
 
-# Output of RunReport and RunOutcome, a folder with the page.
+_EXAMPLE_GEN = "tsv-example-gen"
+
+# Output of RunReport and RunOutcome, a folder, and outputs that are one file of it: KFP's page does not show folders.
 _REPORT = "report"
+_REPORT_FILES = {task_protocol.PAGE: REPORT_FILE, task_protocol.OUTCOME: SUMMARY_FILE}
 
 
 def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str, Any], task_id: str, run: str) -> None:
@@ -41,7 +47,7 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
     inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
     executor_input.restore_letters(invocation)
     merge_parameters(invocation, task_id, run)
-    page = executor_input.page_uri(invocation, local_root)
+    files = executor_input.file_uris(invocation, task_id)
     executor_input.drop_backend_outputs(invocation)
     executor_input.set_input_types(invocation, inputs_spec)
     remote = executor_input.remote_uris(invocation, local_root)
@@ -51,17 +57,25 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
         written = executor_call.call(
             options.executor_class_path, invocation, inputs_spec, flags=flags, run_id=run, temporary=temporary
         )
-    if page is not None:
-        _publish_page(invocation, page)
     executor_input.restore_remote_uris(written, remote)
     executor_input.drop_nulls(written)
+    for name, uri in files.items():
+        (report,) = invocation["outputs"]["artifacts"][_REPORT]["artifacts"]
+        source = os.path.join(report["uri"], _REPORT_FILES[name])
+        fileio.copy(source, executor_input.local_path(uri, local_root), overwrite=True)
+        written["artifacts"][name] = {"artifacts": [{"uri": uri}]}
+    if task_id == _EXAMPLE_GEN:
+        _keep_counts(invocation, run)
     _write_output(invocation["outputs"]["outputFile"], written)
 
 
-def _publish_page(invocation: Mapping[str, Any], target: str) -> None:
-    """Copies the report's page to an output that is one file: KFP's page shows nothing of a folder."""
-    (report,) = invocation["outputs"]["artifacts"][_REPORT]["artifacts"]
-    fileio.copy(os.path.join(report["uri"], REPORT_FILE), target, overwrite=True)
+def _keep_counts(invocation: Mapping[str, Any], run: str) -> None:
+    """Copies the counts of the rows for RunOutcome, which has no inputs. The run goes on if that fails."""
+    (examples,) = invocation["outputs"]["artifacts"]["examples"]["artifacts"]
+    folder = run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
+    with contextlib.suppress(OSError, tf.errors.OpError):
+        os.makedirs(folder, exist_ok=True)
+        fileio.copy(os.path.join(examples["uri"], INGEST_FILE), os.path.join(folder, INGEST_FILE), overwrite=True)
 
 
 def merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None:

@@ -410,6 +410,69 @@ def test_runs_as_json_are_one_object_per_line(server, config, write):
     assert nightly["cron"] and nightly["next_at"].endswith("+00:00")
 
 
+CHECK = {"gate": "model", "check": "accuracy", "passed": False, "value": 0.5, "bound": 0.6, "reason": "low"}
+# Name -> summary, its words, its reason.
+SUMMARIES = {
+    "pushed": ({"status": "pushed", "pushed_path": "/mnt/serving/17"}, "pushed to /mnt/serving/17", ""),
+    "bad": ({"status": "not_blessed", "gates": [CHECK]}, "not blessed, nothing was pushed: low", "low"),
+    "gate": ({"status": "stopped", "error": "data-gate: empty"}, "stopped: data-gate: empty", "data-gate: empty"),
+}
+
+
+def finish(server, run_id, summary, state="SUCCEEDED", root="v2/artifacts"):
+    server.backend.runs[run_id].update(state=state)
+    server.backend.objects["mlpipeline", f"{root}/reviews/{run_id}/summary.json"] = summary
+
+
+def test_runs_say_what_became_of_each(server, config, write):
+    for name, (summary, _, _) in SUMMARIES.items():
+        run_id, _ = submitted(config, write(), name=name)
+        finish(server, run_id, summary)
+    submitted(config, write(), name="running")
+    lost, _ = submitted(config, write(), name="lost")
+    server.backend.runs[lost].update(state="FAILED")
+    lines = listed(config).splitlines()
+    for name, (_, sentence, _) in SUMMARIES.items():
+        assert any(line.split()[:1] == [name] and line.rstrip().endswith(sentence) for line in lines), lines
+    records = {record["name"]: record for record in map(json.loads, listed(config, as_json=True).splitlines())}
+    for name, (summary, _, reason) in SUMMARIES.items():
+        record = records[name]
+        assert (record["status"], record["reason"], record["pushed_path"]) == (
+            summary["status"],
+            reason,
+            summary.get("pushed_path"),
+        )
+    assert records["running"]["status"] is records["lost"]["status"] is None
+
+
+def test_the_summary_is_looked_for_under_the_runs_own_root(server, config, write):
+    run_id, _ = submitted(config, write(), {"pipeline_root": "minio://mlpipeline/mine"}, name="own")
+    finish(server, run_id, SUMMARIES["pushed"][0], root="mine")
+    assert "pushed to /mnt/serving/17" in listed(config)
+
+
+def test_a_host_that_is_not_the_ui_only_lacks_the_outcomes(server, config, write):
+    run_id, _ = submitted(config, write(), name="done")
+    server.backend.runs[run_id].update(state="SUCCEEDED")
+    server.refuse = {("GET", "/artifacts/get"): 404}
+    assert "SUCCEEDED" in listed(config)
+
+
+def test_ids_are_whole_in_a_pipe_and_on_a_narrow_terminal(server, config, write):
+    run_id, _ = submitted(config, write(), name="a name of a run that does not fit beside its id")
+    server.backend.runs["0b9d2f3c-0000-4000-8000-123456789012"] = {
+        **server.backend.runs.pop(run_id),
+        "run_id": "0b9d2f3c-0000-4000-8000-123456789012",
+    }
+    for is_terminal in (False, True):
+        console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=is_terminal)
+        client.runs(config, limit=10, console=console)
+        assert "0b9d2f3c-0000-4000-8000-123456789012" in console.file.getvalue()
+    console = rich.console.Console(file=io.StringIO(), width=80)
+    client.runs(config, limit=10, console=console)
+    assert "a name of a run that does not fit beside its id" in console.file.getvalue()
+
+
 def test_runs_of_an_experiment_that_does_not_exist_yet(config):
     assert "experiment reviews does not exist yet" in listed(config)
     assert listed(config, as_json=True) == ""

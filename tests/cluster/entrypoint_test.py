@@ -14,6 +14,7 @@ import urllib3
 from artifacts.examples import read_ingest
 from cluster import ascii_text, entrypoint, executor_input, task, task_protocol
 from components.run_outcome import notes
+from components.run_report import gather
 from components.run_report.summary import run_folder
 from core.download import DownloadError
 from core.errors import UserError
@@ -76,6 +77,8 @@ def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(containe
     assert json.loads(written["metadata"]["split_names"]) == ["train", "dev", "test"]
     assert None not in written["metadata"].values()
     assert list(answer["artifacts"]) == ["examples"]
+    # RunOutcome, which has no inputs, counts the rows of a run that fails later.
+    assert gather.read_rows(str(container / "reports" / "run-1"))["train"].accepted == rows["train"]["accepted"]
 
 
 def test_files_on_the_volume_are_written_by_the_user_and_the_group_only(container):
@@ -114,12 +117,13 @@ def test_a_root_that_differs_from_the_runs_is_refused(container, capsys, root, s
         assert f"pipeline_root = {root}: differs from the root of the run" in capsys.readouterr().err
 
 
-def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeypatch):
+def test_the_reports_files_are_outputs_that_tfx_does_not_know(container, monkeypatch):
     monkeypatch.setenv(task_protocol.TASK_VARIABLE, "run-outcome")
     base = f"{ROOT}/reviews/run-1/run-outcome/uuid"
     types = {
         "report": {"instanceSchema": "title: artifacts.RunSummary\ntype: object\n"},
         "page": task_protocol.PAGE_TYPE,
+        "outcome": task_protocol.OUTCOME_TYPE,
     }
     outputs = {
         name: {"artifacts": [{"type": artifact_type, "uri": f"{base}/{name}"}]} for name, artifact_type in types.items()
@@ -141,7 +145,16 @@ def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeyp
     assert entrypoint.main([*command, "--json_serialized_inputs_spec_args", json.dumps(declared)]) == 0
     written = container / "fs" / base.replace("://", "/")
     assert (written / "page").read_text() == (written / "report" / "report.html").read_text()
-    assert list(json.loads(output_file.read_text())["artifacts"]) == ["report"], "the launcher knows the page's URI"
+    summary = container / "fs" / f"{ROOT}/reviews/run-1/summary.json".replace("://", "/")
+    assert summary.read_text() == (written / "report" / "summary.json").read_text()
+    answer = json.loads(output_file.read_text())["artifacts"]
+    uris = {name: artifacts["artifacts"][0]["uri"] for name, artifacts in answer.items()}
+    # `runs` computes the last one.
+    assert uris == {
+        "report": f"{base}/report",
+        "page": f"{base}/page",
+        "outcome": f"{ROOT}/reviews/run-1/summary.json",
+    }
 
 
 def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):

@@ -58,6 +58,8 @@ class Backend:
         self.largest_page = LARGEST_PAGE
         # Workflows that run, known to the server or not.
         self.workflows = []
+        # Bucket and key -> content, which the UI serves.
+        self.objects = {}
         self._ids = itertools.count(1)
         self._clock = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -385,6 +387,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.route_one(backend, path, query)
 
     def route_one(self, backend, path, query):
+        if path == "/artifacts/get":
+            if (query["bucket"], query["key"]) not in backend.objects:
+                raise Refused(500, 13, "Failed to get object in bucket")
+            return backend.objects[query["bucket"], query["key"]]
+        if match := re.fullmatch(r"/pipelines/([^/]+)", path):
+            return lookup(backend.pipelines, match[1], "pipeline")
         if match := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
             of_pipeline = [one for one in backend.versions.values() if one["pipeline_id"] == match[1]]
             return backend.page("pipeline_versions", [api_version(one) for one in of_pipeline], query)
