@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_node
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-from cluster import ascii_text, compatibility, entrypoint, platform, run_parameters, task_protocol
+from cluster import ascii_text, compatibility, entrypoint, figures, platform, run_parameters, task_protocol
 from components.run_outcome.component import RunOutcome
 from components.run_report import tracking
 from core.config import CURATED_SCHEMA, Config
@@ -90,8 +90,10 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
         _finish_task(_tasks(spec)[node.id], cached, pods[label])
         _finish_executor(spec["deploymentSpec"]["executors"][label]["container"], node.id, pods[label], kubeflow)
         _add_parameters(spec, node.id, cached)
+        outputs = spec["components"][node.id].get("outputDefinitions", {}).get("artifacts", {})
+        for name, artifact_type in figures.OUTPUTS.get(node.id, {}).items():
+            outputs[name] = {"artifactType": dict(artifact_type)}
         if node_id in _REPORTING:
-            outputs = spec["components"][node.id]["outputDefinitions"]["artifacts"]
             outputs[task_protocol.PAGE] = {"artifactType": dict(task_protocol.PAGE_TYPE)}
             if node is outcome:
                 outputs[task_protocol.OUTCOME] = {"artifactType": dict(task_protocol.OUTCOME_TYPE)}

@@ -38,11 +38,16 @@ def file_uris(executor_input: Mapping[str, Any], task: str) -> dict[str, str]:
     return uris
 
 
+def output_uris(executor_input: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the URI of each output."""
+    return {name: each["artifacts"][0]["uri"] for name, each in _artifact_lists(executor_input, "outputs").items()}
+
+
 def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
     """Removes outputs that the component does not declare, because TFX would import a class for their types.
 
-    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task; the compiler adds the files
-    of the report.
+    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task. The compiler adds the files of
+    the report (`file_uris`) and `cluster.figures`, which are written after the executor.
     """
     artifacts = _artifact_lists(executor_input, "outputs")
     for name in list(artifacts):

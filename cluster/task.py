@@ -19,7 +19,7 @@ import tensorflow as tf  # noqa: E402
 from tfx.dsl.io import fileio  # noqa: E402
 
 from artifacts.examples import INGEST_FILE  # noqa: E402
-from cluster import executor_call, executor_input, run_parameters, task_protocol  # noqa: E402
+from cluster import executor_call, executor_input, figures, run_parameters, task_protocol  # noqa: E402
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, run_folder  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
@@ -48,6 +48,7 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
     executor_input.restore_letters(invocation)
     merge_parameters(invocation, task_id, run)
     files = executor_input.file_uris(invocation, task_id)
+    declared = executor_input.output_uris(invocation)
     executor_input.drop_backend_outputs(invocation)
     executor_input.set_input_types(invocation, inputs_spec)
     remote = executor_input.remote_uris(invocation, local_root)
@@ -64,6 +65,10 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
         source = os.path.join(report["uri"], _REPORT_FILES[name])
         fileio.copy(source, executor_input.local_path(uri, local_root), overwrite=True)
         written["artifacts"][name] = {"artifacts": [{"uri": uri}]}
+    folders = {name: each["artifacts"][0]["uri"] for name, each in invocation["outputs"]["artifacts"].items()}
+    for name, metadata in figures.read(task_id, folders).items():
+        if name in declared:  # Not by a file of an earlier release.
+            written["artifacts"][name] = {"artifacts": [{"uri": declared[name], "metadata": metadata}]}
     if task_id == _EXAMPLE_GEN:
         _keep_counts(invocation, run)
     _write_output(invocation["outputs"]["outputFile"], written)

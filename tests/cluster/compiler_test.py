@@ -194,6 +194,23 @@ def test_both_reports_are_html_artifacts_that_kfps_page_shows(spec):
     assert pages == {"run-report": html, "run-outcome": html}
 
 
+def test_figures_are_artifacts_that_kfps_page_draws(spec):
+    drawn = {
+        (task, name): artifact["artifactType"]["schemaTitle"]
+        for task, component in spec["components"].items()
+        for name, artifact in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        if "schemaTitle" in artifact["artifactType"]
+    }
+    assert {key: title for key, title in drawn.items() if title.startswith("system.")} == {
+        ("trainer", "training"): "system.Metrics",
+        ("model-gate", "metrics"): "system.Metrics",
+        ("model-gate", "classification"): "system.ClassificationMetrics",
+        ("run-report", "page"): "system.HTML",
+        ("run-outcome", "page"): "system.HTML",
+        ("run-outcome", "outcome"): "system.Artifact",
+    }
+
+
 def test_files_of_this_repository_have_their_paths_in_the_image(spec):
     with open(FILE) as stream:
         assert "data/invariance/korean.tsv" in stream.read()

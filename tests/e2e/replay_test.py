@@ -104,11 +104,6 @@ def newest_record(job):
         return json.load(stream)
 
 
-def _modes(folder):
-    """Returns the modes of a folder and of everything in it."""
-    return {path.lstat().st_mode for path in (folder, *folder.glob("**/*")) if not path.is_symlink()}
-
-
 def report(job, record):
     with open(job / "replay/volumes/reviews/state/runs" / record["run_id"] / "summary.json") as stream:
         return json.load(stream)
@@ -132,6 +127,16 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     assert (summary["status"], summary["error"]) == ("pushed", None)
     for task in ("run-report", "run-outcome"):
         assert stored_page(job, record, task).startswith("<!doctype html>")
+    (outcome,) = (job / "replay" / "store").glob(f"**/{record['run_id']}/summary.json")
+    assert json.loads(outcome.read_text(encoding="utf-8")) == summary
+    figures = {task: record["tasks"][task]["metadata"] for task in ("trainer", "model-gate")}
+    assert figures["model-gate"]["metrics"]["accuracy"] == summary["metrics"]["candidate"]["accuracy"]
+    matrix = figures["model-gate"]["classification"]["confusionMatrix"]["struct"]
+    assert sum(sum(row["row"]) for row in matrix["rows"]) == 60
+    assert figures["model-gate"]["classification"]["confidenceMetrics"]["list"][-1]["recall"] == 1
+    assert figures["trainer"]["training"]["epochs"] == 4
+    log = job / "replay" / "logs" / record["run_id"] / "pusher.log"
+    assert "Warning" not in log.read_text(encoding="utf-8")
     assert len(summary["training"]["history"]) == 4
     assert summary["rows"]["train"]["accepted"] + summary["rows"]["dev"]["accepted"] == 280
     (version,) = (entry for entry in os.listdir(job / "replay/volumes/reviews/serving") if entry.isdigit())
@@ -141,7 +146,9 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     (pushed,) = (folder / "assets.extra").glob("push*.json")
     with open(pushed) as stream:
         assert record["run_id"] in stream.read()
-    assert _modes(folder.parent) == {stat.S_IFDIR | 0o775, stat.S_IFREG | 0o664}, "Argo's umask is 0"
+    for path in (folder.parent, *folder.parent.glob("**/*")):
+        mode = path.lstat().st_mode
+        assert mode & stat.S_IROTH and not mode & stat.S_IWOTH, f"{path}: Argo's umask is 0"
     accuracy = summary["metrics"]["candidate"]["accuracy"]
     text = f"tiny: pushed: {folder} (accuracy {accuracy:.4f})"
     assert messages == [("Bearer s3cret", {"text": text})]
