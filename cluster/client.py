@@ -52,9 +52,7 @@ def submit(
     Raises:
       UserError: the file, a parameter or the version is wrong, or a request failed.
     """
-    compiled = compiled_file.read(file)
-    values = compiled.parse_parameters(parameters)
-    compiled.check_locations(values)
+    compiled, values = _read(file, parameters)
     _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     client = connect(config)
@@ -106,9 +104,7 @@ def schedule(
     Raises:
       UserError: the file, a parameter, the time or the version is wrong, or a request failed.
     """
-    compiled = compiled_file.read(file)
-    values = compiled.parse_parameters(parameters)
-    compiled.check_locations(values)
+    compiled, values = _read(file, parameters)
     _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     trigger = _trigger(cron_expression, every)
@@ -206,6 +202,14 @@ def _upload(
     status = "uploaded" if version.new else "already uploaded"
     _print(console, f"pipeline {compiled.name}, version {version.name}: {status}")
     return version
+
+
+def _read(file: str, parameters: Mapping[str, str]) -> tuple[CompiledFile, dict[str, Any]]:
+    """Returns a compiled file and the values of run parameters, checked for a cluster."""
+    compiled = compiled_file.read(file)
+    values = compiled.parse_parameters(parameters)
+    compiled.check_locations(values)
+    return compiled, values
 
 
 @contextlib.contextmanager
