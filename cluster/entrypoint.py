@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from typing import Optional, Sequence
 
 # Before the first TensorFlow import: TFX, TFMA and Hub need Keras 2.
@@ -41,6 +42,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one task; returns the exit status."""
     # Argo's emissary sets 0: every user of the volume could change the served model.
     os.umask(_UMASK)
+    if not sys.warnoptions:
+        # Of libraries about each other; those that import later would print them between the task's own lines.
+        warnings.simplefilter("ignore")
     options, flags = _parser().parse_known_args(arguments)
     task_id = os.environ[task_protocol.TASK_VARIABLE]
     invocation = json.loads(options.json_serialized_invocation_args)

@@ -5,17 +5,19 @@ what every executor needs; the executor imports the rest.
 """
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any, Mapping, Sequence
 
+import absl.logging
 import yaml
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_artifacts, value_artifact
 from tfx.version import __version__ as tfx_version
 
-from core import streams
+from core import progress, streams
 
 # Prefix of the titles of TFX's own artifact types.
 _TFX_TITLE = "tfx."
@@ -45,6 +47,10 @@ def call(
     Returns:
       The ExecutorOutput.
     """
+    # TFX's executors log what they do at this level, and ours their progress; libraries stay at WARNING.
+    logging.basicConfig()
+    absl.logging.set_verbosity(absl.logging.INFO)
+    progress.LOGGER.setLevel(logging.INFO)
     inputs, outputs = (_read_artifacts(executor_input, side) for side in ("inputs", "outputs"))
     for artifact in (each for several in inputs.values() for each in several):
         if isinstance(artifact, value_artifact.ValueArtifact) and os.path.isfile(artifact.uri):

@@ -1,9 +1,13 @@
 import json
+import subprocess
+import sys
 
+from absl import logging
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.types import standard_artifacts
 
 from cluster import executor_call
+from core import progress
 
 SEEN = {}
 
@@ -17,6 +21,12 @@ class Plain(base_executor.BaseExecutor):
             output.split_names, output.span = json.dumps(["train"]), 3
             output.set_string_custom_property("fingerprint", "abc")
             output.set_int_custom_property("rows", 0)
+
+
+class Logging(base_executor.BaseExecutor):
+    def Do(self, inputs, outputs, properties):
+        logging.info("reading")
+        progress.report("epoch 1/5", 3, 9, loss=0.5)
 
 
 class WithBeam(base_beam_executor.BaseBeamExecutor):
@@ -69,6 +79,15 @@ def test_executors_see_the_run_and_beam_its_flags(tmp_path):
     assert SEEN["id"] == "run-1" and SEEN["tmp"].startswith(str(tmp_path))
     call("WithBeam", tmp_path)
     assert "--x=1" in SEEN["flags"]
+
+
+def test_the_log_has_what_tfx_and_our_executors_report(tmp_path):
+    script = (
+        f"from cluster import executor_call; executor_call.call({f'{__name__}.Logging'!r}, {{}}, {{}}, "
+        f"flags=[], run_id='run-1', temporary={str(tmp_path)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "reading" in done.stderr and "epoch 1/5: 3 of 9 loss=0.5" in done.stderr
 
 
 def test_value_artifacts_are_read(tmp_path):
