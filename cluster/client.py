@@ -1,18 +1,19 @@
 """The commands of `kubeflow_runner.py` that need a cluster: submit, schedule, unschedule, runs."""
 
+import contextlib
 import datetime
 import itertools
 import os
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 import kfp
 import kfp.client.client
 import rich.console
 import rich.text
 
-from cluster import compiled_file, cron, paging, schedules, tables, upload
+from cluster import ascii_text, compiled_file, cron, outcomes, paging, schedules, tables, upload
 from cluster.compiled_file import CompiledFile
-from cluster.connection import connect, suppress_output
+from cluster.connection import ServerError, connect, suppress_output
 from cluster.cron import Cron
 from cluster.upload import UploadedVersion
 from core import command_line, escape
@@ -21,6 +22,9 @@ from core.kubeflow_config import ROOT_SCHEMES, KubeflowConfig
 
 # The server's limit.
 _MAX_CONCURRENCY = 10
+
+# In a pipe a row is one line, so that ids can be copied and searched.
+_PIPE_COLUMNS = 1000
 
 
 def submit(
@@ -48,18 +52,19 @@ def submit(
     Raises:
       UserError: the file, a parameter or the version is wrong, or a request failed.
     """
-    compiled = compiled_file.read(file)
-    values = compiled.parse_parameters(parameters)
+    compiled, values = _read(file, parameters)
+    _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     client = connect(config)
     uploaded = _upload(client, compiled, version, console)
     with suppress_output():
         experiment = client.create_experiment(config.experiment)
+    with suppress_output(), _warn_of_started_run(config):
         # Without enable_caching, here and in schedules: it has no effect on an uploaded version; the file sets it.
         run = client.run_pipeline(
             experiment_id=experiment.experiment_id,
             job_name=name or f"{compiled.name} {_now():%Y-%m-%d %H:%M:%S}",
-            params=values,
+            params=ascii_text.escape_values(values),
             pipeline_id=uploaded.pipeline_id,
             version_id=uploaded.id,
             pipeline_root=root,
@@ -99,8 +104,8 @@ def schedule(
     Raises:
       UserError: the file, a parameter, the time or the version is wrong, or a request failed.
     """
-    compiled = compiled_file.read(file)
-    values = compiled.parse_parameters(parameters)
+    compiled, values = _read(file, parameters)
+    _check_names(config, version, name)
     root = _pipeline_root(config, compiled, values)
     trigger = _trigger(cron_expression, every)
     if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
@@ -119,7 +124,7 @@ def schedule(
         experiment_id=experiment.experiment_id,
         pipeline_id=uploaded.pipeline_id,
         version_id=uploaded.id,
-        parameters=values,
+        parameters=ascii_text.escape_values(values),
         pipeline_root=root,
         service_account=config.service_account,
         catch_up=catch_up,
@@ -153,7 +158,7 @@ def unschedule(config: KubeflowConfig, *, name: str, console: rich.console.Conso
 
 
 def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, as_json: bool = False) -> None:
-    """Prints the experiment's newest runs and its schedules.
+    """Prints the experiment's newest runs with their outcomes, and its schedules.
 
     Args:
       config: the cluster.
@@ -178,12 +183,15 @@ def runs(config: KubeflowConfig, *, limit: int, console: rich.console.Console, a
             client.list_recurring_runs, "recurring_runs", experiment_id=experiment_id, sort_by="created_at desc"
         )
     )
-    newest = itertools.islice(paging.list_runs(client, experiment_id), limit)
+    newest = list(itertools.islice(paging.list_runs(client, experiment_id), limit))
+    summaries = outcomes.read(client, config, newest)
     if as_json:
-        command_line.print_json(map(tables.run_record, newest), console.file)
+        command_line.print_json((tables.run_record(run, summaries.get(run.run_id)) for run in newest), console.file)
         command_line.print_json((tables.schedule_record(each, _now()) for each in existing[:limit]), console.file)
     else:
-        console.print(tables.runs_table(newest, existing, limit, _now()))
+        if not console.is_terminal:
+            console.width = _PIPE_COLUMNS
+        console.print(tables.runs_table(newest, summaries, existing, _now()))
         console.print(tables.schedules_table(existing, limit, _now()))
 
 
@@ -194,6 +202,36 @@ def _upload(
     status = "uploaded" if version.new else "already uploaded"
     _print(console, f"pipeline {compiled.name}, version {version.name}: {status}")
     return version
+
+
+def _read(file: str, parameters: Mapping[str, str]) -> tuple[CompiledFile, dict[str, Any]]:
+    """Returns a compiled file and the values of run parameters, checked for a cluster."""
+    compiled = compiled_file.read(file)
+    values = compiled.parse_parameters(parameters)
+    compiled.check_locations(values)
+    return compiled, values
+
+
+@contextlib.contextmanager
+def _warn_of_started_run(config: KubeflowConfig) -> Iterator[None]:
+    """Adds to the error of a request for a run that the run may have started: the server starts it, then records it."""
+    try:
+        yield
+    except ServerError as error:
+        if error.status is not None and error.status < 500:
+            raise
+        raise UserError(
+            f"{error}; the run may have started all the same: before you submit again, look for it with `runs`, and "
+            f"with `kubectl get workflows -n {config.namespace} --sort-by=.metadata.creationTimestamp`, which also "
+            f"lists one that the server does not know; `kubectl delete workflow -n {config.namespace} NAME` ends it"
+        ) from error
+
+
+def _check_names(config: KubeflowConfig, version: Optional[str], name: Optional[str]) -> None:
+    """Raises UserError for a name that the server's connection to MySQL, three bytes per character, can't carry."""
+    for what, text in (("kubeflow.experiment", config.experiment), ("--version", version), ("--name", name)):
+        if text and max(text) > "\uffff":
+            raise UserError(f"{what} {escape.quote(text)}: Kubeflow's database refuses {max(text)}; leave it out")
 
 
 def _pipeline_root(config: KubeflowConfig, compiled: CompiledFile, values: Mapping[str, Any]) -> Optional[str]:

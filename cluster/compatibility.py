@@ -4,15 +4,17 @@ The backend accepts uploads and schedules of some pipelines although each of the
 unknown parts of the platform document. This module imports neither TensorFlow nor TFX.
 """
 
+import itertools
 import os
 import re
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.hub_encoder import catalogue
+from core import escape
 from core.config import AUTO_PAIRS, CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
@@ -64,6 +66,7 @@ def check_config(config: Config) -> None:
     kubeflow = kubeflow_section(config)
     faults = [
         *_name_faults(config, kubeflow),
+        *_letter_faults(kubeflow),
         *_encoder_faults(config),
         *_path_faults(config, kubeflow),
         *_mount_faults(kubeflow),
@@ -119,7 +122,11 @@ def check_text(text: str, name: str) -> None:
             f"{name}: should contain one pipeline document and at most one platform document; it has {len(specs)} and "
             f"{len(platforms)}, among {len(documents)} documents"
         )
-    faults = [*_spec_faults(specs[0]), *_platform_faults(specs[0], platforms[0] if platforms else {})]
+    faults = [
+        *_spec_faults(specs[0]),
+        *_platform_faults(specs[0], platforms[0] if platforms else {}),
+        *itertools.islice(_file_letter_faults(documents), 1),
+    ]
     if faults:
         raise UserError(f"{name}: " + "; ".join(faults))
 
@@ -133,6 +140,39 @@ def _name_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         for name in names:
             if name not in known:
                 yield f"kubeflow.{section}: {name}: no such component; should be one of {', '.join(sorted(known))}"
+
+
+def _letter_faults(kubeflow: KubeflowConfig) -> Iterator[str]:
+    """Yields settings of pods that are not ASCII; the compiler escapes only parameters."""
+    # The client sends these beside the file.
+    settings = kubeflow.model_dump(mode="json", exclude={"experiment", "host"})
+    for path, text in _texts(settings):
+        if not text.isascii():
+            yield f"kubeflow.{path}: {escape.quote(text)}: should be ASCII, since Kubeflow's database may refuse it"
+
+
+def _file_letter_faults(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for document in documents:
+        for path, text in _texts(document):
+            if not text.isascii():
+                yield (
+                    f"{path}: {escape.quote(text)}: not ASCII, so Kubeflow's database may refuse it; compile the "
+                    "configuration again"
+                )
+
+
+def _texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the path and the text of each string in a JSON value; a key is a text too."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            below = f"{path}.{key}" if path else str(key)
+            yield below, str(key)
+            yield from _texts(each, below)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _texts(each, path)
 
 
 def _encoder_faults(config: Config) -> Iterator[str]:
@@ -279,7 +319,7 @@ def _executor_faults(label: str, executor: Mapping[str, Any]) -> Iterator[str]:
 
 def _reference_faults(spec: Mapping[str, Any]) -> Iterator[str]:
     """Yields inputs without a value: a misspelt parameter, or one that TFX nested in another value."""
-    for component, dag in _dags(spec):
+    for component, dag in dags(spec):
         declared = component.get("inputDefinitions", {}).get("parameters", {})
         for task, body in dag.get("tasks", {}).items():
             for name, source in body.get("inputs", {}).get("parameters", {}).items():
@@ -293,14 +333,15 @@ def _reference_faults(spec: Mapping[str, Any]) -> Iterator[str]:
                     yield f"task {task}: dependentTasks: {other} does not exist"
 
 
-def _dags(spec: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def dags(spec: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Yields each component of a pipeline document that is a DAG, and the DAG."""
     for component in (spec.get("root", {}), *spec.get("components", {}).values()):
         if "dag" in component:
             yield component, component["dag"]
 
 
 def _task_ids(spec: Mapping[str, Any]) -> Iterator[str]:
-    for _, dag in _dags(spec):
+    for _, dag in dags(spec):
         yield from dag.get("tasks", {})
 
 

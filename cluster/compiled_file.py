@@ -8,12 +8,15 @@ from typing import Any, Callable, Mapping
 
 import yaml
 
-from cluster import compatibility
+from cluster import ascii_text, compatibility, run_parameters
 from core import escape
 from core.errors import UserError
 
 # Digits of the digest that name a version; 48 bits of SHA-256.
 VERSION_DIGITS = 12
+
+# The task that reads the data.
+_READER = "tsv-example-gen"
 
 # KFP's macros, which are replaced in some kinds of runs, but not in those of a schedule with an uploaded pipeline.
 _MACRO = re.compile(r"\[\[\s*(ScheduledTime|CurrentTime|Index|RunUUID)\b[^\]]*\]\]")
@@ -65,7 +68,8 @@ class CompiledFile:
           Name -> value, of the same names; the backend fills in defaults for the others.
 
         Raises:
-          UserError: one is not declared, has the wrong type, or contains a macro; or one without a default is missing.
+          UserError: one is not declared, has the wrong type, contains a macro, or is not allowed by the configuration;
+            or one without a default is missing.
         """
         for name in texts:
             if name not in self.parameters:
@@ -74,7 +78,41 @@ class CompiledFile:
         for name, definition in self.parameters.items():
             if name not in texts and "defaultValue" not in definition and not definition.get("isOptional"):
                 raise UserError(f"parameter {name}: missing, and {self.path} has no default for it")
-        return {name: _parse(name, text, self.parameters[name]) for name, text in texts.items()}
+        values = {name: _parse(name, text, self.parameters[name]) for name, text in texts.items()}
+        self._check_sections(values)
+        return values
+
+    def check_locations(self, values: Mapping[str, Any]) -> None:
+        """Checks that pods would find the data; a replay also reads files of this machine.
+
+        Raises:
+          UserError: a location is neither an address nor on a volume of the task that reads it.
+        """
+        label = f"{_READER}_executor"
+        if label not in self.spec["deploymentSpec"]["executors"]:
+            return
+        kubernetes = self.platform.get("platforms", {}).get("kubernetes", {})
+        pod = kubernetes.get("deploymentSpec", {}).get("executors", {}).get(label, {})
+        mounts = [mount["mountPath"] for mount in pod.get("pvcMount", ())]
+        for parameter in run_parameters.LOCATIONS:
+            location = values.get(parameter.name)
+            if location is None or (parameter.optional and not location) or "://" in location:
+                continue
+            if not any(location.startswith(f"{mount.rstrip('/')}/") for mount in mounts):
+                raise UserError(
+                    f"parameter {parameter.name}: {escape.quote(location)}: should be an address, or a path on a "
+                    f"volume of the task {_READER}: below {' or '.join(mounts) or '(it has none)'}"
+                )
+
+    def _check_sections(self, values: Mapping[str, Any]) -> None:
+        """Raises UserError for a value that the configuration does not allow, as the task would, but hours earlier."""
+        tasks = {name: task for _, dag in compatibility.dags(self.spec) for name, task in dag["tasks"].items()}
+        for name, key in run_parameters.sections().items():
+            inputs = tasks.get(name, {}).get("inputs", {}).get("parameters", {})
+            if key in inputs:
+                section = ascii_text.unescape(inputs[key]["runtimeValue"]["constant"])
+                taken = {each: value for each, value in values.items() if each in inputs}
+                run_parameters.merge(name, {key: section}, taken)
 
 
 def read(path: str) -> CompiledFile:

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_node
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.orchestration.pipeline import Pipeline
 
-from cluster import compatibility, entrypoint, platform, run_parameters, task_protocol
+from cluster import ascii_text, compatibility, entrypoint, figures, platform, run_parameters, task_protocol
 from components.run_outcome.component import RunOutcome
 from components.run_report import tracking
 from core.config import CURATED_SCHEMA, Config
@@ -51,7 +51,7 @@ def compile_pipeline(config: Config, output: str) -> None:
     if not output.endswith((".yaml", ".yml")):
         raise UserError(f"--output {output}: should end in .yaml; the backend reads .json as another format")
     documents = make_documents(config)
-    text = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True)
+    text = yaml.safe_dump_all(documents, sort_keys=True)
     compatibility.check_text(text, output)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
@@ -90,10 +90,15 @@ def make_documents(config: Config) -> list[dict[str, Any]]:
         _finish_task(_tasks(spec)[node.id], cached, pods[label])
         _finish_executor(spec["deploymentSpec"]["executors"][label]["container"], node.id, pods[label], kubeflow)
         _add_parameters(spec, node.id, cached)
+        outputs = spec["components"][node.id].get("outputDefinitions", {}).get("artifacts", {})
+        for name, artifact_type in figures.OUTPUTS.get(node.id, {}).items():
+            outputs[name] = {"artifactType": dict(artifact_type)}
         if node_id in _REPORTING:
-            outputs = spec["components"][node.id]["outputDefinitions"]["artifacts"]
             outputs[task_protocol.PAGE] = {"artifactType": dict(task_protocol.PAGE_TYPE)}
+            if node is outcome:
+                outputs[task_protocol.OUTCOME] = {"artifactType": dict(task_protocol.OUTCOME_TYPE)}
     _declare_parameters(spec, config)
+    _escape_constants(spec)
     return [spec, platform.make(pods, volumes)]
 
 
@@ -198,6 +203,7 @@ def _finish_executor(container: dict[str, Any], task_id: str, pod: Pod, kubeflow
         task_protocol.TASK_VARIABLE: task_id,
         task_protocol.REPORTS_VARIABLE: reports,
         task_protocol.IMAGE_DIR_VARIABLE: kubeflow.image_dir,
+        task_protocol.RETRIES_VARIABLE: str(pod.retries or 0),
         **pod.env,
     }
     container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
@@ -235,3 +241,13 @@ def _declare_parameters(spec: dict[str, Any], config: Config) -> None:
     spec["root"]["dag"]["tasks"][_DAG]["inputs"] = {
         "parameters": {name: {"componentInputParameter": name} for name in declared}
     }
+
+
+def _escape_constants(spec: dict[str, Any]) -> None:
+    """Makes the values of all parameters ASCII; the entrypoint restores them."""
+    for task in _tasks(spec).values():
+        for source in task.get("inputs", {}).get("parameters", {}).values():
+            if "runtimeValue" in source:
+                source["runtimeValue"] = ascii_text.escape_values(source["runtimeValue"])
+    for parameter in spec["root"]["inputDefinitions"]["parameters"].values():
+        parameter["defaultValue"] = ascii_text.escape_values(parameter["defaultValue"])

@@ -6,6 +6,7 @@ reads them as starting with seconds too: `0 2 * * *`, which means two o'clock el
 
 import dataclasses
 import datetime
+import itertools
 import re
 from typing import Iterator, Optional
 
@@ -28,6 +29,9 @@ _RIGHT_FORM = (
 )
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+# A run takes minutes, and `--every 30` is half a minute, which hardly anybody means.
+_MIN_INTERVAL_S = 300
 
 # As far ahead as the backend looks for a matching time; includes a 29 February.
 _HORIZON_DAYS = 5 * 366
@@ -90,8 +94,14 @@ def parse(text: str) -> Cron:
       text: six fields, seconds first; or five, minutes first, as in crontab; or a name such as `@daily`.
 
     Raises:
-      UserError: it is malformed, a field is out of range, or no day matches.
+      UserError: it is malformed, a field is out of range, no day matches, or its times are closer than a run takes.
     """
+    cron = _parse(text)
+    _check_frequency(cron)
+    return cron
+
+
+def _parse(text: str) -> Cron:
     fields = text.split()
     if len(fields) == 1 and text.strip() in _NAMED:
         return Cron(text.strip())
@@ -107,6 +117,17 @@ def parse(text: str) -> Cron:
     return cron
 
 
+def _check_frequency(cron: Cron) -> None:
+    """Raises UserError for times of an hour that are closer than the minimum interval, such as each minute."""
+    seconds, minutes, *_ = _parse_fields(_NAMED.get(cron.expression, cron.expression).split())
+    times = sorted(60 * minute + second for minute in minutes for second in seconds)
+    if any(later - earlier < _MIN_INTERVAL_S for earlier, later in itertools.pairwise(times)):
+        raise UserError(
+            f"--cron {escape.quote(cron.expression)}: should leave at least {_MIN_INTERVAL_S // 60} minutes between "
+            f"two runs, since a run takes minutes; {_RIGHT_FORM}"
+        )
+
+
 def parse_existing(expression: str) -> Optional[Cron]:
     """Parses the expression of an existing schedule as the backend does; None if this module can't.
 
@@ -114,7 +135,7 @@ def parse_existing(expression: str) -> Optional[Cron]:
     """
     fields = expression.split()
     try:
-        return parse(" ".join([*fields, "*"] if len(fields) == 5 else fields))
+        return _parse(" ".join([*fields, "*"] if len(fields) == 5 else fields))
     except UserError:
         return None
 
@@ -123,16 +144,22 @@ def parse_interval(text: str) -> int:
     """Returns an interval in seconds.
 
     Args:
-      text: digits and an optional unit: `90`, `90s`, `30m`, `6h`, `1d`.
+      text: digits and an optional unit: `900`, `900s`, `30m`, `6h`, `1d`.
 
     Raises:
-      UserError: it is malformed, or 0.
+      UserError: it is malformed, or shorter than a run.
     """
     match = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip())
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if seconds < 1:
         raise UserError(
-            f"--every {escape.quote(text)}: should be a number of seconds, or a number and a unit: 90s, 30m, 6h, 1d"
+            f"--every {escape.quote(text)}: should be a number of seconds, or a number and a unit: 30m, 6h, 1d"
+        )
+    if seconds < _MIN_INTERVAL_S:
+        number = text.strip()
+        hint = f"; a number without a unit is seconds, {number} minutes are {number}m" if number.isdecimal() else ""
+        raise UserError(
+            f"--every {escape.quote(text)}: should be at least {_MIN_INTERVAL_S // 60}m, as a run takes minutes{hint}"
         )
     return seconds
 

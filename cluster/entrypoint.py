@@ -1,8 +1,10 @@
 """`python -m cluster.entrypoint`: the command of every task's container.
 
-Takes the arguments that TFX's compiler writes, adapts the backend's ExecutorInput to TFX (`cluster.executor_input`),
-merges the run parameters into it (`cluster.run_parameters`), and calls TFX's own function. Exit status: 0 for success;
-2 for an error of the user, with the message on the last line; 1 for any other failure.
+Takes the arguments that TFX's compiler writes, and runs the task (`cluster.task`). Exit status: 0 for success; 2 for an
+error of the user, with the message on the last line; 1 for any other failure.
+
+KFP's launcher turns every status into 1, so Argo also tries a task again after a mistake of the user. The first attempt
+leaves a note in the run's folder; the others end with its message before they import TensorFlow.
 """
 
 import argparse
@@ -10,150 +12,91 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
-from typing import Any, Iterator, Mapping, Optional, Sequence
+import warnings
+from typing import Optional, Sequence
 
 # Before the first TensorFlow import: TFX, TFMA and Hub need Keras 2.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
-from core import gpu  # noqa: E402
-
-# TensorFlow looks for the CUDA libraries only when it is imported.
-gpu.load_libraries()
-
-import tfx.version  # noqa: E402
-from tfx.dsl.io import fileio  # noqa: E402
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils, kubeflow_v2_run_executor  # noqa: E402
-from tfx.types import value_artifact  # noqa: E402
-
-from cluster import executor_input, run_parameters, task_protocol  # noqa: E402
-from components.data_gate.quality import DataGateStopped  # noqa: E402
+from cluster import executor_input, task_protocol  # noqa: E402
 from components.run_outcome import notes  # noqa: E402
-from components.run_report.executor import REPORT  # noqa: E402
-from components.run_report.summary import REPORT_FILE, run_folder  # noqa: E402
-from core import escape  # noqa: E402
+from components.run_report.summary import run_folder  # noqa: E402
+from core import escape, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
-from core.files import atomic_write  # noqa: E402
 
-# `_run_executor` and `parse_raw_artifact_dict` are private to TFX; their code is the same in these releases.
-TFX_VERSIONS = ("1.16.0", "1.21.0")
+# Of files on the volume. The group keeps its access: the cluster may give each pod another user of the same group.
+_UMASK = 0o002
 
-_TRAINER = "trainer"
+# Errors of a file system about a path that the user has to correct. Others, such as a full disk or a lost connection
+# (requests' errors are OSErrors too), may be gone at the next attempt.
+_ABOUT_PATHS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+# Packages that raise other errors of the network.
+_NETWORK_PACKAGES = ("urllib3", "tensorflow")
+
+# HTTP statuses below 500 that may be gone at the next attempt: time-out and too many requests.
+_PASSING_STATUSES = (408, 429)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one task; returns the exit status."""
-    _check_version(tfx.version.__version__)
-    options, beam_args = _parser().parse_known_args(arguments)
+    # Argo's emissary sets 0: every user of the volume could change the served model.
+    os.umask(_UMASK)
+    if not sys.warnoptions:
+        # Of libraries about each other; those that import later would print them between the task's own lines.
+        warnings.simplefilter("ignore")
+    options, flags = _parser().parse_known_args(arguments)
     task_id = os.environ[task_protocol.TASK_VARIABLE]
     invocation = json.loads(options.json_serialized_invocation_args)
     run = executor_input.run_id(invocation, task_id)
+    folder = run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
+    with contextlib.suppress(OSError):
+        earlier = notes.take_retry(folder, task_id)
+        if earlier is not None:
+            return _report(earlier.error)
     try:
-        _run(options, beam_args, invocation, task_id, run)
+        with streams.hold_output():
+            from cluster import task  # Takes seconds.
+
+        task.run(options, flags, invocation, task_id, run)
     except Exception as error:
-        _write_note(run, task_id, error)
+        # If that fails, the task's own error is still reported.
+        with contextlib.suppress(OSError):
+            notes.write(folder, _describe(task_id, error))
         if not isinstance(error, UserError):
             raise
-        print(f"{task_protocol.ERROR_PREFIX}{escape.line(str(error))}", file=sys.stderr)
-        return 2
+        return _report(str(error))
     # The note of an earlier attempt. A task that succeeded must not fail because its note can't be removed.
     with contextlib.suppress(OSError):
-        notes.remove(run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), task_id)
+        notes.remove(folder, task_id)
     return 0
 
 
-def _check_version(version: str) -> None:
-    if version not in TFX_VERSIONS:
-        raise SystemExit(
-            f"error: TFX {version} is installed; cluster/entrypoint.py supports TFX {' and '.join(TFX_VERSIONS)}: "
-            "install one of them, or compare kubeflow_v2_run_executor of both versions and adapt the entrypoint"
-        )
+def _report(message: str) -> int:
+    print(f"{task_protocol.ERROR_PREFIX}{escape.line(message)}", file=sys.stderr)
+    return 2
 
 
-def _run(options: argparse.Namespace, beam_args: list[str], invocation: dict[str, Any], task_id: str, run: str) -> None:
-    """Adapts the input, runs the executor, and adapts the output."""
-    local_root = os.environ.get(executor_input.LOCAL_ROOT_VARIABLE, "/")
-    inputs_spec = json.loads(options.json_serialized_inputs_spec_args)
-    _merge_parameters(invocation, task_id, run)
-    page = executor_input.page_uri(invocation, local_root)
-    executor_input.drop_backend_outputs(invocation)
-    executor_input.set_input_types(invocation, inputs_spec)
-    remote = executor_input.remote_uris(invocation, local_root)
-    executor_input.localize(invocation, local_root)
-    executor_input.create_output_folders(invocation)
-    output_file = invocation["outputs"]["outputFile"]
-    with tempfile.TemporaryDirectory() as folder:
-        # TFX uses the name of this folder as the id of the execution, and writes temporary files beside the output
-        # file, where the 2.15 backend has the artifacts.
-        invocation["outputs"]["outputFile"] = os.path.join(folder, run, "output.json")
-        options.json_serialized_invocation_args = json.dumps(invocation)
-        with _read_value_artifacts():
-            kubeflow_v2_run_executor._run_executor(options, beam_args)
-        with open(invocation["outputs"]["outputFile"], encoding="utf-8") as stream:
-            written = json.load(stream)
-    if page is not None:
-        _publish_page(invocation, page)
-    executor_input.restore_remote_uris(written, remote)
-    executor_input.drop_nulls(written)
-    _write_output(output_file, written)
+def _describe(task_id: str, error: Exception) -> notes.Failure:
+    """Describes the failure of a task."""
+    if not isinstance(error, UserError):
+        return notes.Failure(task_id, f"{type(error).__name__}: {error}".splitlines()[0], False)
+    retries = 0 if _may_pass(error) else int(os.environ.get(task_protocol.RETRIES_VARIABLE, 0))
+    # Only DataGate's error has checks; its class imports TensorFlow.
+    return notes.Failure(task_id, str(error), True, getattr(error, "checks", ()), retries)
 
 
-def _publish_page(invocation: Mapping[str, Any], target: str) -> None:
-    """Copies the report's page to an output that is one file: KFP's page shows nothing of a folder."""
-    (report,) = invocation["outputs"]["artifacts"][REPORT]["artifacts"]
-    fileio.copy(os.path.join(report["uri"], REPORT_FILE), target, overwrite=True)
-
-
-def _merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None:
-    values = invocation.get("inputs", {}).get("parameterValues", {})
-    parameters = run_parameters.take(task_id, values)
-    root = str(parameters.pop(run_parameters.PIPELINE_ROOT.name, ""))
-    outputs = [a["uri"] for list_ in invocation["outputs"].get("artifacts", {}).values() for a in list_["artifacts"]]
-    if root and not all(uri.startswith(root.rstrip("/") + "/") for uri in outputs):
-        raise UserError(
-            f"run parameters: pipeline_root = {root}: differs from the root of the run, which writes to {outputs[0]}; "
-            "set both to the same value, or leave the parameter empty"
-        )
-    values.update(run_parameters.merge(task_id, values, parameters))
-    if task_id == _TRAINER:
-        # Two concurrent runs may train the same model, so each needs its own checkpoints.
-        custom = json.loads(values["custom_config"])
-        values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
-
-
-@contextlib.contextmanager
-def _read_value_artifacts() -> Iterator[None]:
-    """Makes TFX read value artifacts; its function would pass them to executors unread."""
-    parse = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict
-
-    def parse_and_read(artifacts: Any, name_from_id: Any = None) -> dict[str, list[Any]]:
-        parsed = parse(artifacts, name_from_id)
-        for artifact in (artifact for several in parsed.values() for artifact in several):
-            # Outputs are parsed by the same function, and have no file yet.
-            if isinstance(artifact, value_artifact.ValueArtifact) and os.path.isfile(artifact.uri):
-                artifact.read()
-        return parsed
-
-    kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict = parse_and_read
-    try:
-        yield
-    finally:
-        kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict = parse
-
-
-def _write_output(path: str, content: Mapping[str, Any]) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with atomic_write(path) as stream:
-        json.dump(content, stream, ensure_ascii=False)
-
-
-def _write_note(run: str, task_id: str, error: Exception) -> None:
-    """Writes the reason of the failure to the shared folder. If that fails, the task's own error is still reported."""
-    folder = run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run)
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
-    checks = error.checks if isinstance(error, DataGateStopped) else []
-    with contextlib.suppress(OSError):
-        notes.write(folder, notes.Failure(task_id, text, isinstance(error, UserError), checks))
+def _may_pass(error: BaseException) -> bool:
+    """Whether the next attempt may succeed, because the network, a server or a disk caused the error."""
+    cause = error.__cause__
+    if cause is None:
+        return False
+    response = getattr(cause, "response", None)
+    if response is not None:
+        return response.status_code >= 500 or response.status_code in _PASSING_STATUSES
+    if isinstance(cause, OSError) and not isinstance(cause, _ABOUT_PATHS):
+        return True
+    return type(cause).__module__.partition(".")[0] in _NETWORK_PACKAGES or _may_pass(cause)
 
 
 def _parser() -> argparse.ArgumentParser:

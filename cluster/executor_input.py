@@ -6,9 +6,9 @@ Kubeflow Pipelines (backends 2.0 to 2.17).
 
 import os
 import re
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping
 
-from cluster import task_protocol
+from cluster import ascii_text, task_protocol
 
 # The folder that replaces `/` for local copies of artifacts, in the tasks of a replay, which do not run in containers.
 LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
@@ -16,20 +16,38 @@ LOCAL_ROOT_VARIABLE = "REPLAY_ROOT"
 # Where the launcher copies remote artifacts before and after a task. Not `gs://`, which TensorFlow and Beam can open.
 _LOCAL_FOLDERS = {"minio://": "minio", "s3://": "s3"}
 
+# Outputs that the compiled file declares and TFX does not know.
+_FILES = (task_protocol.PAGE, task_protocol.OUTCOME)
+
 # Prefix of the backend's own artifact types.
 _BACKEND_TYPES = ("system.",)
 
 
-def page_uri(executor_input: Mapping[str, Any], local_root: str) -> Optional[str]:
-    """Returns where a task writes its page (`task_protocol.PAGE`): a path, or a `gs://` URI; None if it has none."""
-    declared = _artifact_lists(executor_input, "outputs").get(task_protocol.PAGE)
-    return local_path(declared["artifacts"][0]["uri"], local_root) if declared else None
+def restore_letters(executor_input: dict[str, Any]) -> None:
+    """Restores the letters of parameters that the compiler escaped."""
+    values = executor_input.get("inputs", {}).get("parameterValues", {})
+    values.update({name: ascii_text.unescape(value) for name, value in values.items() if isinstance(value, str)})
+
+
+def file_uris(executor_input: Mapping[str, Any], task: str) -> dict[str, str]:
+    """Returns the outputs that are one file of the report, PAGE and OUTCOME of `task_protocol`: name -> URI."""
+    declared = _artifact_lists(executor_input, "outputs")
+    uris = {name: declared[name]["artifacts"][0]["uri"] for name in _FILES if name in declared}
+    if task_protocol.OUTCOME in uris:
+        uris[task_protocol.OUTCOME] = task_protocol.outcome_uri(_run_uri(executor_input, task))
+    return uris
+
+
+def output_uris(executor_input: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the URI of each output."""
+    return {name: each["artifacts"][0]["uri"] for name, each in _artifact_lists(executor_input, "outputs").items()}
 
 
 def drop_backend_outputs(executor_input: dict[str, Any]) -> None:
     """Removes outputs that the component does not declare, because TFX would import a class for their types.
 
-    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task; the compiler adds the page.
+    From 2.5 on the driver adds `executor-logs` of type `system.Artifact` to every task. The compiler adds the files of
+    the report (`file_uris`) and `cluster.figures`, which are written after the executor.
     """
     artifacts = _artifact_lists(executor_input, "outputs")
     for name in list(artifacts):
@@ -108,7 +126,7 @@ def drop_nulls(executor_output: dict[str, Any]) -> None:
 
 
 def run_id(executor_input: Mapping[str, Any], task: str) -> str:
-    """Returns the id of the run, which only the URIs contain: `<root>/<pipeline>/<run>/<task>/...`.
+    """Returns the id of the run.
 
     Args:
       executor_input: with remote URIs.
@@ -117,10 +135,15 @@ def run_id(executor_input: Mapping[str, Any], task: str) -> str:
     Raises:
       ValueError: the URIs of the outputs have another form.
     """
+    return _run_uri(executor_input, task).rpartition("/")[2]
+
+
+def _run_uri(executor_input: Mapping[str, Any], task: str) -> str:
+    """Returns the URI of the run's artifacts, which only those of the outputs contain: `<run URI>/<task>/...`."""
     for name, artifacts in _artifact_lists(executor_input, "outputs").items():
         for artifact in artifacts.get("artifacts", ()):
             # Matched at the end: a folder of the root, or the pipeline, may have the same name as the task.
-            match = re.search(rf"/([^/]+)/{re.escape(task)}/(?:[^/]+/)?{re.escape(name)}$", artifact["uri"])
+            match = re.search(rf"^(.+/[^/]+)/{re.escape(task)}/(?:[^/]+/)?{re.escape(name)}$", artifact["uri"])
             if match:
                 return match[1]
     raise ValueError(f"outputs of {task}: no URI contains a folder {task}: {executor_input.get('outputs')}")

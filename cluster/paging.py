@@ -5,6 +5,9 @@ from typing import Any, Callable, Iterator
 
 import kfp
 
+# States in which a run has ended.
+FINISHED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+
 # The server's maximum is 200.
 _PAGE_SIZE = 100
 

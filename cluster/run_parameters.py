@@ -44,10 +44,13 @@ _NULL: Mapping[str, Value] = {STRING: "", INTEGER: 0}
 PIPELINE_ROOT = RunParameter("pipeline_root", STRING, "where artifacts are written; empty: the cluster's default")
 RUN_TOKEN = RunParameter("run_token", STRING, "a new value runs every task again, without the cache")
 
-RUN_PARAMETERS = (
+LOCATIONS = (
     RunParameter("train", STRING, "training reviews: an address, or a path on a volume", "data.train"),
     RunParameter("dev", STRING, "dev reviews; empty: a share of the training reviews is held out", "data.dev", True),
     RunParameter("test", STRING, "test reviews; empty: a share of the training reviews is held out", "data.test", True),
+)
+RUN_PARAMETERS = (
+    *LOCATIONS,
     RunParameter("span", STRING, "digits for {SPAN} in the locations; empty: the newest span", "data.span", True),
     RunParameter("sample_size", INTEGER, "number of training rows sampled; 0: all", "data.sample_size", True),
     RunParameter("epochs", INTEGER, "passes over the training rows", "trainer.epochs"),
@@ -61,6 +64,11 @@ _SECTIONS: Mapping[str, tuple[str, tuple[str, ...], type[pydantic.BaseModel]]] =
     "trainer": ("custom_config", ("trainer",), TrainerConfig),
 }
 _TASKS = {"data": "tsv-example-gen", "trainer": "trainer"}
+
+
+def sections() -> Mapping[str, str]:
+    """Returns the tasks whose properties contain a section that run parameters change: task -> property."""
+    return {task: name for task, (name, _, _) in _SECTIONS.items()}
 
 
 def of_task(task: str, cached: bool) -> tuple[RunParameter, ...]:

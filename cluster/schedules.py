@@ -23,7 +23,6 @@ from core.errors import UserError
 RecurringRun: TypeAlias = kfp_server_api.V2beta1RecurringRun
 ENABLED = kfp_server_api.RecurringRunMode.ENABLE
 
-_FINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 # Pauses in seconds between attempts of an idempotent call, long enough for a proxy or a server to restart.
 PAUSES_S = (1.0, 3.0, 9.0)
@@ -220,4 +219,4 @@ def _has_active_run(client: kfp.Client, schedule: RecurringRun) -> bool:
     newer = itertools.takewhile(
         lambda run: run.created_at >= schedule.created_at, paging.list_runs(client, schedule.experiment_id)
     )
-    return any(run.recurring_run_id == schedule.recurring_run_id and run.state not in _FINAL_STATES for run in newer)
+    return any(run.recurring_run_id == schedule.recurring_run_id and run.state not in paging.FINISHED for run in newer)

@@ -2,32 +2,36 @@
 
 import datetime
 import itertools
-from typing import Any, Iterable, Optional, Sequence, Union
+from typing import Any, Iterable, Mapping, Optional, Sequence, Union
 
 import rich.box
 import rich.table
 import rich.text
 
 from cluster import cron, schedules
+from components.run_report.summary import describe, why_not_pushed
 from core import escape
 
 _UNITS_S = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def runs_table(
-    runs: Iterable[Any], started_by: Sequence[schedules.RecurringRun], limit: int, now: datetime.datetime
+    runs: Iterable[Any],
+    summaries: Mapping[str, Mapping[str, Any]],
+    started_by: Sequence[schedules.RecurringRun],
+    now: datetime.datetime,
 ) -> rich.table.Table:
     """Returns a table of runs, in their order.
 
     Args:
       runs: runs as the server returns them.
+      summaries: id of a run -> content of its `summary.json`, of those that have one.
       started_by: the schedules, for their names.
-      limit: maximum number of rows.
       now: the time until which the duration of active runs is counted.
     """
     names = {schedule.recurring_run_id: schedule.display_name for schedule in started_by}
-    table = _table("runs", "name", "id", "state", "created (UTC)", "duration", "schedule")
-    for run in itertools.islice(runs, limit):
+    table = _table("runs", "name", "id", "state", "created (UTC)", "duration", "schedule", "outcome")
+    for run in runs:
         # For an active run the server returns 1970.
         end = run.finished_at if run.finished_at and run.finished_at > run.created_at else now
         _add_row(
@@ -38,6 +42,7 @@ def runs_table(
             format_time(run.created_at),
             format_duration((end - run.created_at).total_seconds()),
             names.get(run.recurring_run_id, run.recurring_run_id or ""),
+            describe(summaries[run.run_id]) if run.run_id in summaries else "",
         )
     return table
 
@@ -64,8 +69,13 @@ def schedules_table(listed: Iterable[schedules.RecurringRun], limit: int, now: d
     return table
 
 
-def run_record(run: Any) -> dict[str, Any]:
-    """Returns a run for programs; times are ISO 8601, in UTC."""
+def run_record(run: Any, summary: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns a run for programs; times are ISO 8601, in UTC; `status`, `reason` and `pushed_path` need a summary.
+
+    Args:
+      run: the run as the server returns it.
+      summary: content of its `summary.json`; None if it has none.
+    """
     # For an active run the server says 1970.
     ended = run.finished_at and run.finished_at > run.created_at
     return {
@@ -76,6 +86,9 @@ def run_record(run: Any) -> dict[str, Any]:
         "created_at": run.created_at.isoformat(timespec="seconds"),
         "finished_at": run.finished_at.isoformat(timespec="seconds") if ended else None,
         "schedule_id": run.recurring_run_id,
+        "status": summary["status"] if summary else None,
+        "reason": why_not_pushed(summary) if summary else None,
+        "pushed_path": summary.get("pushed_path") if summary else None,
     }
 
 
@@ -135,7 +148,8 @@ def format_duration(seconds: float) -> str:
 def _table(title: str, *headings: str) -> rich.table.Table:
     table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        # Others are divided first.
+        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     return table
 
 

@@ -3,8 +3,10 @@
 import atexit
 import contextlib
 import dataclasses
+import faulthandler
 import os
 import sys
+import tempfile
 from typing import Iterator, TextIO
 
 import rich.console
@@ -64,6 +66,33 @@ def discard_output(keep: bool = False) -> Iterator[tuple[TextIO, TextIO]]:
         return
     with redirect_output(os.devnull) as screen:
         yield screen
+
+
+@contextlib.contextmanager
+def hold_output() -> Iterator[None]:
+    """Holds back everything that this process prints in the block, and prints it only if the block raises an error.
+
+    For imports: libraries warn about each other. If one kills the process, Python's traceback is still printed.
+    """
+    _flush()
+    saved = [os.dup(descriptor) for descriptor in (1, 2)]
+    with tempfile.TemporaryFile() as held:
+        try:
+            for descriptor in (1, 2):
+                os.dup2(held.fileno(), descriptor)
+            faulthandler.enable(saved[1])
+            yield
+        except BaseException:
+            _flush()
+            held.seek(0)
+            os.write(saved[1], held.read())
+            raise
+        finally:
+            _flush()
+            faulthandler.disable()
+            for descriptor, original in zip((1, 2), saved, strict=True):
+                os.dup2(original, descriptor)
+                os.close(original)
 
 
 def _flush() -> None:

@@ -41,6 +41,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: str, log
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # That of Argo's emissary, the parent of the launcher.
+                umask=0,
             )
         except OSError as error:
             raise TaskFailed(f"{command[0]}: can't be started: {error.strerror}") from error

@@ -64,7 +64,9 @@ class ContainerTasks:
                     f"{name}: attempt {attempt} of {attempts} failed: {failure}; retrying{_pause(task, attempt)}"
                 )
         uris = {output: artifact.uri for output, artifact in artifacts.items()}
-        return TaskRecord(COMPLETE, time.monotonic() - start, attempt, artifacts=uris), artifacts
+        metadata = {output: artifact.metadata for output, artifact in artifacts.items()}
+        record = TaskRecord(COMPLETE, time.monotonic() - start, attempt, artifacts=uris, metadata=metadata)
+        return record, artifacts
 
     def _attempt(
         self, name: str, number: int, task: Task, executor_input: Mapping[str, Any]

@@ -33,6 +33,7 @@ class TaskRecord:
       exit_status: exit status of the last attempt; None if no container failed.
       error: reason why it failed or was skipped.
       artifacts: output -> URI.
+      metadata: output -> metadata as ML Metadata stores them.
     """
 
     status: str
@@ -41,6 +42,7 @@ class TaskRecord:
     exit_status: Optional[int] = None
     error: Optional[str] = None
     artifacts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

@@ -6,8 +6,7 @@ import json
 import os
 from typing import Any, Mapping, Optional, Sequence
 
-from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE, find_reason
-from core.checks import Check
+from components.run_report.summary import EXIT_STATUS, REPORT_FILE, SUMMARY_FILE, describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +28,8 @@ class Outcome:
 
     @property
     def sentence(self) -> Optional[str]:
-        """The outcome in words; None if the summary has none."""
-        if self.content.get("status") == "not_blessed":
-            gates = [Check(**check) for check in self.content.get("gates", ())]
-            return f"not blessed, nothing was pushed: {find_reason(None, gates)}"
-        if self.content.get("already_in_serving"):
-            return f"already in serving, nothing new was pushed: this model is {self.content['pushed_path']}"
-        if self.content.get("pushed_path"):
-            return f"pushed to {self.content['pushed_path']}"
-        return self.content.get("error")
+        """The outcome in words; None without a summary."""
+        return describe(self.content) if self.content else None
 
 
 def find(artifacts: Sequence[str], volumes: str, run_id: str) -> Outcome:

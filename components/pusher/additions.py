@@ -4,10 +4,10 @@ import os
 from typing import Mapping
 
 from tfx import types
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 
 from artifacts import evaluation, model_card, model_files
-from components.pusher import origin, warm_up
+from components.pusher import origin, properties, warm_up
 from components.run_report import gather, model_page
 from core.files import atomic_write
 
@@ -16,10 +16,10 @@ _ARTIFACTS = {
     "examples": origin.EXAMPLES,
     "data_verdict": origin.DATA_VERDICT,
     "encoder": origin.ENCODER,
-    "model": standard_component_specs.MODEL_KEY,
+    "model": properties.MODEL,
     "model_run": origin.MODEL_RUN,
-    "model_blessing": standard_component_specs.MODEL_BLESSING_KEY,
-    "serving_blessing": standard_component_specs.INFRA_BLESSING_KEY,
+    "model_blessing": properties.MODEL_BLESSING,
+    "serving_blessing": properties.INFRA_BLESSING,
 }
 
 

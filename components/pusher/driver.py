@@ -2,12 +2,10 @@
 
 import uuid
 
-from tfx.components.pusher import executor as stock
 from tfx.dsl.components.base import base_driver
 from tfx.orchestration.portable import base_driver as ir_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
-from tfx.types import standard_component_specs
 from tfx.utils import json_utils
 
 from artifacts import model_files
@@ -24,11 +22,11 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
           UserError: the serving folder can't be read.
         """
         exec_properties = execution_info.exec_properties
-        candidate = stock.Executor().GetModelPath(execution_info.input_dict)
+        candidate = properties.model_path(execution_info.input_dict)
         config = properties.custom_config(exec_properties)
         config[properties.PUSH_ID] = _push_id(candidate, properties.base_directory(exec_properties))
         output = driver_output_pb2.DriverOutput()
-        output.exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY].string_value = json_utils.dumps(config)
+        output.exec_properties[properties.CUSTOM_CONFIG].string_value = json_utils.dumps(config)
         return output
 
 

@@ -1,4 +1,4 @@
-"""Pushes a blessed model: TFX's executor copies it, and `publication` puts the copy into serving atomically."""
+"""Pushes a blessed model: copies it into a hidden folder, from which `publication` puts it into serving atomically."""
 
 import logging
 import os
@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from tfx import types
-from tfx.components.pusher import executor as stock
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import path_utils
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils, path_utils
 
 from artifacts import model_files
 from components import execution
@@ -21,9 +21,11 @@ BASELINE = "baseline"
 
 GATE = "push"
 
+_PUSHED = "pushed"
 
-class Executor(stock.Executor):
-    """TFX's executor, with a hidden folder in between."""
+
+class Executor(base_executor.BaseExecutor):
+    """Sets the properties of the output as TFX's executor does, which imports all of TFX's components."""
 
     def Do(
         self,
@@ -41,35 +43,41 @@ class Executor(stock.Executor):
           UserError: the destination can't be written, its state can't be read, or another model was pushed since the
             gates compared this one with the model in serving.
         """
-        if not self.CheckBlessing(input_dict):
-            super().Do(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(output_dict[properties.PUSHED_MODEL])
+        if not _is_blessed(input_dict):
+            logging.info("Not pushed: the model is not blessed.")
+            pushed.set_int_custom_property(_PUSHED, 0)
             return
-        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         config, serving_dir = properties.custom_config(exec_properties), properties.base_directory(exec_properties)
-        record = self._record(input_dict, config)
+        model_path = properties.model_path(input_dict)
+        record = self._record(input_dict, config, model_path)
         with publication.exclusive(serving_dir) as hidden:
             rollback = publication.read_state(serving_dir).rolled_back.get(record.model_sha256)
             if rollback is not None and not config.get(properties.ALLOW_ROLLED_BACK):
                 self._refuse(pushed, rollback)
                 return
             _check_baseline_in_serving(serving_dir, input_dict, record.model_sha256)
-            # The stock executor pushes into the hidden folder and also fills the output artifact.
-            super().Do(input_dict, output_dict, properties.pushing_into(exec_properties, hidden))
+            io_utils.copy_dir(model_path, pushed.uri)
             version = publication.newest_version_if(serving_dir, record.model_sha256)
             pushed.set_int_custom_property(properties.ALREADY_SERVED, int(version is not None))
             if version is None:
-                (staged,) = model_files.served_versions(hidden)
+                staged = os.path.join(hidden, "1")
+                io_utils.copy_dir(model_path, staged)
                 origin.copy_profile(input_dict, staged)
                 additions.write(input_dict, staged, config.get(properties.NAME) or "")
                 version = publication.publish(staged, serving_dir, record)
             publication.retire(serving_dir, config.get(properties.KEEP), hidden)
         logging.info("Serving version %s in %s.", version, serving_dir)
-        self._MarkPushed(pushed, os.path.join(serving_dir, version), version)
+        pushed.set_int_custom_property(_PUSHED, 1)
+        pushed.set_string_custom_property("pushed_destination", os.path.join(serving_dir, version))
+        pushed.set_string_custom_property("pushed_version", version)
 
-    def _record(self, input_dict: dict[str, list[types.Artifact]], config: dict[str, Any]) -> PushRecord:
+    def _record(
+        self, input_dict: dict[str, list[types.Artifact]], config: dict[str, Any], model_path: str
+    ) -> PushRecord:
         return PushRecord(
             push_id=config.get(properties.PUSH_ID) or uuid.uuid4().hex,
-            model_sha256=model_files.model_sha256(self.GetModelPath(input_dict)),
+            model_sha256=model_files.model_sha256(model_path),
             origin=origin.gather(input_dict, execution.run_id(self._context)),
         )
 
@@ -87,7 +95,13 @@ class Executor(stock.Executor):
         )
         logging.warning("Not pushed: %s", check.reason)
         checks.write_checks(pushed.uri, [check])
-        self._MarkNotPushed(pushed)
+        pushed.set_int_custom_property(_PUSHED, 0)
+
+
+def _is_blessed(input_dict: dict[str, list[types.Artifact]]) -> bool:
+    """Whether every gate that is connected has blessed the model."""
+    connected = [input_dict[key] for key in properties.BLESSINGS if input_dict.get(key)]
+    return all(artifact_utils.get_single_instance(each).get_int_custom_property("blessed") == 1 for each in connected)
 
 
 def _check_baseline_in_serving(serving_dir: str, input_dict: dict[str, list[types.Artifact]], candidate: str) -> None:

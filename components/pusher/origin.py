@@ -6,12 +6,13 @@ import shutil
 from typing import Any, Mapping, Optional
 
 from tfx import types
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from artifacts import encoder as encoder_artifact
 from artifacts import model_files, model_run
 from artifacts.examples import PROFILE_FILE, read_ingest
+from components.pusher import properties
 from components.pusher.record import Origin
 from core import checks, versions
 
@@ -20,8 +21,7 @@ DATA_VERDICT = "data_verdict"
 ENCODER = "encoder"
 MODEL_RUN = "model_run"
 
-_MODEL_BLESSING = standard_component_specs.MODEL_BLESSING_KEY
-_GATES = (DATA_VERDICT, _MODEL_BLESSING, standard_component_specs.INFRA_BLESSING_KEY)
+_GATES = (DATA_VERDICT, *properties.BLESSINGS)
 
 
 def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]) -> Origin:
@@ -37,7 +37,7 @@ def gather(input_dict: Mapping[str, list[types.Artifact]], run_id: Optional[str]
         data_fingerprint=read_ingest(uris[EXAMPLES]).fingerprint if EXAMPLES in uris else None,
         encoder=_encoder(uris[ENCODER]) if ENCODER in uris else None,
         training=_training(uris[MODEL_RUN]) if MODEL_RUN in uris else None,
-        metrics=checks.read_metrics(uris[_MODEL_BLESSING]) if _MODEL_BLESSING in uris else None,
+        metrics=checks.read_metrics(uris[properties.MODEL_BLESSING]) if properties.MODEL_BLESSING in uris else None,
         checks=[check for gate in _GATES if gate in uris for check in checks.read_checks(uris[gate])],
         versions=versions.installed(),
     )

@@ -158,9 +158,14 @@ def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:
 
 
 def _rows(examples: Optional[artifact.Artifact]) -> dict[str, SplitRows]:
-    if examples is None:
+    return read_rows(examples.uri) if examples is not None else {}
+
+
+def read_rows(folder: str) -> dict[str, SplitRows]:
+    """Reads the row counts by split from a folder with `ingest.json`; empty without that file."""
+    if not os.path.exists(os.path.join(folder, examples_artifact.INGEST_FILE)):
         return {}
-    rows = examples_artifact.read_ingest(examples.uri).rows
+    rows = examples_artifact.read_ingest(folder).rows
     return {split: SplitRows(**counts) for split, counts in rows.items()}
 
 

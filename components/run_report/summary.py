@@ -202,6 +202,24 @@ def find_reason(error: Optional[str], gates: Sequence[checks.Check]) -> str:
     return failed[0].reason + more
 
 
+def why_not_pushed(content: Mapping[str, Any]) -> str:
+    """Returns why nothing was pushed, from the content of `summary.json`; empty after a push."""
+    if content.get("status") == "pushed":
+        return ""
+    return find_reason(content.get("error"), [checks.Check(**check) for check in content.get("gates", ())])
+
+
+def describe(content: Mapping[str, Any]) -> str:
+    """Returns the outcome of a run in words, from the content of `summary.json`."""
+    status, path = str(content.get("status")), content.get("pushed_path")
+    if status == "pushed" and content.get("already_in_serving"):
+        return f"already in serving, nothing new was pushed: this model is {path}"
+    if status == "pushed":
+        return f"pushed to {path}"
+    how = "not blessed, nothing was pushed" if status == "not_blessed" else status
+    return f"{how}: {why_not_pushed(content)}"
+
+
 def run_folder(reports_dir: str, run_id: Optional[str]) -> str:
     """Returns the folder of one run's reports.
 

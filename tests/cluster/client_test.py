@@ -176,6 +176,39 @@ def test_wrong_parameters_are_refused_before_any_request(server, config, write, 
     assert server.requests == []
 
 
+def test_letters_of_a_parameter_are_escaped_for_the_servers_database(server, config, write):
+    for command in (submitted, scheduled):
+        command(config, write(), {"train": "/mnt/영화 😀.tsv"})
+    for made in (only(server.backend.runs), only(server.backend.jobs)):
+        assert made["runtime_config"]["parameters"] == {"train": r"/mnt/\uc601\ud654 \ud83d\ude00.tsv"}
+
+
+@pytest.mark.parametrize("option", [{"name": "run 😀"}, {"version": "😀"}])
+def test_a_name_that_no_database_of_the_server_can_hold_is_refused(server, config, write, option):
+    with pytest.raises(UserError, match="--(name|version) '.*😀': Kubeflow's database refuses 😀"):
+        submitted(config, write(), **option)
+    assert server.requests == []
+    run_id, _ = submitted(config, write(), name="영화")
+    assert server.backend.runs[run_id]["display_name"] == "영화"
+
+
+def test_a_server_error_after_a_submission_says_that_a_run_may_exist(server, config, write, monkeypatch):
+    monkeypatch.setattr(client, "_check_names", lambda *_: None)
+    with pytest.raises(UserError, match="500: .*Incorrect string value.*may have started.*kubectl get workflows"):
+        submitted(config, write(), name="run 😀")
+    assert server.backend.runs == {} and len(server.backend.workflows) == 1
+    calls = count_calls(server, lambda: submitted(config, write()))
+    server.forget()
+    server.lose = {calls - 1: "after"}
+    with pytest.raises(UserError, match="connection lost.*kubectl get workflows -n kubeflow"):
+        submitted(config, write())
+    server.forget()
+    server.refuse = {("POST", "/runs"): 403}
+    with pytest.raises(UserError) as caught:
+        submitted(config, write())
+    assert "workflows" not in str(caught.value)
+
+
 def test_a_parameter_without_a_default_is_required(server, config, write):
     root = documents()[0]["root"]
     del root["inputDefinitions"]["parameters"]["train"]["defaultValue"]
@@ -375,6 +408,69 @@ def test_runs_as_json_are_one_object_per_line(server, config, write):
     assert (every["name"], every["every_s"], every["cron"], every["next_at"]) == ("often", 5400, None, None)
     assert every["max_concurrency"] == 2 and every["on"]
     assert nightly["cron"] and nightly["next_at"].endswith("+00:00")
+
+
+CHECK = {"gate": "model", "check": "accuracy", "passed": False, "value": 0.5, "bound": 0.6, "reason": "low"}
+# Name -> summary, its words, its reason.
+SUMMARIES = {
+    "pushed": ({"status": "pushed", "pushed_path": "/mnt/serving/17"}, "pushed to /mnt/serving/17", ""),
+    "bad": ({"status": "not_blessed", "gates": [CHECK]}, "not blessed, nothing was pushed: low", "low"),
+    "gate": ({"status": "stopped", "error": "data-gate: empty"}, "stopped: data-gate: empty", "data-gate: empty"),
+}
+
+
+def finish(server, run_id, summary, state="SUCCEEDED", root="v2/artifacts"):
+    server.backend.runs[run_id].update(state=state)
+    server.backend.objects["mlpipeline", f"{root}/reviews/{run_id}/summary.json"] = summary
+
+
+def test_runs_say_what_became_of_each(server, config, write):
+    for name, (summary, _, _) in SUMMARIES.items():
+        run_id, _ = submitted(config, write(), name=name)
+        finish(server, run_id, summary)
+    submitted(config, write(), name="running")
+    lost, _ = submitted(config, write(), name="lost")
+    server.backend.runs[lost].update(state="FAILED")
+    lines = listed(config).splitlines()
+    for name, (_, sentence, _) in SUMMARIES.items():
+        assert any(line.split()[:1] == [name] and line.rstrip().endswith(sentence) for line in lines), lines
+    records = {record["name"]: record for record in map(json.loads, listed(config, as_json=True).splitlines())}
+    for name, (summary, _, reason) in SUMMARIES.items():
+        record = records[name]
+        assert (record["status"], record["reason"], record["pushed_path"]) == (
+            summary["status"],
+            reason,
+            summary.get("pushed_path"),
+        )
+    assert records["running"]["status"] is records["lost"]["status"] is None
+
+
+def test_the_summary_is_looked_for_under_the_runs_own_root(server, config, write):
+    run_id, _ = submitted(config, write(), {"pipeline_root": "minio://mlpipeline/mine"}, name="own")
+    finish(server, run_id, SUMMARIES["pushed"][0], root="mine")
+    assert "pushed to /mnt/serving/17" in listed(config)
+
+
+def test_a_host_that_is_not_the_ui_only_lacks_the_outcomes(server, config, write):
+    run_id, _ = submitted(config, write(), name="done")
+    server.backend.runs[run_id].update(state="SUCCEEDED")
+    server.refuse = {("GET", "/artifacts/get"): 404}
+    assert "SUCCEEDED" in listed(config)
+
+
+def test_ids_are_whole_in_a_pipe_and_on_a_narrow_terminal(server, config, write):
+    run_id, _ = submitted(config, write(), name="a name of a run that does not fit beside its id")
+    server.backend.runs["0b9d2f3c-0000-4000-8000-123456789012"] = {
+        **server.backend.runs.pop(run_id),
+        "run_id": "0b9d2f3c-0000-4000-8000-123456789012",
+    }
+    for is_terminal in (False, True):
+        console = rich.console.Console(file=io.StringIO(), width=80, force_terminal=is_terminal)
+        client.runs(config, limit=10, console=console)
+        assert "0b9d2f3c-0000-4000-8000-123456789012" in console.file.getvalue()
+    console = rich.console.Console(file=io.StringIO(), width=80)
+    client.runs(config, limit=10, console=console)
+    assert "a name of a run that does not fit beside its id" in console.file.getvalue()
 
 
 def test_runs_of_an_experiment_that_does_not_exist_yet(config):

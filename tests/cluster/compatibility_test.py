@@ -83,6 +83,11 @@ EXECUTOR = "deploymentSpec/executors/trainer_executor"
             {"runtimeValue": {"constant": '{"a": "RuntimeParameter(name=..)"}'}},
             "input x: a RuntimeParameter inside another value",
         ),
+        (
+            f"{EXECUTOR}/container/image",
+            "영화",
+            "trainer_executor.container.image: '영화': not ASCII, .*compile the configuration again",
+        ),
     ],
 )
 def test_faults_that_would_fail_each_run_are_refused(path, value, message):
@@ -178,6 +183,7 @@ def test_a_valid_configuration_passes(tmp_path):
             ["kubeflow.components.Trainer.secrets=[{env: https_proxy, secret: p, key: url}]"],
             "components.Trainer.env: https_proxy without no_proxy",
         ),
+        (["kubeflow.defaults.env={TITLE: 영화}"], "kubeflow.defaults.env.TITLE: '영화': should be ASCII"),
         (["trainer.device=gpu"], "trainer.device = gpu: kubeflow.components.Trainer.gpus: missing"),
     ],
 )

@@ -4,7 +4,7 @@ import os
 import pytest
 import yaml
 
-from cluster import compatibility, compiled_file, compiler
+from cluster import ascii_text, compatibility, compiled_file, compiler
 from cluster.replay import pipeline_spec
 from core import config
 from core.errors import UserError
@@ -195,6 +195,23 @@ def test_both_reports_are_html_artifacts_that_kfps_page_shows(spec):
     assert pages == {"run-report": html, "run-outcome": html}
 
 
+def test_figures_are_artifacts_that_kfps_page_draws(spec):
+    drawn = {
+        (task, name): artifact["artifactType"]["schemaTitle"]
+        for task, component in spec["components"].items()
+        for name, artifact in component.get("outputDefinitions", {}).get("artifacts", {}).items()
+        if "schemaTitle" in artifact["artifactType"]
+    }
+    assert {key: title for key, title in drawn.items() if title.startswith("system.")} == {
+        ("trainer", "training"): "system.Metrics",
+        ("model-gate", "metrics"): "system.Metrics",
+        ("model-gate", "classification"): "system.ClassificationMetrics",
+        ("run-report", "page"): "system.HTML",
+        ("run-outcome", "page"): "system.HTML",
+        ("run-outcome", "outcome"): "system.Artifact",
+    }
+
+
 def test_files_of_this_repository_have_their_paths_in_the_image(spec):
     with open(FILE) as stream:
         assert "data/invariance/korean.tsv" in stream.read()
@@ -249,6 +266,21 @@ def test_the_order_of_the_labels_reaches_the_trainer(tmp_path):
     spec, _ = compiled(tmp_path, "data.labels={1: positive, 0: negative}")
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
     assert task_from_json(json.loads(custom)["task"]).label_names == ("positive", "negative")
+
+
+def test_the_file_is_ascii_and_its_tasks_get_the_names_of_the_labels(tmp_path):
+    names = {"0": "부정", "1": "긍정 😀"}
+    pipeline, _ = compiled(
+        tmp_path, f"data.labels={json.dumps(names, ensure_ascii=False)}", "data.test=/mnt/reviews/영화.tsv"
+    )
+    assert (tmp_path / "new" / "x.yaml").read_bytes().isascii()
+    # The backend stores what YAML's own escapes stand for.
+    assert json.dumps(pipeline, ensure_ascii=False).isascii()
+    inputs = graph(pipeline)["tsv-example-gen"]["inputs"]["parameters"]
+    data = json.loads(ascii_text.unescape(inputs["data"]["runtimeValue"]["constant"]))
+    assert (data["labels"], data["test"]) == (names, "/mnt/reviews/영화.tsv")
+    default = pipeline["root"]["inputDefinitions"]["parameters"]["test"]["defaultValue"]
+    assert ascii_text.unescape(default) == "/mnt/reviews/영화.tsv"
 
 
 def test_an_output_that_the_backend_would_read_as_another_format(tmp_path):

@@ -33,7 +33,7 @@ def test_names_are_unchanged():
         ("0 2 * * *", "2024-02-28 02:00:00"),
         ("30 30 13 * * *", "2024-02-27 13:30:30"),
         ("15 30 13 * * *", "2024-02-28 13:30:15"),
-        ("*/20 * * * * *", "2024-02-27 13:30:20"),
+        ("50 */10 * * * *", "2024-02-27 13:30:50"),
         ("0 0 0 29 2 *", "2024-02-29 00:00:00"),
         ("0 0 0 28-29 feb ?", "2024-02-28 00:00:00"),
         ("0 0 6 ? * 1-5", "2024-02-28 06:00:00"),
@@ -85,6 +85,8 @@ def test_existing_five_fields_are_parsed_as_by_the_backend():
     hourly = cron.parse_existing("0 2 * * *")
     assert hourly.next_after(START) == datetime.datetime(2024, 2, 27, 14, 2, tzinfo=datetime.timezone.utc)
     assert cron.parse_existing("@every 1h") is None
+    # Another client may have made one that `parse` refuses.
+    assert cron.parse_existing("*/20 * * * * *").next_after(START) == START.replace(minute=30, second=20, microsecond=0)
 
 
 @hypothesis.given(strategies.text(alphabet="0123456789*?/-, @aesun\x1b", max_size=20))
@@ -99,7 +101,9 @@ def test_any_text_is_parsed_or_refused(text):
         assert cron.parse(parsed.expression).expression == parsed.expression
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("6h", 21600), ("1d", 86400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("900", 900), ("300s", 300), ("30m", 1800), ("6h", 21600), ("1d", 86400)]
+)
 def test_intervals(text, seconds):
     assert cron.parse_interval(text) == seconds
 
@@ -108,3 +112,17 @@ def test_intervals(text, seconds):
 def test_text_that_is_not_an_interval_is_refused(text):
     with pytest.raises(UserError, match="6h"):
         cron.parse_interval(text)
+
+
+@pytest.mark.parametrize("text", ["30", "1", "299s", "4m"])
+def test_an_interval_that_is_shorter_than_a_run_is_refused(text):
+    with pytest.raises(UserError, match=f"--every '{text}': should be at least 5m") as caught:
+        cron.parse_interval(text)
+    assert ("a number without a unit is seconds" in str(caught.value)) == text.isdigit()
+
+
+@pytest.mark.parametrize("text", ["* * * * * *", "0 * * * * *", "* * * * *", "*/30 0 2 * * *", "0 0-59/4 2 * * *"])
+def test_times_that_are_closer_than_a_run_takes_are_refused(text):
+    with pytest.raises(UserError, match="should leave at least 5 minutes between two runs"):
+        cron.parse(text)
+    assert cron.parse("0 */5 * * * *").expression == "0 */5 * * * *"

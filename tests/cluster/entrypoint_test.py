@@ -1,13 +1,23 @@
+import dataclasses
+import errno
 import json
+import os
+import socket
+import stat
+import subprocess
+import sys
 
 import pytest
-from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils
-from tfx.types import standard_artifacts
+import requests
+import urllib3
 
 from artifacts.examples import read_ingest
-from cluster import entrypoint, executor_input, task_protocol
+from cluster import ascii_text, entrypoint, executor_input, task, task_protocol
 from components.run_outcome import notes
+from components.run_report import gather
 from components.run_report.summary import run_folder
+from core.download import DownloadError
+from core.errors import UserError
 
 ROOT = "minio://mlpipeline/v2/artifacts"
 URI = f"{ROOT}/reviews/run-1/tsv-example-gen/uuid/examples"
@@ -67,6 +77,24 @@ def test_a_task_writes_to_the_launchers_copy_and_reports_the_remote_uri(containe
     assert json.loads(written["metadata"]["split_names"]) == ["train", "dev", "test"]
     assert None not in written["metadata"].values()
     assert list(answer["artifacts"]) == ["examples"]
+    # RunOutcome, which has no inputs, counts the rows of a run that fails later.
+    assert gather.read_rows(str(container / "reports" / "run-1"))["train"].accepted == rows["train"]["accepted"]
+
+
+def test_files_on_the_volume_are_written_by_the_user_and_the_group_only(container):
+    before = os.umask(0)  # Argo's.
+    try:
+        assert entrypoint.main(arguments(container, train=str(container / "no.tsv"))) == 2
+    finally:
+        os.umask(before)
+    folder = container / "reports" / "run-1"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o775
+    assert [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()] == [0o664]
+
+
+def test_letters_that_the_compiler_escaped_reach_the_executor(container):
+    (container / "영화.tsv").write_text((container / "reviews.tsv").read_text())
+    assert entrypoint.main(arguments(container, train=ascii_text.escape(f"{container}/영화.tsv"))) == 0
 
 
 def test_an_error_of_the_user_is_the_last_line_and_a_note(container, capsys):
@@ -89,12 +117,13 @@ def test_a_root_that_differs_from_the_runs_is_refused(container, capsys, root, s
         assert f"pipeline_root = {root}: differs from the root of the run" in capsys.readouterr().err
 
 
-def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeypatch):
+def test_the_reports_files_are_outputs_that_tfx_does_not_know(container, monkeypatch):
     monkeypatch.setenv(task_protocol.TASK_VARIABLE, "run-outcome")
     base = f"{ROOT}/reviews/run-1/run-outcome/uuid"
     types = {
         "report": {"instanceSchema": "title: artifacts.RunSummary\ntype: object\n"},
         "page": task_protocol.PAGE_TYPE,
+        "outcome": task_protocol.OUTCOME_TYPE,
     }
     outputs = {
         name: {"artifacts": [{"type": artifact_type, "uri": f"{base}/{name}"}]} for name, artifact_type in types.items()
@@ -116,7 +145,16 @@ def test_a_page_is_written_as_one_file_that_tfx_does_not_know(container, monkeyp
     assert entrypoint.main([*command, "--json_serialized_inputs_spec_args", json.dumps(declared)]) == 0
     written = container / "fs" / base.replace("://", "/")
     assert (written / "page").read_text() == (written / "report" / "report.html").read_text()
-    assert list(json.loads(output_file.read_text())["artifacts"]) == ["report"], "the launcher knows the page's URI"
+    summary = container / "fs" / f"{ROOT}/reviews/run-1/summary.json".replace("://", "/")
+    assert summary.read_text() == (written / "report" / "summary.json").read_text()
+    answer = json.loads(output_file.read_text())["artifacts"]
+    uris = {name: artifacts["artifacts"][0]["uri"] for name, artifacts in answer.items()}
+    # `runs` computes the last one.
+    assert uris == {
+        "report": f"{base}/report",
+        "page": f"{base}/page",
+        "outcome": f"{ROOT}/reviews/run-1/summary.json",
+    }
 
 
 def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
@@ -125,7 +163,7 @@ def test_another_failure_keeps_its_traceback_and_leaves_a_note(container):
     with pytest.raises(ImportError):
         entrypoint.main(invocation)
     note = notes.read(run_folder(str(container / "reports"), "run-1"))
-    assert (note.is_user_error, note.error.split(":")[0]) == (False, "ImportError")
+    assert (note.is_user_error, note.error.split(":")[0]) == (False, "ModuleNotFoundError")
 
 
 def test_a_note_that_cannot_be_written_does_not_hide_the_error(container, capsys):
@@ -134,29 +172,73 @@ def test_a_note_that_cannot_be_written_does_not_hide_the_error(container, capsys
     assert "No such file or directory" in capsys.readouterr().err
 
 
-def test_another_tfx_is_refused():
-    with pytest.raises(SystemExit, match="TFX 1.17.0 is installed"):
-        entrypoint._check_version("1.17.0")
-
-
-def test_value_artifacts_are_read(tmp_path):
-    from kfp.pipeline_spec import pipeline_spec_pb2
-
-    (tmp_path / "value").write_text("7")
-    artifacts = pipeline_spec_pb2.ExecutorInput()
-    artifact = artifacts.inputs.artifacts["n"].artifacts.add(uri=str(tmp_path / "value"))
-    artifact.type.instance_schema = "title: tfx.Integer\ntype: object\n"
-    with entrypoint._read_value_artifacts():
-        parsed = kubeflow_v2_entrypoint_utils.parse_raw_artifact_dict(artifacts.inputs.artifacts)
-    assert isinstance(parsed["n"][0], standard_artifacts.Integer)
-    assert parsed["n"][0].value == 7
-
-
 def test_the_trainer_gets_the_runs_id_for_its_checkpoints():
     invocation = {
         "inputs": {"parameterValues": {"custom_config": json.dumps({"trainer": {"epochs": 5}}), "epochs": 2.0}},
         "outputs": {"artifacts": {"model": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/trainer/u/model"}]}}},
     }
-    entrypoint._merge_parameters(invocation, "trainer", "run-1")
+    task.merge_parameters(invocation, "trainer", "run-1")
     custom = json.loads(invocation["inputs"]["parameterValues"]["custom_config"])
     assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}
+
+
+# Runs after the first attempt: it would end with the same message, and must not import TensorFlow to find out.
+SECOND_ATTEMPT = """
+import sys
+from cluster import entrypoint
+status = entrypoint.main(sys.argv[1:])
+assert "tensorflow" not in sys.modules
+sys.exit(status)
+"""
+
+
+def test_a_mistake_of_the_user_is_not_tried_again(container, capsys, monkeypatch):
+    monkeypatch.setenv(task_protocol.RETRIES_VARIABLE, "2")
+    invocation = arguments(container, train=str(container / "no.tsv"))
+    assert entrypoint.main(invocation) == 2
+    first = capsys.readouterr().err.splitlines()[-1]
+    note = notes.read(run_folder(str(container / "reports"), "run-1"))
+    for _ in range(2):
+        command = [sys.executable, "-c", SECOND_ATTEMPT, *invocation]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (2, f"{first}\n")
+    assert dataclasses.replace(notes.read(run_folder(str(container / "reports"), "run-1")), retries=2) == note
+    # Kubeflow does not retry any more, so a person did, after correcting the mistake.
+    (container / "no.tsv").write_text((container / "reviews.tsv").read_text())
+    assert entrypoint.main(invocation) == 0
+
+
+def test_what_may_pass_is_tried_again(container, monkeypatch):
+    monkeypatch.setenv(task_protocol.RETRIES_VARIABLE, "2")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/train.tsv"
+        assert entrypoint.main(arguments(container, train=address)) == 2
+    assert notes.read(run_folder(str(container / "reports"), "run-1")).retries == 0
+
+
+def http_error(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(response=response)
+
+
+@pytest.mark.parametrize(
+    ("cause", "passes"),
+    [
+        (None, False),
+        (FileNotFoundError(), False),
+        (PermissionError(), False),
+        (ValueError(), False),
+        (http_error(404), False),
+        (http_error(429), True),
+        (http_error(503), True),
+        (requests.ConnectionError(), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (urllib3.exceptions.MaxRetryError(None, "/", None), True),
+    ],
+)
+def test_only_the_network_servers_and_disks_recover(cause, passes):
+    error, download = UserError("data.train: ..."), DownloadError("...")
+    error.__cause__, download.__cause__ = download, cause
+    assert entrypoint._may_pass(error) == passes

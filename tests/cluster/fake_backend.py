@@ -56,6 +56,10 @@ class Backend:
     def __init__(self):
         self.experiments, self.pipelines, self.versions, self.runs, self.jobs = {}, {}, {}, {}, {}
         self.largest_page = LARGEST_PAGE
+        # Workflows that run, known to the server or not.
+        self.workflows = []
+        # Bucket and key -> content, which the UI serves.
+        self.objects = {}
         self._ids = itertools.count(1)
         self._clock = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -94,6 +98,10 @@ class Backend:
         check_runnable(version["documents"][0])
         run = self._new("run", body["display_name"], body["experiment_id"], state="PENDING", finished_at=NEVER)
         self._copy(body, run)
+        self.workflows.append(run["run_id"])
+        if max(json.dumps([run, version["documents"]], ensure_ascii=False)) > "\uffff":
+            # Its connection to MySQL has three bytes per character; the run is recorded after the workflow is created.
+            raise Refused(500, 13, "InternalServerError: Failed to store run: Error 1366: Incorrect string value")
         self.runs[run["run_id"]] = run
         return run
 
@@ -379,6 +387,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.route_one(backend, path, query)
 
     def route_one(self, backend, path, query):
+        if path == "/artifacts/get":
+            if (query["bucket"], query["key"]) not in backend.objects:
+                raise Refused(500, 13, "Failed to get object in bucket")
+            return backend.objects[query["bucket"], query["key"]]
+        if match := re.fullmatch(r"/pipelines/([^/]+)", path):
+            return lookup(backend.pipelines, match[1], "pipeline")
         if match := re.fullmatch(r"/pipelines/([^/]+)/versions", path):
             of_pipeline = [one for one in backend.versions.values() if one["pipeline_id"] == match[1]]
             return backend.page("pipeline_versions", [api_version(one) for one in of_pipeline], query)

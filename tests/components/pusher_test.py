@@ -241,14 +241,14 @@ def test_link_to_a_version_is_never_removed(tmp_path):
 
 def test_copy_that_is_not_the_candidate_is_not_published(tmp_path, monkeypatch):
     model = make_model(tmp_path / "model")
-    copied = executor.stock.Executor.Do
+    copied = executor.io_utils.copy_dir
 
     def faulty(*arguments):
         copied(*arguments)
         for path in (tmp_path / "serving").glob(".push-*/*/saved_model.pb"):
             path.write_text("weightz")
 
-    monkeypatch.setattr(executor.stock.Executor, "Do", faulty)
+    monkeypatch.setattr(executor.io_utils, "copy_dir", faulty)
     with pytest.raises(UserError, match="nothing was pushed"):
         push(model, tmp_path / "serving")
     assert versions(tmp_path / "serving") == []

@@ -5,6 +5,7 @@ import os
 
 from tfx.dsl.components.base import base_executor
 
+from artifacts import examples
 from artifacts.tfx_types import RunSummary
 from components.run_outcome import executor, notes
 from components.run_report.executor import PIPELINE_NAME, REPORTS_DIR
@@ -43,6 +44,16 @@ def test_user_error_is_reported_with_the_failed_checks(tmp_path):
     assert content["error"] == "data-gate: too few rows"
     assert content["gates"] == [dataclasses.asdict(check)]
     assert "too few rows" in page and "3 &lt;rows&gt;" in page
+
+
+def test_a_stopped_run_has_its_rows(tmp_path):
+    notes.write(folder(tmp_path), notes.Failure("data-gate", "too few rows", True))
+    rows = {"train": {"accepted": 7, "rejected": {"empty_text": 2}}}
+    ingest = examples.Ingest(rows, not_sampled=0, files={"train": ["a.tsv"]}, span=None, fingerprint="0")
+    examples.write_ingest(folder(tmp_path), ingest)
+    content, page = run(tmp_path)
+    assert content["rows"] == {"train": {"accepted": 7, "rejected": {"empty_text": 2}, "left_out": 0}}
+    assert "empty_text" in page or "empty text" in page
 
 
 def test_other_error_is_a_failure(tmp_path):

@@ -86,3 +86,25 @@ sys.modules["kept until the end"] = streams_kept
     log = tmp_path / "run.log"
     done = subprocess.run([sys.executable, "-c", script, str(log)], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr, log.read_text()) == ("verdict\n", "", "late message")
+
+
+@pytest.mark.parametrize("error", ["", "raise ImportError('no such library')", "import ctypes; ctypes.string_at(0)"])
+def test_what_imports_print_is_only_shown_if_they_fail(error):
+    script = f"""
+import logging, os, sys, warnings
+from core import streams
+with streams.hold_output():
+    handler = logging.StreamHandler()
+    warnings.warn("chatter")
+    os.write(1, b"chatter from C++")
+    {error or "pass"}
+logging.getLogger().addHandler(handler)
+logging.error("afterwards")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    if not error:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "afterwards\n")
+    elif "ImportError" in error:
+        assert done.stderr.count("chatter") >= 2 and "no such library" in done.stderr
+    else:
+        assert "Segmentation fault" in done.stderr and "string_at" in done.stderr

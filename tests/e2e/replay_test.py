@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -126,6 +127,16 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     assert (summary["status"], summary["error"]) == ("pushed", None)
     for task in ("run-report", "run-outcome"):
         assert stored_page(job, record, task).startswith("<!doctype html>")
+    (outcome,) = (job / "replay" / "store").glob(f"**/{record['run_id']}/summary.json")
+    assert json.loads(outcome.read_text(encoding="utf-8")) == summary
+    figures = {task: record["tasks"][task]["metadata"] for task in ("trainer", "model-gate")}
+    assert figures["model-gate"]["metrics"]["accuracy"] == summary["metrics"]["candidate"]["accuracy"]
+    matrix = figures["model-gate"]["classification"]["confusionMatrix"]["struct"]
+    assert sum(sum(row["row"]) for row in matrix["rows"]) == 60
+    assert figures["model-gate"]["classification"]["confidenceMetrics"]["list"][-1]["recall"] == 1
+    assert figures["trainer"]["training"]["epochs"] == 4
+    log = job / "replay" / "logs" / record["run_id"] / "pusher.log"
+    assert "Warning" not in log.read_text(encoding="utf-8")
     assert len(summary["training"]["history"]) == 4
     assert summary["rows"]["train"]["accepted"] + summary["rows"]["dev"]["accepted"] == 280
     (version,) = (entry for entry in os.listdir(job / "replay/volumes/reviews/serving") if entry.isdigit())
@@ -135,6 +146,9 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     (pushed,) = (folder / "assets.extra").glob("push*.json")
     with open(pushed) as stream:
         assert record["run_id"] in stream.read()
+    for path in (folder.parent, *folder.parent.glob("**/*")):
+        mode = path.lstat().st_mode
+        assert mode & stat.S_IROTH and not mode & stat.S_IWOTH, f"{path}: Argo's umask is 0"
     accuracy = summary["metrics"]["candidate"]["accuracy"]
     text = f"tiny: pushed: {folder} (accuracy {accuracy:.4f})"
     assert messages == [("Bearer s3cret", {"text": text})]
