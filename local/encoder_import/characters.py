@@ -36,7 +36,8 @@ def whitespace() -> str:
 def punctuation() -> str:
     """Returns the class of characters that are words of their own."""
     split = pre_tokenizers.BertPreTokenizer()
-    return _character_class(_select("PS", lambda char: len(split.pre_tokenize_str(f"a{char}a")) == 3))
+    # Unicode has since made a mark of one of them.
+    return _character_class(_select("PSMN", lambda char: len(split.pre_tokenize_str(f"a{char}a")) == 3))
 
 
 @functools.cache

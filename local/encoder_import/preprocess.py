@@ -133,6 +133,8 @@ class _WordPieces:
 
     def tokenize(self, sentences: tf.Tensor) -> Tokens:
         """string[batch] -> int32[batch, (words), (pieces)]."""
+        # Splitting would end at a character 0.
+        sentences = tf.strings.regex_replace(sentences, r"\x{0}", "")
         if not self._added:
             words = text.regex_split(self._normalise(sentences), self._delimiters, self._kept)
         else:
@@ -179,6 +181,7 @@ class _Sentences:
 
     def tokenize(self, sentences: tf.Tensor) -> Tokens:
         """string[batch] -> int32[batch, (pieces)]."""
+        sentences = tf.strings.regex_replace(sentences, characters.whitespace(), " ")
         if self._tokenizer.quotes:
             sentences = tf.strings.regex_replace(sentences, "``|''", '"')
         if self._tokenizer.accents:

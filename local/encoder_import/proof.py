@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 import tempfile
+import unicodedata
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from artifacts import encoder as encoder_artifact
 from core.errors import UserError
 from local.encoder_import import tokenizer as tokenizer_files
 from local.encoder_import.architecture import BERT_CONFIG, Architecture
-from local.encoder_import.texts import ORDINARY, TEXTS
+from local.encoder_import.texts import REQUIRED, TEXTS
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 # Float32 sums in another order differ by about 1e-6 in a layer; a wrong activation or epsilon by far more.
@@ -58,15 +59,14 @@ def prove(
       pooler: whether the source has a pooler, so that the pooled output can be compared.
 
     Raises:
-      UserError: the tokens of ordinary texts differ, or the outputs by more than `MAX_DIFFERENCE`.
+      UserError: the tokens of English texts differ, or the outputs by more than `MAX_DIFFERENCE`.
     """
     preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
     encoder = tf.saved_model.load(encoder_artifact.encoder_dir(folder))
     name, reference = _reference_tokens(source, tokenizer)
     unequal = tuple(_compare_tokens(preprocess, reference, tokenizer)) if reference else ()
-    ordinary = [kind for kind in unequal if kind in ORDINARY]
-    if ordinary:
-        raise UserError(f"{source}: not imported: the tokens of {', '.join(ordinary)} differ from those of {name}")
+    if REQUIRED in unequal:
+        raise UserError(f"{source}: not imported: the tokens of {REQUIRED} texts differ from those of {name}")
     framework, compute = _reference_outputs(source, architecture)
     difference = None
     if compute:
@@ -91,15 +91,45 @@ def _reference_tokens(source: str, tokenizer: tokenizer_files.Tokenizer) -> tupl
         else:
             name = f"transformers {transformers.__version__}"
             return name, lambda texts: [theirs(text)["input_ids"] for text in texts]
-    if isinstance(tokenizer, tokenizer_files.WordPiece):
-        engine = _bert_engine(tokenizer)
-    elif os.path.isfile(path := os.path.join(source, tokenizer_files.JSON)):
-        engine = tokenizers.Tokenizer.from_file(path)
-        engine.no_padding()
-        engine.no_truncation()
-    else:
-        return None, None
+    path = os.path.join(source, tokenizer_files.JSON)
+    if isinstance(tokenizer, tokenizer_files.SentencePiece) and not os.path.isfile(path):
+        return _sentencepiece_reference(source, tokenizer) if _is_installed("sentencepiece") else (None, None)
+    engine = _bert_engine(tokenizer) if isinstance(tokenizer, tokenizer_files.WordPiece) else _read_engine(path)
     return f"tokenizers {tokenizers.__version__}", lambda texts: [engine.encode(text).ids for text in texts]
+
+
+def _read_engine(path: str) -> tokenizers.Tokenizer:
+    engine = tokenizers.Tokenizer.from_file(path)
+    engine.no_padding()
+    engine.no_truncation()
+    return engine
+
+
+def _sentencepiece_reference(source: str, tokenizer: tokenizer_files.SentencePiece) -> tuple[str, Reference]:
+    """Returns the name and the function of SentencePiece's own library, on the file as it is."""
+    import sentencepiece
+
+    file = next(name for name in tokenizer_files.SENTENCEPIECE_FILES if os.path.isfile(os.path.join(source, name)))
+    processor = sentencepiece.SentencePieceProcessor(model_file=os.path.join(source, file))
+    ids = {piece: number for number, piece in enumerate(tokenizer.pieces)}
+    special = tokenizer.special
+
+    def encode(text: str) -> list[int]:
+        pieces = processor.encode(_normalise(text, tokenizer), out_type="immutable_proto").pieces
+        found = [special.unknown if processor.is_unknown(each.id) else each.piece for each in pieces]
+        return [ids[piece] for piece in (special.start, *found, special.end)]
+
+    return f"sentencepiece {sentencepiece.__version__}", lambda texts: [encode(text) for text in texts]
+
+
+def _normalise(text: str, tokenizer: tokenizer_files.SentencePiece) -> str:
+    """Does what transformers does before SentencePiece."""
+    text = " ".join(text.split())
+    if tokenizer.quotes:
+        text = text.replace("``", '"').replace("''", '"')
+    if tokenizer.accents:
+        text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return text.lower() if tokenizer.lower_case else text
 
 
 def _bert_engine(tokenizer: tokenizer_files.WordPiece) -> tokenizers.Tokenizer:

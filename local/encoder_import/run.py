@@ -104,6 +104,6 @@ def _describe_outputs(result: proof.Proof) -> str:
 
 def _describe_tokens(result: proof.Proof) -> str:
     if result.tokens is None:
-        return "tokens: not proved, since transformers is not installed"
+        return "tokens: not proved, since nothing that reads this tokenizer is installed"
     exceptions: Optional[str] = ", ".join(result.unequal)
     return f"tokens: equal to those of {result.tokens}" + (f", except for {exceptions}" if exceptions else "")

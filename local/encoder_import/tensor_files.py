@@ -86,7 +86,9 @@ def read_pytorch(path: str) -> Tensors:
     """
     try:
         with open(path, "rb") as stream:
-            found = _read_zip(stream) if zipfile.is_zipfile(stream) else _read_stream(stream)
+            is_zip = zipfile.is_zipfile(stream)
+            stream.seek(0)
+            found = _read_zip(stream) if is_zip else _read_stream(stream)
         if not isinstance(found, dict):
             raise pickle.UnpicklingError(f"it holds a {type(found).__name__}")
         return {str(name): value.array() for name, value in found.items() if isinstance(value, _Tensor)}
