@@ -2,8 +2,8 @@
 
 The network is the one that tf-models exports to TF Hub. For the pooled output it is reduced to what a classifier needs:
 the last layer computes the first token only. The embeddings may be narrower than the layers, as in ELECTRA, and the
-layers may share one set of weights, as in ALBERT. Query, key and value are one matrix product, and products run over all tokens of the batch as one matrix, which makes better use of
-the matrix units of CPUs and GPUs for narrow encoders.
+layers may share one set of weights, as in ALBERT. Query, key and value are one matrix product, and products run over
+all tokens of the batch as one matrix, which makes better use of the matrix units of CPUs and GPUs for narrow encoders.
 """
 
 import dataclasses

@@ -22,11 +22,12 @@ _LANGUAGES = frozenset(
     "oc pa pl pms pnb pt ro ru scn sco sh sk sl sq sr su sv sw ta te tg th tl tr tt uk ur uz vi vo war yo zh".split()
 )
 
-# Of all weights that BERT's authors released (google-research/bert, README.md), and of ALBERT and ELECTRA (their cards on
-# Hugging Face). The pages of the BERT experts on TF Hub name none.
+# Of all weights that BERT's authors released (google-research/bert, README.md), and of ALBERT's and ELECTRA's (their
+# cards on Hugging Face). The pages of the BERT experts on TF Hub name none.
 _APACHE = "Apache-2.0"
 
-# Test accuracy of the four sizes in google-research/bert, README.md.
+# Accuracies are those that the authors publish in the README.md of google-research/bert (and its multilingual.md), albert
+# and electra: of the development set, except that those of the four small BERTs are of GLUE's test set, and XNLI's too.
 _SMALL_BERTS = {(2, 128): "SST-2 83.2", (4, 256): "SST-2 85.9", (4, 512): "SST-2 89.7", (8, 512): "SST-2 89.6"}
 
 # From this width on, a note has its own column.

@@ -55,7 +55,7 @@ def marks() -> str:
 
 
 def _select(kinds: str, belongs: Callable[[str], bool]) -> list[int]:
-    """Returns the code points whose general category starts with one of the letters, or which are named, that belong."""
+    """Returns the code points that belong, of those that are named or whose category starts with a named letter."""
     candidates = (chr(point) for point in range(sys.maxunicode + 1) if not 0xD800 <= point < 0xE000)
     return [
         ord(char)

@@ -181,6 +181,8 @@ class _Sentences:
 
     def tokenize(self, sentences: tf.Tensor) -> Tokens:
         """string[batch] -> int32[batch, (pieces)]."""
+        # The tokenizer would end at a character 0.
+        sentences = tf.strings.regex_replace(sentences, r"\x{0}", "")
         sentences = tf.strings.regex_replace(sentences, characters.whitespace(), " ")
         if self._tokenizer.quotes:
             sentences = tf.strings.regex_replace(sentences, "``|''", '"')

@@ -115,8 +115,8 @@ def _sentencepiece_reference(source: str, tokenizer: tokenizer_files.SentencePie
     special = tokenizer.special
 
     def encode(text: str) -> list[int]:
-        pieces = processor.encode(_normalise(text, tokenizer), out_type="immutable_proto").pieces
-        found = [special.unknown if processor.is_unknown(each.id) else each.piece for each in pieces]
+        numbers = processor.encode(_normalise(text, tokenizer), out_type=int)
+        found = [special.unknown if processor.is_unknown(each) else processor.id_to_piece(each) for each in numbers]
         return [ids[piece] for piece in (special.start, *found, special.end)]
 
     return f"sentencepiece {sentencepiece.__version__}", lambda texts: [encode(text) for text in texts]

@@ -89,7 +89,10 @@ def _write(source: str, folder: str) -> tuple[bert.Bert, proof.Proof]:
     network = weights.convert(tensors, described, path)
     preprocess.save_preprocess(words, encoder_artifact.preprocess_dir(folder))
     hub_export.save_encoder(network, encoder_artifact.encoder_dir(folder))
-    encoder_artifact.finish(folder, source="import", handle=source, preprocess_handle="", heads=described.heads)
+    names = {encoder_artifact.PREPROCESS: source, encoder_artifact.ENCODER: source}
+    encoder_artifact.finish(
+        folder, source="import", handle=source, preprocess_handle="", heads=described.heads, names=names
+    )
     result = proof.prove(source, folder, described, words, weights.has_pooler(tensors, described))
     with open(os.path.join(folder, _RECORD), "w", encoding="utf-8") as stream:
         json.dump({"family": described.family, **dataclasses.asdict(result)}, stream, indent=2, ensure_ascii=False)

@@ -28,9 +28,7 @@ def _message_classes() -> Any:
     normalizer.field.add(name="precompiled_charsmap", number=2, type=_FIELD.TYPE_BYTES, label=_FIELD.LABEL_OPTIONAL)
     model = file.message_type.add(name="Model")
     nested = {"type": _FIELD.TYPE_MESSAGE}
-    model.field.add(
-        name="pieces", number=1, label=_FIELD.LABEL_REPEATED, type_name=".import_encoder.Piece", **nested
-    )
+    model.field.add(name="pieces", number=1, label=_FIELD.LABEL_REPEATED, type_name=".import_encoder.Piece", **nested)
     model.field.add(
         name="normalizer_spec", number=3, label=_FIELD.LABEL_OPTIONAL, type_name=".import_encoder.Normalizer", **nested
     )
@@ -70,7 +68,10 @@ def pieces(content: bytes) -> tuple[str, ...]:
 
 
 def write(
-    scored: Sequence[tuple[str, float]], unknown: int, control: Collection[Optional[str]], words: Collection[str],
+    scored: Sequence[tuple[str, float]],
+    unknown: int,
+    control: Collection[Optional[str]],
+    words: Collection[str],
     charsmap: bytes,
 ) -> bytes:
     """Writes a Unigram model.

@@ -197,7 +197,7 @@ def _read_zip(stream: BinaryIO) -> Any:
 
 
 def _read_stream(stream: BinaryIO) -> Any:
-    """Reads pickles of a magic number, a version, the machine's sizes, the tensors and the storages' keys, then data."""
+    """Reads pickles of a magic number, a version, the machine, the tensors, and the storages' keys; then their data."""
     storages: dict[str, _Storage] = {}
 
     def load(pid: Any) -> _Storage:

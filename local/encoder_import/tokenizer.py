@@ -301,7 +301,8 @@ def _charsmap(path: str, normalizers: Sequence[Mapping[str, Any]]) -> bytes:
     for step in normalizers:
         if step.get("type") not in known:
             raise UserError(
-                f"{path}: normalizer.type = {step.get('type')!r}: can't be imported; should be one of {', '.join(known)}"
+                f"{path}: normalizer.type = {step.get('type')!r}: can't be imported; should be one of "
+                f"{', '.join(known)}"
             )
     found = [step.get("precompiled_charsmap") for step in normalizers if step.get("type") == "Precompiled"]
     try:

@@ -8,10 +8,10 @@ import struct
 import numpy as np
 
 VOCABULARY = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] 정말 재미 ##있는 영화 배우 ##들 연기 가 ##가 the film was a great it ##s worth no ; not "
-    "again - 3 out of 10 surprise , and ' s your time . ! ? and"
-).split()[:-1]
-HIDDEN, EMBEDDING, HEADS, INNER, LAYERS, POSITIONS = 8, 4, 2, 12, 2, 16
+    "[PAD] [UNK] [CLS] [SEP] [MASK] 정말 재미 ##있는 영화 배우 ##들 연기 가 ##가 the film was a great it ##s worth "
+    "no ; not again - 3 out of 10 surprise , and ' s your time . ! ?"
+).split()
+HIDDEN, EMBEDDING, HEADS, INNER, LAYERS, POSITIONS = 8, 4, 2, 12, 2, 32
 
 ACTIVATIONS = {
     "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),

@@ -12,7 +12,9 @@ from local.encoder_import.texts import TEXTS
 from tests.local import encoder_folders
 
 # Parts of all texts, so that few words are unknown.
-CHARACTERS = sorted({char for texts in TEXTS.values() for text in texts for char in text + text.lower()} - set(" \n\r\t"))
+CHARACTERS = sorted(
+    {char for texts in TEXTS.values() for text in texts for char in text + text.lower()} - set(" \n\r\t")
+)
 PIECES = [*encoder_folders.VOCABULARY, *(f"{p}{c}" for p in ("", "##") for c in CHARACTERS)]
 WORDS = dict.fromkeys(PIECES)
 
@@ -23,14 +25,16 @@ def write(folder, pieces=tuple(WORDS), **config):
     return tokenizer.read(str(folder), "bert")
 
 
-
 SETTINGS = {
     "cased": {"do_lower_case": False},
     "lower-cased": {"do_lower_case": True},
     "accents": {"do_lower_case": True, "strip_accents": False},
     "only accents": {"do_lower_case": False, "strip_accents": True},
     "Chinese": {"do_lower_case": False, "tokenize_chinese_chars": False},
-    "added": {"do_lower_case": True, "added_tokens_decoder": {"9000": {"content": "ㅋㅋㅋ"}, "9001": {"content": "A+"}}},
+    "added": {
+        "do_lower_case": True,
+        "added_tokens_decoder": {"9000": {"content": "ㅋㅋㅋ"}, "9001": {"content": "A+"}},
+    },
 }
 
 
@@ -83,7 +87,15 @@ UNIGRAM = {
         + [["a", -5], ["b", -5], ["ab", -6], ["!", -5], ["<mask>", 0]],
     },
     "added_tokens": [
-        {"id": i, "content": c, "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        {
+            "id": i,
+            "content": c,
+            "special": True,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+        }
         for i, c in ((0, "<s>"), (1, "<pad>"), (2, "</s>"), (3, "<unk>"), (12, "<mask>"))
     ],
     "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
