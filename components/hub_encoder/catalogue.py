@@ -26,8 +26,8 @@ _LANGUAGES = frozenset(
 # cards on Hugging Face). The pages of the BERT experts on TF Hub name none.
 _APACHE = "Apache-2.0"
 
-# Accuracies are those that the authors publish in the README.md of google-research/bert (and its multilingual.md), albert
-# and electra: of the development set, except that those of the four small BERTs are of GLUE's test set, and XNLI's too.
+# What the authors publish in README.md of google-research/bert (XNLI: multilingual.md), albert and electra, on the
+# development set; of the small BERTs and XNLI on the test set.
 _SMALL_BERTS = {(2, 128): "SST-2 83.2", (4, 256): "SST-2 85.9", (4, 512): "SST-2 89.7", (8, 512): "SST-2 89.6"}
 
 # From this width on, a note has its own column.

@@ -125,9 +125,9 @@ def read(folder: str) -> Architecture:
     """
     path = os.path.join(folder, CONFIG)
     values = read_json(path)
-    family = values.get("model_type")
+    family = str(values.get("model_type"))
     if family not in _FAMILIES:
-        raise UserError(f"{path}: model_type = {family!r}: can't be imported{did_you_mean(str(family), _FAMILIES)}")
+        raise UserError(f"{path}: model_type = {family!r}: can't be imported{did_you_mean(family, _FAMILIES)}")
     if family == "distilbert":
         values = {_DISTILBERT_NAMES.get(name, name): value for name, value in values.items()}
     _check(path, values)

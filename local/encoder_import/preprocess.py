@@ -23,8 +23,6 @@ _DEFAULT_LENGTH = 128
 # UTF-8 needs at most as many bytes for a character.
 _MAX_CHARACTER_BYTES = 4
 
-Tokens = tf.RaggedTensor
-
 
 def save_preprocess(tokenizer: Tokenizer, folder: str) -> None:
     """Writes the SavedModel.
@@ -81,7 +79,7 @@ def _packer(ids: Mapping[str, int], double_end: bool) -> Any:
     """Returns the function (one or two ragged int32[batch, (words), (pieces)], seq_length) -> the encoder's inputs."""
 
     @tf.function(autograph=False)
-    def pack(inputs: Sequence[Tokens], seq_length: Any = _DEFAULT_LENGTH) -> dict[str, tf.Tensor]:
+    def pack(inputs: Sequence[tf.RaggedTensor], seq_length: Any = _DEFAULT_LENGTH) -> dict[str, tf.Tensor]:
         segments = [each.merge_dims(1, -1) for each in inputs]
         if double_end:
             segments[1:] = [_with_first(segment, ids["end_of_segment_id"]) for segment in segments[1:]]
@@ -96,7 +94,7 @@ def _packer(ids: Mapping[str, int], double_end: bool) -> Any:
     return pack
 
 
-def _with_first(segment: Tokens, token: int) -> Tokens:
+def _with_first(segment: tf.RaggedTensor, token: int) -> tf.RaggedTensor:
     column = tf.RaggedTensor.from_uniform_row_length(tf.fill([segment.nrows()], token), 1)
     return tf.concat([column, segment], axis=1)
 
@@ -131,7 +129,7 @@ class _WordPieces:
             unknown_token=tokenizer.special.unknown,
         )
 
-    def tokenize(self, sentences: tf.Tensor) -> Tokens:
+    def tokenize(self, sentences: tf.Tensor) -> tf.RaggedTensor:
         """string[batch] -> int32[batch, (words), (pieces)]."""
         # Splitting would end at a character 0.
         sentences = tf.strings.regex_replace(sentences, r"\x{0}", "")
@@ -179,7 +177,7 @@ class _Sentences:
         self._pieces = text.SentencepieceTokenizer(tokenizer.model, out_type=tf.int32)
         self.resources = [self._pieces]
 
-    def tokenize(self, sentences: tf.Tensor) -> Tokens:
+    def tokenize(self, sentences: tf.Tensor) -> tf.RaggedTensor:
         """string[batch] -> int32[batch, (pieces)]."""
         # The tokenizer would end at a character 0.
         sentences = tf.strings.regex_replace(sentences, r"\x{0}", "")

@@ -22,6 +22,9 @@ from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 # Float32 sums in another order differ by about 1e-6 in a layer; a wrong activation or epsilon by far more.
 MAX_DIFFERENCE = 1e-4
 
+# Nothing is downloaded, and no code in the folder is executed.
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
 # Tokens of a text that are compared.
 _LENGTH = 64
 
@@ -85,7 +88,7 @@ def _reference_tokens(source: str, tokenizer: tokenizer_files.Tokenizer) -> tupl
         import transformers
 
         try:
-            theirs = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
+            theirs = transformers.AutoTokenizer.from_pretrained(source, **_LOCAL)
         except Exception as error:  # It needs further packages for some files, in certain versions.
             logging.warning("transformers can't read the tokenizer of %s: %s", source, error)
         else:
@@ -221,18 +224,22 @@ def _reference_outputs(source: str, architecture: Architecture) -> tuple[Optiona
     """Returns the name of the source framework and its encoder, None if it is not installed."""
     if os.path.isfile(os.path.join(source, BERT_CONFIG)):
         return "tf-models", _tf_models(source, architecture)
-    if _is_installed("transformers") and _is_installed("torch"):
-        import transformers
+    if not (_is_installed("transformers") and _is_installed("torch")):
+        return None, None
+    import transformers
 
+    try:
         return f"transformers {transformers.__version__}", _transformers(source, architecture)
-    return None, None
+    except Exception as error:  # Some of its versions can't read some folders.
+        logging.warning("transformers can't read %s: %s", source, error)
+        return None, None
 
 
 def _transformers(source: str, architecture: Architecture) -> Compute:
     import torch
     import transformers
 
-    model = transformers.AutoModel.from_pretrained(source, local_files_only=True).float().eval()
+    model = transformers.AutoModel.from_pretrained(source, **_LOCAL).float().eval()
     names = {WORD_IDS: "input_ids", MASK: "attention_mask", TYPE_IDS: "token_type_ids"}
 
     def compute(batch: Mapping[str, np.ndarray]) -> Outputs:

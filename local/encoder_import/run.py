@@ -101,12 +101,12 @@ def _write(source: str, folder: str) -> tuple[bert.Bert, proof.Proof]:
 
 def _describe_outputs(result: proof.Proof) -> str:
     if result.difference is None:
-        return "outputs: not proved, since torch and transformers are not installed"
+        return "outputs: not proved; needs torch and transformers, in versions that read this folder"
     return f"outputs: equal to those of {result.outputs}, the largest difference is {result.difference:.1e}"
 
 
 def _describe_tokens(result: proof.Proof) -> str:
     if result.tokens is None:
-        return "tokens: not proved, since nothing that reads this tokenizer is installed"
+        return "tokens: not proved; needs transformers or sentencepiece, in a version that reads this folder"
     exceptions: Optional[str] = ", ".join(result.unequal)
     return f"tokens: equal to those of {result.tokens}" + (f", except for {exceptions}" if exceptions else "")

@@ -115,14 +115,26 @@ def _write_checkpoint(folder):
     tf.compat.v1.train.Saver(variables).save(None, os.path.join(folder, "bert_model.ckpt"), write_meta_graph=False)
 
 
-def test_a_wrong_network_is_not_imported(tmp_path, monkeypatch):
-    _write_checkpoint(str(tmp_path / "bert"))
-    # An activation that was misunderstood.
-    monkeypatch.setitem(run.architecture._ACTIVATIONS, "gelu", "relu")
-    monkeypatch.setattr(run.architecture.dataclasses, "replace", lambda value, **_: value)
-    with pytest.raises(run.UserError, match="not imported: the outputs differ from those of tf-models by"):
-        run.import_encoder(str(tmp_path / "bert"), str(tmp_path / "encoder"))
-    assert os.listdir(tmp_path) == ["bert"]
+def test_other_outputs_are_an_error(imported, monkeypatch):
+    source, target = imported
+    described, words = run.architecture.read(source), run.tokenizer.read(source, "bert")
+
+    def compute(batch):
+        outputs = encoder_folders.forward("bert", encoder_folders.make_weights("bert"), *batch_of(batch))
+        # Larger than rounding, smaller than a wrong activation.
+        return dict(zip(("sequence_output", "pooled_output"), (each + shift for each in outputs), strict=True))
+
+    def batch_of(batch):
+        return (batch[name] for name in (WORD_IDS, MASK, TYPE_IDS))
+
+    monkeypatch.setattr(proof, "_reference_outputs", lambda *_: ("another framework", compute))
+    shift = 0.0
+    assert proof.prove(source, target, described, words, pooler=True).difference < 1e-5
+    shift = 2e-4
+    with pytest.raises(
+        run.UserError, match="not imported: the outputs differ from those of another framework by 0.000"
+    ):
+        proof.prove(source, target, described, words, pooler=True)
 
 
 def remove(name):

@@ -87,7 +87,7 @@ def test_a_missing_or_misshapen_weight_is_named(tmp_path, family):
     "changes, expected",
     [
         ({"model_type": "bart"}, "model_type = 'bart': can't be imported; "),
-        ({"model_type": None}, "model_type = None: can't be imported; available: bert, electra, "),
+        ({"model_type": None}, "model_type = 'None': can't be imported; available: bert, electra, "),
         ({"hidden_act": "mish"}, "hidden_act = 'mish': should be one of gelu, "),
         ({"position_embedding_type": "relative_key"}, "should be 'absolute'"),
         ({"hidden_size": 9}, "hidden_size = 9: should be a multiple of num_attention_heads = 2"),
