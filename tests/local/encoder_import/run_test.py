@@ -88,10 +88,35 @@ def test_the_saved_model_drops_out_when_training_only(imported):
     assert native.rebuild_bert(loaded).variant.activation == "gelu"
 
 
+@pytest.mark.slow
 def test_a_tensorflow_checkpoint_equals_tf_models(tmp_path):
     _write_checkpoint(str(tmp_path / "bert"))
     lines = run.import_encoder(str(tmp_path / "bert"), str(tmp_path / "encoder"))
     assert lines[1].startswith("outputs: equal to those of tf-models, the largest difference is ")
+
+
+def test_a_tensorflow_checkpoint_has_the_same_weights_and_the_approximate_gelu(tmp_path):
+    _write_checkpoint(str(tmp_path / "bert"))
+    described = run.architecture.read_bert_config(str(tmp_path / "bert"))
+    tensors, path = run.weights.read_checkpoint(str(tmp_path / "bert"))
+    network = run.weights.convert(tensors, described, path)
+    ids = np.array([[2, 7, 9, 3]], np.int32)
+    arrays = ids, np.ones_like(ids), np.zeros_like(ids)
+    outputs = network.outputs(dict(zip((WORD_IDS, MASK, TYPE_IDS), map(tf.constant, arrays), strict=True)))
+    assert network.variant.activation == "gelu_tanh" and path.endswith("bert_model.ckpt.index")
+    # The exact GELU is not that far from it.
+    _, pooled = encoder_folders.forward("bert", encoder_folders.make_weights("bert"), *arrays)
+    np.testing.assert_allclose(outputs["pooled_output"], pooled, atol=2e-3)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    _write_checkpoint(str(tmp_path / "bert"))
+    (tmp_path / "bert" / "bert_model.ckpt.index").write_bytes(b"damaged")
+    with pytest.raises(run.UserError, match=r"bert_model\.ckpt\.index: the checkpoint can't be read"):
+        run.weights.read_checkpoint(str(tmp_path / "bert"))
+    os.remove(tmp_path / "bert" / "bert_model.ckpt.index")
+    with pytest.raises(run.UserError, match="0 files \\*.index; should be one"):
+        run.weights.read_checkpoint(str(tmp_path / "bert"))
 
 
 def _write_checkpoint(folder):
