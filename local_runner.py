@@ -43,6 +43,7 @@ COMMANDS = (
     "inspect",
     "doctor",
     "encoders",
+    "import-encoder",
     "rollback",
 )
 
@@ -219,6 +220,18 @@ def encoders(options: argparse.Namespace) -> int:
     return 0
 
 
+def import_encoder(options: argparse.Namespace) -> int:
+    """`import-encoder`: makes an encoder of TF Hub's format from one of transformers or a TensorFlow checkpoint."""
+    with streams.discard_output(options.verbose) as (out, error):
+        with streams.show_spinner(rich.console.Console(file=error), f"importing {escape.line(options.folder)}"):
+            from local.encoder_import import run as imports  # Slow.
+
+            lines = imports.import_encoder(options.folder, options.to)
+        for line in lines:
+            print(escape.line(line), file=out)
+    return 0
+
+
 def rollback(options: argparse.Namespace) -> int:
     """`rollback`: puts an earlier model back in serving, or lists the versions."""
     with streams.discard_output(options.verbose) as (out, _):
@@ -310,6 +323,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands, root, verbose)
     _add_monitoring(commands, root, verbose)
     _add_encoders(commands)
+    _add_import_encoder(commands, verbose)
     _add_rollback(commands, root, verbose)
     _add_history(commands, root)
     _add_compare(commands, root, verbose)
@@ -429,6 +443,17 @@ def _add_encoders(commands: "argparse._SubParsersAction") -> None:
     command.add_argument("words", metavar="WORD", nargs="*", help="language or part of the name, such as ko or electra")
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.set_defaults(command=encoders)
+
+
+def _add_import_encoder(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "import-encoder", parents=parents, help="make an encoder from a folder of transformers or a TF checkpoint"
+    )
+    command.add_argument(
+        "folder", metavar="DIR", help="holds config.json, or bert_config.json, with the weights and the tokenizer"
+    )
+    command.add_argument("--to", metavar="FOLDER", required=True, help="new folder, for encoder.handle")
+    command.set_defaults(command=import_encoder)
 
 
 def _add_rollback(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:

@@ -2,14 +2,15 @@
 
 The network is the one that tf-models exports to TF Hub. Unless all tokens are needed, it is reduced to what a
 classifier needs: the last layer computes the first token only. The embeddings may be narrower than the layers, as in
-ELECTRA. Query, key and value are one matrix product, and products run over all tokens of the batch as one matrix, which
-makes better use of the matrix units of CPUs and GPUs for narrow encoders.
+ELECTRA, and the layers may share one set of weights, as in ALBERT. Query, key and value are one matrix product, and
+products run over all tokens of the batch as one matrix, which makes better use of the matrix units of CPUs and GPUs for
+narrow encoders.
 """
 
 import dataclasses
 import math
 import re
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import tensorflow as tf
 
@@ -38,6 +39,7 @@ class Sizes:
     Attributes:
       names: names of all its weights in tf-models.
       embedding: width of the embeddings; if it is not `hidden`, they are projected.
+      shared: whether all layers use one set of weights.
     """
 
     names: tuple[str, ...]
@@ -46,27 +48,58 @@ class Sizes:
     hidden: int
     layers: int
     heads: int
+    shared: bool = False
 
 
-def infer_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
-    """Infers a BERT's sizes from its weights' names and shapes; None if a weight is missing or has another shape."""
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What distinguishes two networks with the same weights; the defaults are those of tf-models' BERT.
+
+    Attributes:
+      activation: a name in `ACTIVATIONS`, of the feed-forward networks.
+      epsilon: protects the normalisation from division by 0.
+      dropout: of hidden states and attention.
+    """
+
+    activation: str = "gelu_tanh"
+    epsilon: float = EPSILON
+    dropout: float = DROPOUT
+
+
+def infer_sizes(shapes: Mapping[str, tuple[int, ...]], shared_layers: int = 0) -> Optional[Sizes]:
+    """Infers a BERT's sizes from its weights' names and shapes; None if a weight is missing or has another shape.
+
+    Args:
+      shapes: name in tf-models -> shape.
+      shared_layers: number of layers if they share their weights, which do not tell it.
+    """
     layers = len({match[1] for name in shapes if (match := re.match(r"transformer/layer_(\d+)/", name))})
+    shared = layers == 0 and shared_layers > 0
+    layers = layers or shared_layers
     try:
         vocabulary, embedding = shapes["word_embeddings/embeddings:0"]
         positions, _ = shapes["position_embedding/embeddings:0"]
         types, _ = shapes["type_embeddings/embeddings:0"]
-        hidden, heads, _ = shapes["transformer/layer_0/self_attention/query/kernel:0"]
-        (inner,) = shapes["transformer/layer_0/intermediate/bias:0"]
+        hidden, heads, _ = shapes[f"{_layer_name(0, shared)}/self_attention/query/kernel:0"]
+        (inner,) = shapes[f"{_layer_name(0, shared)}/intermediate/bias:0"]
     except (KeyError, ValueError):
         return None
-    expected = weight_shapes(vocabulary, positions, types, embedding, hidden, layers, heads, inner)
+    expected = weight_shapes(vocabulary, positions, types, embedding, hidden, layers, heads, inner, shared)
     if any(shapes.get(name) != shape for name, shape in expected.items()):
         return None
-    return Sizes(tuple(expected), vocabulary, embedding, hidden, layers, heads)
+    return Sizes(tuple(expected), vocabulary, embedding, hidden, layers, heads, shared)
 
 
 def weight_shapes(
-    vocabulary: int, positions: int, types: int, embedding: int, hidden: int, layers: int, heads: int, inner: int
+    vocabulary: int,
+    positions: int,
+    types: int,
+    embedding: int,
+    hidden: int,
+    layers: int,
+    heads: int,
+    inner: int,
+    shared: bool = False,
 ) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of all weights by their names in tf-models.
 
@@ -79,6 +112,7 @@ def weight_shapes(
       layers: number of layers.
       heads: attention heads of a layer.
       inner: width of a layer's feed-forward network.
+      shared: whether all layers use one set of weights.
     """
     expected = {
         "word_embeddings/embeddings:0": (vocabulary, embedding),
@@ -89,14 +123,19 @@ def weight_shapes(
     }
     if embedding != hidden:
         expected |= _dense("embedding_projection", (embedding, hidden))
-    return expected | _layer_shapes(layers, hidden, heads, inner)
+    names = [_layer_name(i, shared) for i in range(1 if shared else layers)]
+    return expected | _layer_shapes(names, hidden, heads, inner)
 
 
-def _layer_shapes(layers: int, hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
+def _layer_name(number: int, shared: bool) -> str:
+    return "transformer" if shared else f"transformer/layer_{number}"
+
+
+def _layer_shapes(names: Sequence[str], hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights of the Transformer layers."""
     by_head = (heads, hidden // heads)
     expected: dict[str, tuple[int, ...]] = {}
-    for layer in (f"transformer/layer_{i}" for i in range(layers)):
+    for layer in names:
         for name in ("query", "key", "value"):
             expected |= {
                 f"{layer}/self_attention/{name}/kernel:0": (hidden, *by_head),
@@ -167,8 +206,34 @@ def gelu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return 0.5 * x * (1.0 + t), gradient
 
 
+def gelu_exact(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Computes GELU without the approximation, as transformers' BERT does; returns as of `gelu`."""
+    cumulative = 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        density = math.sqrt(0.5 / math.pi) * tf.exp(-0.5 * x * x)
+        return upstream * (cumulative + x * density)
+
+    return x * cumulative, gradient
+
+
+def relu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Replaces negative values by 0; returns as of `gelu`."""
+    return tf.nn.relu(x), lambda upstream: upstream * tf.cast(x > 0.0, x.dtype)
+
+
+def silu(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Computes SiLU, also called swish (Ramachandran et al. 2017); returns as of `gelu`."""
+    gate = tf.sigmoid(x)
+    return x * gate, lambda upstream: upstream * gate * (1.0 + x * (1.0 - gate))
+
+
+# By the names of `Variant.activation`.
+ACTIVATIONS = {"gelu_tanh": gelu, "gelu": gelu_exact, "relu": relu, "silu": silu}
+
+
 def normalise(
-    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float = EPSILON
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """Normalises each token's vector (Ba et al. 2016): float32[..., hidden], gamma and beta float32[hidden].
 
@@ -178,7 +243,7 @@ def normalise(
       As of `gelu`.
     """
     centred = x - tf.reduce_mean(x, -1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
+    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + epsilon)
     normal = centred * inverse
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -214,12 +279,19 @@ def mean_output(sequence: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 class Bert(tf.Module):
     """A BERT that computes one vector for each row of a batch of tokens, or the output of every token."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, pooling: Pooling = "pooler"):
+    def __init__(
+        self,
+        weights: Mapping[str, tf.Variable],
+        sizes: Sizes,
+        variant: Variant = Variant(),  # noqa: B008
+        pooling: Pooling = "pooler",
+    ):
         """Uses these weights without copying them; training changes them.
 
         Args:
           weights: by their names in tf-models; those that BERT does not need are ignored.
           sizes: the sizes of these weights.
+          variant: what the weights do not tell.
           pooling: how a row's vector is computed; only `pooler` needs the weights of the pooler.
         """
         super().__init__("encoder")
@@ -227,7 +299,18 @@ class Bert(tf.Module):
         # A list, since the names of variables are not valid attribute names.
         self._variables = [weights[name] for name in self._names]
         self._sizes = sizes
+        self._variant = variant
         self._pooling = pooling
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes of the weights."""
+        return self._sizes
+
+    @property
+    def variant(self) -> Variant:
+        """What the weights do not tell."""
+        return self._variant
 
     @property
     def weights(self) -> list[tf.Variable]:
@@ -242,13 +325,13 @@ class Bert(tf.Module):
     def with_word_embeddings(self, table: tf.Variable) -> "Bert":
         """Returns the network with another table of word embeddings; the other variables are shared."""
         weights = dict(zip(self._names, self._variables, strict=True))
-        return Bert({**weights, _WORD_EMBEDDINGS: table}, self._sizes, self._pooling)
+        return Bert({**weights, _WORD_EMBEDDINGS: table}, self._sizes, self._variant, self._pooling)
 
     def copy(self) -> "Bert":
         """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""
         pairs = zip(self._names, self._variables, strict=True)
         copies = {name: tf.Variable(weight.read_value(), name=name.removesuffix(":0")) for name, weight in pairs}
-        return Bert(copies, self._sizes, self._pooling)
+        return Bert(copies, self._sizes, self._variant, self._pooling)
 
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
@@ -284,42 +367,74 @@ class Bert(tf.Module):
         """
         return self._forward(seed, dtype).sequence_output(inputs)
 
+    def outputs(self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None) -> dict[str, Any]:
+        """Computes the outputs of TF Hub's common text API in float32; arguments as for the pooled output.
+
+        Returns:
+          `pooled_output` [batch, hidden], `sequence_output` [batch, seq, hidden], and `encoder_outputs`, the output
+          [batch, seq, hidden] of each layer.
+        """
+        return self._forward(seed, tf.float32).outputs(inputs)
+
     def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "_Forward":
-        return _Forward(dict(zip(self._names, self._variables, strict=True)), self._sizes, seed, dtype)
+        weights = dict(zip(self._names, self._variables, strict=True))
+        return _Forward(weights, self._sizes, self._variant, seed, dtype)
 
 
 class _Forward:
     """One forward pass."""
 
-    def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
+    def __init__(
+        self,
+        weights: Mapping[str, tf.Variable],
+        sizes: Sizes,
+        variant: Variant,
+        seed: Optional[tf.Tensor],
+        dtype: tf.DType,
+    ):
         self._weights = weights
+        self._shared = sizes.shared
         self._hidden, self._heads, self._layers = sizes.hidden, sizes.heads, sizes.layers
         self._projects = sizes.embedding != sizes.hidden
-        self._dropout = Dropout(seed, DROPOUT)
+        self._dropout = Dropout(seed, variant.dropout)
         self._dtype = dtype
         # Explicit gradients would be exported, and TensorFlow never frees those of a model that was loaded.
         explicit = _without_gradient if seed is None else tf.custom_gradient
-        self._gelu, self._normalise_float32 = explicit(gelu), explicit(normalise)
+        self._activate = explicit(ACTIVATIONS[variant.activation])
+        self._normalise_float32 = explicit(lambda x, gamma, beta: normalise(x, gamma, beta, variant.epsilon))
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        x = self._last_layer(inputs, first_token=True)
-        return tf.cast(tf.tanh(self._multiply(x, _POOLER)), tf.float32)
+        return self._pool(self._layer_outputs(inputs, first_token=True)[-1])
 
     def first_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return tf.cast(self._last_layer(inputs, first_token=True), tf.float32)
+        return tf.cast(self._layer_outputs(inputs, first_token=True)[-1], tf.float32)
 
     def sequence_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return self._last_layer(inputs, first_token=False)
+        return self._layer_outputs(inputs, first_token=False)[-1]
 
-    def _last_layer(self, inputs: Mapping[str, tf.Tensor], first_token: bool) -> tf.Tensor:
-        """Returns the last layer's output [batch, seq, hidden], or [batch, hidden] of the first token."""
+    def outputs(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        layers = self._layer_outputs(inputs, first_token=False)
+        return {
+            "pooled_output": self._pool(layers[-1][:, 0]),
+            "sequence_output": layers[-1],
+            "encoder_outputs": layers,
+        }
+
+    def _pool(self, x: tf.Tensor) -> tf.Tensor:
+        """[batch, hidden] of the first token -> float32[batch, hidden]."""
+        return tf.cast(tf.tanh(self._multiply(x, _POOLER)), tf.float32)
+
+    def _layer_outputs(self, inputs: Mapping[str, tf.Tensor], first_token: bool) -> list[tf.Tensor]:
+        """Returns each layer's output [batch, seq, hidden]; if `first_token`, the last one's is [batch, hidden]."""
         x = self._embeddings(inputs[WORD_IDS], inputs[TYPE_IDS])
         padding = 1.0 - tf.cast(inputs[MASK], tf.float32)
         # [batch, heads, from, to]: no token attends to padding.
         bias = (padding * _NO_ATTENTION)[:, None, None, :]
+        outputs = []
         for i in range(self._layers):
-            x = self._layer(f"transformer/layer_{i}", x, bias, first_token and i + 1 == self._layers)
-        return x
+            x = self._layer(_layer_name(i, self._shared), x, bias, first_token and i + 1 == self._layers)
+            outputs.append(x)
+        return outputs
 
     def _embeddings(self, word_ids: tf.Tensor, type_ids: tf.Tensor) -> tf.Tensor:
         """int32[batch, seq] -> [batch, seq, hidden]."""
@@ -337,7 +452,7 @@ class _Forward:
         attention = self._attention(f"{name}/self_attention", x, bias, first_token)
         attended = self._multiply(attention, f"{name}/self_attention/attention_output")
         x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
-        inner = self._gelu(self._multiply(x, f"{name}/intermediate"))
+        inner = self._activate(self._multiply(x, f"{name}/intermediate"))
         return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
 
     def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Rebuilds a BERT from TF Hub as a `trainer.bert.Bert`.
 
 A SavedModel is a closed graph: its dropout can't be seeded, its precision can't be chosen, and it computes outputs that
-a classifier does not need. If its weights are those of a BERT from tf-models, `trainer.bert` computes with them
-instead, after a check that both compute the same.
+a classifier does not need. If its weights are those of a BERT, ELECTRA or ALBERT from tf-models, or of an imported
+encoder, `trainer.bert` computes with them instead, after a check that both compute the same.
 """
 
 import logging
@@ -13,11 +13,14 @@ import tensorflow as tf
 
 from artifacts import saved_encoder
 from core.config import Pooling
-from trainer import bert
+from trainer import bert, hub_export
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 # Float32 sums in another order differ by about 1e-6 in outputs of size 1.
 MAX_DIFFERENCE = 1e-5
+
+# Only an encoder whose layers share their weights, such as ALBERT, has a weight of this name.
+_SHARED_WEIGHT = "transformer/self_attention/query/kernel:0"
 
 
 def pooled(outputs: Mapping[str, Any], mask: tf.Tensor, pooling: Pooling) -> tf.Tensor:
@@ -49,14 +52,22 @@ def rebuild_bert(loaded: Any, pooling: Pooling = "pooler") -> Optional[bert.Bert
       `MAX_DIFFERENCE`.
     """
     weights = {variable.name: variable for variable in getattr(loaded, "variables", ())}
-    sizes = bert.infer_sizes({name: tuple(variable.shape) for name, variable in weights.items()})
+    variant, layers = hub_export.read_architecture(loaded)
+    shared = layers or _count_layers(loaded) if _SHARED_WEIGHT in weights else 0
+    sizes = bert.infer_sizes({name: tuple(variable.shape) for name, variable in weights.items()}, shared)
     if sizes is None:
         return None
-    network = bert.Bert(weights, sizes, pooling)
+    network = bert.Bert(weights, sizes, variant, pooling)
     types = weights["type_embeddings/embeddings:0"].shape[0]
     difference = _largest_difference(loaded, network, sizes.vocabulary, types, pooling)
     logging.info("outputs of the rebuilt encoder differ by at most %g", difference)
     return network if difference <= MAX_DIFFERENCE else None
+
+
+def _count_layers(loaded: Any) -> int:
+    """Counts the layers of an encoder whose layers share their weights; 0 if it does not output all of them."""
+    token = {name: tf.ones([1, 1], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
+    return len(saved_encoder.call(loaded, token).get("encoder_outputs", ()))
 
 
 def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types: int, pooling: Pooling) -> float:

@@ -75,9 +75,9 @@ def describe_licence(encoder: EncoderSummary) -> str:
     """Returns a sentence on the licence of the encoder's weights."""
     if encoder.source == "pretrain":
         return "Its weights were trained on the training rows alone."
-    if catalogue.find_entry(encoder.handle):
-        # That of all encoders in the catalogue, as their pages on TF Hub say.
-        return "Licence of its weights: Apache-2.0."
+    entry = catalogue.find_entry(encoder.handle)
+    if entry and entry.licence:
+        return f"Licence of its weights: {entry.licence}."
     return "The licence of its weights is not known here; ask whoever published them."
 
 

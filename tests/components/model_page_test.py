@@ -97,6 +97,7 @@ def test_what_a_model_needs_follows_from_its_operations(tmp_path):
     "encoder, licence",
     [
         (dataclasses.replace(SUMMARY.encoder, handle="/encoders/mine"), "The licence of its weights is not known"),
+        (dataclasses.replace(SUMMARY.encoder, handle="experts_pubmed"), "The licence of its weights is not known"),
         (dataclasses.replace(SUMMARY.encoder, source="pretrain", handle="2 x 128"), "Its weights were trained on the"),
     ],
 )
