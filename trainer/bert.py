@@ -186,6 +186,17 @@ def normalise(
     return normal * gamma + beta, gradient
 
 
+def functions(explicit: bool) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
+    """Returns `gelu` and `normalise` as functions of tensors.
+
+    Args:
+      explicit: whether they have the explicit gradients. Those would be exported, and TensorFlow never frees those of a
+        model that was loaded.
+    """
+    wrapper = tf.custom_gradient if explicit else _without_gradient
+    return wrapper(gelu), wrapper(normalise)
+
+
 def _without_gradient(function: Callable[..., tuple[tf.Tensor, Any]]) -> Callable[..., tf.Tensor]:
     return lambda *arguments: function(*arguments)[0]
 
@@ -209,6 +220,11 @@ class Bert(tf.Module):
     def weights(self) -> list[tf.Variable]:
         """The trainable variables."""
         return self._variables
+
+    @property
+    def hidden(self) -> int:
+        """Width of the outputs."""
+        return self._sizes.hidden
 
     def copy(self) -> "Bert":
         """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""
@@ -260,9 +276,7 @@ class _Forward:
         self._projects = sizes.embedding != sizes.hidden
         self._dropout = Dropout(seed, DROPOUT)
         self._dtype = dtype
-        # Explicit gradients would be exported, and TensorFlow never frees those of a model that was loaded.
-        explicit = _without_gradient if seed is None else tf.custom_gradient
-        self._gelu, self._normalise_float32 = explicit(gelu), explicit(normalise)
+        self._gelu, self._normalise_float32 = functions(explicit=seed is not None)
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         x = self._last_layer(inputs, first_token=True)

@@ -39,6 +39,7 @@ from core.config.sections import (
     NotifyConfig,
     PretrainConfig,
     ServingConfig,
+    TextsConfig,
     TrainerConfig,
     is_wide,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "ServingConfig",
     "ServingGateConfig",
     "SliceBound",
+    "TextsConfig",
     "TrainerConfig",
     "UpperBound",
     "describe_faults",
