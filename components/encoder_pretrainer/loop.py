@@ -27,6 +27,9 @@ from trainer.tokens import Tokens
 _STAGE = "pre-training"
 _REPORT_INTERVAL_S = 1.0
 
+# Of the figures, those in the progress.
+_SHOWN = ("loss", "accuracy", "score_correlation")
+
 # Points of the training curve, each a mean over its steps, and measurements on held-out texts.
 CURVE_POINTS = 200
 HISTORY_POINTS = 20
@@ -101,7 +104,7 @@ class Steps:
           weights: the weights to train.
           optimizer: from `model.build_optimizer`, or its loss-scaling wrapper.
           seed: seed of all random numbers.
-          dtype: data type of the matrix products in training; measuring is in float32.
+          dtype: data type of the matrix products.
           xla: whether XLA compiles the forward and backward passes.
         """
         self._strategy, self._target, self._weights = strategy, target, weights
@@ -143,7 +146,7 @@ class Steps:
         return tape.gradient(loss, self._weights), sums
 
     def _measures_of(self, inputs: Any, scores: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self._target(inputs, scores, seed, training=False)[1]
+        return self._target(inputs, scores, seed, self._dtype, training=False)[1]
 
 
 class Loop:
@@ -223,7 +226,7 @@ class Loop:
         if measures and measure is not None:
             row = measure()
             state.history.append({"step": state.step, **row})
-            held_out = {f"held_out_{name}": value for name, value in row.items()}
+            held_out = {f"held_out_{name}": row[name] for name in _SHOWN if name in row}
             progress.report(_STAGE, state.step, self._config.steps, keep=True, **held_out)
         if saves:
             self._checkpoints.save(state.step, dataclasses.asdict(state))
@@ -280,7 +283,7 @@ class Loop:
             state.timed_rows += rows
             state.timed_seconds += seconds
         self._traced = True
-        latest = {name: value for name, value in state.curve[-1].items() if name != "step"} if state.curve else {}
+        latest = {name: value for name, value in state.curve[-1].items() if name in _SHOWN} if state.curve else {}
         if steps:
             progress.report(_STAGE, state.step, self._config.steps, **latest, examples_per_s=rows / seconds)
 

@@ -7,6 +7,7 @@ continues from a checkpoint repeats it. Special tokens and padding are never cho
 import dataclasses
 from typing import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from components.encoder_pretrainer.vocabulary import MASK, SPECIAL_TOKENS
@@ -50,12 +51,12 @@ class Choice:
     weights: tf.Tensor
 
 
-def continuations(pieces: Sequence[str]) -> tf.Tensor:
+def continuations(pieces: Sequence[str]) -> np.ndarray:
     """Returns bool[vocabulary]: whether a piece continues a word."""
-    return tf.constant([piece.startswith(CONTINUATION) for piece in pieces])
+    return np.array([piece.startswith(CONTINUATION) for piece in pieces])
 
 
-def choose(word_ids: tf.Tensor, continues: tf.Tensor, share: float, seed: tf.Tensor) -> Choice:
+def choose(word_ids: tf.Tensor, continues: np.ndarray, share: float, seed: tf.Tensor) -> Choice:
     """Chooses whole words at random until they are a share of the batch's pieces.
 
     Args:

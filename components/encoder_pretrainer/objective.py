@@ -8,6 +8,7 @@ happens to be right counts as not replaced. Both can have the texts' scores as a
 import math
 from typing import Mapping, Optional
 
+import numpy as np
 import tensorflow as tf
 
 from components.encoder_pretrainer import masking
@@ -29,7 +30,7 @@ Measures = dict[str, tuple[tf.Tensor, tf.Tensor]]
 class Objective:
     """The loss of a batch, and measurements of it as sums that can be added up over batches and replicas."""
 
-    def __init__(self, network: Network, config: PretrainConfig, continues: tf.Tensor, has_scores: bool):
+    def __init__(self, network: Network, config: PretrainConfig, continues: np.ndarray, has_scores: bool):
         """Uses a network without copying it.
 
         Args:
@@ -39,8 +40,9 @@ class Objective:
           has_scores: whether scores are predicted.
         """
         self._network, self._config, self._has_scores = network, config, has_scores
-        self._continues = continues if config.whole_words else tf.zeros_like(continues)
-        self._pieces = int(continues.shape[0])
+        self._continues = continues if config.whole_words else np.zeros_like(continues)
+        self._pieces = len(continues)
+        self._encoder_weight = DETECTION_WEIGHT if config.objective == "electra" else 1.0
         by_objective = {
             "mlm": ("loss", "accuracy"),
             "electra": ("generator_loss", "generator_accuracy", "loss", "found", "left"),
@@ -73,7 +75,7 @@ class Objective:
         loss, measures, outputs = compute(inputs, seed, dropout, dtype)
         if self._has_scores:
             score_loss, score_measures = self._score(outputs, scores, dtype)
-            loss += self._config.score_weight * score_loss
+            loss += self._encoder_weight * self._config.score_weight * score_loss
             measures |= score_measures
         return loss, tf.stack([tf.stack(measures[name]) for name in self.names])
 
@@ -115,7 +117,7 @@ class Objective:
             "found": _sum_and_count(tf.cast(judged > 0, tf.float32), tokens * labels),
             "left": _sum_and_count(tf.cast(judged <= 0, tf.float32), tokens * (1.0 - labels)),
         }
-        return generator_loss + DETECTION_WEIGHT * _mean(detection), measures, outputs
+        return generator_loss + self._encoder_weight * _mean(detection), measures, outputs
 
     def _guesses(
         self, outputs: tf.Tensor, choice: masking.Choice, word_ids: tf.Tensor, dtype: tf.DType, explicit: bool

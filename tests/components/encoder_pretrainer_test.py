@@ -15,13 +15,10 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from artifacts import encoder as encoder_artifact
-from components.encoder_pretrainer import masking, pretrain, vocabulary
+from components.encoder_pretrainer import masking, vocabulary
 from components.encoder_pretrainer.component import EncoderPretrainer
-from core.config import PretrainConfig
 from core.errors import UserError
 from tests import encoders
-from trainer import tracing
-from trainer.tokens import Tokens
 
 TEXTS = [text.encode() for text in encoders.TEXTS]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -80,115 +77,6 @@ def test_frequent_characters_are_preferred():
     pieces = vocabulary.learn(texts, 30, lower_case=False)
     assert set(common) <= set(pieces)
     assert "힣" not in pieces
-
-
-# Masking.
-
-PIECES = 50
-
-
-@st.composite
-def padded_batches(draw):
-    """[CLS], up to 30 ids ([UNK] among them), [SEP], padding."""
-    rows = draw(st.lists(st.lists(st.sampled_from([1, *range(5, PIECES)]), max_size=30), min_size=1, max_size=6))
-    longest = max(map(len, rows))
-    return np.array([[2, *row, 3] + [0] * (longest - len(row)) for row in rows], np.int32)
-
-
-@hypothesis.given(padded_batches(), st.integers(0, 2**32 - 1))
-def test_15_percent_of_the_pieces_are_masked_and_nothing_else(word_ids, seed):
-    masked = masking.mask_tokens(word_ids, PIECES, np.random.default_rng(seed))
-    pieces = (word_ids >= 5).sum(axis=1)
-    chosen = np.where(pieces > 0, np.maximum(1, np.rint(0.15 * pieces)), 0)
-    np.testing.assert_array_equal(masked.weights.sum(axis=1), chosen)
-    assert masked.positions.shape[1] <= max(1, np.ceil(0.2 * word_ids.shape[1]))
-    changed = masked.word_ids != word_ids
-    for row in range(len(word_ids)):
-        positions = masked.positions[row][masked.weights[row] == 1]
-        assert len(set(positions)) == len(positions)
-        assert (word_ids[row, positions] >= 5).all()
-        np.testing.assert_array_equal(masked.labels[row][masked.weights[row] == 1], word_ids[row, positions])
-        assert set(np.flatnonzero(changed[row])) <= set(positions)
-    replaced = masked.word_ids[changed]
-    assert ((replaced == masking.MASK_ID) | (replaced >= 5)).all() and (replaced < PIECES).all()
-
-
-@hypothesis.given(padded_batches(), st.integers(0, 2**32 - 1))
-def test_masking_is_reproducible_and_does_not_change_its_input(word_ids, seed):
-    before = word_ids.copy()
-    first, second = (masking.mask_tokens(word_ids, PIECES, np.random.default_rng(seed)) for _ in range(2))
-    np.testing.assert_array_equal(word_ids, before)
-    np.testing.assert_array_equal(first.word_ids, second.word_ids)
-    np.testing.assert_array_equal(first.positions, second.positions)
-    assert (first.word_ids.dtype, first.positions.dtype, first.labels.dtype) == (np.int32,) * 3
-
-
-def test_80_percent_of_chosen_tokens_are_masked_10_random_10_kept():
-    word_ids = np.full((2000, 42), 7, np.int32)
-    masked = masking.mask_tokens(word_ids, 10_000, np.random.default_rng(0))
-    rows, columns = np.nonzero(masked.weights)
-    assert len(rows) == 2000 * 6
-    inputs = masked.word_ids[rows, masked.positions[rows, columns]]
-    # 12,000 draws: three standard deviations are 1.1 % and 0.8 %.
-    assert np.mean(inputs == masking.MASK_ID) == pytest.approx(0.8, abs=0.011)
-    assert np.mean(inputs == 7) == pytest.approx(0.1, abs=0.009)
-    # Each position is as likely as any other.
-    counts = np.bincount(masked.positions[rows, columns], minlength=42)
-    assert counts.min() > 200 and counts.max() < 380
-
-
-# Training.
-
-TINY = PretrainConfig(
-    vocabulary=100, layers=1, hidden=16, heads=2, steps=60, batch_size=8, learning_rate=0.01, max_length=16
-)
-
-
-def tokens_of(rows):
-    word_ids = np.concatenate([np.array([2, *row, 3], np.int32) for row in rows])
-    lengths = np.array([len(row) + 2 for row in rows])
-    return Tokens(word_ids, np.zeros_like(word_ids), np.cumsum(lengths) - lengths, lengths)
-
-
-# Each token determines its neighbours.
-REPETITIVE = tokens_of([[5, 6, 7, 8], [9, 10, 11, 12, 13], [14, 15]] * 16)
-
-
-def train(config, tokens):
-    with tracing.libraries_as_written():
-        pretrainer = pretrain.build(config, 20)
-        losses = pretrain.train(pretrainer, tokens, config)
-    return losses, [weight.numpy() for weight in pretrainer.weights]
-
-
-def test_loss_decreases():
-    losses, _ = train(TINY, REPETITIVE)
-    assert losses.shape == (60,)
-    # ln 20 = 3.0 is the loss of guessing.
-    assert losses[0] == pytest.approx(3.0, abs=0.3)
-    assert losses[-10:].mean() < 2.0
-
-
-def test_weights_before_training_depend_on_the_seed_only():
-    untrained = TINY.model_copy(update={"steps": 0})
-    losses, weights = train(untrained, REPETITIVE)
-    assert losses.size == 0
-    _, same = train(untrained, tokens_of([[5]]))
-    _, other = train(untrained.model_copy(update={"seed": 1}), REPETITIVE)
-    assert all(np.array_equal(a, b) for a, b in zip(weights, same, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(weights, other, strict=True))
-
-
-def test_texts_without_a_piece_are_skipped():
-    losses, weights = train(TINY, tokens_of([[], []]))
-    assert losses.size == 0
-    assert all(np.isfinite(weight).all() for weight in weights)
-
-
-def test_loss_of_only_unknown_words_is_zero():
-    losses, weights = train(TINY.model_copy(update={"steps": 2}), tokens_of([[1, 1], [1]]))
-    np.testing.assert_array_equal(losses, [0.0, 0.0])
-    assert all(np.isfinite(weight).all() for weight in weights)
 
 
 # The component's artifact.
