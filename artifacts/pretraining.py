@@ -5,8 +5,6 @@ import json
 import os
 from typing import Mapping, Optional, Sequence
 
-import tensorflow as tf
-
 PRETRAINING_FILE = "pretraining.json"
 
 
@@ -47,14 +45,14 @@ class PretrainingFigures:
 
 def write(folder: str, figures: PretrainingFigures) -> None:
     """Writes `pretraining.json` into an encoder's folder."""
-    with tf.io.gfile.GFile(os.path.join(folder, PRETRAINING_FILE), "w") as stream:
+    with open(os.path.join(folder, PRETRAINING_FILE), "w", encoding="utf-8") as stream:
         json.dump(dataclasses.asdict(figures), stream, indent=2)
 
 
 def read(folder: str) -> Optional[PretrainingFigures]:
     """Reads `pretraining.json` from an encoder's folder; None if the encoder was not pretrained here."""
     path = os.path.join(folder, PRETRAINING_FILE)
-    if not tf.io.gfile.exists(path):
+    if not os.path.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as stream:
+    with open(path, encoding="utf-8") as stream:
         return PretrainingFigures(**json.load(stream))

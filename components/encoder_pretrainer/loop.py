@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence, Union
 
 import numpy as np
 import tensorflow as tf
@@ -226,7 +226,7 @@ class Loop:
         if measures and measure is not None:
             row = measure()
             state.history.append({"step": state.step, **row})
-            held_out = {f"held_out_{name}": row[name] for name in _SHOWN if name in row}
+            held_out: dict[str, Union[float, str]] = {f"held_out_{name}": row[name] for name in _SHOWN if name in row}
             progress.report(_STAGE, state.step, self._config.steps, keep=True, **held_out)
         if saves:
             self._checkpoints.save(state.step, dataclasses.asdict(state))

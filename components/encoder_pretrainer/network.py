@@ -49,7 +49,9 @@ class Network(tf.Module):
         self.encoder_variables[f"{_POOLER}/kernel:0"].assign(tf.eye(config.hidden))
         self.encoder = _bert(self.encoder_variables)
         self.generator: Optional[bert.Bert] = None
-        guesser, heads, own = self.encoder, {}, {}
+        guesser = self.encoder
+        own: dict[str, tf.Variable] = {}
+        heads: dict[str, tuple[int, ...]] = {}
         if config.objective == "electra":
             shared = {name: self.encoder_variables[name] for name in _EMBEDDINGS}
             shapes = encoder_shapes(_narrow(config), pieces)

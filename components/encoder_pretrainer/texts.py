@@ -118,16 +118,18 @@ def read_table(table: TextsConfig, rejected: "collections.Counter[str]") -> Iter
         text_columns = [parse.find_column(head.columns, f"{SETTING}.text", name) for name in data.texts]
         score_column = parse.find_column(head.columns, f"{SETTING}.score", table.score) if table.score else None
         for fields in _read_fields(file, head, data):
-            texts = fields
-            if not isinstance(fields, parse.Rejection):
-                texts = parse.pick_texts(fields, len(head.columns), text_columns)
+            if isinstance(fields, parse.Rejection):
+                rejected[fields.reason] += 1
+                continue
+            texts = parse.pick_texts(fields, len(head.columns), text_columns)
             if isinstance(texts, parse.Rejection):
                 rejected[texts.reason] += 1
                 continue
             score = None
             if score_column is not None and fields[score_column].strip():
                 score = parse_score(fields[score_column], table.score_range)
-                rejected[BAD_SCORE] += score is None
+                if score is None:
+                    rejected[BAD_SCORE] += 1
             for text in texts:
                 yield text.encode(), score
 

@@ -9,6 +9,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
+    from artifacts.pretraining import PretrainingFigures
 
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
@@ -70,6 +71,7 @@ class EncoderSummary:
       layers: number of Transformer layers.
       hidden: width of the outputs.
       vocabulary: number of word pieces.
+      pretraining: how it was pretrained here; None for an encoder from elsewhere.
     """
 
     source: str
@@ -79,6 +81,7 @@ class EncoderSummary:
     layers: int
     hidden: int
     vocabulary: int
+    pretraining: Optional["PretrainingFigures"] = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,7 +146,7 @@ def test_output_does_not_depend_on_the_padding(models):
     short, long = encode(models, encoders.TEXTS, 20), encode(models, encoders.TEXTS, 512)
     np.testing.assert_allclose(short["pooled_output"], long["pooled_output"], atol=1e-5)
     different = encode(models, encoders.TEXTS[:2], 20)["pooled_output"]
-    assert np.abs(different[0] - different[1]).max() > 1e-3
+    assert np.abs(different[0] - different[1]).max() > 1e-4
 
 
 def test_pooled_output_is_the_first_token(models):
