@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 import time
-from typing import Any, Callable, Iterator, Optional, Sequence, Union
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -226,7 +226,7 @@ class Loop:
         if measures and measure is not None:
             row = measure()
             state.history.append({"step": state.step, **row})
-            held_out: dict[str, Union[float, str]] = {f"held_out_{name}": row[name] for name in _SHOWN if name in row}
+            held_out = {f"held_out_{name}": row[name] for name in _SHOWN if name in row}
             progress.report(_STAGE, state.step, self._config.steps, keep=True, **held_out)
         if saves:
             self._checkpoints.save(state.step, dataclasses.asdict(state))
@@ -283,9 +283,10 @@ class Loop:
             state.timed_rows += rows
             state.timed_seconds += seconds
         self._traced = True
-        latest = {name: value for name, value in state.curve[-1].items() if name in _SHOWN} if state.curve else {}
+        point = state.curve[-1] if state.curve else {}
+        latest = {name: value for name, value in point.items() if name in _SHOWN}
         if steps:
-            progress.report(_STAGE, state.step, self._config.steps, **latest, examples_per_s=rows / seconds)
+            progress.report(_STAGE, state.step, self._config.steps, keep=False, **latest, examples_per_s=rows / seconds)
 
     def _rows(self, first: int, end: int) -> int:
         """Returns the number of rows in the steps from `first` to before `end`."""
