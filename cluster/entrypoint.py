@@ -39,6 +39,7 @@ from core.files import atomic_write  # noqa: E402
 TFX_VERSIONS = ("1.16.0", "1.21.0")
 
 _TRAINER = "trainer"
+_PRETRAINER = "encoder-pretrainer"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -119,6 +120,8 @@ def _merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> Non
         # Two concurrent runs may train the same model, so each needs its own checkpoints.
         custom = json.loads(values["custom_config"])
         values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
+    if task_id == _PRETRAINER:
+        values["checkpoints"] = os.path.join(values["checkpoints"], run)
 
 
 @contextlib.contextmanager

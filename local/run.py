@@ -15,6 +15,7 @@ import rich.console
 
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
+from components.encoder_pretrainer import texts
 from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report, tracking
@@ -107,6 +108,8 @@ def _check_settings(config: Config) -> None:
     notification.check(config.notify)
     if config.encoder.source == "hub":
         handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
+    else:
+        texts.check(config.encoder.pretrain.texts)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

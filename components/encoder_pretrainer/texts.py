@@ -166,6 +166,16 @@ def locate(table: TextsConfig) -> Iterator[tuple[sources.SourceFile, file_head.F
             yield file, head
 
 
+def check(tables: Sequence[TextsConfig]) -> None:
+    """Checks the start of the tables' files.
+
+    Raises:
+      UserError: a file can't be used, or lacks a column.
+    """
+    for table in tables:
+        collections.deque(locate(table), maxlen=0)
+
+
 def fingerprint(tables: Sequence[TextsConfig]) -> str:
     """Returns a digest of the files' content, empty without tables.
 

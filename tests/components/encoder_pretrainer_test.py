@@ -15,10 +15,14 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
 from artifacts import encoder as encoder_artifact
+from artifacts import pretraining
 from components.encoder_pretrainer import masking, vocabulary
 from components.encoder_pretrainer.component import EncoderPretrainer
+from components.hub_encoder import executor as hub_encoder
+from core.config import TextsConfig
 from core.errors import UserError
 from tests import encoders
+from trainer import native
 
 TEXTS = [text.encode() for text in encoders.TEXTS]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -176,3 +180,41 @@ def test_component_has_one_model_output():
     examples = types.Channel(type=standard_artifacts.Examples)
     component = EncoderPretrainer(examples=examples, config=encoders.CONFIG.model_dump_json())
     assert component.outputs["encoder"].type is standard_artifacts.Model
+
+
+# ELECTRA, further texts, and another run that uses the encoder.
+
+ELECTRA = encoders.CONFIG.model_copy(update={"objective": "electra", "embedding": 8, "held_out_fraction": 0.2})
+
+
+@pytest.fixture(name="electra", scope="module")
+def _electra(tmp_path_factory):
+    """A folder with an encoder, of texts with scores, and the last rows of the texts as a test split."""
+    folder = tmp_path_factory.mktemp("electra")
+    rows = "".join(f"{text}\t{1 + i % 10}\n" for i, text in enumerate((*encoders.TEXTS, "아주 좋은 영화", "")))
+    (folder / "more.tsv").write_text(f"document\trating\n{rows}")
+    config = ELECTRA.model_copy(update={"texts": (TextsConfig(file=str(folder / "more.tsv"), score="rating"),)})
+    artifact = encoders.pretrain(str(folder), [encoders.TEXTS[:6]], config, test=encoders.TEXTS[10:])
+    return path_utils.serving_model_dir(artifact.uri)
+
+
+def test_pretraining_is_described_beside_the_encoder(electra):
+    figures = pretraining.read(electra)
+    assert encoder_artifact.read(electra).handle == "ELECTRA of 1 layers, 16 wide, 8 steps on these reviews"
+    assert figures.texts == {"trained": 9, "held_out": 2, "with_score": 11, "without_pieces": 0, "left_out_test": 2}
+    assert figures.rejected == {"blank_line": 1} or figures.rejected == {"empty_text": 1}
+    assert figures.history[-1]["step"] == figures.curve[-1]["step"] == 8
+    assert {"loss", "accuracy", "generator_loss", "score_correlation"} < set(figures.history[-1])
+
+
+def test_an_encoder_with_narrow_embeddings_is_used_natively_by_another_run(electra, tmp_path):
+    output = standard_artifacts.Model()
+    output.uri = str(tmp_path / "encoder")
+    os.makedirs(output.uri)
+    properties = {"handle": electra, "preprocess": "", "sha256": "", "preprocess_sha256": ""}
+    hub_encoder.Executor().Do({}, {"encoder": [output]}, properties)
+    copied = path_utils.serving_model_dir(output.uri)
+    assert encoder_artifact.read(copied).sha256 == encoder_artifact.read(electra).sha256
+    network = native.rebuild_bert(tf.saved_model.load(encoder_artifact.encoder_dir(copied)))
+    assert network is not None
+    assert {weight.name: tuple(weight.shape) for weight in network.weights}["embedding_projection/kernel:0"] == (8, 16)
