@@ -183,8 +183,8 @@ def _is_cached(node_id: str, config: Config) -> bool:
         # A published encoder does not change; a folder may.
         return config.encoder.handle.startswith("https://") or os.sep not in config.encoder.handle
     if node_id == "EncoderPretrainer":
-        # Files that are not part of the pipeline.
-        return not config.encoder.pretrain.texts
+        # Tables, and the folder of an encoder, are not part of the pipeline.
+        return not config.encoder.pretrain.texts and config.encoder.pretrain.continue_from is None
     return node_id not in _UNCACHED
 
 

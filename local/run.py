@@ -110,6 +110,8 @@ def _check_settings(config: Config) -> None:
         handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
     else:
         texts.check(config.encoder.pretrain.texts)
+        if config.encoder.pretrain.continue_from is not None:
+            handles.resolve(config.encoder.pretrain.continue_from)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

@@ -54,7 +54,7 @@ class Executor(base_executor.BaseExecutor):
             tempfile.TemporaryDirectory() as scratch,
         ):
             checkpoints = exec_properties.get(CHECKPOINTS) or os.path.join(scratch, CHECKPOINTS)
-            pretrain.make_encoder(corpus, config, folder, checkpoints)
+            config = pretrain.make_encoder(corpus, config, folder, checkpoints)
             encoder_artifact.finish(
                 folder, source="pretrain", handle=describe(config), preprocess_handle="", heads=config.heads
             )
@@ -63,4 +63,5 @@ class Executor(base_executor.BaseExecutor):
 def describe(config: PretrainConfig) -> str:
     """Returns the encoder's size and training in words."""
     name = {"mlm": "BERT", "electra": "ELECTRA"}[config.objective]
-    return f"{name} of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews"
+    origin = "" if config.continue_from is None else f", continued from {config.continue_from}"
+    return f"{name} of {config.layers} layers, {config.hidden} wide, {config.steps} steps on these reviews{origin}"

@@ -8,9 +8,9 @@ import tensorflow as tf
 from official.nlp.configs import encoders
 from official.nlp.tools import export_tfhub_lib
 
-from components.encoder_pretrainer import network
 from core import progress
 from core.config import PretrainConfig
+from trainer import bert
 
 
 def write_preprocess(vocabulary_file: str, config: PretrainConfig, folder: str) -> None:
@@ -33,7 +33,7 @@ def write_encoder(
 ) -> None:
     """Writes the encoder with these weights, by their names in tf-models, into a folder."""
     progress.report("exporting the encoder", 0, 0)
-    sizes = _encoder_config(config, weights["word_embeddings/embeddings:0"].shape[0])
+    sizes = _encoder_config(weights)
     keras = encoders.build_encoder(sizes)
     for weight in keras.weights:
         weight.assign(weights[weight.name].read_value())
@@ -49,15 +49,17 @@ def write_encoder(
         )
 
 
-def _encoder_config(config: PretrainConfig, pieces: int) -> encoders.EncoderConfig:
-    bert = encoders.BertEncoderConfig(
-        vocab_size=pieces,
-        embedding_size=config.embedding,
-        hidden_size=config.hidden,
-        num_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=network.FEED_FORWARD_RATIO * config.hidden,
-        max_position_embeddings=network.MAX_POSITIONS,
-        type_vocab_size=network.TYPES,
+def _encoder_config(weights: Mapping[str, tf.Variable]) -> encoders.EncoderConfig:
+    sizes = bert.infer_sizes({name: tuple(weight.shape) for name, weight in weights.items()})
+    assert sizes is not None  # These are a BERT's weights.
+    config = encoders.BertEncoderConfig(
+        vocab_size=sizes.vocabulary,
+        embedding_size=sizes.embedding,
+        hidden_size=sizes.hidden,
+        num_layers=sizes.layers,
+        num_attention_heads=sizes.heads,
+        intermediate_size=weights["transformer/layer_0/intermediate/bias:0"].shape[0],
+        max_position_embeddings=weights["position_embedding/embeddings:0"].shape[0],
+        type_vocab_size=weights["type_embeddings/embeddings:0"].shape[0],
     )
-    return encoders.EncoderConfig(type="bert", bert=bert)
+    return encoders.EncoderConfig(type="bert", bert=config)

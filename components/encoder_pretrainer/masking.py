@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from components.encoder_pretrainer.vocabulary import MASK, SPECIAL_TOKENS
 
-MASK_ID = SPECIAL_TOKENS.index(MASK)
+# Starts a placeholder in the vocabularies of BERTs.
+_UNUSED = "[unused"
 # Starts a piece that continues the word of the piece before it.
 CONTINUATION = "##"
 
@@ -51,17 +52,48 @@ class Choice:
     weights: tf.Tensor
 
 
-def continuations(pieces: Sequence[str]) -> np.ndarray:
-    """Returns bool[vocabulary]: whether a piece continues a word."""
-    return np.array([piece.startswith(CONTINUATION) for piece in pieces])
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """The pieces of a vocabulary by their ids.
+
+    Attributes:
+      continues: bool[vocabulary], whether a piece continues the word of the piece before it.
+      choosable: bool[vocabulary], whether it can be chosen: not a special token.
+      mask: the id of [MASK].
+    """
+
+    continues: np.ndarray
+    choosable: np.ndarray
+    mask: int
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The choosable ids int32[n]; [MASK] if there are none."""
+        return (
+            np.flatnonzero(self.choosable).astype(np.int32) if self.choosable.any() else np.array([self.mask], np.int32)
+        )
 
 
-def choose(word_ids: tf.Tensor, continues: np.ndarray, share: float, seed: tf.Tensor) -> Choice:
+def describe(pieces: Sequence[str], whole_words: bool = True) -> Pieces:
+    """Returns what is to know of the pieces of a vocabulary.
+
+    Args:
+      pieces: the pieces in the order of their ids.
+      whole_words: whether pieces are chosen together with those that continue their word.
+    """
+    return Pieces(
+        continues=np.array([whole_words and piece.startswith(CONTINUATION) for piece in pieces]),
+        choosable=np.array([piece not in SPECIAL_TOKENS and not piece.startswith(_UNUSED) for piece in pieces]),
+        mask=pieces.index(MASK),
+    )
+
+
+def choose(word_ids: tf.Tensor, pieces: Pieces, share: float, seed: tf.Tensor) -> Choice:
     """Chooses whole words at random until they are a share of the batch's pieces.
 
     Args:
-      word_ids: int32[batch, seq], ids of pieces from `vocabulary.learn`, padded with 0.
-      continues: as returned by `continuations`; all false to choose single pieces.
+      word_ids: int32[batch, seq], padded with a special token.
+      pieces: what the ids stand for.
       share: share of the pieces, 0 to 1, rounded to a number of pieces that is at least 1. A word that would exceed it
         is left out, unless it would be the only one.
       seed: int64[2].
@@ -71,15 +103,15 @@ def choose(word_ids: tf.Tensor, continues: np.ndarray, share: float, seed: tf.Te
     """
     ids = tf.reshape(word_ids, [-1])
     tokens = tf.size(ids)
-    is_piece = ids >= len(SPECIAL_TOKENS)
+    is_piece = tf.gather(pieces.choosable, ids)
     # A row begins with [CLS], so no word extends over two rows.
-    word = tf.cumsum(tf.cast(is_piece & ~tf.gather(continues, ids), tf.int32))
+    word = tf.cumsum(tf.cast(is_piece & ~tf.gather(pieces.continues, ids), tf.int32))
     keys = tf.gather(_uniform([tokens + 1], seed), word)
     # Equal keys stay in order, so the pieces of a word stay together.
     order = tf.argsort(tf.where(is_piece, keys, _NOT_CHOOSABLE), stable=True)
     count = _round_up(share * tf.cast(tokens, tf.float32))
-    pieces = tf.reduce_sum(tf.cast(is_piece, tf.float32))
-    wanted = tf.clip_by_value(tf.cast(tf.round(share * pieces), tf.int32), 1, count)
+    choosable = tf.reduce_sum(tf.cast(is_piece, tf.float32))
+    wanted = tf.clip_by_value(tf.cast(tf.round(share * choosable), tf.int32), 1, count)
     # One more, which shows whether the last word is cut.
     shown = tf.gather(word, tf.concat([order, order[-1:]], 0)[: count + 1])
     last = shown[wanted - 1]
@@ -89,14 +121,14 @@ def choose(word_ids: tf.Tensor, continues: np.ndarray, share: float, seed: tf.Te
     return Choice(positions, tf.cast(is_chosen, tf.float32))
 
 
-def hide(word_ids: tf.Tensor, choice: Choice, shares: Shares, vocabulary: int, seed: tf.Tensor) -> tf.Tensor:
+def hide(word_ids: tf.Tensor, choice: Choice, shares: Shares, pieces: Pieces, seed: tf.Tensor) -> tf.Tensor:
     """Replaces the chosen pieces by [MASK], by a random piece, or by themselves.
 
     Args:
       word_ids: int32[batch, seq].
       choice: the chosen pieces.
       shares: how many are replaced by what.
-      vocabulary: number of pieces.
+      pieces: what the ids stand for.
       seed: int64[2], another one than that of the choice.
 
     Returns:
@@ -104,11 +136,13 @@ def hide(word_ids: tf.Tensor, choice: Choice, shares: Shares, vocabulary: int, s
     """
     kept = tf.gather(tf.reshape(word_ids, [-1]), choice.positions)
     draws = _uniform(tf.shape(kept), seed)
-    first = len(SPECIAL_TOKENS)
-    random = tf.random.stateless_uniform(
-        tf.shape(kept), seed + _OTHER_STREAM, first, max(vocabulary, first + 1), tf.int32, alg="philox"
+    numbers = tf.random.stateless_uniform(
+        tf.shape(kept), seed + _OTHER_STREAM, 0, len(pieces.ids), tf.int32, alg="philox"
     )
-    replaced = tf.where(draws < shares.masked, MASK_ID, tf.where(draws < shares.masked + shares.random, random, kept))
+    random = tf.gather(pieces.ids, numbers)
+    replaced = tf.where(
+        draws < shares.masked, pieces.mask, tf.where(draws < shares.masked + shares.random, random, kept)
+    )
     return put(word_ids, choice, replaced)
 
 

@@ -6,6 +6,7 @@ that the optimizer recognises: it does not decay biases and normalisations.
 
 from typing import Mapping, Optional
 
+import numpy as np
 import tensorflow as tf
 
 from core.config import PretrainConfig
@@ -34,19 +35,31 @@ _FIRST_NUMBERS = {"": 0, "generator/": 1 << 20, "head/": 2 << 20}
 class Network(tf.Module):
     """The encoder and what is trained with it."""
 
-    def __init__(self, config: PretrainConfig, pieces: int, has_scores: bool):
+    def __init__(
+        self,
+        config: PretrainConfig,
+        pieces: int,
+        has_scores: bool,
+        weights: Optional[Mapping[str, np.ndarray]] = None,
+    ):
         """Creates the variables; the seed determines their values.
 
         Args:
           config: objective, sizes and seed.
           pieces: number of pieces in the vocabulary.
           has_scores: whether a score is predicted.
+          weights: name -> initial weight of the encoder, of these sizes; None for random ones.
         """
         super().__init__("pretraining")
-        self.encoder_variables = _create(encoder_shapes(config, pieces), config.seed, "")
-        # A language model does not train the pooler. Make it the identity, as in TF Hub's ELECTRAs and BERT experts,
-        # instead of a random projection of the first token.
-        self.encoder_variables[f"{_POOLER}/kernel:0"].assign(tf.eye(config.hidden))
+        if weights is None:
+            self.encoder_variables = _create(encoder_shapes(config, pieces), config.seed, "")
+            # A language model does not train the pooler. Make it the identity, as in TF Hub's ELECTRAs and BERT
+            # experts, instead of a random projection of the first token.
+            self.encoder_variables[f"{_POOLER}/kernel:0"].assign(tf.eye(config.hidden))
+        else:
+            self.encoder_variables = {
+                name: tf.Variable(value, name=name.removesuffix(":0")) for name, value in weights.items()
+            }
         self.encoder = _bert(self.encoder_variables)
         self.generator: Optional[bert.Bert] = None
         guesser = self.encoder

@@ -8,7 +8,6 @@ happens to be right counts as not replaced. Both can have the texts' scores as a
 import math
 from typing import Mapping, Optional
 
-import numpy as np
 import tensorflow as tf
 
 from components.encoder_pretrainer import masking
@@ -30,18 +29,17 @@ Measures = dict[str, tuple[tf.Tensor, tf.Tensor]]
 class Objective:
     """The loss of a batch, and measurements of it as sums that can be added up over batches and replicas."""
 
-    def __init__(self, network: Network, config: PretrainConfig, continues: np.ndarray, has_scores: bool):
+    def __init__(self, network: Network, config: PretrainConfig, pieces: masking.Pieces, has_scores: bool):
         """Uses a network without copying it.
 
         Args:
           network: the network.
           config: the objective and its shares.
-          continues: as returned by `masking.continuations`.
+          pieces: what the ids of the vocabulary stand for.
           has_scores: whether scores are predicted.
         """
         self._network, self._config, self._has_scores = network, config, has_scores
-        self._continues = continues if config.whole_words else np.zeros_like(continues)
-        self._pieces = len(continues)
+        self._pieces = pieces
         self._encoder_weight = DETECTION_WEIGHT if config.objective == "electra" else 1.0
         by_objective = {
             "mlm": ("loss", "accuracy"),
@@ -83,7 +81,7 @@ class Objective:
         """Chooses the pieces to guess; returns them, and the batch in which they are hidden."""
         config = self._config
         shares = masking.Shares(config.mask_share, config.mask_token_share, config.random_share)
-        choice = masking.choose(word_ids, self._continues, shares.chosen, seed + _CHOICE)
+        choice = masking.choose(word_ids, self._pieces, shares.chosen, seed + _CHOICE)
         return choice, masking.hide(word_ids, choice, shares, self._pieces, seed + _HIDING)
 
     def _mlm(

@@ -1,6 +1,7 @@
 """Trains an encoder on texts: vocabulary, tokens, training, export."""
 
 import dataclasses
+import hashlib
 import os
 import tempfile
 from typing import Any, Mapping, Optional, Sequence
@@ -11,9 +12,9 @@ import tf_keras
 
 from artifacts import encoder as encoder_artifact
 from artifacts import pretraining
-from components.encoder_pretrainer import export, loop, masking, network, objective, vocabulary
+from components.encoder_pretrainer import export, loop, masking, network, objective, start, vocabulary
 from components.encoder_pretrainer.texts import Corpus
-from core import gpu, progress
+from core import gpu
 from core.config import PretrainConfig
 from core.errors import UserError
 from trainer import batches, checkpoints, distribution, model, precision, tracing
@@ -23,7 +24,7 @@ from trainer.tokens import tokenise
 _OTHER_SETTINGS = {"texts", "device", "xla", "checkpoint_seconds", "min_accuracy"}
 
 # Part of a checkpoint's key; another number makes earlier checkpoints unusable.
-FORMAT = 1
+_FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Trained:
     dtype: tf.DType
 
 
-def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint_root: str) -> None:
+def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint_root: str) -> PretrainConfig:
     """Trains a vocabulary and an encoder; writes both SavedModels and `pretraining.json`.
 
     The same texts, in any order, and the same configuration result in the same weights on the same CPU.
@@ -55,6 +56,9 @@ def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint
       folder: an existing folder for `preprocess/` and `encoder/`.
       checkpoint_root: folder of the checkpoints' folders, from which a killed pre-training continues.
 
+    Returns:
+      The configuration with the sizes of the encoder.
+
     Raises:
       UserError: there are no texts, the loss is not a number, or the accuracy is below the configured minimum.
     """
@@ -63,26 +67,26 @@ def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint
     gpus = gpu.visible_gpus(config.device)
     devices = Devices(gpus, distribution.choose_strategy(gpus))
     with tracing.libraries_as_written(), tempfile.TemporaryDirectory() as scratch:
-        progress.report("learning a vocabulary", 0, 0)
+        beginning = start.make_start(corpus.texts, config, os.path.join(scratch, "start"))
+        pieces, config = beginning.pieces, beginning.config
         file = os.path.join(scratch, "vocab.txt")
-        pieces = vocabulary.learn(corpus.texts, config.vocabulary, config.lower_case)
         vocabulary.write(file, pieces)
         export.write_preprocess(file, config, encoder_artifact.preprocess_dir(folder))
         preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
         train_data, held_out = _tokenise(preprocess, corpus, config)
-        key = checkpoints.training_key(config.model_dump(exclude=_OTHER_SETTINGS), corpus.digest, pieces, FORMAT)
-        trained = train(train_data, held_out, pieces, config, devices, os.path.join(checkpoint_root, key))
+        key = _key(config, corpus, beginning)
+        trained = train(train_data, held_out, beginning, devices, os.path.join(checkpoint_root, key))
         require_accuracy(trained.result.history, config.min_accuracy)
         export.write_encoder(trained.network.encoder_variables, file, config, encoder_artifact.encoder_dir(folder))
         pretraining.write(folder, _figures(corpus, train_data, held_out, config, trained, devices))
         trained.checkpoints.remove()
+    return config
 
 
 def train(
     data: loop.Data,
     held_out: loop.Data,
-    pieces: Sequence[str],
-    config: PretrainConfig,
+    beginning: start.Start,
     devices: Devices,
     checkpoint_folder: str,
 ) -> Trained:
@@ -91,25 +95,26 @@ def train(
     Args:
       data: texts to train on, each with a piece to guess; may be empty, for untrained weights.
       held_out: texts for measuring; may be empty.
-      pieces: the vocabulary.
-      config: objective, sizes and training.
+      beginning: the vocabulary, the initial weights, and the configuration of the training.
       devices: the devices.
       checkpoint_folder: folder of this pre-training's checkpoints.
 
     Raises:
       UserError: the loss is not a number.
     """
+    config, pieces = beginning.config, beginning.pieces
     strategy, has_scores = devices.strategy, bool(np.isfinite(data.scores).any())
     dtype = precision.choose(config.precision, devices.gpus)
     with strategy.scope():
-        trained_network = network.Network(config, len(pieces), has_scores)
+        trained_network = network.Network(config, len(pieces), has_scores, beginning.weights)
         optimizer = model.build_optimizer(config.learning_rate, config.steps, config.warmup_fraction)
         # Not in the first step, since a checkpoint is only restored to variables that exist.
         optimizer._create_all_weights(trained_network.weights)
         if dtype == tf.float16:
             optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
     xla = bool(devices.gpus) if config.xla == "auto" else config.xla
-    target = objective.Objective(trained_network, config, masking.continuations(pieces), has_scores)
+    described = masking.describe(pieces, config.whole_words)
+    target = objective.Objective(trained_network, config, described, has_scores)
     steps = loop.Steps(strategy, target, trained_network.weights, optimizer, config.seed, dtype, xla)
     trackables = {"weights": trained_network.weights, "optimizer": optimizer}
     writes = distribution.worker_index(strategy) == 0
@@ -149,6 +154,13 @@ def _tokenise(preprocess: Any, corpus: Corpus, config: PretrainConfig) -> tuple[
     rows = (np.flatnonzero(usable & used) for used in (~corpus.is_held_out, corpus.is_held_out))
     train_data, held_out = (loop.Data(tokens.ordered(each), corpus.scores[each]) for each in rows)
     return train_data, held_out
+
+
+def _key(config: PretrainConfig, corpus: Corpus, beginning: start.Start) -> str:
+    """Returns a key for everything that the weights depend on."""
+    weights = hashlib.sha256(b"".join(weight.tobytes() for weight in (beginning.weights or {}).values())).hexdigest()
+    settings = config.model_dump(exclude=_OTHER_SETTINGS)
+    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights, _FORMAT)
 
 
 def _choose_widths(config: PretrainConfig, data: loop.Data, held_out: loop.Data) -> list[int]:

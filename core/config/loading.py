@@ -21,6 +21,7 @@ _LOCATIONS = (
     "data.schema_file",
     "encoder.handle",
     "encoder.preprocess",
+    "encoder.pretrain.continue_from",
     "encoder.pretrain.texts",
     "gates.invariance.pairs",
     "serving.dir",

@@ -197,6 +197,10 @@ class PretrainConfig(Section):
     objective: Literal["mlm", "electra"] = "mlm"
     # Further tables; the training split's texts are always used, its labels never.
     texts: tuple[TextsConfig, ...] = ()
+    # An encoder to continue from, as `encoder.handle`; then sizes, casing and vocabulary are its own, and the most
+    # frequent words that its vocabulary splits are added.
+    continue_from: Optional[str] = None
+    added_words: Annotated[int, pydantic.Field(ge=0)] = 1000
     vocabulary: Annotated[int, pydantic.Field(ge=100, le=200_000)] = 8000
     layers: Annotated[int, pydantic.Field(ge=1, le=48)] = 2
     hidden: Annotated[int, pydantic.Field(ge=8, le=4096)] = 128

@@ -10,8 +10,7 @@ from components.encoder_pretrainer import masking
 
 # Ids 5 to 29 start a word, 30 to 49 continue one.
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *map(str, range(25)), *(f"##{i}" for i in range(20))]
-CONTINUES = masking.continuations(PIECES)
-SINGLE = np.zeros_like(CONTINUES)
+WORDS, SINGLE = masking.describe(PIECES), masking.describe(PIECES, whole_words=False)
 EVERYTHING = masking.Shares(chosen=0.15, masked=0.8, random=0.1)
 
 
@@ -30,7 +29,7 @@ def seed_of(number):
 
 
 def chosen_of(word_ids, seed):
-    choice = masking.choose(tf.constant(word_ids), CONTINUES, 0.15, seed)
+    choice = masking.choose(tf.constant(word_ids), WORDS, 0.15, seed)
     positions, weights = choice.positions.numpy(), choice.weights.numpy()
     assert len(positions) == max(1, np.ceil(np.float32(0.15) * np.float32(word_ids.size)))
     assert len(set(positions)) == len(positions)
@@ -67,12 +66,12 @@ def test_whole_words_are_chosen_up_to_their_share_and_nothing_else(word_ids, see
 @hypothesis.settings(deadline=None, max_examples=20)
 @hypothesis.given(padded_batches(), st.integers(0, 2**50))
 def test_only_chosen_pieces_change_into_the_mask_or_other_pieces(word_ids, seed):
-    choice = masking.choose(tf.constant(word_ids), CONTINUES, 0.15, seed_of(seed))
-    hidden = masking.hide(tf.constant(word_ids), choice, EVERYTHING, len(PIECES), seed_of(seed + 1)).numpy()
+    choice = masking.choose(tf.constant(word_ids), WORDS, 0.15, seed_of(seed))
+    hidden = masking.hide(tf.constant(word_ids), choice, EVERYTHING, WORDS, seed_of(seed + 1)).numpy()
     changed = np.flatnonzero(hidden.ravel() != word_ids.ravel())
     assert set(changed) <= set(choice.positions.numpy()[choice.weights.numpy() > 0])
     replaced = hidden.ravel()[changed]
-    assert ((replaced == masking.MASK_ID) | (replaced >= 5)).all() and (replaced < len(PIECES)).all()
+    assert ((replaced == 4) | (replaced >= 5)).all() and (replaced < len(PIECES)).all()
 
 
 def test_the_choice_depends_on_the_seed_only():
@@ -91,12 +90,12 @@ def test_single_pieces_are_chosen_evenly():
 
 
 def test_80_percent_of_the_chosen_are_masked_10_random_10_kept():
-    word_ids = tf.fill([2000, 42], 7)
-    choice = masking.choose(word_ids, np.zeros(10_000, bool), 0.15, seed_of(0))
-    hidden = masking.hide(word_ids, choice, EVERYTHING, 10_000, seed_of(1)).numpy().ravel()
+    word_ids, pieces = tf.fill([2000, 42], 7), masking.describe([*PIECES[:5], *map(str, range(10_000))])
+    choice = masking.choose(word_ids, pieces, 0.15, seed_of(0))
+    hidden = masking.hide(word_ids, choice, EVERYTHING, pieces, seed_of(1)).numpy().ravel()
     seen = hidden[choice.positions.numpy()[choice.weights.numpy() > 0]]
     # 12,600 draws: three standard deviations are 1.1 % and 0.8 %.
-    assert np.mean(seen == masking.MASK_ID) == pytest.approx(0.8, abs=0.011)
+    assert np.mean(seen == 4) == pytest.approx(0.8, abs=0.011)
     assert np.mean(seen == 7) == pytest.approx(0.1, abs=0.009)
     assert len(np.unique(seen)) > 1000
 
@@ -108,3 +107,10 @@ def test_a_word_is_cut_only_if_it_is_the_only_one():
 
 def test_nothing_is_chosen_among_special_tokens():
     assert chosen_of(np.array([[2, 1, 1, 3], [2, 3, 0, 0]], np.int32), seed_of(0)).size == 0
+
+
+def test_another_encoders_vocabulary_may_have_its_special_tokens_anywhere():
+    pieces = masking.describe(["[PAD]", "[unused1]", "[UNK]", "[CLS]", "a", "##b", "[MASK]", "[SEP]", "[x"])
+    assert (pieces.mask, pieces.ids.tolist()) == (6, [4, 5, 8])
+    choice = masking.choose(tf.constant([[3, 4, 5, 7, 0]]), pieces, 0.5, seed_of(0))
+    assert sorted(choice.positions.numpy()[choice.weights.numpy() > 0]) == [1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.encoder_pretrainer import loop, masking, network, objective, pretrain
+from components.encoder_pretrainer import loop, masking, network, objective, pretrain, start
 from core.config import PretrainConfig
 from core.errors import UserError
 from trainer import distribution, tracing
@@ -38,7 +38,7 @@ NOTHING = data_of([])
 def train(config, data, held_out=NOTHING, folder=""):
     devices = pretrain.Devices([], distribution.choose_strategy([]))
     with tracing.libraries_as_written():
-        trained = pretrain.train(data, held_out, PIECES, config, devices, folder)
+        trained = pretrain.train(data, held_out, start.Start(PIECES, config), devices, folder)
     return trained.result, [weight.numpy() for weight in trained.network.weights], trained
 
 
@@ -133,7 +133,7 @@ def test_the_accuracy_at_the_end_has_a_bound(history, minimum, message):
 
 def test_a_batch_without_pieces_has_no_loss():
     made = network.Network(TINY, len(PIECES), has_scores=False)
-    target = objective.Objective(made, TINY, masking.continuations(PIECES), has_scores=False)
+    target = objective.Objective(made, TINY, masking.describe(PIECES), has_scores=False)
     loss, sums = target(batch_of([[1, 1], [1]]), tf.fill([2], math.nan), tf.constant([0, 0], tf.int64))
     assert loss.numpy() == 0.0
     np.testing.assert_array_equal(sums, np.zeros((2, 2)))
@@ -144,7 +144,7 @@ def test_a_batch_without_pieces_has_no_loss():
 
 def test_a_replaced_piece_that_equals_the_original_counts_as_original(monkeypatch):
     made = network.Network(ELECTRA, len(PIECES), has_scores=False)
-    target = objective.Objective(made, ELECTRA, masking.continuations(PIECES), has_scores=False)
+    target = objective.Objective(made, ELECTRA, masking.describe(PIECES), has_scores=False)
     made.heads["prediction/bias:0"].assign(1e4 * tf.one_hot(5, len(PIECES)))
     seen = {}
 
