@@ -160,3 +160,12 @@ def test_the_trainer_gets_the_runs_id_for_its_checkpoints():
     entrypoint._merge_parameters(invocation, "trainer", "run-1")
     custom = json.loads(invocation["inputs"]["parameterValues"]["custom_config"])
     assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}
+
+
+def test_a_pretraining_gets_a_folder_of_its_own_for_its_checkpoints():
+    invocation = {
+        "inputs": {"parameterValues": {"config": "{}", "checkpoints": "/mnt/state/checkpoints"}},
+        "outputs": {"artifacts": {"encoder": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/encoder-pretrainer/u/e"}]}}},
+    }
+    entrypoint._merge_parameters(invocation, "encoder-pretrainer", "run-1")
+    assert invocation["inputs"]["parameterValues"]["checkpoints"] == "/mnt/state/checkpoints/run-1"
