@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.hub_encoder import catalogue
 from core import escape
-from core.config import AUTO_PAIRS, CURATED_SCHEMA, Config
+from core.config import AUTO_PAIRS, CURATED_SCHEMA, Config, TextsConfig
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
 
@@ -191,6 +191,11 @@ def node_ids(config: Config) -> set[str]:
     return {*names.split(), encoder, schema, "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
 
 
+def _text_tables(config: Config) -> tuple[TextsConfig, ...]:
+    """Returns the tables that a pre-training reads."""
+    return config.encoder.pretrain.texts if config.encoder.source == "pretrain" else ()
+
+
 def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
     """Yields paths of this machine, which no pod would find."""
     repo = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
@@ -201,12 +206,13 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         ("data.train", config.data.train, ("TsvExampleGen",)),
         ("data.dev", config.data.dev, ("TsvExampleGen",)),
         ("data.test", config.data.test, ("TsvExampleGen",)),
+        *(("encoder.pretrain.texts", table.file, ("EncoderPretrainer",)) for table in _text_tables(config)),
     ):
         if key == "serving.dir" and path is None:
             yield "serving.dir: missing; should be a folder on a volume of kubeflow.volumes"
         elif path is not None and "://" not in path and not _on_volume(path, needs, kubeflow, everywhere):
             who = ", ".join(needs) if needs else "every component"
-            instead = ", or a URL" if key.startswith("data.") else ""
+            instead = ", or a URL" if key.startswith(("data.", "encoder.")) else ""
             yield f"{key} = {path}: should be on a volume of kubeflow.volumes that {who} mounts{instead}"
     for key, path in (
         ("data.schema_file", config.data.schema_file),

@@ -187,6 +187,9 @@ def _is_cached(node_id: str, config: Config) -> bool:
     if node_id == "HubEncoder":
         # A published encoder does not change; a folder may.
         return config.encoder.handle.startswith("https://") or os.sep not in config.encoder.handle
+    if node_id == "EncoderPretrainer":
+        # Tables, and the folder of an encoder, are not part of the pipeline.
+        return not config.encoder.pretrain.texts and config.encoder.pretrain.continue_from is None
     return node_id not in _UNCACHED
 
 

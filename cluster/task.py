@@ -25,6 +25,7 @@ from core.errors import UserError  # noqa: E402
 from core.files import atomic_write  # noqa: E402
 
 _TRAINER = "trainer"
+_PRETRAINER = "encoder-pretrainer"
 
 _EXAMPLE_GEN = "tsv-example-gen"
 
@@ -103,6 +104,8 @@ def merge_parameters(invocation: dict[str, Any], task_id: str, run: str) -> None
         # Two concurrent runs may train the same model, so each needs its own checkpoints.
         custom = json.loads(values["custom_config"])
         values["custom_config"] = json.dumps({**custom, "run": run}, ensure_ascii=False)
+    if task_id == _PRETRAINER:
+        values["checkpoints"] = os.path.join(values["checkpoints"], run)
 
 
 def _write_output(path: str, content: Mapping[str, Any]) -> None:

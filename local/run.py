@@ -15,6 +15,7 @@ import rich.console
 
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
+from components.encoder_pretrainer import texts
 from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report, tracking
@@ -108,6 +109,10 @@ def _check_settings(config: Config) -> None:
     if config.encoder.source == "hub":
         sources = handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
         handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
+    else:
+        texts.check(config.encoder.pretrain.texts)
+        if config.encoder.pretrain.continue_from is not None:
+            handles.resolve(config.encoder.pretrain.continue_from)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

@@ -124,7 +124,7 @@ def _training_nodes(
     placement: Mapping[str, Any],
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
     """Returns the encoder and the Trainer, which both wait for DataGate."""
-    encoder = _encoder(config, example_gen.outputs["examples"])
+    encoder = _encoder(config, example_gen.outputs["examples"], placement["checkpoints"])
     trainer = Trainer(
         run_fn=f"{run.__name__}.{run.run_fn.__name__}",
         examples=example_gen.outputs["examples"],
@@ -207,7 +207,7 @@ def _schema(config: Config, statistics: BaseChannel) -> base_node.BaseNode:
     return ImportSchemaGen(schema_file=config.data.schema_file)
 
 
-def _encoder(config: Config, examples: BaseChannel) -> base_node.BaseNode:
+def _encoder(config: Config, examples: BaseChannel, checkpoints: str) -> base_node.BaseNode:
     if config.encoder.source == "hub":
         return HubEncoder(
             handle=config.encoder.handle,
@@ -217,4 +217,6 @@ def _encoder(config: Config, examples: BaseChannel) -> base_node.BaseNode:
             mode=config.trainer.mode,
             max_length=config.trainer.max_length,
         )
-    return EncoderPretrainer(examples=examples, config=config.encoder.pretrain.model_dump_json())
+    return EncoderPretrainer(
+        examples=examples, config=config.encoder.pretrain.model_dump_json(), checkpoints=checkpoints
+    )

@@ -50,15 +50,21 @@ def save_artifact(uri: str) -> standard_artifacts.Model:
     return _artifact(standard_artifacts.Model(), uri)
 
 
-def pretrain(uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig = CONFIG) -> standard_artifacts.Model:
+def pretrain(
+    uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig = CONFIG, test: Sequence[str] = ()
+) -> standard_artifacts.Model:
     """Runs EncoderPretrainer's executor on reviews.
 
     Args:
       uri: an empty folder, for `examples/` and `encoder/`.
       shards: the texts of each shard of the training split.
       config: the component's configuration.
+      test: the texts of the test split; empty for no such split.
     """
     examples = write_examples(os.path.join(uri, "examples"), shards)
+    if test:
+        _write_split(os.path.join(uri, "examples"), features.TEST_SPLIT, [test])
+        examples.split_names = artifact_utils.encode_split_names([features.TRAIN_SPLIT, features.TEST_SPLIT])
     encoder = _artifact(standard_artifacts.Model(), os.path.join(uri, "encoder"))
     os.makedirs(encoder.uri)
     executor.Executor().Do(
@@ -69,16 +75,20 @@ def pretrain(uri: str, shards: Sequence[Sequence[str]], config: PretrainConfig =
 
 def write_examples(uri: str, shards: Sequence[Sequence[str]]) -> standard_artifacts.Examples:
     """Writes an `Examples` artifact whose `train` split has these shards; labels are 0."""
-    split = os.path.join(uri, f"Split-{features.TRAIN_SPLIT}")
+    _write_split(uri, features.TRAIN_SPLIT, shards)
+    examples = _artifact(standard_artifacts.Examples(), uri)
+    examples.split_names = artifact_utils.encode_split_names([features.TRAIN_SPLIT])
+    return examples
+
+
+def _write_split(uri: str, name: str, shards: Sequence[Sequence[str]]) -> None:
+    split = os.path.join(uri, f"Split-{name}")
     os.makedirs(split)
     for number, texts in enumerate(shards):
         file = os.path.join(split, f"data_tfrecord-{number:05d}-of-{len(shards):05d}.gz")
         with tf.io.TFRecordWriter(file, "GZIP") as writer:
             for text in texts:
                 writer.write(_example(text).SerializeToString())
-    examples = _artifact(standard_artifacts.Examples(), uri)
-    examples.split_names = artifact_utils.encode_split_names([features.TRAIN_SPLIT])
-    return examples
 
 
 def _example(text: str) -> tf.train.Example:

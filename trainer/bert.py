@@ -256,6 +256,22 @@ def normalise(
     return normal * gamma + beta, gradient
 
 
+def functions(
+    explicit: bool,
+    variant: Variant = Variant(),  # noqa: B008
+) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
+    """Returns the activation and `normalise` as functions of tensors.
+
+    Args:
+      explicit: whether they have the explicit gradients. Those would be exported, and TensorFlow never frees those of a
+        model that was loaded.
+      variant: the network's activation and epsilon.
+    """
+    wrapper = tf.custom_gradient if explicit else _without_gradient
+    activation = wrapper(ACTIVATIONS[variant.activation])
+    return activation, wrapper(lambda x, gamma, beta: normalise(x, gamma, beta, variant.epsilon))
+
+
 def _without_gradient(function: Callable[..., tuple[tf.Tensor, Any]]) -> Callable[..., tf.Tensor]:
     return lambda *arguments: function(*arguments)[0]
 
@@ -398,10 +414,7 @@ class _Forward:
         self._projects = sizes.embedding != sizes.hidden
         self._dropout = Dropout(seed, variant.dropout)
         self._dtype = dtype
-        # Explicit gradients would be exported, and TensorFlow never frees those of a model that was loaded.
-        explicit = _without_gradient if seed is None else tf.custom_gradient
-        self._activate = explicit(ACTIVATIONS[variant.activation])
-        self._normalise_float32 = explicit(lambda x, gamma, beta: normalise(x, gamma, beta, variant.epsilon))
+        self._activate, self._normalise_float32 = functions(explicit=seed is not None, variant=variant)
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return self._pool(self._layer_outputs(inputs, first_token=True)[-1])

@@ -100,6 +100,34 @@ class _State:
         return self.timed_rows / self.timed_seconds if self.timed_seconds else 0.0
 
 
+def replica_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
+    """Returns the seed int64[2] of this replica's random numbers in a step."""
+    replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+    # 2 ** 20 exceeds any number of replicas, so that no two runs share random numbers.
+    return tf.stack([seed * 2**20 + replica, step])
+
+
+def update_weights(
+    optimizer: tf_keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], weights: Sequence[tf.Variable]
+) -> None:
+    """Adds up the gradients of all replicas, clips them and updates the weights.
+
+    Args:
+      optimizer: from `model.build_optimizer`, or its loss-scaling wrapper.
+      gradients: this replica's gradient for each weight.
+      weights: the weights.
+    """
+    gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    # The embedding table's gradient is sparse. AdamW updates all rows anyway, with one fused operation for a dense
+    # gradient but several over the whole table for a sparse one.
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+    # Clips the whole batch's gradient, whereas tf-models' optimizer would clip that of each replica.
+    gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
+    optimizer.apply_gradients(zip(gradients, weights, strict=True), experimental_aggregate_gradients=False)
+
+
 class Steps:
     """A model's compiled steps: one for training, one for evaluation."""
 
@@ -151,21 +179,8 @@ class Steps:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
 
     def _replica_step(self, batch: Any, step: tf.Tensor) -> tf.Tensor:
-        context = tf.distribute.get_replica_context()
-        replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        # 2 ** 20 exceeds any number of replicas, so that no two runs share random numbers.
-        seed = tf.stack([self._seed * 2**20 + replica, step])
-        gradients, sums = self._gradients(*batch, seed)
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
-            gradients = self._optimizer.get_unscaled_gradients(gradients)
-        # The embedding table's gradient is sparse. AdamW updates all rows anyway, with one fused operation for a dense
-        # gradient but several over the whole table for a sparse one.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        # Clips the whole batch's gradient, whereas tf-models' optimizer would clip that of each replica.
-        gradients, _ = tf.clip_by_global_norm(gradients, MAX_GRADIENT_NORM)
-        pairs = zip(gradients, self._model.weights, strict=True)
-        self._optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        gradients, sums = self._gradients(*batch, replica_seed(self._seed, step))
+        update_weights(self._optimizer, gradients, self._model.weights)
         return sums
 
     def _gradients_of(

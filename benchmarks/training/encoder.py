@@ -9,6 +9,7 @@ from tfx.utils import path_utils
 from artifacts import encoder as encoder_artifact
 from benchmarks.training.shapes import Shape
 from components.encoder_pretrainer import pretrain
+from components.encoder_pretrainer import texts as pretraining_texts
 from core.config import PretrainConfig
 
 VOCABULARY = 8000
@@ -35,7 +36,8 @@ def prepare(texts: Sequence[bytes], shape: Shape, steps: int, cache: str) -> str
         vocabulary=VOCABULARY, layers=shape.layers, hidden=shape.hidden, heads=shape.heads, steps=steps
     )
     with encoder_artifact.stage(uri) as staging:
-        pretrain.make_encoder(texts, config, staging)
+        corpus = pretraining_texts.collect(texts, (), {}, config.held_out_fraction)
+        pretrain.make_encoder(corpus, config, staging, os.path.join(cache, "checkpoints"))
         handle = f"BERT {shape}, {steps} steps"
         encoder_artifact.finish(staging, source="pretrain", handle=handle, preprocess_handle="", heads=shape.heads)
     return folder

@@ -1,190 +1,197 @@
-"""Trains an encoder on reviews: vocabulary, masked language model, export."""
+"""Trains an encoder on texts: vocabulary, tokens, training, export."""
 
-import itertools
+import dataclasses
+import hashlib
 import os
 import tempfile
-import time
-from typing import Callable, Iterator, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.modeling import tf_utils
-from official.nlp import optimization
-from official.nlp.configs import encoders
-from official.nlp.modeling import models
-from official.nlp.tools import export_tfhub_lib
 
 from artifacts import encoder as encoder_artifact
-from components.encoder_pretrainer import masking, vocabulary
-from core import progress
+from artifacts import pretraining
+from components.encoder_pretrainer import export, loop, masking, network, objective, start, vocabulary
+from components.encoder_pretrainer.texts import Corpus
+from core import gpu
 from core.config import PretrainConfig
 from core.errors import UserError
-from trainer import batches, tracing
-from trainer.tokens import WORD_IDS, Tokens, tokenise
+from trainer import batches, checkpoints, distribution, model, precision, tracing
+from trainer.tokens import tokenise
 
-_STAGE = "pre-training"
-_REPORT_INTERVAL_S = 1.0
-_POSITIONS = "masked_lm_positions"
+# Settings that affect only the speed, or not the weights: a pre-training may continue from a checkpoint with others.
+_OTHER_SETTINGS = {"texts", "device", "xla", "checkpoint_seconds", "min_accuracy"}
 
-# BERT's own ratios (Devlin et al. 2019).
-_FEED_FORWARD_RATIO = 4
-_WARMUP_SHARE = 0.1
-# More than `max_length`, so that the Trainer can use longer reviews than the pre-training.
-_MAX_POSITIONS = 512
-
-TrainStep = Callable[[dict[str, np.ndarray], np.ndarray, np.ndarray], tf.Tensor]
+# Part of a checkpoint's key; another number makes earlier checkpoints unusable.
+_FORMAT = 1
 
 
-def make_encoder(texts: Sequence[bytes], config: PretrainConfig, folder: str) -> np.ndarray:
-    """Trains a vocabulary and an encoder, and writes both SavedModels.
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The GPUs that are used, and the strategy for them."""
+
+    gpus: Sequence[tf.config.PhysicalDevice]
+    strategy: tf.distribute.Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network, what was measured, its checkpoints, and the data type of its matrix products."""
+
+    network: network.Network
+    result: loop.Result
+    checkpoints: checkpoints.Checkpoints
+    dtype: tf.DType
+
+
+def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint_root: str) -> PretrainConfig:
+    """Trains a vocabulary and an encoder; writes both SavedModels and `pretraining.json`.
 
     The same texts, in any order, and the same configuration result in the same weights on the same CPU.
 
     Args:
-      texts: UTF-8 reviews.
-      config: sizes and training.
+      corpus: the texts.
+      config: objective, sizes and training.
       folder: an existing folder for `preprocess/` and `encoder/`.
+      checkpoint_root: folder of the checkpoints' folders, from which a killed pre-training continues.
 
     Returns:
-      float32[steps], the loss of each step.
+      The configuration with the sizes of the encoder.
 
     Raises:
-      UserError: there are no texts.
+      UserError: there are no texts, the loss is not a number, or the accuracy is below the configured minimum.
     """
-    if not texts:
+    if not corpus.texts:
         raise UserError("data.train: the training split has no texts to train an encoder on")
-    texts = sorted(texts)
+    gpus = gpu.visible_gpus(config.device)
+    devices = Devices(gpus, distribution.choose_strategy(gpus))
     with tracing.libraries_as_written(), tempfile.TemporaryDirectory() as scratch:
-        progress.report("learning a vocabulary", 0, 0)
+        beginning = start.make_start(corpus.texts, config, os.path.join(scratch, "start"))
+        pieces, config = beginning.pieces, beginning.config
         file = os.path.join(scratch, "vocab.txt")
-        pieces = vocabulary.learn(texts, config.vocabulary, config.lower_case)
         vocabulary.write(file, pieces)
-        _export_preprocess(file, config, encoder_artifact.preprocess_dir(folder))
-        pretrainer = build(config, len(pieces))
+        export.write_preprocess(file, config, encoder_artifact.preprocess_dir(folder))
         preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
-        losses = train(pretrainer, tokenise(preprocess, texts, config.max_length), config)
-        _export_encoder(pretrainer.encoder_network, file, config, encoder_artifact.encoder_dir(folder))
-    return losses
+        train_data, held_out = _tokenise(preprocess, corpus, config)
+        key = _key(config, corpus, beginning)
+        trained = train(train_data, held_out, beginning, devices, os.path.join(checkpoint_root, key))
+        require_accuracy(trained.result.history, config.min_accuracy)
+        export.write_encoder(trained.network.encoder_variables, file, config, encoder_artifact.encoder_dir(folder))
+        pretraining.write(folder, _figures(corpus, train_data, held_out, config, trained, devices))
+        trained.checkpoints.remove()
+    return config
 
 
-def build(config: PretrainConfig, pieces: int) -> models.BertPretrainerV2:
-    """Builds a BERT with a masked-language-model head; the seed determines its weights.
-
-    Args:
-      config: sizes.
-      pieces: number of pieces in the vocabulary.
-    """
-    tf_keras.utils.set_random_seed(config.seed)
-    encoder_config = _encoder_config(config, pieces)
-    network = encoders.build_encoder(encoder_config)
-    # A masked language model does not train the pooler. Make it the identity, as in TF Hub's ELECTRAs and BERT experts,
-    # instead of a random projection of the first token.
-    network.pooler_layer.kernel.assign(tf.eye(config.hidden))
-    activation = tf_utils.get_activation(encoder_config.get().hidden_activation)
-    return models.BertPretrainerV2(network, mlm_activation=activation)
-
-
-def train(pretrainer: models.BertPretrainerV2, tokens: Tokens, config: PretrainConfig) -> np.ndarray:
-    """Trains a model to predict masked tokens.
+def train(
+    data: loop.Data,
+    held_out: loop.Data,
+    beginning: start.Start,
+    devices: Devices,
+    checkpoint_folder: str,
+) -> Trained:
+    """Trains an encoder and its heads.
 
     Args:
-      pretrainer: the model, trained in place.
-      tokens: the texts' tokens.
-      config: `steps`, `batch_size`, `learning_rate` and `seed`.
+      data: texts to train on, each with a piece to guess; may be empty, for untrained weights.
+      held_out: texts for measuring; may be empty.
+      beginning: the vocabulary, the initial weights, and the configuration of the training.
+      devices: the devices.
+      checkpoint_folder: folder of this pre-training's checkpoints.
 
-    Returns:
-      float32[steps], the loss of each step: mean cross-entropy of the masked tokens, in nats.
+    Raises:
+      UserError: the loss is not a number.
     """
-    pieces = pretrainer.masked_lm.embedding_table.shape[0]
-    generator = np.random.default_rng(config.seed)
-    step = _train_step(pretrainer, config)
-    losses, reported_at = [], time.monotonic()
-    for rows in itertools.islice(_row_batches(tokens.lengths, config), config.steps):
-        inputs = tokens.padded(rows)
-        masked = masking.mask_tokens(inputs[WORD_IDS], pieces, generator)
-        inputs |= {WORD_IDS: masked.word_ids, _POSITIONS: masked.positions}
-        losses.append(step(inputs, masked.labels, masked.weights))
-        if time.monotonic() - reported_at >= _REPORT_INTERVAL_S:
-            progress.report(_STAGE, len(losses), config.steps, loss=float(losses[-1]))
-            reported_at = time.monotonic()
-    if losses:
-        progress.report(_STAGE, len(losses), config.steps, loss=float(losses[-1]))
-    return np.array([loss.numpy() for loss in losses], np.float32)
+    config, pieces = beginning.config, beginning.pieces
+    strategy, has_scores = devices.strategy, bool(np.isfinite(data.scores).any())
+    dtype = precision.choose(config.precision, devices.gpus)
+    with strategy.scope():
+        trained_network = network.Network(config, len(pieces), has_scores, beginning.weights)
+        optimizer = model.build_optimizer(config.learning_rate, config.steps, config.warmup_fraction)
+        # Not in the first step, since a checkpoint is only restored to variables that exist.
+        optimizer._create_all_weights(trained_network.weights)
+        if dtype == tf.float16:
+            optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+    xla = bool(devices.gpus) if config.xla == "auto" else config.xla
+    described = masking.describe(pieces, config.whole_words)
+    target = objective.Objective(trained_network, config, described, has_scores)
+    steps = loop.Steps(strategy, target, trained_network.weights, optimizer, config.seed, dtype, xla)
+    trackables = {"weights": trained_network.weights, "optimizer": optimizer}
+    writes = distribution.worker_index(strategy) == 0
+    if writes:
+        checkpoints.remove_abandoned(os.path.dirname(checkpoint_folder), os.path.basename(checkpoint_folder))
+    store = checkpoints.Checkpoints(checkpoint_folder, trackables, trained_network.weights, writes)
+    widths = _choose_widths(config, data, held_out) if xla or devices.gpus else []
+    result = loop.Loop(config, steps, strategy, store, data, held_out, widths).run()
+    return Trained(trained_network, result, store, dtype)
 
 
-def _row_batches(lengths: np.ndarray, config: PretrainConfig) -> Iterator[np.ndarray]:
-    """Yields the row numbers of batches, epoch after epoch; texts without a piece to mask are skipped."""
-    usable = np.flatnonzero(lengths > len((vocabulary.START, vocabulary.END)))
-    if not usable.size:
+def require_accuracy(history: Sequence[Mapping[str, float]], minimum: Optional[float]) -> None:
+    """Checks the accuracy on held-out texts at the end.
+
+    Raises:
+      UserError: it is below the minimum, or was not measured.
+    """
+    if minimum is None:
         return
-    for epoch in itertools.count():
-        for rows in batches.epoch_batches(lengths[usable], config.batch_size, config.seed, epoch):
-            yield usable[rows]
-
-
-def _train_step(pretrainer: models.BertPretrainerV2, config: PretrainConfig) -> TrainStep:
-    optimizer = optimization.create_optimizer(
-        init_lr=config.learning_rate,
-        num_train_steps=config.steps,
-        num_warmup_steps=round(_WARMUP_SHARE * config.steps),
-        optimizer_type="adamw",
-    )
-    pooler = {weight.ref() for weight in pretrainer.encoder_network.pooler_layer.trainable_weights}
-    weights = [weight for weight in pretrainer.trainable_weights if weight.ref() not in pooler]
-    ids = tf.TensorSpec([None, None], tf.int32)
-    names = (*encoder_artifact.INPUT_NAMES, _POSITIONS)
-    signature = [{name: ids for name in names}, ids, tf.TensorSpec([None, None], tf.float32)]
-
-    # The signature makes one trace serve batches of all lengths.
-    @tf.function(input_signature=signature, autograph=False)
-    def step(inputs: dict[str, tf.Tensor], labels: tf.Tensor, label_weights: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            logits = pretrainer(inputs, training=True)["mlm_logits"]
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            # A batch with only unknown words has no labels.
-            loss = tf.math.divide_no_nan(tf.reduce_sum(losses * label_weights), tf.reduce_sum(label_weights))
-        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
-        return loss
-
-    return step
-
-
-def _encoder_config(config: PretrainConfig, pieces: int) -> encoders.EncoderConfig:
-    bert = encoders.BertEncoderConfig(
-        vocab_size=pieces,
-        hidden_size=config.hidden,
-        num_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=_FEED_FORWARD_RATIO * config.hidden,
-        max_position_embeddings=_MAX_POSITIONS,
-    )
-    return encoders.EncoderConfig(type="bert", bert=bert)
-
-
-def _export_preprocess(vocabulary_file: str, config: PretrainConfig, folder: str) -> None:
-    progress.report("exporting the tokenizer", 0, 0)
-    export_tfhub_lib.export_preprocessing(
-        folder,
-        vocab_file=vocabulary_file,
-        do_lower_case=config.lower_case,
-        tokenize_with_offsets=False,
-        default_seq_length=config.max_length,
-        # Like TF Hub's own preprocess models. Without the assertions of ragged tensors the model is half the size, and
-        # exporting and loading take half the time.
-        experimental_disable_assert=True,
-    )
-
-
-def _export_encoder(network: tf_keras.Model, vocabulary_file: str, config: PretrainConfig, folder: str) -> None:
-    progress.report("exporting the encoder", 0, 0)
-    with tempfile.TemporaryDirectory() as scratch:
-        checkpoint = tf.train.Checkpoint(model=network, encoder=network).save(os.path.join(scratch, "encoder"))
-        export_tfhub_lib.export_model(
-            folder,
-            encoder_config=_encoder_config(config, network.get_embedding_table().shape[0]),
-            model_checkpoint_path=checkpoint,
-            with_mlm=False,
-            vocab_file=vocabulary_file,
-            do_lower_case=config.lower_case,
+    if not history:
+        raise UserError(
+            f"encoder.pretrain.min_accuracy = {minimum}: no text was held out to measure the accuracy; set a larger "
+            "encoder.pretrain.held_out_fraction"
         )
+    accuracy = history[-1]["accuracy"]
+    if accuracy < minimum:
+        raise UserError(
+            f"encoder.pretrain.min_accuracy = {minimum}: the pretrained encoder's accuracy on held-out texts is "
+            f"{accuracy:.4f}; train more steps, or set a lower bound"
+        )
+
+
+def _tokenise(preprocess: Any, corpus: Corpus, config: PretrainConfig) -> tuple[loop.Data, loop.Data]:
+    """Returns the texts to train on and the held-out ones, those with a piece to guess."""
+    tokens = tokenise(preprocess, corpus.texts, config.max_length)
+    usable = tokens.lengths > len((vocabulary.START, vocabulary.END))
+    rows = (np.flatnonzero(usable & used) for used in (~corpus.is_held_out, corpus.is_held_out))
+    train_data, held_out = (loop.Data(tokens.ordered(each), corpus.scores[each]) for each in rows)
+    return train_data, held_out
+
+
+def _key(config: PretrainConfig, corpus: Corpus, beginning: start.Start) -> str:
+    """Returns a key for everything that the weights depend on."""
+    weights = hashlib.sha256(b"".join(weight.tobytes() for weight in (beginning.weights or {}).values())).hexdigest()
+    settings = config.model_dump(exclude=_OTHER_SETTINGS)
+    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights, _FORMAT)
+
+
+def _choose_widths(config: PretrainConfig, data: loop.Data, held_out: loop.Data) -> list[int]:
+    """Returns the widths of all batches, including that of the longest held-out text."""
+    lengths = data.tokens.lengths
+    first_epoch = batches.epoch_batches(lengths, config.batch_size, config.seed, 0)
+    widths = batches.choose_widths(lengths, first_epoch, batches.MIN_REAL_SHARE)
+    return [*widths[:-1], max(widths[-1], int(held_out.tokens.lengths.max(initial=0)))]
+
+
+def _figures(
+    corpus: Corpus, data: loop.Data, held_out: loop.Data, config: PretrainConfig, trained: Trained, devices: Devices
+) -> pretraining.PretrainingFigures:
+    used = len(data.scores) + len(held_out.scores)
+    return pretraining.PretrainingFigures(
+        objective=config.objective,
+        texts={
+            "trained": len(data.scores),
+            "held_out": len(held_out.scores),
+            "with_score": int(np.isfinite(corpus.scores).sum()),
+            "without_pieces": len(corpus.texts) - used,
+            **{f"left_out_{split}": count for split, count in corpus.left_out.items()},
+        },
+        rejected=corpus.rejected,
+        steps=config.steps,
+        passes=config.steps * config.batch_size / max(len(data.scores), 1),
+        seconds=trained.result.seconds,
+        examples_per_s=trained.result.examples_per_s,
+        tokens_per_s=trained.result.examples_per_s * float(data.tokens.lengths.mean()) if len(data.scores) else 0.0,
+        precision=trained.dtype.name,
+        replicas=devices.strategy.num_replicas_in_sync,
+        curve=trained.result.curve,
+        history=trained.result.history,
+    )

@@ -42,7 +42,7 @@ def learn(texts: Sequence[bytes], size: int, lower_case: bool) -> list[str]:
     Returns:
       The pieces in the order of their ids: `SPECIAL_TOKENS`, characters, `##` characters, longer pieces.
     """
-    reviews = _split(texts, lower_case)
+    reviews = split_words(texts, lower_case)
     characters = _frequent_characters(reviews, size // _PIECES_PER_CHARACTER)
     known = frozenset(characters)
     # A word with an unknown character is unknown to the tokenizer, so skip it.
@@ -69,8 +69,13 @@ def write(file: str, pieces: Sequence[str]) -> None:
         stream.writelines(f"{piece}\n" for piece in pieces)
 
 
-def _split(texts: Sequence[bytes], lower_case: bool) -> list[str]:
-    """Splits each text into words, joined by spaces."""
+def split_words(texts: Sequence[bytes], lower_case: bool) -> list[str]:
+    """Splits each text into words, joined by spaces.
+
+    Args:
+      texts: UTF-8.
+      lower_case: as for `learn`.
+    """
     splitter = BasicTokenizer(lower_case=lower_case)
     joined = []
     for start in range(0, len(texts), _CHUNK_TEXTS):

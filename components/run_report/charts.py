@@ -14,6 +14,7 @@ import numpy as np
 
 from artifacts.evaluation import Evaluation, Slice
 from artifacts.model_run import TrainingFigures
+from artifacts.pretraining import PretrainingFigures
 from components.run_report import curves
 from components.run_report.titles import title_slice
 
@@ -84,6 +85,35 @@ def training(figures: TrainingFigures) -> list[Chart]:
     if not figures.curve:
         return by_epoch
     return [*by_epoch, _step_chart(figures.curve, "loss", ".4f"), _step_chart(figures.curve, "learning_rate", ".2e")]
+
+
+def pretraining(figures: PretrainingFigures) -> list[Chart]:
+    """Draws each figure of a pre-training by step, for the texts trained on and the held-out ones."""
+    return [
+        _pretraining_chart(figures, name) for name in (figures.curve[-1] if figures.curve else ()) if name != "step"
+    ]
+
+
+def _pretraining_chart(figures: PretrainingFigures, name: str) -> Chart:
+    title = name.replace("_", " ")
+    points = {"training": figures.curve, "held-out texts": figures.history}
+    with drawing(f"pretraining-{name}", _WIDE) as (axes, svg):
+        for (label, rows), style, color in zip(points.items(), ("-", "s--"), (FIRST, SECOND), strict=True):
+            if rows:
+                x, y = ([row[key] for row in rows] for key in ("step", name))
+                axes.plot(x, y, style, color=color, markersize=4, label=label)
+        axes.set(xlabel="step", ylabel=title)
+        axes.legend()
+    # Of the long curve, the points at which the held-out texts were measured.
+    shown = figures.history or figures.curve[:: -(-len(figures.curve) // _TABLE_ROWS)]
+    training, held_out = ({row["step"]: f"{row[name]:.4f}" for row in rows} for rows in points.values())
+    steps = [row["step"] for row in shown]
+    cells = [[f"{step:,.0f}", training.get(step, ""), held_out.get(step, "")] for step in steps]
+    last = (figures.history or figures.curve)[-1]
+    where = "on held-out texts" if figures.history else "in training"
+    alt = f"{title} by step of the pre-training; {last[name]:.4f} {where} after the last of {figures.steps:,} steps"
+    columns = ["step", "training", "held-out texts"]
+    return Chart(f"pretraining-{name}", f"Pre-training: {title}", alt, svg(), columns, cells)
 
 
 def _step_chart(curve: Sequence[Mapping[str, float]], name: str, digits: str) -> Chart:

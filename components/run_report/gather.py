@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 from artifacts import encoder as encoder_artifact
 from artifacts import evaluation as evaluation_artifact
 from artifacts import examples as examples_artifact
-from artifacts import model_run
+from artifacts import model_run, pretraining
 from components.data_gate import profile as data_profile
 from components.pusher.properties import ALREADY_SERVED
 from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
@@ -182,7 +182,16 @@ def _encoder(encoder: Optional[artifact.Artifact]) -> Optional[EncoderSummary]:
     folder = path_utils.serving_model_dir(encoder.uri)
     card = encoder_artifact.read(folder)
     digest = card.sha256["encoder"]
-    return EncoderSummary(card.source, card.handle, digest, folder, card.layers, card.hidden, card.vocabulary)
+    return EncoderSummary(
+        card.source,
+        card.handle,
+        digest,
+        folder,
+        card.layers,
+        card.hidden,
+        card.vocabulary,
+        pretraining.read(folder),
+    )
 
 
 def _pushed_path(pushed: Optional[artifact.Artifact]) -> Optional[str]:

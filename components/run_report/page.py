@@ -167,6 +167,7 @@ def _confusion(evaluated: Optional[Evaluation]) -> Optional[list[list[tuple[int,
 def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Chart]]:
     """Draws the charts of each section that has figures."""
     evaluated, training = details.evaluation, summary.training
+    pretraining = summary.encoder.pretraining if summary.encoder else None
     splits = details.profile.splits if details.profile else {}
     drawn = [
         data_charts.labels(splits),
@@ -177,6 +178,7 @@ def draw_charts(summary: Summary, details: Details) -> dict[str, list[charts.Cha
     has_slices = evaluated is not None and any(each.value is not None for each in evaluated.slices.values())
     return {
         "data": [chart for chart in drawn if chart],
+        "pretraining": charts.pretraining(pretraining) if pretraining else [],
         "training": charts.training(training) if training else [],
         "evaluation": charts.evaluation(evaluated) if evaluated else [],
         "slices": [charts.slices(evaluated.slices, evaluated.slice_metric)] if evaluated and has_slices else [],

@@ -12,6 +12,7 @@ from schema import features
 
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
+    from artifacts.pretraining import PretrainingFigures
 
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
@@ -66,6 +67,7 @@ class EncoderSummary:
       layers: number of Transformer layers, None if unknown.
       hidden: width of the outputs.
       vocabulary: number of word pieces, None if unknown.
+      pretraining: how it was pretrained here; None for an encoder from elsewhere.
     """
 
     source: str
@@ -75,6 +77,7 @@ class EncoderSummary:
     layers: Optional[int]
     hidden: int
     vocabulary: Optional[int]
+    pretraining: Optional["PretrainingFigures"] = None
 
     @property
     def sizes(self) -> str:

@@ -38,7 +38,7 @@ class SourceFile:
     """One file of the input.
 
     Attributes:
-      role: `train`, `dev` or `test`, the setting under `data` that names the file.
+      role: `train`, `dev` or `test`, the setting under `data` that names the file, or another setting.
       path: path of the file to open.
       name: name in messages: the path, or the address that the file was downloaded from.
     """
@@ -49,7 +49,8 @@ class SourceFile:
 
     def error(self, text: str) -> UserError:
         """Returns an error about this file."""
-        return UserError(f"data.{self.role} = {self.name}: {text}")
+        setting = self.role if "." in self.role else f"data.{self.role}"
+        return UserError(f"{setting} = {self.name}: {text}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,7 @@ from core.config.sections import (
     Pooling,
     PretrainConfig,
     ServingConfig,
+    TextsConfig,
     TrainerConfig,
     is_wide,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "ServingConfig",
     "ServingGateConfig",
     "SliceBound",
+    "TextsConfig",
     "TrainerConfig",
     "UpperBound",
     "describe_faults",

@@ -22,6 +22,8 @@ _LOCATIONS = (
     "data.schema_file",
     "encoder.handle",
     "encoder.preprocess",
+    "encoder.pretrain.continue_from",
+    "encoder.pretrain.texts",
     "gates.invariance.pairs",
     "serving.dir",
 )
@@ -210,6 +212,15 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
         location = parent.get(key) if isinstance(parent, dict) else None
         if isinstance(location, str) and _is_path(field, location):
             parent[key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
+        elif isinstance(location, list):
+            for entry in location:
+                _make_file_absolute(entry, folder)
+
+
+def _make_file_absolute(entry: Any, folder: str) -> None:
+    """Makes the path `file` of an entry of a list absolute, in place."""
+    if isinstance(entry, dict) and isinstance(entry.get("file"), str) and "://" not in entry["file"]:
+        entry["file"] = os.path.normpath(os.path.join(folder, os.path.expanduser(entry["file"])))
 
 
 def _is_path(field: str, location: str) -> bool:

@@ -158,24 +158,96 @@ class DataConfig(Section):
         return make_task(self.texts, self.labels, self.task, self.score_range, self.ignore_labels, self.label_case)
 
 
+class TextsConfig(Section):
+    """A table of further texts for pre-training; most keys mean the same as under `data`."""
+
+    file: str
+    text: Union[str, tuple[str, ...]] = "document"
+    # A column with a number in `score_range`, which pre-training predicts too. Rows without one only lack this loss.
+    score: Optional[str] = None
+    score_range: tuple[float, float] = (1.0, 10.0)
+    quoting: Literal["minimal", "none"] = "minimal"
+    delimiter: str = "\t"
+    escape: Optional[str] = None
+    comment: Optional[str] = None
+    skip_lines: Annotated[int, pydantic.Field(ge=0)] = 0
+    format: Literal["auto", "tsv", "jsonl", "parquet"] = "auto"
+    header: Union[bool, tuple[str, ...]] = True
+    encoding: str = "utf-8"
+    max_line_bytes: Annotated[int, pydantic.Field(ge=1024)] = 1 << 20
+
+    @pydantic.model_validator(mode="after")
+    def _valid(self) -> "TextsConfig":
+        low, high = self.score_range
+        if low >= high:
+            raise ValueError(f"score_range: {low} should be less than {high}")
+        # Has the checks of the shared keys.
+        self.data  # noqa: B018
+        return self
+
+    @property
+    def data(self) -> DataConfig:
+        """The table as the reader takes it; its label is the score."""
+        shared = self.model_dump(exclude={"file", "score", "score_range"})
+        if self.score is None:
+            return DataConfig(train=self.file, id=None, label="", **shared)
+        return DataConfig(
+            train=self.file, id=None, label=self.score, task="regression", score_range=self.score_range, **shared
+        )
+
+
 class PretrainConfig(Section):
     """How EncoderPretrainer trains an encoder on the reviews."""
 
+    # `mlm`: guess masked pieces; `electra`: find the pieces that a small generator replaced.
+    objective: Literal["mlm", "electra"] = "mlm"
+    # Further tables; the training split's texts are always used, its labels never.
+    texts: tuple[TextsConfig, ...] = ()
+    # An encoder to continue from, as `encoder.handle`; then sizes, casing and vocabulary are its own, and the most
+    # frequent words that its vocabulary splits are added.
+    continue_from: Optional[str] = None
+    added_words: Annotated[int, pydantic.Field(ge=0)] = 1000
     vocabulary: Annotated[int, pydantic.Field(ge=100, le=200_000)] = 8000
     layers: Annotated[int, pydantic.Field(ge=1, le=48)] = 2
     hidden: Annotated[int, pydantic.Field(ge=8, le=4096)] = 128
     heads: Annotated[int, pydantic.Field(ge=1, le=64)] = 2
+    # Width of the embeddings; null is `hidden`.
+    embedding: Optional[Annotated[int, pydantic.Field(ge=8, le=4096)]] = None
+    # Width of ELECTRA's generator as a share of the encoder's.
+    generator_share: Annotated[float, pydantic.Field(gt=0.0, le=1.0)] = 0.25
+    # Pieces to guess, and what the encoder sees of them: the mask, a random piece, or else the piece itself.
+    mask_share: OpenFraction = 0.15
+    mask_token_share: Fraction = 0.8
+    random_share: Fraction = 0.1
+    whole_words: bool = True
+    # Weight of the score's loss beside the objective's.
+    score_weight: Annotated[float, pydantic.Field(ge=0.0)] = 1.0
     steps: Annotated[int, pydantic.Field(ge=0)] = 1000
     batch_size: Count = 64
     learning_rate: Positive = 1e-3
+    warmup_fraction: Fraction = 0.1
     max_length: Annotated[int, pydantic.Field(ge=8, le=512)] = 128
     lower_case: bool = False
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**31)] = 0
+    # Of the texts, at most 5,000, for measuring.
+    held_out_fraction: Annotated[float, pydantic.Field(ge=0.0, lt=0.5)] = 0.01
+    # On held-out texts, at the end.
+    min_accuracy: Optional[Fraction] = None
+    # As under `trainer`.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    xla: Union[Literal["auto"], bool] = "auto"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    checkpoint_seconds: Positive = 120.0
 
     @pydantic.model_validator(mode="after")
-    def _divisible(self) -> "PretrainConfig":
+    def _consistent(self) -> "PretrainConfig":
         if self.hidden % self.heads:
             raise ValueError(f"hidden: {self.hidden} should be a multiple of heads: {self.heads}")
+        if self.mask_token_share + self.random_share > 1:
+            raise ValueError(
+                f"mask_token_share: {self.mask_token_share} and random_share: {self.random_share} should add up to at "
+                "most 1"
+            )
         return self
 
 

@@ -234,6 +234,7 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
         "tolerations: [{key: spot, operator: Exists, effect: NoSchedule, seconds: 60}], image_pull_secrets: [pull], "
         "secrets: [{env: TOKEN, secret: hub, key: token}]}",
         "encoder.source=pretrain",
+        "encoder.pretrain.texts=[{file: /mnt/reviews/more.tsv}]",
         "kubeflow.components.Trainer.node_selector={gpu: a100}",
         "trainer.workers=2",
     ]
@@ -251,6 +252,8 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
         "imagePullSecret": [{"secretName": "pull"}],
     }
     assert "encoder-pretrainer" in graph(spec) and "hub-encoder" not in graph(spec)
+    # It reads a file.
+    assert not graph(spec)["encoder-pretrainer"]["cachingOptions"].get("enableCache")
     # Workers are separate pods, and have the GPUs and the node selector.
     assert "accelerator" not in by_label["trainer_executor"]["resources"]
     assert "nodeSelector" not in pods["trainer_executor"]

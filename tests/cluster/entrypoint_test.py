@@ -182,6 +182,15 @@ def test_the_trainer_gets_the_runs_id_for_its_checkpoints():
     assert custom == {"trainer": {"epochs": 2}, "run": "run-1"}
 
 
+def test_a_pretraining_gets_a_folder_of_its_own_for_its_checkpoints():
+    invocation = {
+        "inputs": {"parameterValues": {"config": "{}", "checkpoints": "/mnt/state/checkpoints"}},
+        "outputs": {"artifacts": {"encoder": {"artifacts": [{"uri": f"{ROOT}/reviews/run-1/encoder-pretrainer/u/e"}]}}},
+    }
+    task.merge_parameters(invocation, "encoder-pretrainer", "run-1")
+    assert invocation["inputs"]["parameterValues"]["checkpoints"] == "/mnt/state/checkpoints/run-1"
+
+
 # Runs after the first attempt: it would end with the same message, and must not import TensorFlow to find out.
 SECOND_ATTEMPT = """
 import sys

@@ -10,6 +10,7 @@ import pytest
 from artifacts.evaluation import Evaluation, NotableRow, Scores
 from artifacts.examples import Ingest
 from artifacts.model_run import TrainingFigures
+from artifacts.pretraining import PretrainingFigures
 from components.run_report import report
 from components.run_report.gather import Details, SampleRow
 from components.run_report.summary import (
@@ -321,6 +322,29 @@ HOSTILE_DETAILS = dataclasses.replace(
         }
     ),
 )
+
+
+def test_the_page_shows_the_pretraining_as_curves(tmp_path):
+    figures = PretrainingFigures(
+        objective="electra",
+        texts={"trained": 1980, "held_out": 20, "left_out_test": 3},
+        rejected={"empty_text": 1},
+        steps=10,
+        passes=0.5,
+        seconds=9.0,
+        examples_per_s=640.0,
+        tokens_per_s=12_800.0,
+        precision="bfloat16",
+        replicas=1,
+        curve=[{"step": step, "loss": 1 / step, "accuracy": 0.5 + step / 30} for step in (5, 10)],
+        history=[{"step": 10, "loss": 0.15, "accuracy": 0.7512}],
+    )
+    encoder = EncoderSummary("pretrain", "ELECTRA of 2 layers", "abc", "/encoder", 2, 128, 8000, figures)
+    text = write(tmp_path, dataclasses.replace(TRAINED, encoder=encoder), DETAILS)[0]
+    assert "1,980 different texts, 0.5 times each; 20 held out" in text
+    assert "3 texts of the test split were left out" in text and "empty text 1" in text
+    assert "Pre-training: loss" in text and "Pre-training: accuracy" in text and "0.7512" in text
+    assert json.loads((tmp_path / SUMMARY_FILE).read_text())["encoder"]["pretraining"]["history"] == figures.history
 
 
 def test_input_is_escaped_everywhere(tmp_path):
