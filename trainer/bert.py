@@ -1,8 +1,9 @@
-"""BERT's pooled output (Devlin et al. 2019), computed with the weights of an encoder from TF Hub.
+"""BERT's outputs (Devlin et al. 2019), computed with the weights of an encoder from TF Hub.
 
-The network is the one that tf-models exports to TF Hub, reduced to what a classifier needs: the last layer computes the
-first token only. Query, key and value are one matrix product, and products run over all tokens of the batch as one
-matrix, which makes better use of the matrix units of CPUs and GPUs for narrow encoders.
+The network is the one that tf-models exports to TF Hub. For the pooled output it is reduced to what a classifier needs:
+the last layer computes the first token only. The embeddings may be narrower than the layers, as in ELECTRA. Query, key
+and value are one matrix product, and products run over all tokens of the batch as one matrix, which makes better use of
+the matrix units of CPUs and GPUs for narrow encoders.
 """
 
 import dataclasses
@@ -31,10 +32,12 @@ class Sizes:
 
     Attributes:
       names: names of all its weights in tf-models.
+      embedding: width of the embeddings; if it is not `hidden`, they are projected.
     """
 
     names: tuple[str, ...]
     vocabulary: int
+    embedding: int
     hidden: int
     layers: int
     heads: int
@@ -44,28 +47,50 @@ def infer_sizes(shapes: Mapping[str, tuple[int, ...]]) -> Optional[Sizes]:
     """Infers a BERT's sizes from its weights' names and shapes; None if a weight is missing or has another shape."""
     layers = len({match[1] for name in shapes if (match := re.match(r"transformer/layer_(\d+)/", name))})
     try:
-        vocabulary, hidden = shapes["word_embeddings/embeddings:0"]
+        vocabulary, embedding = shapes["word_embeddings/embeddings:0"]
         positions, _ = shapes["position_embedding/embeddings:0"]
         types, _ = shapes["type_embeddings/embeddings:0"]
-        _, heads, _ = shapes["transformer/layer_0/self_attention/query/kernel:0"]
+        hidden, heads, _ = shapes["transformer/layer_0/self_attention/query/kernel:0"]
         (inner,) = shapes["transformer/layer_0/intermediate/bias:0"]
     except (KeyError, ValueError):
         return None
-    expected = {
-        "word_embeddings/embeddings:0": (vocabulary, hidden),
-        "position_embedding/embeddings:0": (positions, hidden),
-        "type_embeddings/embeddings:0": (types, hidden),
-        **_expected_shapes(layers, hidden, heads, inner),
-    }
+    expected = weight_shapes(vocabulary, positions, types, embedding, hidden, layers, heads, inner)
     if any(shapes.get(name) != shape for name, shape in expected.items()):
         return None
-    return Sizes(tuple(expected), vocabulary, hidden, layers, heads)
+    return Sizes(tuple(expected), vocabulary, embedding, hidden, layers, heads)
 
 
-def _expected_shapes(layers: int, hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of all weights except the embedding tables."""
+def weight_shapes(
+    vocabulary: int, positions: int, types: int, embedding: int, hidden: int, layers: int, heads: int, inner: int
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of all weights by their names in tf-models.
+
+    Args:
+      vocabulary: number of word pieces.
+      positions: maximum number of tokens.
+      types: number of segments.
+      embedding: width of the embeddings.
+      hidden: width of the layers.
+      layers: number of layers.
+      heads: attention heads of a layer.
+      inner: width of a layer's feed-forward network.
+    """
+    expected = {
+        "word_embeddings/embeddings:0": (vocabulary, embedding),
+        "position_embedding/embeddings:0": (positions, embedding),
+        "type_embeddings/embeddings:0": (types, embedding),
+        **_dense("pooler_transform", (hidden, hidden)),
+        **_norm("embeddings/layer_norm", embedding),
+    }
+    if embedding != hidden:
+        expected |= _dense("embedding_projection", (embedding, hidden))
+    return expected | _layer_shapes(layers, hidden, heads, inner)
+
+
+def _layer_shapes(layers: int, hidden: int, heads: int, inner: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights of the Transformer layers."""
     by_head = (heads, hidden // heads)
-    expected = {**_dense("pooler_transform", (hidden, hidden)), **_norm("embeddings/layer_norm", hidden)}
+    expected: dict[str, tuple[int, ...]] = {}
     for layer in (f"transformer/layer_{i}" for i in range(layers)):
         for name in ("query", "key", "value"):
             expected |= {
@@ -166,7 +191,7 @@ def _without_gradient(function: Callable[..., tuple[tf.Tensor, Any]]) -> Callabl
 
 
 class Bert(tf.Module):
-    """A BERT that computes the pooled output of a batch of tokens."""
+    """A BERT that computes the pooled output of a batch of tokens, or the output of every token."""
 
     def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes):
         """Uses these weights without copying them; training changes them.
@@ -205,8 +230,25 @@ class Bert(tf.Module):
         Returns:
           float32[batch, hidden].
         """
-        forward = _Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
-        return forward.pooled_output(inputs)
+        return self._forward(seed, dtype).pooled_output(inputs)
+
+    def sequence_output(
+        self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Computes the last layer's output for every token, as pre-training needs it.
+
+        Args:
+          inputs: as for the pooled output.
+          seed: as for the pooled output.
+          dtype: as for the pooled output, and that of the result.
+
+        Returns:
+          dtype[batch, seq, hidden].
+        """
+        return self._forward(seed, dtype).sequence_output(inputs)
+
+    def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "_Forward":
+        return _Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
 
 
 class _Forward:
@@ -215,6 +257,7 @@ class _Forward:
     def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
         self._weights = weights
         self._hidden, self._heads, self._layers = sizes.hidden, sizes.heads, sizes.layers
+        self._projects = sizes.embedding != sizes.hidden
         self._dropout = Dropout(seed, DROPOUT)
         self._dtype = dtype
         # Explicit gradients would be exported, and TensorFlow never frees those of a model that was loaded.
@@ -222,13 +265,21 @@ class _Forward:
         self._gelu, self._normalise_float32 = explicit(gelu), explicit(normalise)
 
     def pooled_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        x = self._last_layer(inputs, first_token=True)
+        return tf.cast(tf.tanh(self._multiply(x, "pooler_transform")), tf.float32)
+
+    def sequence_output(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return self._last_layer(inputs, first_token=False)
+
+    def _last_layer(self, inputs: Mapping[str, tf.Tensor], first_token: bool) -> tf.Tensor:
+        """Returns the last layer's output [batch, seq, hidden], or [batch, hidden] of the first token."""
         x = self._embeddings(inputs[WORD_IDS], inputs[TYPE_IDS])
         padding = 1.0 - tf.cast(inputs[MASK], tf.float32)
         # [batch, heads, from, to]: no token attends to padding.
         bias = (padding * _NO_ATTENTION)[:, None, None, :]
         for i in range(self._layers):
-            x = self._layer(f"transformer/layer_{i}", x, bias, last=i + 1 == self._layers)
-        return tf.cast(tf.tanh(self._multiply(x, "pooler_transform")), tf.float32)
+            x = self._layer(f"transformer/layer_{i}", x, bias, first_token and i + 1 == self._layers)
+        return x
 
     def _embeddings(self, word_ids: tf.Tensor, type_ids: tf.Tensor) -> tf.Tensor:
         """int32[batch, seq] -> [batch, seq, hidden]."""
@@ -237,21 +288,22 @@ class _Forward:
         x += self._weights["position_embedding/embeddings:0"][: tf.shape(word_ids)[1]]
         # A matrix product, because its gradient is a small dense matrix.
         x += tf.matmul(tf.one_hot(type_ids, types.shape[0]), types)
-        return self._dropout(self._normalise(x, "embeddings/layer_norm"))
+        x = self._dropout(self._normalise(x, "embeddings/layer_norm"))
+        return self._multiply(x, "embedding_projection") if self._projects else x
 
-    def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
-        """[batch, seq, hidden] -> [batch, seq, hidden], or [batch, hidden] of the first token in the last layer."""
-        source = x[:, 0] if last else x
-        attention = self._attention(f"{name}/self_attention", x, bias, last)
+    def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
+        """[batch, seq, hidden] -> [batch, seq, hidden], or [batch, hidden] of the first token."""
+        source = x[:, 0] if first_token else x
+        attention = self._attention(f"{name}/self_attention", x, bias, first_token)
         attended = self._multiply(attention, f"{name}/self_attention/attention_output")
         x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
         inner = self._gelu(self._multiply(x, f"{name}/intermediate"))
         return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
 
-    def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, last: bool) -> tf.Tensor:
+    def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
         """[batch, seq, hidden] -> the heads' outputs in the same shape, or [batch, hidden] of the first token."""
         shape = tf.shape(x)
-        if last:
+        if first_token:
             query = self._split_heads(self._project(x[:, :1], name, ("query",)), shape[0], 1, 1)[0]
             key, value = tf.unstack(
                 self._split_heads(self._project(x, name, ("key", "value")), shape[0], shape[1], 2), num=2
@@ -262,7 +314,7 @@ class _Forward:
         scores = tf.matmul(query * (self._hidden // self._heads) ** -0.5, key, transpose_b=True)
         shares = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + bias), self._dtype)
         outputs = tf.transpose(tf.matmul(self._dropout(shares), value), [0, 2, 1, 3])
-        return tf.reshape(outputs, [shape[0], self._hidden] if last else shape)
+        return tf.reshape(outputs, [shape[0], self._hidden] if first_token else shape)
 
     def _project(self, x: tf.Tensor, name: str, parts: tuple[str, ...]) -> tf.Tensor:
         """Projects to query, key or value, side by side: [..., hidden] -> [tokens, len(parts) * hidden]."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from official.nlp.configs import encoders as encoder_configs
 
 from tests import encoders
 from trainer import bert, native
@@ -37,6 +38,29 @@ def test_sizes_are_inferred_from_the_weights(network):
     for name in shapes:
         assert bert.infer_sizes({other: shape for other, shape in shapes.items() if other != name}) is None, name
         assert bert.infer_sizes({**shapes, name: (*shapes[name], 1)}) is None, name
+
+
+@pytest.mark.parametrize("embedding", [8, 16])
+def test_outputs_of_every_token_are_those_of_tf_models(embedding):
+    sizes = encoder_configs.BertEncoderConfig(
+        vocab_size=20,
+        embedding_size=embedding,
+        hidden_size=16,
+        num_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
+    keras = encoder_configs.build_encoder(encoder_configs.EncoderConfig(type="bert", bert=sizes))
+    for weight in keras.weights:
+        weight.assign(tf.random.stateless_normal(weight.shape, [0, 1], stddev=0.2))
+    network = native.rebuild_bert(keras)
+    assert len(network.weights) == len(keras.weights)
+    expected = keras(inputs_of(IDS), training=False)
+    real = (IDS > 0)[..., None]
+    np.testing.assert_allclose(
+        network.sequence_output(inputs_of(IDS)) * real, expected["sequence_output"] * real, atol=1e-5
+    )
+    np.testing.assert_allclose(network(inputs_of(IDS)), expected["pooled_output"], atol=1e-5)
 
 
 def test_padding_and_other_rows_change_nothing(network):
