@@ -206,6 +206,11 @@ class Bert(tf.Module):
         self._sizes = sizes
 
     @property
+    def sizes(self) -> Sizes:
+        """The sizes of the weights."""
+        return self._sizes
+
+    @property
     def weights(self) -> list[tf.Variable]:
         """The trainable variables."""
         return self._variables
@@ -247,11 +252,11 @@ class Bert(tf.Module):
         """
         return self._forward(seed, dtype).sequence_output(inputs)
 
-    def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "_Forward":
-        return _Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
+    def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "Forward":
+        return Forward(dict(zip(self._sizes.names, self._variables, strict=True)), self._sizes, seed, dtype)
 
 
-class _Forward:
+class Forward:
     """One forward pass."""
 
     def __init__(self, weights: Mapping[str, tf.Variable], sizes: Sizes, seed: Optional[tf.Tensor], dtype: tf.DType):
@@ -293,12 +298,16 @@ class _Forward:
 
     def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
         """[batch, seq, hidden] -> [batch, seq, hidden], or [batch, hidden] of the first token."""
-        source = x[:, 0] if first_token else x
+        source = self._first_tokens(x) if first_token else x
         attention = self._attention(f"{name}/self_attention", x, bias, first_token)
         attended = self._multiply(attention, f"{name}/self_attention/attention_output")
         x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
         inner = self._gelu(self._multiply(x, f"{name}/intermediate"))
         return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
+
+    def _first_tokens(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the vector [batch, hidden] of each row's first token."""
+        return x[:, 0]
 
     def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
         """[batch, seq, hidden] -> the heads' outputs in the same shape, or [batch, hidden] of the first token."""

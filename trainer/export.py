@@ -14,6 +14,7 @@ from typing import Mapping, Optional
 import tensorflow as tf
 
 from schema.task import Task
+from trainer import bert, inference
 from trainer.model import Classifier
 from trainer.packing import Packer
 from trainer.tokens import MASK
@@ -29,7 +30,7 @@ class ServedClassifier(tf.Module):
         super().__init__()
         self._packer = packer
         self._resources = packer.resources
-        self._classifier = classifier
+        self._classifier = _for_inference(classifier)
         self._task = task
         texts = [tf.TensorSpec([None], tf.string, name) for name in task.text_inputs]
         # An attribute, and not a method: the signature depends on the task.
@@ -63,6 +64,13 @@ class ServedClassifier(tf.Module):
         lengths = [self._packer.tokenize(each).row_lengths() for each in texts]
         # A [SEP] after each text, and [CLS].
         return tf.add_n(lengths) + len(texts) + 1
+
+
+def _for_inference(classifier: Classifier) -> Classifier:
+    """Returns the same classifier for less work, if its encoder is a BERT."""
+    if not isinstance(classifier.encoder, bert.Bert):
+        return classifier
+    return Classifier(inference.FoldedBert(classifier.encoder), classifier.head)
 
 
 def _readable(text: tf.Tensor, text_pair: Optional[tf.Tensor]) -> list[tf.Tensor]:
