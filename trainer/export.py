@@ -6,7 +6,8 @@
 | `serving_examples` | `examples` string[batch], `tf.Example`                      | the same                  |
 
 The loaded model is itself callable: texts -> logits float32[batch, head_units]. Its `tokenize` returns the tokens of
-texts, and its `count_tokens` says which ones are longer than the model reads; neither is a signature.
+texts, its `count_tokens` says which ones are longer than the model reads, and its `pack` returns the encoder's inputs,
+for those who compute the rest elsewhere; none of them is a signature.
 """
 
 from typing import Mapping, Optional
@@ -36,6 +37,7 @@ class ServedClassifier(tf.Module):
         # An attribute, and not a method: the signature depends on the task.
         self.__call__ = tf.function(self._logits, input_signature=texts)
         self.predict_text = tf.function(self._predict, input_signature=texts)
+        self.pack = tf.function(self._pack, input_signature=texts)
         self.tokenize = tf.function(self._tokenize, input_signature=texts[:1])
         self.count_tokens = tf.function(self._count, input_signature=texts)
 
@@ -52,7 +54,11 @@ class ServedClassifier(tf.Module):
 
     def _logits(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Computes logits from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
-        return self._classifier(_trim(self._packer.pack(_readable(text, text_pair))))
+        return self._classifier(self._pack(text, text_pair))
+
+    def _pack(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> Mapping[str, tf.Tensor]:
+        """Returns the encoder's inputs int32[batch, longest row] by name; arguments as in `_logits`."""
+        return _trim(self._packer.pack(_readable(text, text_pair)))
 
     def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns the tokens int[batch, (tokens)] of texts string[batch], without [CLS] and [SEP], before any cut."""

@@ -52,13 +52,10 @@ class _FoldedWeights(Mapping[str, tf.Variable]):
     def __len__(self) -> int:
         return len(self._originals)
 
-    def affine(self, name: str) -> tuple[tf.Variable, tf.Variable]:
-        """Returns a kernel [inputs, outputs] and its bias, whatever dimensions of heads they have."""
+    def affine(self, name: str) -> tuple[tf.Tensor, tf.Variable]:
+        """Returns a kernel [inputs, outputs], also of one with a dimension of heads, and its bias."""
         bias = self[f"{name}/bias:0"]
-        kernel = f"{name}/kernel:0"
-        if self._originals[kernel].shape.rank == 2:
-            return self[kernel], bias
-        return self._make(kernel, lambda: tf.reshape(self._originals[kernel], [-1, bias.shape[0]])), bias
+        return tf.reshape(self[f"{name}/kernel:0"], [-1, bias.shape[0]]), bias
 
     def projection(self, name: str, parts: tuple[str, ...]) -> tuple[tf.Variable, tf.Variable]:
         """Returns the kernels [hidden, len(parts) * hidden] of an attention side by side, and their biases.

@@ -18,6 +18,7 @@ import uvicorn
 
 from core import escape, streams
 from core.errors import UserError
+from local import engines
 from local.server import app, listener, request_log, rest, versions
 from local.server.batcher import Batcher, Outputs
 from local.server.methods import Service
@@ -37,6 +38,7 @@ class Settings:
       model: a serving folder, or the folder of a version; None for the newest model under the run root.
       root: the run root.
       name: name of the model; None for that of its pipeline.
+      engine: what computes the answers, as in `served_model.load`.
       log: file to append requests to.
       log_texts: whether with their texts.
       max_batch: largest number of texts that are computed together.
@@ -48,6 +50,7 @@ class Settings:
     model: Optional[str]
     root: str
     name: Optional[str] = None
+    engine: str = engines.TENSORFLOW
     log: Optional[str] = None
     log_texts: bool = False
     max_batch: int = 64
@@ -94,7 +97,7 @@ def make_service(settings: Settings, report: Callable[[str], None]) -> Service:
     _check(settings)
     source = versions.find_source(settings.model, settings.root, settings.name)
     log = request_log.open_log(settings.log, settings.log_texts, report)
-    loaded = versions.Versions(source, report)
+    loaded = versions.Versions(source, report, settings.engine)
     loaded.load_first()
     metrics = Metrics()
     batcher = Batcher(_compute, settings.max_batch, settings.max_rows, metrics.batch_rows.observe)

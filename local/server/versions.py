@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from artifacts import model_files
 from core.errors import UserError
-from local import served_model, serving
+from local import engines, served_model, serving
 from local.server import metadata
 
 # How often the folder is listed, which takes microseconds; TensorFlow Serving does it as often.
@@ -91,19 +91,20 @@ def find_source(folder: Optional[str], root: str, name: Optional[str]) -> Source
 class Versions:
     """Loads versions and knows which one is in use."""
 
-    def __init__(self, source: Source, report: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, report: Callable[[str], None], engine: str = engines.TENSORFLOW) -> None:
         """Initialises without loading; see `refresh`.
 
         Args:
           source: where versions come from.
           report: called with a sentence about each change.
+          engine: what computes the answers, as in `served_model.load`.
         """
         self.source = source
         self.current: Optional[Version] = None
         # Number of a version -> state and error, as TensorFlow Serving reports them.
         self.states: dict[int, tuple[str, str]] = {}
         self.failures = 0
-        self._report = report
+        self._report, self._engine = report, engine
         # Folder of a version that can't be loaded -> the state of its files then.
         self._failed: dict[str, Any] = {}
         # The same -> the state of its files when it was looked at last.
@@ -162,7 +163,7 @@ class Versions:
         files = _fingerprint(path)
         self.states[number] = (LOADING, "")
         try:
-            version = load(number, path)
+            version = load(number, path, self._engine)
         except UserError as error:
             self._failed[path] = files
             self.failures += 1
@@ -190,13 +191,13 @@ class Versions:
         return "" if self.current is None else f"; version {self.current.number} stays in use"
 
 
-def load(number: int, path: str) -> Version:
+def load(number: int, path: str, engine: str = engines.TENSORFLOW) -> Version:
     """Loads a version.
 
     Raises:
       UserError: it can't be loaded.
     """
-    model = served_model.load(path, "")
+    model = served_model.load(path, "", engine)
     # The first calls are slow; they should not be those of a client.
     for rows in _WARM_UP:
         batch = [(text,) * len(model.card.task.text_inputs) for text in rows]
