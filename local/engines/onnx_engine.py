@@ -30,8 +30,7 @@ class OnnxEngine:
         Raises:
           KeyError: the model's encoder is not a BERT, or is one of an earlier release.
         """
-        variables = [each for each in tf.train.TrackableView(loaded).descendants() if isinstance(each, tf.Variable)]
-        graph = onnx_graph.build({each.name.removesuffix(":0"): each.numpy() for each in variables})
+        graph = onnx_graph.build(read_weights(loaded))
         content = _quantise(graph) if int8 else graph.SerializeToString()
         self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         self._pack = loaded.pack
@@ -43,6 +42,12 @@ class OnnxEngine:
         packed = {name: tensor.numpy() for name, tensor in self._pack(*columns).items()}
         (logits,) = self._session.run(None, _without_padding(packed))
         return {name: tensor.numpy() for name, tensor in self._outputs(tf.constant(logits)).items()}
+
+
+def read_weights(loaded: Any) -> dict[str, np.ndarray]:
+    """Returns the weights of a SavedModel by name."""
+    variables = [each for each in tf.train.TrackableView(loaded).descendants() if isinstance(each, tf.Variable)]
+    return {each.name.removesuffix(":0"): each.numpy() for each in variables}
 
 
 def _without_padding(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
