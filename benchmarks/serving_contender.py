@@ -1,4 +1,4 @@
-"""A process that answers texts, for `benchmarks.serving_cpu`: from texts to labels, tokenised by the model."""
+"""A process that answers texts, for `benchmarks.serving_cpu`: from texts to probabilities, tokenised by the model."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from local import engines, served_model  # noqa: E402
 
 SAVED_MODEL, OPENVINO = "saved-model", "openvino"
 
-# Texts -> labels int64[batch].
+# Texts -> probabilities float32[batch].
 Answer = Callable[[Sequence[bytes]], np.ndarray]
 
 
@@ -39,9 +39,9 @@ def main(name: str, folder: str, file: str) -> None:
         chosen = [texts[index % len(texts)] for index in range(first, first + request["texts"])]
         batches = [chosen[start : start + size] for start in range(0, len(chosen), size)]
         started = time.perf_counter()
-        labels = [answer(batch) for batch in batches]
+        probabilities = [answer(batch) for batch in batches]
         seconds = time.perf_counter() - started
-        referee.answer(ms=1000 * seconds / len(chosen), labels=np.concatenate(labels).tolist())
+        referee.answer(ms=1000 * seconds / len(chosen), probabilities=np.concatenate(probabilities).tolist())
 
 
 def _make(name: str, folder: str) -> Answer:
@@ -49,11 +49,11 @@ def _make(name: str, folder: str) -> Answer:
         loaded = tf.saved_model.load(folder)
         signature = loaded.signatures["serving_default"]
         # The default argument keeps the variables, of which a signature has only weak references.
-        return lambda texts, keep=loaded: signature(text=tf.constant(texts))["label"].numpy()
+        return lambda texts, keep=loaded: signature(text=tf.constant(texts))["probability"].numpy()
     model = served_model.load(folder, "", engines.TENSORFLOW if name == OPENVINO else name)
     if name == OPENVINO:
         model = _with_openvino(model)
-    return lambda texts: model.compute([(text,) for text in texts])["label"]
+    return lambda texts: model.compute([(text,) for text in texts])["probability"]
 
 
 def _with_openvino(model: served_model.Model) -> served_model.Model:

@@ -5,7 +5,7 @@
 
 Milliseconds a review, from text to label, tokenisation included in all of them. Every contender is a separate process
 that answers the same reviews, alone or in batches of 32 as they come; they take turns, and are compared round by round.
-The weights are random, and the same for all. Contenders:
+The weights are random, and the same for all; the last column is the largest difference of a probability. Contenders:
 
     tensorflow    the SavedModel as `serve` and `predict` call it
     saved-model   the same, as it is called without them: `serving_default` on the whole batch
@@ -33,6 +33,7 @@ from typing import Any, Optional, Sequence
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np  # noqa: E402
 import rich.console  # noqa: E402
 import rich.table  # noqa: E402
 
@@ -157,22 +158,21 @@ def _table(shape: Shape, batch: int, count: int, answers: dict[str, list[dict[st
         title=f"{shape}, batch of {batch}: median of {len(next(iter(answers.values())))} rounds of {count} reviews "
         f"(lowest to highest); load {os.getloadavg()[0]:.1f}"
     )
-    columns = ("contender", "ms a review", f"it ÷ {_OURS}", "same labels")
+    columns = ("contender", "ms a review", f"it ÷ {_OURS}", "largest difference")
     for name in columns:
         made.add_column(name, justify="left" if name == "contender" else "right")
     base = next(iter(answers)) if _OURS not in answers else _OURS
     for name, turns in answers.items():
         own = [turn["ms"] for turn in turns]
-        same = [
-            a == b
-            for turn, ref in zip(turns, answers[base], strict=True)
-            for a, b in zip(turn["labels"], ref["labels"])
-        ]
+        pairs = zip(turns, answers[base], strict=True)
+        difference = max(
+            np.abs(np.subtract(ours["probabilities"], theirs["probabilities"])).max() for ours, theirs in pairs
+        )
         made.add_row(
             name,
             format_spread(Spread(statistics.median(own), min(own), max(own)), 2),
             format_spread(ratios(own, [turn["ms"] for turn in answers[base]]), 2),
-            f"{sum(same) / len(same):.1%}",
+            f"{difference:.1g}",
         )
     return made
 

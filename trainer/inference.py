@@ -1,11 +1,12 @@
 """A BERT as it is exported: with folded weights, and without computing padding.
 
 It has the outputs of `trainer.bert`, up to the rounding of float32, for less work. Query, key and value are one kernel,
-which training has to concatenate in every step; and of a batch of rows with different lengths only the tokens
-are computed. Attention alone needs them row by row, for which they are padded.
+which training has to concatenate in every step; and of a batch of rows with different lengths only the tokens are
+computed. Attention alone needs them row by row, for which they are padded.
 """
 
 import dataclasses
+import functools
 from typing import Callable, Iterator, Mapping, Optional
 
 import tensorflow as tf
@@ -27,7 +28,7 @@ class FoldedBert(bert.Bert):
         self._variables = self._folded.used
 
     def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> bert.Forward:
-        return _Forward(self._folded, self._sizes, None, tf.float32)
+        return _Forward(self._folded, self._sizes)
 
 
 class _FoldedWeights(Mapping[str, tf.Variable]):
@@ -111,6 +112,11 @@ class _Forward(bert.Forward):
 
     _weights: _FoldedWeights
     _rows: _Rows
+
+    def __init__(self, weights: _FoldedWeights, sizes: bert.Sizes):
+        super().__init__(weights, sizes, None, tf.float32)
+        # TensorFlow computes its own GELU within the matrix product before it.
+        self._gelu = functools.partial(tf.nn.gelu, approximate=True)
 
     def _last_layer(self, inputs: Mapping[str, tf.Tensor], first_token: bool) -> tf.Tensor:
         self._rows = _Rows.of(inputs[MASK])
