@@ -20,8 +20,8 @@ from trainer.model import Classifier
 from trainer.packing import Packer
 from trainer.tokens import MASK
 
-# Changes with the signatures, so that TFX's cache returns no model of an earlier release.
-FORMAT = 2
+# Changes with what is exported, so that TFX's cache returns no model of an earlier release.
+FORMAT = 3
 
 
 class ServedClassifier(tf.Module):
