@@ -40,7 +40,7 @@ class Bounds:
     largest: float
 
 
-# Float32 sums in another order; and 8-bit integers, which moved the probabilities of trained models by 0.001 on average.
+# Float32 sums in another order; and 8-bit integers, which moved trained models' probabilities by 0.001 on average.
 BOUNDS = {ONNX: Bounds(1e-4, 1e-3), ONNX_INT8: Bounds(0.01, 0.1)}
 
 
