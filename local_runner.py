@@ -22,7 +22,16 @@ import rich.markup  # noqa: E402
 from components.tsv_example_gen import file_head  # noqa: E402
 from core import command_line, config, escape, gpu, installation, streams  # noqa: E402
 from core.errors import UserError  # noqa: E402
-from local import comparison, comparison_view, early_stop, history, history_view, output_file, session  # noqa: E402
+from local import (  # noqa: E402
+    comparison,
+    comparison_view,
+    early_stop,
+    engines,
+    history,
+    history_view,
+    output_file,
+    session,
+)
 from local.server import listener  # noqa: E402
 from local.server.settings import Settings  # noqa: E402
 from schema import features  # noqa: E402
@@ -93,7 +102,7 @@ def predict(options: argparse.Namespace) -> int:
     with streams.discard_output(options.verbose) as (out, error):
         from local import answers, prediction, sentences, served_model  # Slow.
 
-        model = served_model.load(options.model, options.root)
+        model = served_model.load(options.model, options.root, options.engine)
         form = answers.Format(options.json, options.scores)
         # Loggers that libraries have created keep the streams from before.
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), warnings.catch_warnings():
@@ -362,6 +371,7 @@ def _add_predict(commands: "argparse._SubParsersAction", *parents: argparse.Argu
     command.add_argument("--file", metavar="TSV", help="label the rows of a file")
     command.add_argument("--out", metavar="TSV", help="output file (default: standard output)")
     command.add_argument("--model", metavar="DIR", help="folder of a model (default: the newest pushed model)")
+    _add_engine(command)
     command.add_argument("--json", action="store_true", help="print one JSON object per line")
     command.add_argument("--scores", action="store_true", help="add the probability of every class")
     layout = _add_layout(command, "layout of the file (default: that of the model's training data)")
@@ -414,6 +424,15 @@ def _add_log(command: argparse.ArgumentParser) -> None:
     layout.add_argument("--encoding", metavar="CODEC", help="codec of the table")
 
 
+def _add_engine(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--engine",
+        choices=engines.NAMES,
+        default=engines.TENSORFLOW,
+        help="what computes the answers (default: tensorflow); the others need the extra onnx",
+    )
+
+
 def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.ArgumentParser) -> None:
     command = commands.add_parser("serve", parents=parents, help="answer HTTP requests with a model, and show a page")
     command.add_argument(
@@ -422,6 +441,7 @@ def _add_serve(commands: "argparse._SubParsersAction", *parents: argparse.Argume
         help="serving folder, or folder of one version, which is never replaced (default: where the newest was pushed)",
     )
     command.add_argument("--name", metavar="NAME", help="name of the model in addresses (default: its pipeline's)")
+    _add_engine(command)
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     command.add_argument("--port", metavar="PORT", type=int, default=8501, help="(default: 8501; 0 for any free port)")
     command.add_argument("--log", metavar="FILE", help="append a line of JSON for each text that was answered")

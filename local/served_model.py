@@ -9,7 +9,8 @@ import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from artifacts import model_card
 from core.errors import UserError
-from local import predictions, serving
+from local import engines, predictions, serving
+from local.engines import choice
 
 _BATCH_ROWS = 128
 # Of 32 or 64 reviews that arrive together, batches of 16 of similar length take two thirds of the time of one that is
@@ -36,6 +37,8 @@ class Model:
     # Kept, because a signature has only weak references to the variables of its SavedModel.
     loaded: Any
     card: model_card.ModelCard
+    # Computes `SIGNATURE`; None for TensorFlow.
+    engine: Optional[choice.Engine] = None
 
     def predict(self, rows: Sequence[Texts]) -> list[predictions.Prediction]:
         """Returns the prediction of each row, in order."""
@@ -75,6 +78,8 @@ class Model:
         return sum(count > limit for count in self.count_tokens(long) or ())
 
     def _compute_batch(self, rows: Sequence[Row], signature: str) -> dict[str, np.ndarray]:
+        if self.engine is not None and signature == SIGNATURE:
+            return self.engine.compute(_columns(rows))
         inputs = dict(zip(self.inputs(signature), _columns(rows), strict=True))
         return {name: tensor.numpy() for name, tensor in self.loaded.signatures[signature](**inputs).items()}
 
@@ -103,15 +108,16 @@ def _columns(rows: Sequence[Row]) -> list[tf.Tensor]:
     return [tf.constant(column) for column in zip(*rows, strict=True)]
 
 
-def load(folder: Optional[str], root: str) -> Model:
+def load(folder: Optional[str], root: str, engine: str = engines.TENSORFLOW) -> Model:
     """Loads a model that a pipeline exported.
 
     Args:
       folder: the model's folder; None for the newest model pushed under the run root.
       root: the run root.
+      engine: what computes its answers, one of `engines.NAMES`.
 
     Raises:
-      UserError: there is no model, or it can't be loaded.
+      UserError: there is no model, it can't be loaded, or the engine can't compute it.
     """
     folder = folder or serving.newest_model(root)
     card = model_card.read(folder)
@@ -124,4 +130,5 @@ def load(folder: Optional[str], root: str) -> Model:
             f"--model {folder}: can't be loaded, its files are damaged or incomplete ({reason}); set --model to "
             "another version, or push the model again"
         ) from error
-    return model
+    made = choice.make_engine(engine, folder, model.loaded, card.task, model.compute)
+    return dataclasses.replace(model, engine=made)

@@ -319,6 +319,11 @@ class Bert(tf.Module):
         self._pooling = pooling
 
     @property
+    def weights_by_name(self) -> dict[str, tf.Variable]:
+        """The trainable variables by their names in tf-models."""
+        return dict(zip(self._names, self._variables, strict=True))
+
+    @property
     def sizes(self) -> Sizes:
         """The sizes of the weights."""
         return self._sizes
@@ -327,6 +332,11 @@ class Bert(tf.Module):
     def variant(self) -> Variant:
         """What the weights do not tell."""
         return self._variant
+
+    @property
+    def pooling(self) -> Pooling:
+        """How a row's vector is computed."""
+        return self._pooling
 
     @property
     def weights(self) -> list[tf.Variable]:
@@ -340,12 +350,11 @@ class Bert(tf.Module):
 
     def with_word_embeddings(self, table: tf.Variable) -> "Bert":
         """Returns the network with another table of word embeddings; the other variables are shared."""
-        weights = dict(zip(self._names, self._variables, strict=True))
-        return Bert({**weights, _WORD_EMBEDDINGS: table}, self._sizes, self._variant, self._pooling)
+        return Bert({**self.weights_by_name, _WORD_EMBEDDINGS: table}, self._sizes, self._variant, self._pooling)
 
     def copy(self) -> "Bert":
         """Returns the same network on new variables, which are mirrored if this is called in a strategy's scope."""
-        pairs = zip(self._names, self._variables, strict=True)
+        pairs = self.weights_by_name.items()
         copies = {name: tf.Variable(weight.read_value(), name=name.removesuffix(":0")) for name, weight in pairs}
         return Bert(copies, self._sizes, self._variant, self._pooling)
 
@@ -392,12 +401,11 @@ class Bert(tf.Module):
         """
         return self._forward(seed, tf.float32).outputs(inputs)
 
-    def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "_Forward":
-        weights = dict(zip(self._names, self._variables, strict=True))
-        return _Forward(weights, self._sizes, self._variant, seed, dtype)
+    def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> "Forward":
+        return Forward(self.weights_by_name, self._sizes, self._variant, seed, dtype)
 
 
-class _Forward:
+class Forward:
     """One forward pass."""
 
     def __init__(
@@ -461,12 +469,16 @@ class _Forward:
 
     def _layer(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
         """[batch, seq, hidden] -> [batch, seq, hidden], or [batch, hidden] of the first token."""
-        source = x[:, 0] if first_token else x
+        source = self._first_tokens(x) if first_token else x
         attention = self._attention(f"{name}/self_attention", x, bias, first_token)
         attended = self._multiply(attention, f"{name}/self_attention/attention_output")
         x = self._normalise(source + self._dropout(attended), f"{name}/self_attention_layer_norm")
         inner = self._activate(self._multiply(x, f"{name}/intermediate"))
         return self._normalise(x + self._dropout(self._multiply(inner, f"{name}/output")), f"{name}/output_layer_norm")
+
+    def _first_tokens(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the vector [batch, hidden] of each row's first token."""
+        return x[:, 0]
 
     def _attention(self, name: str, x: tf.Tensor, bias: tf.Tensor, first_token: bool) -> tf.Tensor:
         """[batch, seq, hidden] -> the heads' outputs in the same shape, or [batch, hidden] of the first token."""

@@ -6,7 +6,8 @@
 | `serving_examples` | `examples` string[batch], `tf.Example`                      | the same                  |
 
 The loaded model is itself callable: texts -> logits float32[batch, head_units]. Its `tokenize` returns the tokens of
-texts, and its `count_tokens` says which ones are longer than the model reads; neither is a signature.
+texts, its `count_tokens` says which ones are longer than the model reads, and its `pack` returns the encoder's inputs,
+for those who compute the rest elsewhere; none of them is a signature.
 """
 
 from typing import Mapping, Optional
@@ -14,12 +15,13 @@ from typing import Mapping, Optional
 import tensorflow as tf
 
 from schema.task import Task
+from trainer import bert, inference
 from trainer.model import Classifier
 from trainer.packing import Packer
 from trainer.tokens import MASK
 
-# Changes with the signatures, so that TFX's cache returns no model of an earlier release.
-FORMAT = 2
+# Changes with what is exported, so that TFX's cache returns no model of an earlier release.
+FORMAT = 3
 
 
 class ServedClassifier(tf.Module):
@@ -29,12 +31,13 @@ class ServedClassifier(tf.Module):
         super().__init__()
         self._packer = packer
         self._resources = packer.resources
-        self._classifier = classifier
+        self._classifier = _for_inference(classifier)
         self._task = task
         texts = [tf.TensorSpec([None], tf.string, name) for name in task.text_inputs]
         # An attribute, and not a method: the signature depends on the task.
         self.__call__ = tf.function(self._logits, input_signature=texts)
         self.predict_text = tf.function(self._predict, input_signature=texts)
+        self.pack = tf.function(self._pack, input_signature=texts)
         self.tokenize = tf.function(self._tokenize, input_signature=texts[:1])
         self.count_tokens = tf.function(self._count, input_signature=texts)
 
@@ -51,7 +54,11 @@ class ServedClassifier(tf.Module):
 
     def _logits(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Computes logits from texts string[batch], or both texts of pairs; invalid UTF-8 is read as U+FFFD."""
-        return self._classifier(_trim(self._packer.pack(_readable(text, text_pair))))
+        return self._classifier(self._pack(text, text_pair))
+
+    def _pack(self, text: tf.Tensor, text_pair: Optional[tf.Tensor] = None) -> Mapping[str, tf.Tensor]:
+        """Returns the encoder's inputs int32[batch, longest row] by name; arguments as in `_logits`."""
+        return _trim(self._packer.pack(_readable(text, text_pair)))
 
     def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Returns the tokens int[batch, (tokens)] of texts string[batch], without [CLS] and [SEP], before any cut."""
@@ -63,6 +70,13 @@ class ServedClassifier(tf.Module):
         lengths = [self._packer.tokenize(each).row_lengths() for each in texts]
         # A [SEP] after each text, and [CLS].
         return tf.add_n(lengths) + len(texts) + 1
+
+
+def _for_inference(classifier: Classifier) -> Classifier:
+    """Returns the same classifier for less work, if its encoder is a BERT."""
+    if not isinstance(classifier.encoder, bert.Bert):
+        return classifier
+    return Classifier(inference.FoldedBert(classifier.encoder), classifier.head)
 
 
 def _readable(text: tf.Tensor, text_pair: Optional[tf.Tensor]) -> list[tf.Tensor]:

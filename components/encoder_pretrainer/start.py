@@ -67,8 +67,8 @@ def make_start(texts: Sequence[bytes], config: PretrainConfig, scratch: str) -> 
         raise UserError(f"{_SETTING} = {config.continue_from}: should be a BERT with a WordPiece vocabulary")
     if network.variant != bert.Variant() or network.sizes.shared:
         raise UserError(
-            f"{_SETTING} = {config.continue_from}: should be a BERT of tf-models: layers with weights of their own, GELU by "
-            f"tanh and an epsilon of {bert.EPSILON}"
+            f"{_SETTING} = {config.continue_from}: should be a BERT of tf-models: layers with weights of their "
+            f"own, GELU by tanh and an epsilon of {bert.EPSILON}"
         )
     weights = {weight.name: weight.numpy() for weight in network.weights}
     lower_case = _lower_cases(preprocess)

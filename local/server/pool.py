@@ -16,6 +16,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import Any, Callable, Iterator, Optional
 
 from core.errors import UserError
+from local import engines
 from local.server import worker
 from local.server.worker import Batch, Loaded, Outputs
 
@@ -81,7 +82,7 @@ class _Worker:
       died: set once it has died.
     """
 
-    def __init__(self, folder: str, threads: int) -> None:
+    def __init__(self, folder: str, threads: int, engine: str) -> None:
         """Starts it; takes a moment, or seconds if the fork server has to start too.
 
         Raises:
@@ -89,7 +90,7 @@ class _Worker:
         """
         self._channel, channel = _CONTEXT.Pipe()
         self._alive, alive = _CONTEXT.Pipe(duplex=False)
-        self._process = _CONTEXT.Process(target=worker.run, args=(channel, alive, folder, threads), daemon=True)
+        self._process = _CONTEXT.Process(target=worker.run, args=(channel, alive, folder, threads, engine), daemon=True)
         with _PROCESSES, _prepared():
             self._process.start()
         assert self._process.pid is not None
@@ -152,6 +153,7 @@ class Pool:
         timeout_s: float,
         report: Callable[[str], None],
         count_restart: Callable[[], None],
+        engine: str = engines.TENSORFLOW,
     ) -> None:
         """Initialises without starting a process; see `load`.
 
@@ -162,8 +164,9 @@ class Pool:
           timeout_s: after which nobody waits for a batch any more.
           report: called with a sentence about each worker that has died.
           count_restart: called each time that one takes the place of a dead one.
+          engine: what computes the answers, as in `served_model.load`.
         """
-        self._folder, self._workers, self._threads = folder, workers, threads
+        self._folder, self._workers, self._threads, self._engine = folder, workers, threads, engine
         self._limit_s = timeout_s + _GRACE_S
         self._report, self._count_restart = report, count_restart
         # One thread waits for each worker, and one more where the next of a killed one is started.
@@ -278,7 +281,7 @@ class Pool:
         return started, loaded
 
     def _start_process(self) -> _Worker:
-        started = _Worker(self._folder, self._threads)
+        started = _Worker(self._folder, self._threads, self._engine)
         self._started.add(started)
         if self._closed:
             started.kill()

@@ -74,7 +74,9 @@ async def open_service(settings: Settings, report: Callable[[str], None]) -> Asy
 
     def make_pool(folder: str) -> Pool:
         restarts = metrics.worker_restarts
-        return Pool(folder, settings.workers, settings.threads, settings.timeout_s, report, restarts.inc)
+        return Pool(
+            folder, settings.workers, settings.threads, settings.timeout_s, report, restarts.inc, settings.engine
+        )
 
     pool.start_fork_server()
     loaded = versions.Versions(source, make_pool, report)

@@ -6,6 +6,7 @@ import os
 from typing import Optional
 
 from core.errors import UserError
+from local import engines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Settings:
       model: a serving folder, or the folder of a version; None for the newest model under the run root.
       root: the run root.
       name: name of the model; None for that of its pipeline.
+      engine: what computes the answers, as in `served_model.load`.
       log: file to append requests to.
       log_texts: whether with their texts.
       workers: number of processes that compute.
@@ -28,6 +30,7 @@ class Settings:
     model: Optional[str]
     root: str
     name: Optional[str] = None
+    engine: str = engines.TENSORFLOW
     log: Optional[str] = None
     log_texts: bool = False
     # The second answers while one that died is replaced.

@@ -70,7 +70,7 @@ class RefusedError(ModelError):
 Answer = Union[Outputs, ModelError]
 
 
-def run(channel: connection.Connection, alive: connection.Connection, folder: str, threads: int) -> None:
+def run(channel: connection.Connection, alive: connection.Connection, folder: str, threads: int, engine: str) -> None:
     """Sends `Loaded`, or the `UserError` of a version that can't be loaded; then answers each `Batch`.
 
     Args:
@@ -78,10 +78,11 @@ def run(channel: connection.Connection, alive: connection.Connection, folder: st
       alive: kept open for as long as the process lives.
       folder: the version's folder.
       threads: how many TensorFlow may use.
+      engine: as in `served_model.load`.
     """
     threading.Thread(target=_end_with_server, daemon=True).start()
     try:
-        model, loaded = _load(folder, threads)
+        model, loaded = _load(folder, threads, engine)
     except UserError as error:
         channel.send(error)
         return
@@ -101,7 +102,7 @@ def _end_with_server() -> None:
     os._exit(0)
 
 
-def _load(folder: str, threads: int) -> tuple[Any, Loaded]:
+def _load(folder: str, threads: int, engine: str) -> tuple[Any, Loaded]:
     """Returns the model and its description.
 
     Raises:
@@ -116,7 +117,7 @@ def _load(folder: str, threads: int) -> tuple[Any, Loaded]:
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    model = served_model.load(folder, "")
+    model = served_model.load(folder, "", engine)
     # The first calls are slow; they should not be those of a client.
     for rows in _WARM_UP:
         batch = [(text,) * len(model.card.task.text_inputs) for text in rows]

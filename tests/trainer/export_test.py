@@ -33,13 +33,13 @@ OTHER_TASKS = (
 # has, register all of them; before adding one, find out whether they do.
 KNOWN_OPERATIONS = set(
     """
-    AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd Cast ConcatV2 Const Cumsum DisableCopyOnRead
-    Equal Exp ExpandDims GatherV2 Greater HashTableV2 Identity If InitializeTableFromTextFileV2 LessEqual
+    AddV2 All ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd Cast ConcatV2 Const Cumsum DisableCopyOnRead Equal
+    Exp ExpandDims FloorMod GatherV2 Greater HashTableV2 Identity If InitializeTableFromTextFileV2 LessEqual
     LookupTableFindV2 MatMul Max Maximum Mean MergeV2Checkpoints Minimum Mul Neg NoOp OneHot Pack Pad ParseExampleV2
-    PartitionedCall Placeholder RaggedTensorToTensor Range ReadVariableOp RegexSplitWithOffsets Reshape
+    PartitionedCall Placeholder Pow RaggedTensorToTensor Range ReadVariableOp RegexSplitWithOffsets Reshape
     ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid Softmax Softplus Square
     Squeeze StatefulPartitionedCall StaticRegexFullMatch StaticRegexReplace StridedSlice StringJoin Sub Sum Tanh
-    Transpose UnicodeTranscode Unpack VarHandleOp VarIsInitializedOp WordpieceTokenizeWithOffsets ZerosLike
+    Transpose UnicodeTranscode Unpack VarHandleOp VarIsInitializedOp Where WordpieceTokenizeWithOffsets ZerosLike
     """.split()
 )
 

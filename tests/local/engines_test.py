@@ -1,0 +1,89 @@
+"""Engines answer as TensorFlow does, or not at all."""
+
+import builtins
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import local_runner
+from artifacts import encoder, model_card
+from core.errors import UserError
+from local import engines, served_model
+from local.engines import choice
+from tests import encoders, saved_models
+from trainer import export, model
+from trainer.packing import Packer
+
+LAYOUT = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", "max_line_bytes": 1 << 20}
+MAX_LENGTH = 16
+ROWS = [("정말 재미있는 영화",), ("",), ("great movie " * 20,), ("굿",)]
+
+
+@pytest.fixture(scope="module", name="exported")
+def _exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    parts = encoders.save(str(folder / "encoder"))
+    head = model.Head(saved_models.TASK, encoders.CONFIG.hidden, 0.0, seed=1)
+    head.kernel.assign(100 * head.kernel)
+    classifier = model.Classifier(model.load_encoder(encoder.encoder_dir(parts)), head)
+    packer = Packer(tf.saved_model.load(encoder.preprocess_dir(parts)), 1, MAX_LENGTH)
+    export.export(str(folder / "1"), export.ServedClassifier(packer, classifier, saved_models.TASK))
+    model_card.write(str(folder / "1"), model_card.ModelCard(saved_models.TASK, LAYOUT, MAX_LENGTH))
+    return str(folder / "1")
+
+
+class Shifted:
+    """An engine whose probabilities are wrong by a constant."""
+
+    def __init__(self, loaded, by):
+        self.loaded, self.by = loaded, by
+
+    def compute(self, columns):
+        outputs = self.loaded.signatures["serving_default"](text=columns[0])
+        return {
+            **{name: value.numpy() for name, value in outputs.items()},
+            "probability": outputs["probability"] + self.by,
+        }
+
+
+@pytest.mark.parametrize("name, shift", [(engines.ONNX, 0.01), (engines.ONNX_INT8, 0.1), (engines.ONNX, np.nan)])
+def test_an_engine_with_other_answers_is_refused(exported, name, shift):
+    own = served_model.load(exported, "")
+    choice.check(name, Shifted(own.loaded, 0.0), saved_models.TASK, own.compute)
+    with pytest.raises(UserError, match=f"--engine {name}: its answers to 64 texts differ from TensorFlow's"):
+        choice.check(name, Shifted(own.loaded, shift), saved_models.TASK, own.compute)
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(exported, monkeypatch, capfd):
+    real = builtins.__import__
+
+    def without_onnx(name, *arguments, **named):
+        if name.partition(".")[0] in ("onnx", "onnxruntime"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without_onnx)
+    for module in ("local.engines.onnx_engine", "local.engines.onnx_graph"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert local_runner.main(["predict", "--model", exported, "--engine", "onnx", "굿"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "pip install '.[onnx]'" in error and "Traceback" not in error
+
+
+def test_a_model_that_is_not_ours_to_convert_is_refused(tmp_path):
+    pytest.importorskip("onnxruntime")
+    folder = saved_models.save(str(tmp_path / "1"))
+    model_card.write(folder, model_card.ModelCard(saved_models.TASK, LAYOUT))
+    with pytest.raises(UserError, match="exported by an earlier release"):
+        served_model.load(folder, "", engines.ONNX)
+
+
+@pytest.mark.parametrize("name, tolerance", [(engines.ONNX, 2e-6), (engines.ONNX_INT8, 0.02)])
+def test_onnx_runtime_answers_as_tensorflow(exported, name, tolerance):
+    pytest.importorskip("onnxruntime")
+    expected, answers = (served_model.load(exported, "", each).compute(ROWS) for each in (engines.TENSORFLOW, name))
+    assert answers.keys() == expected.keys()
+    np.testing.assert_allclose(answers["probability"], expected["probability"], atol=tolerance)
+    assert np.ptp(expected["probability"]) > 2e-4
