@@ -21,6 +21,9 @@ DETECTION_WEIGHT = 50.0
 # Added to a replica's seed, so that no two of a step's draws share random numbers.
 _GENERATOR, _CHOICE, _HIDING, _GUESS = ([k << 52, 0] for k in range(1, 5))
 
+# Keeps the logit of a share finite.
+_MIN_SHARE = 1e-6
+
 _MOMENTS = ("score", "estimate", "score_score", "estimate_estimate", "score_estimate")
 
 Measures = dict[str, tuple[tf.Tensor, tf.Tensor]]
@@ -108,12 +111,15 @@ class Objective:
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels, judged)
         tokens = tf.reshape(tf.cast(inputs[MASK], tf.float32), [-1])
         detection = _sum_and_count(losses, tokens)
+        # Few tokens are replaced. With one half as the boundary, nothing would be called replaced for a long time.
+        share = tf.clip_by_value(_mean(_sum_and_count(labels, tokens)), _MIN_SHARE, 1.0 - _MIN_SHARE)
+        is_called = judged > tf.math.log(share / (1.0 - share))
         measures = {
             "generator_loss": generator["loss"],
             "generator_accuracy": generator["accuracy"],
             "loss": detection,
-            "found": _sum_and_count(tf.cast(judged > 0, tf.float32), tokens * labels),
-            "left": _sum_and_count(tf.cast(judged <= 0, tf.float32), tokens * (1.0 - labels)),
+            "found": _sum_and_count(tf.cast(is_called, tf.float32), tokens * labels),
+            "left": _sum_and_count(tf.cast(~is_called, tf.float32), tokens * (1.0 - labels)),
         }
         return generator_loss + self._encoder_weight * _mean(detection), measures, outputs
 
@@ -153,7 +159,8 @@ def figures(means: Mapping[str, float]) -> dict[str, float]:
 
     Returns:
       `loss` and `accuracy` of the encoder: the share of hidden pieces that it guesses, 0 to 1; or of ELECTRA the mean
-      of the shares of replaced and of other tokens that it judges rightly, 0.5 by chance. `generator_loss` and
+      of the shares of replaced and of other tokens that it judges rightly, 0.5 by chance; a token is called replaced
+      if its probability is above the share of replaced tokens. `generator_loss` and
       `generator_accuracy` of ELECTRA's generator; `score_loss`, and `score_correlation`, -1 to 1.
     """
     shown = {name: value for name, value in means.items() if name not in ("found", "left", *_MOMENTS)}

@@ -17,7 +17,7 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmno"]
 TINY = PretrainConfig(
     vocabulary=100, layers=1, hidden=16, heads=2, steps=100, batch_size=8, learning_rate=0.02, max_length=16
 )
-ELECTRA = TINY.model_copy(update={"objective": "electra", "embedding": 8})
+ELECTRA = TINY.model_copy(update={"objective": "electra", "embedding": 8, "learning_rate": 0.01})
 OBJECTIVES = pytest.mark.parametrize("config", [TINY, ELECTRA], ids=["mlm", "electra"])
 
 
