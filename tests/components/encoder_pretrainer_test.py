@@ -213,6 +213,7 @@ def test_an_encoder_with_narrow_embeddings_is_used_natively_by_another_run(elect
     output.uri = str(tmp_path / "encoder")
     os.makedirs(output.uri)
     properties = {"handle": electra, "preprocess": "", "sha256": "", "preprocess_sha256": ""}
+    properties |= {"mode": "fine_tune", "max_length": 16}
     hub_encoder.Executor().Do({}, {"encoder": [output]}, properties)
     copied = path_utils.serving_model_dir(output.uri)
     assert encoder_artifact.read(copied).sha256 == encoder_artifact.read(electra).sha256
