@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from artifacts import encoder
 from tests import encoders
-from trainer import inference, model
+from trainer import bert, inference, model
 from trainer.tokens import MASK, TYPE_IDS, WORD_IDS
 
 
@@ -42,6 +42,17 @@ def test_the_output_of_every_token_is_the_same_too(network):
     mask = inputs[MASK].numpy()[..., None]
     expected, folded = network.sequence_output(inputs), inference.FoldedBert(network).sequence_output(inputs)
     np.testing.assert_allclose(folded * mask, expected * mask, atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["pooler", "mean", "first"])
+@pytest.mark.parametrize("activation", sorted(bert.ACTIVATIONS))
+def test_activation_epsilon_and_pooling_are_those_of_the_network(network, activation, pooling):
+    variant = bert.Variant(activation=activation, epsilon=0.1)
+    other = bert.Bert(network.weights_by_name, network.sizes, variant, pooling)
+    inputs = inputs_of(3, 9, 2, 9)
+    expected = other(inputs)
+    np.testing.assert_allclose(inference.FoldedBert(other)(inputs), expected, atol=1e-5)
+    assert np.abs(expected - network(inputs)).max() > 1e-2
 
 
 def test_only_used_weights_are_kept(network):
