@@ -1,5 +1,5 @@
 #!/bin/sh
-# Resolves setup.py into the lock files of both sets of versions, requirements/{current,old}/{base,dev,bench,gpu}.txt.
+# Resolves setup.py into the lock files of both sets of versions, requirements/{current,old}/{base,dev,bench,onnx,gpu}.txt.
 #
 #   scripts/lock.sh [OPTION...]    options for `uv pip compile`, such as --upgrade
 set -eu
@@ -20,7 +20,7 @@ resolve() {
 }
 
 # --universal and --python-platform make the result independent of this machine. One current lock fits all its Pythons.
-for extra in base dev bench gpu; do
+for extra in base dev bench onnx gpu; do
     resolve current "$extra" --python-version 3.11 --universal "$@"
     resolve old "$extra" --python-version 3.10 --python-platform linux "$@"
 done

@@ -2,7 +2,7 @@
 # Creates .venv: a Python with exactly the packages of the lock files.
 #
 #   scripts/setup.sh          the packages for a run (requirements/<set>/base.txt)
-#   scripts/setup.sh dev      also those for the tests (requirements/<set>/dev.txt); bench and gpu likewise
+#   scripts/setup.sh dev      also those for the tests (requirements/<set>/dev.txt); bench, onnx and gpu likewise
 #   scripts/setup.sh --uv     only finds or installs uv, and prints its path
 #
 # The set of versions depends on this machine's glibc: the current one from 2.39 on, the old one below that (setup.py).
@@ -230,7 +230,7 @@ sync_packages() {
 # Prints the lock files for the extras "$@" and for those that .venv already has, even with the other set.
 lock_files() {
     echo "requirements/$set_name/base.txt"
-    for extra in dev bench gpu; do
+    for extra in dev bench onnx gpu; do
         case " $* " in
             *" $extra "*) echo "requirements/$set_name/$extra.txt" ;;
             *) if grep -qs "/$extra.txt" "$STAMP"; then echo "requirements/$set_name/$extra.txt"; fi ;;
@@ -262,9 +262,9 @@ lock_setup() {
 main() {
     for extra in "$@"; do
         case $extra in
-            dev | bench | gpu | --uv) ;;
+            dev | bench | onnx | gpu | --uv) ;;
             *)
-                say "unknown argument '$extra'; usage: scripts/setup.sh [dev] [bench] [gpu] | --uv"
+                say "unknown argument '$extra'; usage: scripts/setup.sh [dev] [bench] [onnx] [gpu] | --uv"
                 exit 2
                 ;;
         esac

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.e2e
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-EXTRAS = ("dev", "bench", "gpu")
+EXTRAS = ("dev", "bench", "onnx", "gpu")
 # The Pythons of each set of versions.
 PYTHONS = {"current": ("3.11", "3.12", "3.13"), "old": ("3.10",)}
 # The Python and the set that run these tests.
@@ -382,7 +382,7 @@ def test_the_script_can_be_called_from_any_folder(machine):
 def test_an_unknown_argument_is_a_usage_error(machine):
     result = machine.call("sh", "scripts/setup.sh", "tests")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "'tests'" in result.stderr and "[dev] [bench] [gpu]" in result.stderr
+    assert "'tests'" in result.stderr and "[dev] [bench] [onnx] [gpu]" in result.stderr
 
 
 @pytest.mark.parametrize(

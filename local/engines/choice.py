@@ -68,14 +68,15 @@ def make_engine(
         from local.engines import onnx_engine  # An optional extra.
     except ImportError as error:
         raise UserError(
-            f"--engine {name}: {error.name or 'onnxruntime'} is not installed; install the extra: pip install '.[onnx]'"
+            f"--engine {name}: {error.name or 'onnxruntime'} is not installed; install the extra onnx: "
+            "sh scripts/setup.sh onnx, or the packages of requirements/*/onnx.txt"
         ) from error
     try:
         engine = onnx_engine.OnnxEngine(loaded, task, int8=name == ONNX_INT8)
     except (AttributeError, KeyError) as error:  # No `pack`, or not the expected weights.
         raise UserError(
-            f"--engine {name}: {folder}: has an encoder that is not a BERT, or was exported by an earlier release; "
-            "leave --engine out, or train the model again"
+            f"--engine {name}: {folder}: can't be converted; its encoder should be a BERT whose layers do not share "
+            "weights, with trainer.pooling = pooler, exported by this release or a later one; leave --engine out"
         ) from error
     check(name, engine, task, expected)
     return engine

@@ -13,7 +13,7 @@ from core.errors import UserError
 from local import engines, served_model
 from local.engines import choice
 from tests import encoders, saved_models
-from trainer import export, model
+from trainer import bert, export, model
 from trainer.packing import Packer
 
 LAYOUT = {"label": "label", "quoting": "minimal", "header": True, "encoding": "utf-8", "max_line_bytes": 1 << 20}
@@ -21,17 +21,34 @@ MAX_LENGTH = 16
 ROWS = [("정말 재미있는 영화",), ("",), ("great movie " * 20,), ("굿",)]
 
 
+@pytest.fixture(scope="module", name="parts")
+def _parts(tmp_path_factory):
+    return encoders.save(str(tmp_path_factory.mktemp("encoder") / "1"))
+
+
 @pytest.fixture(scope="module", name="exported")
-def _exported(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    parts = encoders.save(str(folder / "encoder"))
+def _exported(parts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "1"
+    return export_model(str(folder), parts, model.load_encoder(encoder.encoder_dir(parts)))
+
+
+def export_model(folder, parts, network):
     head = model.Head(saved_models.TASK, encoders.CONFIG.hidden, 0.0, seed=1)
     head.kernel.assign(100 * head.kernel)
-    classifier = model.Classifier(model.load_encoder(encoder.encoder_dir(parts)), head)
     packer = Packer(tf.saved_model.load(encoder.preprocess_dir(parts)), 1, MAX_LENGTH)
-    export.export(str(folder / "1"), export.ServedClassifier(packer, classifier, saved_models.TASK))
-    model_card.write(str(folder / "1"), model_card.ModelCard(saved_models.TASK, LAYOUT, MAX_LENGTH))
-    return str(folder / "1")
+    export.export(folder, export.ServedClassifier(packer, model.Classifier(network, head), saved_models.TASK))
+    model_card.write(folder, model_card.ModelCard(saved_models.TASK, LAYOUT, MAX_LENGTH))
+    return folder
+
+
+def share_layers(network):
+    """Returns a BERT all of whose layers have the weights of the first one."""
+    names = {name: name.replace("/layer_0/", "/") for name in network.sizes.names if "/layer_1/" not in name}
+    weights = {
+        new: tf.Variable(network.weights_by_name[old], name=new.removesuffix(":0")) for old, new in names.items()
+    }
+    sizes = bert.infer_sizes({name: tuple(weight.shape) for name, weight in weights.items()}, network.sizes.layers)
+    return bert.Bert(weights, sizes)
 
 
 class Shifted:
@@ -69,14 +86,23 @@ def test_without_the_extra_one_sentence_says_what_to_install(exported, monkeypat
         monkeypatch.delitem(sys.modules, module, raising=False)
     assert local_runner.main(["predict", "--model", exported, "--engine", "onnx", "굿"]) == 2
     error = capfd.readouterr().err
-    assert error.count("\n") == 1 and "pip install '.[onnx]'" in error and "Traceback" not in error
+    assert error.count("\n") == 1 and "sh scripts/setup.sh onnx" in error and "Traceback" not in error
 
 
 def test_a_model_that_is_not_ours_to_convert_is_refused(tmp_path):
     pytest.importorskip("onnxruntime")
     folder = saved_models.save(str(tmp_path / "1"))
     model_card.write(folder, model_card.ModelCard(saved_models.TASK, LAYOUT))
-    with pytest.raises(UserError, match="exported by an earlier release"):
+    with pytest.raises(UserError, match="can't be converted; its encoder should be a BERT"):
+        served_model.load(folder, "", engines.ONNX)
+
+
+@pytest.mark.parametrize("shared, pooling", [(True, "pooler"), (False, "mean"), (False, "first")])
+def test_networks_that_the_graph_lacks_are_refused(parts, tmp_path, shared, pooling):
+    pytest.importorskip("onnxruntime")
+    network = model.load_encoder(encoder.encoder_dir(parts), pooling=pooling)
+    folder = export_model(str(tmp_path / "1"), parts, share_layers(network) if shared else network)
+    with pytest.raises(UserError, match="do not share weights, with trainer.pooling = pooler"):
         served_model.load(folder, "", engines.ONNX)
 
 
