@@ -51,7 +51,8 @@ def _read_one(
             names[pipeline_id] = client.get_pipeline(pipeline_id).display_name
         uri = task_protocol.outcome_uri(f"{root.rstrip('/')}/{names[pipeline_id]}/{run.run_id}")
         summary = _get_object(client, config, uri)
-    except (AttributeError, ServerError):  # A run of another client may have no version.
+    # A run of another client may have no version, or a root in another store.
+    except (AttributeError, KeyError, ServerError):
         return None
     return summary if isinstance(summary, dict) and "status" in summary else None
 

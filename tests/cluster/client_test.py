@@ -451,6 +451,13 @@ def test_the_summary_is_looked_for_under_the_runs_own_root(server, config, write
     assert "pushed to /mnt/serving/17" in listed(config)
 
 
+def test_a_run_with_a_root_in_another_store_only_lacks_its_outcome(server, config, write):
+    run_id, _ = submitted(config, write(), name="done")
+    server.backend.runs[run_id].update(state="SUCCEEDED")
+    server.backend.runs[run_id]["runtime_config"]["pipeline_root"] = "/mnt/artifacts"
+    assert "SUCCEEDED" in listed(config)
+
+
 def test_a_host_that_is_not_the_ui_only_lacks_the_outcomes(server, config, write):
     run_id, _ = submitted(config, write(), name="done")
     server.backend.runs[run_id].update(state="SUCCEEDED")
