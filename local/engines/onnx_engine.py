@@ -28,11 +28,15 @@ class OnnxEngine:
             of a kernel by its own scale, and activations in every call.
 
         Raises:
-          KeyError: the model's encoder is not a BERT, or is one of an earlier release.
+          AttributeError: an earlier release exported the model.
+          KeyError: the same, or its network is not one that `onnx_graph.build` knows.
         """
         graph = onnx_graph.build(read_weights(loaded))
         content = _quantise(graph) if int8 else graph.SerializeToString()
-        self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # As many as TensorFlow may use; 0 is the default of both.
+        options.intra_op_num_threads = tf.config.threading.get_intra_op_parallelism_threads()
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._pack = loaded.pack
         logits = tf.TensorSpec([None, task.head_units], tf.float32)
         self._outputs = tf.function(task.served_outputs, input_signature=[logits])

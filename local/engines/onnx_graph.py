@@ -44,11 +44,13 @@ def build(weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
       weights: by the names that `trainer.inference.FoldedBert` and `trainer.model.Head` give them.
 
     Raises:
-      KeyError: a weight is missing, as of an encoder that is not a BERT.
+      KeyError: a weight is missing, as of an encoder that is not a BERT, of one whose layers share their weights, or of
+        another pooling.
     """
     graph = _Graph(weights)
     x = graph.embeddings()
-    layers = len({match[1] for name in weights if (match := re.match(r"transformer/layer_(\d+)/", name))})
+    # Without layers of their own weights, the first one is what is missing.
+    layers = max(1, len({match[1] for name in weights if (match := re.match(r"transformer/layer_(\d+)/", name))}))
     for number in range(layers):
         x = graph.layer(f"transformer/layer_{number}", x, last=number + 1 == layers)
     pooled = graph.add("Tanh", graph.affine(x, "pooler_transform"))
