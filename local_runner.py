@@ -119,7 +119,7 @@ def serve(options: argparse.Namespace) -> int:
         raise UserError("--log-texts: has no effect without --log FILE")
     with listener.listen(options.host, options.port) as port, streams.discard_output(options.verbose) as (out, _):
         console = rich.console.Console(file=out)
-        with streams.show_spinner(console, "loading TensorFlow"):
+        with streams.show_spinner(console, "loading the server"):
             from local.server import run as server  # Slow.
 
         names = [field.name for field in dataclasses.fields(Settings)]

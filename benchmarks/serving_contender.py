@@ -1,5 +1,6 @@
 """A process that answers texts, for `benchmarks.serving_cpu`: from texts to probabilities, tokenised by the model."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -58,8 +59,6 @@ def _make(name: str, folder: str) -> Answer:
 
 def _with_openvino(model: served_model.Model) -> served_model.Model:
     """Returns a model whose graph for ONNX Runtime is computed by OpenVINO."""
-    import dataclasses
-
     import openvino
 
     from local.engines import onnx_engine, onnx_graph

@@ -6,6 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any, Literal, Mapping, Optional, Sequence
 
+from artifacts import model_card
 from core import checks, installation, intervals, versions
 from core.errors import UserError
 from schema import features
@@ -164,8 +165,6 @@ class Summary:
 
 def predict_command(summary: Summary) -> str:
     """Returns a command that labels a short test row with the pushed model, so in the language of the data."""
-    from artifacts import model_card  # Imports TFX.
-
     model_dir = summary.pushed_path or ""
     try:
         inputs = len(model_card.read(model_dir).task.text_inputs)

@@ -139,8 +139,7 @@ async def _show_metrics(service: Service, request: requests.Request) -> response
 
 async def _show_status(service: Service, request: requests.Request) -> responses.Response:
     methods.check_name(service, request)
-    # A copy, because another thread changes them.
-    asked, states = request.path_params.get("version"), dict(service.versions.states)
+    asked, states = request.path_params.get("version"), service.versions.states
     shown = [
         {
             "version": str(number),
