@@ -26,7 +26,8 @@ class FoldedBert(bert.Bert):
         super().__init__(weights, network.sizes, network.variant, network.pooling)
         self._folded = _FoldedWeights(weights, network.sizes)
         # Only what is used is exported; computing once shows what that is.
-        self({name: tf.ones([1, 1], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)})
+        ones = tf.ones([1, 1], tf.int32)
+        self({WORD_IDS: ones, MASK: ones, TYPE_IDS: tf.zeros_like(ones)})
         self._variables = self._folded.used
 
     def _forward(self, seed: Optional[tf.Tensor], dtype: tf.DType) -> bert.Forward:

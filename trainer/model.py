@@ -62,7 +62,9 @@ def _unused_variables(loaded: Any, pooling: Pooling) -> dict[int, str]:
     """Returns index -> name of the trainable variables without a gradient, such as those of an unused pooler."""
     # A name is not unique, and Keras counts a variable once.
     variables = list({id(each): each for each in getattr(loaded, "trainable_variables", ())}.values())
-    inputs = {name: tf.ones([1, 2], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
+    ones = tf.ones([1, 2], tf.int32)
+    # Some encoders have only segment 0.
+    inputs = {WORD_IDS: ones, MASK: ones, TYPE_IDS: tf.zeros_like(ones)}
     with tf.GradientTape() as tape:
         vectors = native.pooled(saved_encoder.call(loaded, inputs), inputs[MASK], pooling)
     gradients = tape.gradient(vectors, variables)

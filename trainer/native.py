@@ -66,7 +66,8 @@ def rebuild_bert(loaded: Any, pooling: Pooling = "pooler") -> Optional[bert.Bert
 
 def _count_layers(loaded: Any) -> int:
     """Counts the layers of an encoder whose layers share their weights; 0 if it does not output all of them."""
-    token = {name: tf.ones([1, 1], tf.int32) for name in (WORD_IDS, MASK, TYPE_IDS)}
+    ones = tf.ones([1, 1], tf.int32)
+    token = {WORD_IDS: ones, MASK: ones, TYPE_IDS: tf.zeros_like(ones)}
     return len(saved_encoder.call(loaded, token).get("encoder_outputs", ()))
 
 

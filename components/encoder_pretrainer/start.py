@@ -22,6 +22,7 @@ from trainer import bert, native
 
 _SETTING = "encoder.pretrain.continue_from"
 _WORDS = "word_embeddings/embeddings:0"
+_POSITIONS = "position_embedding/embeddings:0"
 
 # A word that occurs less often is hardly trained.
 _MIN_WORD_COUNT = 10
@@ -53,7 +54,8 @@ def make_start(texts: Sequence[bytes], config: PretrainConfig, scratch: str) -> 
       scratch: a folder that does not exist yet.
 
     Raises:
-      UserError: the encoder can't be loaded, or is not a BERT with a WordPiece vocabulary.
+      UserError: the encoder can't be loaded, is not a BERT with a WordPiece vocabulary, or takes fewer tokens than
+        `max_length`.
     """
     if config.continue_from is None:
         progress.report("learning a vocabulary", 0, 0)
@@ -65,17 +67,34 @@ def make_start(texts: Sequence[bytes], config: PretrainConfig, scratch: str) -> 
     pieces = encoder_artifact.read_vocabulary(scratch)
     if network is None or not {*vocabulary.SPECIAL_TOKENS} <= set(pieces):
         raise UserError(f"{_SETTING} = {config.continue_from}: should be a BERT with a WordPiece vocabulary")
-    if network.variant != bert.Variant() or network.sizes.shared:
-        raise UserError(
-            f"{_SETTING} = {config.continue_from}: should be a BERT of tf-models: layers with weights of their "
-            f"own, GELU by tanh and an epsilon of {bert.EPSILON}"
-        )
+    _require_continuable(network, pieces, config)
     weights = {weight.name: weight.numpy() for weight in network.weights}
     lower_case = _lower_cases(preprocess)
     words = frequent_words(texts, frozenset(pieces), config.added_words, lower_case)
     rows = mean_rows(preprocess, words, weights[_WORDS])
     weights[_WORDS] = np.concatenate([weights[_WORDS], rows])
     return Start([*pieces, *words], _with_sizes(config, weights, lower_case), weights, len(words))
+
+
+def _require_continuable(network: bert.Bert, pieces: Sequence[str], config: PretrainConfig) -> None:
+    setting = f"{_SETTING} = {config.continue_from}"
+    if network.variant != bert.Variant() or network.sizes.shared:
+        raise UserError(
+            f"{setting}: should be a BERT of tf-models: layers with weights of their own, GELU by tanh and an epsilon "
+            f"of {bert.EPSILON}"
+        )
+    # An added word's id is its line in the vocabulary and its row in the table.
+    if len(pieces) != network.sizes.vocabulary:
+        raise UserError(
+            f"{setting}: has {network.sizes.vocabulary} word embeddings, but {len(pieces)} pieces in its vocabulary; "
+            "should have the same number of both"
+        )
+    positions = network.weights_by_name[_POSITIONS].shape[0]
+    if positions < config.max_length:
+        raise UserError(
+            f"encoder.pretrain.max_length = {config.max_length}: {config.continue_from} takes at most {positions} "
+            f"tokens; set encoder.pretrain.max_length={positions}"
+        )
 
 
 def frequent_words(texts: Sequence[bytes], known: frozenset[str], count: int, lower_case: bool) -> list[str]:

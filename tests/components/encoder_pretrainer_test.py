@@ -256,3 +256,19 @@ def test_an_encoder_that_is_no_bert_cannot_be_continued(folder, tmp_path):
     config = encoders.CONFIG.model_copy(update={"continue_from": str(tmp_path / "other")})
     with pytest.raises(UserError, match="continue_from = |can't be loaded"):
         start.make_start(TEXTS, config, str(tmp_path / "copy"))
+
+
+def test_an_encoder_to_continue_takes_rows_of_the_configured_length(folder, tmp_path):
+    config = encoders.CONFIG.model_copy(update={"continue_from": folder, "max_length": 513})
+    with pytest.raises(UserError, match="max_length = 513: .* takes at most 512 tokens"):
+        start.make_start([], config, str(tmp_path / "copy"))
+
+
+def test_an_encoder_to_continue_has_one_embedding_per_piece(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "encoder.json").unlink()
+    with (tmp_path / "other" / "preprocess" / "assets" / "vocab.txt").open("a", encoding="utf-8") as stream:
+        stream.write("뮤지컬\n")
+    config = encoders.CONFIG.model_copy(update={"continue_from": str(tmp_path / "other")})
+    with pytest.raises(UserError, match="word embeddings, but .* pieces in its vocabulary"):
+        start.make_start([], config, str(tmp_path / "copy"))

@@ -60,3 +60,11 @@ def test_only_used_weights_are_kept(network):
     attention = "transformer/layer_0/self_attention"
     assert f"{attention}/key_value/kernel:0" in names and f"{attention}/query/kernel:0" in names
     assert not names & {f"{attention}/{part}/kernel:0" for part in ("key", "value")}
+
+
+def test_a_network_may_have_only_one_segment(network):
+    name = "type_embeddings/embeddings:0"
+    weights = {**network.weights_by_name, name: tf.Variable(network.weights_by_name[name][:1])}
+    other = bert.Bert(weights, network.sizes)
+    inputs = {**inputs_of(3, 9), TYPE_IDS: tf.zeros([2, 9], tf.int32)}
+    np.testing.assert_allclose(inference.FoldedBert(other)(inputs), other(inputs), atol=1e-5)
