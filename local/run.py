@@ -112,7 +112,8 @@ def _check_settings(config: Config) -> None:
     else:
         texts.check(config.encoder.pretrain.texts)
         if config.encoder.pretrain.continue_from is not None:
-            handles.resolve(config.encoder.pretrain.continue_from)
+            sources = handles.resolve(config.encoder.pretrain.continue_from)
+            handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

@@ -346,7 +346,7 @@ class Bert(tf.Module):
     @property
     def word_embeddings(self) -> tf.Variable:
         """The table of word embeddings, [vocabulary, width]."""
-        return self._variables[self._sizes.names.index(_WORD_EMBEDDINGS)]
+        return self.weights_by_name[_WORD_EMBEDDINGS]
 
     def with_word_embeddings(self, table: tf.Variable) -> "Bert":
         """Returns the network with another table of word embeddings; the other variables are shared."""

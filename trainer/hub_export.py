@@ -43,9 +43,13 @@ def read_architecture(loaded: Any) -> tuple[bert.Variant, Optional[int]]:
     asset = getattr(loaded, "architecture", None)
     if not isinstance(asset, tf.saved_model.Asset):
         return bert.Variant(), None
-    values = json.loads(tf.io.read_file(asset.asset_path).numpy())
-    layers = values.pop("layers")
-    return bert.Variant(**values), layers
+    try:
+        values = json.loads(tf.io.read_file(asset.asset_path).numpy())
+        layers = values.pop("layers")
+        variant = bert.Variant(**values)
+    except (ValueError, AttributeError, KeyError, TypeError):  # A file of something else, or of a later release.
+        return bert.Variant(), None
+    return (variant, layers) if variant.activation in bert.ACTIVATIONS else (bert.Variant(), None)
 
 
 def _callable(network: bert.Bert) -> Any:

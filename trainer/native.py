@@ -81,4 +81,4 @@ def _largest_difference(loaded: Any, network: bert.Bert, vocabulary: int, types:
         TYPE_IDS: tf.constant(generator.integers(0, types, mask.shape, dtype=np.int32) * mask),
     }
     expected = pooled(saved_encoder.call(loaded, inputs), inputs[MASK], pooling)
-    return float(tf.reduce_max(tf.abs(expected - network(inputs))))
+    return float(tf.reduce_max(tf.abs(tf.cast(expected, tf.float32) - network(inputs))))

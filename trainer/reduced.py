@@ -55,7 +55,7 @@ class ReducedEncoder(tf.Module):
     def __call__(
         self, inputs: Mapping[str, tf.Tensor], seed: Optional[tf.Tensor] = None, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Computes the pooled output; arguments as in `model.Encoder`."""
+        """Computes the vector of each row; arguments as in `model.Encoder`."""
         return self._network({**inputs, WORD_IDS: tf.gather(self._row_of_piece, inputs[WORD_IDS])}, seed, dtype)
 
     def update_network(self) -> None:
