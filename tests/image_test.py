@@ -139,7 +139,9 @@ def start(image: dockerfile.Image, *command: str) -> subprocess.CompletedProcess
 def test_every_module_imports_in_the_image(image):
     modules = [file[: -len(".py")].replace("/", ".") for file in code(ROOT) if file.endswith(".py")]
     assert len(modules) > 100
-    result = start(image, "python", "-W", "ignore", "-c", IMPORT_ALL, *sorted(modules))
+    # An extra that the image does not have.
+    required = {module for module in modules if not module.startswith("local.engines.onnx_")}
+    result = start(image, "python", "-W", "ignore", "-c", IMPORT_ALL, *sorted(required))
     assert result.returncode == 0, result.stderr[-3000:]
 
 

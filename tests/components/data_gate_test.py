@@ -636,6 +636,8 @@ def test_an_unreadable_profile_is_a_warning(tmp_path, content_of_file, words):
 class _Length(tf.Module):
     """Logit: the number of tokens."""
 
+    encoder = None
+
     def __call__(self, inputs):
         return tf.cast(tf.reduce_sum(inputs["input_mask"], axis=1, keepdims=True), tf.float32)
 

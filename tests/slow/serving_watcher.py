@@ -16,7 +16,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, path_utils
 
 from artifacts import model_files
-from components.pusher import publication, record
+from components.pusher import origin, publication, record
 from tests import pushes, saved_models
 
 # Processes are forked from one that has imported everything, so that publications start at once.
@@ -25,7 +25,8 @@ CONTEXT.set_forkserver_preload(["tests.slow.serving_watcher"])
 
 # Moment -> the call in which the process dies.
 MOMENTS = {
-    "the SavedModel's last file is missing": (io_utils, "copy_file"),
+    "nothing is copied yet": (io_utils, "copy_dir"),
+    "only the SavedModel is copied": (origin, "copy_profile"),
     "all is copied": (publication, "_flush"),
     "the state is not written yet": (os, "replace"),
     "the state is written": (os, "rename"),
