@@ -14,6 +14,7 @@ import apache_beam as beam
 import tensorflow_model_analysis as tfma
 import tensorflow_text  # noqa: F401  Registers the ops inside the model, on every worker that loads it.
 from tensorflow_model_analysis.api import types
+from tensorflow_model_analysis.proto import config_pb2  # At its top level only once TFX has imported TFMA.
 
 from components.model_gate import class_metrics, metrics, notable_rows, paired, score_metrics
 from schema import features, slices
@@ -50,10 +51,10 @@ class Comparison:
     bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
-def make_eval_config(task: Task) -> tfma.EvalConfig:
+def make_eval_config(task: Task) -> config_pb2.EvalConfig:
     """Builds the evaluation: metrics of the task on the served output, overall and by slice, without thresholds."""
     model_specs = [
-        tfma.ModelSpec(
+        config_pb2.ModelSpec(
             name=name,
             model_type=tfma.TF_GENERIC,
             signature_name="serving_examples",
@@ -70,26 +71,26 @@ def make_eval_config(task: Task) -> tfma.EvalConfig:
         notable_rows.NOTABLE_ROWS: task.notable_rows,
     }
     configs = [_metric_config(name, metric) for name, metric in named.items()]
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=model_specs,
-        metrics_specs=[tfma.MetricsSpec(metrics=configs, model_names=[CANDIDATE, BASELINE])],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=configs, model_names=[CANDIDATE, BASELINE])],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=[slices.LENGTH]),
-            tfma.SlicingSpec(feature_keys=[slices.SCRIPT]),
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[slices.LENGTH]),
+            config_pb2.SlicingSpec(feature_keys=[slices.SCRIPT]),
         ],
     )
 
 
-def _metric_config(name: str, metric: EvaluationMetric) -> tfma.MetricConfig:
+def _metric_config(name: str, metric: EvaluationMetric) -> config_pb2.MetricConfig:
     # Without a module, TFMA looks in Keras and in itself.
     module = next((m.__name__ for m in _MODULES if hasattr(m, metric.class_name)), "")
     arguments = json.dumps({"name": name, **metric.arguments})
-    return tfma.MetricConfig(class_name=metric.class_name, module=module, config=arguments)
+    return config_pb2.MetricConfig(class_name=metric.class_name, module=module, config=arguments)
 
 
 def custom_eval_shared_model(
-    eval_saved_model_path: str, model_name: str, eval_config: tfma.EvalConfig, **kwargs: Any
+    eval_saved_model_path: str, model_name: str, eval_config: config_pb2.EvalConfig, **kwargs: Any
 ) -> types.EvalSharedModel:
     """Returns TFMA's default model, changed to register TF Text's ops before a worker loads it."""
     shared = tfma.default_eval_shared_model(
@@ -105,7 +106,9 @@ def _construct(construct_fn: Callable[[], Any]) -> Any:
 
 
 def custom_extractors(
-    eval_shared_model: types.MaybeMultipleEvalSharedModels, eval_config: tfma.EvalConfig, tensor_adapter_config: Any
+    eval_shared_model: types.MaybeMultipleEvalSharedModels,
+    eval_config: config_pb2.EvalConfig,
+    tensor_adapter_config: Any,
 ) -> list[tfma.extractors.Extractor]:
     """Returns TFMA's default extractors and one that adds the slices of each text to its features.
 

@@ -46,6 +46,7 @@ class Run:
     def train(self):
         """Trains to the end; returns (result, final weights)."""
         result = self.loop.run()
+        self.checkpoints.wait()
         return result, [weight.numpy() for weight in self.head.weights]
 
     def train_until(self, step):
