@@ -87,6 +87,7 @@ def test_a_request_that_kills_workers_is_given_up_and_those_beside_it_are_answer
 def test_without_a_worker_it_is_not_ready_and_requests_wait(model, monkeypatch):
     monkeypatch.setattr(pool, "_FIRST_PAUSE_S", 4.0)
     with servers.running(model) as server, concurrent.futures.ThreadPoolExecutor(1) as threads:
+        servers.wait_until(lambda: live(server))
         os.kill(processes(server)[0], signal.SIGKILL)
         servers.wait_until(lambda: not live(server))
         waiting = threads.submit(server.post, "predict", {"instances": ["good"]})
