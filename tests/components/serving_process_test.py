@@ -87,7 +87,8 @@ def _alive(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stream:
             return stream.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    # The second if it ends between opening and reading.
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
