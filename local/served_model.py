@@ -117,7 +117,7 @@ def load(folder: Optional[str], root: str, engine: str = engines.TENSORFLOW) -> 
       engine: what computes its answers, one of `engines.NAMES`.
 
     Raises:
-      UserError: there is no model, it can't be loaded, or the engine can't compute it.
+      UserError: the model is missing or damaged, or the engine can't compute it.
     """
     folder = folder or serving.newest_model(root)
     card = model_card.read(folder)

@@ -60,7 +60,7 @@ def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint
       The configuration with the sizes of the encoder.
 
     Raises:
-      UserError: there are no texts, the loss is not a number, or the accuracy is below the configured minimum.
+      UserError: the corpus is empty, the loss is not finite, or the accuracy is below `min_accuracy`.
     """
     if not corpus.texts:
         raise UserError("data.train: the training split has no texts to train an encoder on")
@@ -158,9 +158,11 @@ def _tokenise(preprocess: Any, corpus: Corpus, config: PretrainConfig) -> tuple[
 
 def _key(config: PretrainConfig, corpus: Corpus, beginning: start.Start) -> str:
     """Returns a key for everything that the weights depend on."""
-    weights = hashlib.sha256(b"".join(weight.tobytes() for weight in (beginning.weights or {}).values())).hexdigest()
+    weights = hashlib.sha256()
+    for weight in (beginning.weights or {}).values():
+        weights.update(weight.tobytes())
     settings = config.model_dump(exclude=_OTHER_SETTINGS)
-    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights, _FORMAT)
+    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights.hexdigest(), _FORMAT)
 
 
 def _choose_widths(config: PretrainConfig, data: loop.Data, held_out: loop.Data) -> list[int]:

@@ -23,7 +23,7 @@ Status = Literal["pushed", "not_blessed", "stopped", "failed"]
 EXIT_STATUS: Mapping[Status, int] = {"pushed": 0, "failed": 1, "stopped": 2, "not_blessed": 3}
 
 
-# A sentence to label, with the second one a pair, if no test row is suitable.
+# Texts for `predict` if no test row is suitable: the first alone, or both as a pair.
 _SENTENCES = ("이것은 놀라운 영화입니다!", "정말 최고다")
 # Test rows to look for a sentence in, and the lengths in characters of one that says something and fits into a line.
 _SEARCHED_ROWS = 2000
@@ -177,7 +177,7 @@ def predict_command(summary: Summary) -> str:
 
 
 def _short_row(examples_dir: str) -> Optional[Sequence[str]]:
-    """Returns the texts of a test row that suit a command line; None if there is no such row."""
+    """Returns a test row that is short enough for a command line; None if all are longer."""
     from artifacts import examples  # Imports TensorFlow.
 
     shards = glob.glob(os.path.join(glob.escape(examples_dir), f"Split-{features.TEST_SPLIT}", "*"))

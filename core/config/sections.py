@@ -67,7 +67,7 @@ class DataConfig(Section):
     schema_file: Optional[str] = CURATED_SCHEMA
     sample_size: Optional[Count] = None
     seed: Annotated[int, pydantic.Field(ge=0)] = 0
-    # Shares of the training file that are held out if there is no dev file, or no test file.
+    # Shares of the training file for the splits that have no file of their own.
     dev_fraction: OpenFraction = 0.1
     test_fraction: OpenFraction = 0.1
     max_rejected_fraction: Fraction = 0.01

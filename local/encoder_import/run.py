@@ -28,7 +28,7 @@ def import_encoder(source: str, target: str) -> list[str]:
       Lines that say what was imported and what was proved.
 
     Raises:
-      UserError: the folder can't be imported, or the proof fails; then there is no target.
+      UserError: the folder can't be imported, or the proof fails. Nothing is written.
     """
     _check_folders(source, target)
     with _staging(target) as folder:

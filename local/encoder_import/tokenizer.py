@@ -104,7 +104,7 @@ def read(folder: str, family: str) -> Tokenizer:
       family: `model_type` of its `config.json`.
 
     Raises:
-      UserError: there is no tokenizer, a file is damaged, or TensorFlow can't tokenise like this.
+      UserError: the tokenizer is missing, damaged, or of a kind that TensorFlow Text lacks.
     """
     config = _read_optional(os.path.join(folder, _CONFIG))
     _refuse_foreign(folder, config)
