@@ -103,8 +103,19 @@ INSTALL_REQUIRES = [
     f"urllib3==1.26.20; {OLD}",
 ]
 
+_ONNX = [
+    # Another engine of `serve` and `predict`, in 8-bit integers if asked; the last release for Python 3.10.
+    f"onnxruntime==1.32.0; {CURRENT}",
+    f"onnxruntime==1.23.2; {OLD}",
+    # The graph that it computes; releases after 1.17 need a protobuf that the old set can't have.
+    f"onnx==1.23.2; {CURRENT}",
+    f"onnx==1.17.0; {OLD}",
+]
+
 EXTRAS_REQUIRE = {
     "dev": [
+        # The tests of the engines.
+        *_ONNX,
         # The test runner.
         "pytest==8.4.2",
         # Runs two test files at a time: many wait for processes that they have started.
@@ -134,14 +145,7 @@ EXTRAS_REQUIRE = {
         "torch==2.14.1",
         "transformers==5.20.2",
     ],
-    "onnx": [
-        # Another engine of `serve` and `predict`, in 8-bit integers if asked; the last release for Python 3.10.
-        f"onnxruntime==1.32.0; {CURRENT}",
-        f"onnxruntime==1.23.2; {OLD}",
-        # The graph that it computes; releases after 1.17 need a protobuf that the old set can't have.
-        f"onnx==1.23.2; {CURRENT}",
-        f"onnx==1.17.0; {OLD}",
-    ],
+    "onnx": _ONNX,
     "gpu": [
         # The CUDA libraries that this TensorFlow was built for.
         f"tensorflow[and-cuda]==2.21.0; {CURRENT}",

@@ -139,7 +139,7 @@ def start(image: dockerfile.Image, *command: str) -> subprocess.CompletedProcess
 def test_every_module_imports_in_the_image(image):
     modules = [file[: -len(".py")].replace("/", ".") for file in code(ROOT) if file.endswith(".py")]
     assert len(modules) > 100
-    # An extra that the image does not have.
+    # These need the extra onnx, which the image does not have.
     required = {module for module in modules if not module.startswith("local.engines.onnx_")}
     result = start(image, "python", "-W", "ignore", "-c", IMPORT_ALL, *sorted(required))
     assert result.returncode == 0, result.stderr[-3000:]

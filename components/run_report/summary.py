@@ -177,7 +177,7 @@ def predict_command(summary: Summary) -> str:
 
 
 def _short_row(examples_dir: str) -> Optional[Sequence[str]]:
-    """Returns a test row that is short enough for a command line; None if all are longer."""
+    """Returns the texts of a test row to show in a command; None if none is suitable."""
     from artifacts import examples  # Imports TensorFlow.
 
     shards = glob.glob(os.path.join(glob.escape(examples_dir), f"Split-{features.TEST_SPLIT}", "*"))
