@@ -15,7 +15,7 @@ import rich.console
 
 from artifacts import blessing
 from components.data_gate.quality import DataGateStopped
-from components.encoder_pretrainer import texts
+from components.encoder_pretrainer import start, texts
 from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report, tracking
@@ -112,7 +112,7 @@ def _check_settings(config: Config) -> None:
     else:
         texts.check(config.encoder.pretrain.texts)
         if config.encoder.pretrain.continue_from is not None:
-            sources = handles.resolve(config.encoder.pretrain.continue_from)
+            sources = handles.resolve(config.encoder.pretrain.continue_from, setting=start.SETTING)
             handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
 
 

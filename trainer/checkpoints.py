@@ -27,6 +27,9 @@ from google.protobuf import message
 
 KEPT_STATES = 2
 
+# Part of every key; another number makes earlier checkpoints unusable.
+_FORMAT = 2
+
 # The progress in a checkpoint, as JSON.
 _PROGRESS = "progress"
 
@@ -40,7 +43,7 @@ ABANDONED_AFTER_S = 7 * 24 * 3600
 
 def training_key(*parts: Any) -> str:
     """Returns a key for all JSON values that a training's result depends on."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([_FORMAT, *parts], sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Checkpoints:

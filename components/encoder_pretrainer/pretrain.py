@@ -23,9 +23,6 @@ from trainer.tokens import tokenise
 # Settings that affect only the speed, or not the weights: a pre-training may continue from a checkpoint with others.
 _OTHER_SETTINGS = {"texts", "device", "xla", "checkpoint_seconds", "min_accuracy"}
 
-# Part of a checkpoint's key; another number makes earlier checkpoints unusable.
-_FORMAT = 1
-
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
@@ -162,7 +159,7 @@ def _key(config: PretrainConfig, corpus: Corpus, beginning: start.Start) -> str:
     for weight in (beginning.weights or {}).values():
         weights.update(weight.tobytes())
     settings = config.model_dump(exclude=_OTHER_SETTINGS)
-    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights.hexdigest(), _FORMAT)
+    return checkpoints.training_key(settings, corpus.digest, list(beginning.pieces), weights.hexdigest())
 
 
 def _choose_widths(config: PretrainConfig, data: loop.Data, held_out: loop.Data) -> list[int]:

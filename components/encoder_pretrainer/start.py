@@ -20,7 +20,7 @@ from core.config import PretrainConfig
 from core.errors import UserError
 from trainer import bert, native
 
-_SETTING = "encoder.pretrain.continue_from"
+SETTING = "encoder.pretrain.continue_from"
 _WORDS = "word_embeddings/embeddings:0"
 _POSITIONS = "position_embedding/embeddings:0"
 
@@ -61,12 +61,12 @@ def make_start(texts: Sequence[bytes], config: PretrainConfig, scratch: str) -> 
         progress.report("learning a vocabulary", 0, 0)
         return Start(vocabulary.learn(texts, config.vocabulary, config.lower_case), config)
     os.makedirs(scratch)
-    fetch.copy_models(handles.resolve(config.continue_from), scratch)
+    fetch.copy_models(handles.resolve(config.continue_from, setting=SETTING), scratch)
     preprocess = encoder_artifact.load_model(encoder_artifact.preprocess_dir(scratch), config.continue_from)
     network = native.rebuild_bert(tf.saved_model.load(encoder_artifact.encoder_dir(scratch)))
     pieces = encoder_artifact.read_vocabulary(scratch)
     if network is None or not {*vocabulary.SPECIAL_TOKENS} <= set(pieces):
-        raise UserError(f"{_SETTING} = {config.continue_from}: should be a BERT with a WordPiece vocabulary")
+        raise UserError(f"{SETTING} = {config.continue_from}: should be a BERT with a WordPiece vocabulary")
     _require_continuable(network, pieces, config)
     weights = {weight.name: weight.numpy() for weight in network.weights}
     lower_case = _lower_cases(preprocess)
@@ -77,7 +77,7 @@ def make_start(texts: Sequence[bytes], config: PretrainConfig, scratch: str) -> 
 
 
 def _require_continuable(network: bert.Bert, pieces: Sequence[str], config: PretrainConfig) -> None:
-    setting = f"{_SETTING} = {config.continue_from}"
+    setting = f"{SETTING} = {config.continue_from}"
     if network.variant != bert.Variant() or network.sizes.shared:
         raise UserError(
             f"{setting}: should be a BERT of tf-models: layers with weights of their own, GELU by tanh and an epsilon "

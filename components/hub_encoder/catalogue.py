@@ -10,6 +10,9 @@ import rich.table
 from core.config import ARCHIVE_SUFFIXES
 from core.errors import UserError
 
+# The setting that names an encoder.
+HANDLE = "encoder.handle"
+
 _HUB = "https://tfhub.dev"
 
 # Vocabulary size of each preprocess model.
@@ -92,20 +95,26 @@ def find_entry(handle: str) -> Optional[Entry]:
     return CATALOGUE.get(handle) or by_address.get(handle)
 
 
-def check_names(handle: str, preprocess: str = "") -> None:
+def check_names(handle: str, preprocess: str = "", setting: str = HANDLE) -> None:
     """Checks what can be checked of `encoder.handle` and `encoder.preprocess` without reading a folder.
 
     Args:
       handle: name of an entry, or an address or a folder.
       preprocess: the same, of the preprocess model; empty if `handle` has one.
+      setting: the setting that `handle` is from, for errors.
 
     Raises:
       UserError: a name is not in the catalogue, or the address of an encoder needs that of a preprocess model too.
     """
-    for field, name in (("encoder.handle", handle), ("encoder.preprocess", preprocess or handle)):
+    for field, name in ((setting, handle), ("encoder.preprocess", preprocess or handle)):
         if name not in CATALOGUE and not _is_location(name):
             raise _unknown_name(field, name)
     if not preprocess and is_archive(handle) and not find_entry(handle):
+        if setting != HANDLE:
+            raise UserError(
+                f"{setting} = {handle}: not in the catalogue; set a folder or an archive that holds preprocess/ and "
+                "encoder/"
+            )
         raise UserError(
             f"encoder.preprocess: missing; {handle} is not in the catalogue, so set the address or folder of its "
             "preprocess model too"

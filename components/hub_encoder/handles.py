@@ -44,7 +44,7 @@ class Sources:
         return self.preprocess == self.encoder and is_archive_file(self.encoder)
 
 
-def resolve(handle: str, preprocess: str = "") -> Sources:
+def resolve(handle: str, preprocess: str = "", setting: str = catalogue.HANDLE) -> Sources:
     """Resolves `encoder.handle` and `encoder.preprocess`.
 
     Args:
@@ -52,6 +52,7 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
         `preprocess` the folder or archive holds `preprocess/` and `encoder/`; with it, it is the encoder's own.
       preprocess: address, folder or archive of the preprocess model, or the catalogue name of an encoder that has the
         same one; empty if `handle` has one.
+      setting: the setting that `handle` is from, for errors.
 
     Returns:
       The locations of both; only local ones are checked.
@@ -60,7 +61,7 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
       UserError: a name is not in the catalogue, the preprocess model is missing, or a local folder has no SavedModel
         or unsafe files.
     """
-    catalogue.check_names(handle, preprocess)
+    catalogue.check_names(handle, preprocess, setting)
     entry = catalogue.find_entry(handle)
     if entry:
         sources = Sources(_preprocess_location(preprocess) or entry.preprocess, entry.encoder, entry.heads)
@@ -69,8 +70,8 @@ def resolve(handle: str, preprocess: str = "") -> Sources:
     else:
         sources = _pair(handle)
     for field, location in (
-        ("encoder.preprocess" if preprocess else "encoder.handle", sources.preprocess),
-        ("encoder.handle", sources.encoder),
+        ("encoder.preprocess" if preprocess else setting, sources.preprocess),
+        (setting, sources.encoder),
     ):
         if is_archive_file(location):
             _require_archive(field, location)
@@ -131,8 +132,8 @@ def _require_saved_model(field: str, location: str) -> None:
     file = os.path.join(location, tf.saved_model.SAVED_MODEL_FILENAME_PB)
     if not os.path.isfile(file):
         raise UserError(
-            f"{field}: {file}: No such file or directory; set encoder.handle to a folder that holds preprocess/ and "
-            "encoder/, or to the folder of an encoder and set encoder.preprocess too"
+            f"{field}: {file}: No such file or directory; should be a folder that holds preprocess/ and encoder/; for "
+            "the folder of an encoder alone set encoder.preprocess too"
         )
 
 

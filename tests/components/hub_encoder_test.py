@@ -400,3 +400,11 @@ def test_component_has_one_model_output():
     assert isinstance(component.outputs["encoder"], types.BaseChannel)
     assert component.outputs["encoder"].type is standard_artifacts.Model
     assert component.exec_properties["preprocess"] == ""
+
+
+@pytest.mark.parametrize("handle", ["xyz", "https://x/enc", "{}/gone", "{}/gone.tar.gz"])
+def test_errors_name_the_setting_that_the_handle_is_from(tmp_path, handle):
+    with pytest.raises(UserError) as error:
+        handles.resolve(handle.format(tmp_path), setting="encoder.pretrain.continue_from")
+    assert str(error.value).startswith("encoder.pretrain.continue_from")
+    assert "encoder.handle" not in str(error.value)

@@ -90,7 +90,6 @@ def test_without_the_extra_one_sentence_says_what_to_install(exported, monkeypat
 
 
 def test_a_model_that_is_not_ours_to_convert_is_refused(tmp_path):
-    pytest.importorskip("onnxruntime")
     folder = saved_models.save(str(tmp_path / "1"))
     model_card.write(folder, model_card.ModelCard(saved_models.TASK, LAYOUT))
     with pytest.raises(UserError, match="can't be converted; its encoder should be a BERT"):
@@ -99,7 +98,6 @@ def test_a_model_that_is_not_ours_to_convert_is_refused(tmp_path):
 
 @pytest.mark.parametrize("shared, pooling", [(True, "pooler"), (False, "mean"), (False, "first")])
 def test_networks_that_the_graph_lacks_are_refused(parts, tmp_path, shared, pooling):
-    pytest.importorskip("onnxruntime")
     network = model.load_encoder(encoder.encoder_dir(parts), pooling=pooling)
     folder = export_model(str(tmp_path / "1"), parts, share_layers(network) if shared else network)
     with pytest.raises(UserError, match="do not share weights, with trainer.pooling = pooler"):
@@ -108,7 +106,6 @@ def test_networks_that_the_graph_lacks_are_refused(parts, tmp_path, shared, pool
 
 @pytest.mark.parametrize("name, tolerance", [(engines.ONNX, 2e-6), (engines.ONNX_INT8, 0.02)])
 def test_onnx_runtime_answers_as_tensorflow(exported, name, tolerance):
-    pytest.importorskip("onnxruntime")
     expected, answers = (served_model.load(exported, "", each).compute(ROWS) for each in (engines.TENSORFLOW, name))
     assert answers.keys() == expected.keys()
     np.testing.assert_allclose(answers["probability"], expected["probability"], atol=tolerance)
