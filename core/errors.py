@@ -5,6 +5,9 @@ from typing import Iterable
 
 from core import escape
 
+# Of the text of an error of a library.
+_SHOWN_CHARACTERS = 300
+
 
 class UserError(Exception):
     """Wrong usage, configuration or input; shown as one message, without a traceback.
@@ -15,6 +18,11 @@ class UserError(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(escape.lines(text))
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error, shortened; the other lines of TensorFlow's errors are about its internals."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers the ops inside the model.
 
 from artifacts import model_card
-from core.errors import UserError
+from core.errors import UserError, first_line
 from local import engines, predictions, serving
 from local.engines import choice
 
@@ -19,8 +19,6 @@ _SMALL_BATCH_ROWS, _SIMILAR = 16, 1.25
 SIGNATURE = "serving_default"
 # [CLS], [SEP], and the start of a text for SentencePiece; for each text of a pair, one more than needed.
 _ADDED_TOKENS = 3
-# Of an error of TensorFlow: the others describe its graph.
-_SHOWN_CHARACTERS = 200
 
 # The texts of a row: one, or the two of a pair.
 Texts = tuple[str, ...]
@@ -125,10 +123,9 @@ def load(folder: Optional[str], root: str, engine: str = engines.TENSORFLOW) -> 
         model = Model(folder, tf.saved_model.load(folder), card)
         model.predict([("a",) * len(card.task.text_inputs)])
     except Exception as error:  # A damaged SavedModel can raise any error.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
         raise UserError(
-            f"--model {folder}: can't be loaded, its files are damaged or incomplete ({reason}); set --model to "
-            "another version, or push the model again"
+            f"--model {folder}: can't be loaded, its files are damaged or incomplete ({first_line(error)}); set "
+            "--model to another version, or push the model again"
         ) from error
     made = choice.make_engine(engine, folder, model.loaded, card.task, model.compute)
     return dataclasses.replace(model, engine=made)

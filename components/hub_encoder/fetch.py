@@ -21,7 +21,7 @@ import tensorflow as tf
 from artifacts import encoder as encoder_artifact
 from components.hub_encoder import archive, catalogue, handles
 from core import download, escape, progress
-from core.errors import UserError
+from core.errors import UserError, first_line
 
 # Makes TF Hub return the archive and not a page.
 _AS_ARCHIVE = {"tf-hub-format": "compressed"}
@@ -147,8 +147,7 @@ def _copy_tree(source: str, target: str) -> None:
 
 
 def _failure(location: str, error: BaseException) -> str:
-    # The first line only: the others of TensorFlow's errors describe its internals.
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    reason = first_line(error)
     if catalogue.is_local(location):
         return f"encoder.handle: can't copy {location} ({reason})"
     return (

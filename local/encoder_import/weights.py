@@ -7,7 +7,7 @@ from typing import Mapping, Optional
 import numpy as np
 import tensorflow as tf
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from local.encoder_import import tensor_files
 from local.encoder_import.architecture import Architecture, read_json
 from trainer import bert
@@ -108,8 +108,7 @@ def read_checkpoint(folder: str) -> tuple[tensor_files.Tensors, str]:
         names = [name for name in reader.get_variable_to_shape_map() if name.startswith("bert/")]
         return dict(_from_tensorflow(name, reader.get_tensor(name)) for name in names), path
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise UserError(f"{path}: the checkpoint can't be read ({reason}); copy its files again") from error
+        raise UserError(f"{path}: the checkpoint can't be read ({first_line(error)}); copy its files again") from error
 
 
 def _from_tensorflow(name: str, tensor: np.ndarray) -> tuple[str, np.ndarray]:

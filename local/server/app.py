@@ -9,13 +9,13 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Mapping, Optional
 
 from starlette import applications, background, exceptions, requests, responses, routing
 
+from core.errors import first_line
 from local.predictions import read_outputs
 from local.server import methods, page, request_log, rest
 from local.server.batcher import OverloadedError
 from local.server.methods import Service
 from local.server.metrics import CONTENT_TYPE
 from local.server.rest import RequestError
-from local.server.worker import describe_error
 
 # Requests that are read or computed at the same time: with the limit of their size, it bounds the memory.
 _MAX_REQUESTS = 512
@@ -103,8 +103,8 @@ def _explain_error(service: Service, error: Exception) -> tuple[int, str]:
         return 504, f"not answered within {service.timeout_s:g} s (--timeout-s)"
     if isinstance(error, requests.ClientDisconnect):
         return _CLIENT_LEFT, "the client has closed the connection"
-    service.report(f"a request failed: {describe_error(error)}")
-    return 500, f"the model failed: {describe_error(error)}"
+    service.report(f"a request failed: {first_line(error)}")
+    return 500, f"the model failed: {first_line(error)}"
 
 
 async def _show_page(service: Service, request: requests.Request) -> responses.Response:

@@ -15,7 +15,7 @@ import time
 from multiprocessing import forkserver, resource_tracker
 from typing import Any, Callable, Iterator, Optional
 
-from core.errors import UserError
+from core.errors import UserError, first_line
 from local import engines
 from local.server import worker
 from local.server.worker import Batch, Loaded, Outputs
@@ -267,7 +267,7 @@ class Pool:
         try:
             started = await loop.run_in_executor(self._executor, self._start_process)
         except (EOFError, OSError) as error:
-            reason = worker.describe_error(error)
+            reason = first_line(error)
             raise UserError(f"--model {self._folder}: no process could be started for it ({reason})") from error
         started.watch()
         try:

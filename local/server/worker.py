@@ -15,7 +15,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import numpy as np
 
 from artifacts.model_card import ModelCard
-from core.errors import UserError
+from core.errors import UserError, first_line
 
 Outputs = Mapping[str, np.ndarray]
 
@@ -24,8 +24,6 @@ TOKENS = "number of tokens"
 
 # Texts of a batch, of some sizes and lengths.
 _WARM_UP = (["a"], ["a", "a b c"], ["a " * 64] * 32)
-# Of an error of TensorFlow: the others describe its graph.
-_SHOWN_CHARACTERS = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,12 +135,7 @@ def _answer(model: Any, batch: Batch) -> Answer:
         outputs = model.compute(batch.rows, batch.signature)
         counts: Optional[list[int]] = model.count_tokens(batch.rows) if batch.with_tokens else None
     except tf.errors.InvalidArgumentError as error:
-        return RefusedError(describe_error(error))
+        return RefusedError(first_line(error))
     except Exception as error:
-        return ModelError(describe_error(error))
+        return ModelError(first_line(error))
     return outputs if counts is None else {**outputs, TOKENS: np.array(counts)}
-
-
-def describe_error(error: Exception) -> str:
-    """Returns the first line of an error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:_SHOWN_CHARACTERS]
