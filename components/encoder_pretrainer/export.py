@@ -1,4 +1,4 @@
-"""Writes an encoder and its tokenizer as SavedModels, with tf-models' exporter for TF Hub."""
+"""Writes an encoder as a SavedModel, with tf-models' exporter for TF Hub."""
 
 import os
 import tempfile
@@ -11,21 +11,6 @@ from official.nlp.tools import export_tfhub_lib
 from core import progress
 from core.config import PretrainConfig
 from trainer import bert
-
-
-def write_preprocess(vocabulary_file: str, config: PretrainConfig, folder: str) -> None:
-    """Writes the tokenizer for a vocabulary into a folder."""
-    progress.report("exporting the tokenizer", 0, 0)
-    export_tfhub_lib.export_preprocessing(
-        folder,
-        vocab_file=vocabulary_file,
-        do_lower_case=config.lower_case,
-        tokenize_with_offsets=False,
-        default_seq_length=config.max_length,
-        # Like TF Hub's own preprocess models. Without the assertions of ragged tensors the model is half the size, and
-        # exporting and loading take half the time.
-        experimental_disable_assert=True,
-    )
 
 
 def write_encoder(

@@ -14,10 +14,10 @@ from artifacts import encoder as encoder_artifact
 from artifacts import pretraining
 from components.encoder_pretrainer import export, loop, masking, network, objective, start, vocabulary
 from components.encoder_pretrainer.texts import Corpus
-from core import gpu
+from core import gpu, progress
 from core.config import PretrainConfig
 from core.errors import UserError
-from trainer import batches, checkpoints, distribution, model, precision, tracing
+from trainer import batches, checkpoints, distribution, model, precision, preprocess_export, tracing
 from trainer.tokens import tokenise
 
 # Settings that affect only the speed, or not the weights: a pre-training may continue from a checkpoint with others.
@@ -68,8 +68,10 @@ def make_encoder(corpus: Corpus, config: PretrainConfig, folder: str, checkpoint
         pieces, config = beginning.pieces, beginning.config
         file = os.path.join(scratch, "vocab.txt")
         vocabulary.write(file, pieces)
-        export.write_preprocess(file, config, encoder_artifact.preprocess_dir(folder))
-        preprocess = tf.saved_model.load(encoder_artifact.preprocess_dir(folder))
+        progress.report("exporting the tokenizer", 0, 0)
+        preprocess_dir = encoder_artifact.preprocess_dir(folder)
+        preprocess_export.write_preprocess(file, preprocess_dir, config.lower_case, config.max_length)
+        preprocess = tf.saved_model.load(preprocess_dir)
         train_data, held_out = _tokenise(preprocess, corpus, config)
         key = _key(config, corpus, beginning)
         trained = train(train_data, held_out, beginning, devices, os.path.join(checkpoint_root, key))

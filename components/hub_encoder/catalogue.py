@@ -1,4 +1,4 @@
-"""Well-known encoders of TF Hub, each with its preprocess model. Imports neither TensorFlow nor TFX."""
+"""The bundled encoder and well-known ones of TF Hub, with their preprocess models. Imports neither TensorFlow nor TFX."""
 
 import dataclasses
 import difflib
@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import rich.table
 
+from core import installation
 from core.config import ARCHIVE_SUFFIXES
 from core.errors import UserError
 
@@ -43,8 +44,8 @@ class Entry:
     """One encoder of the catalogue.
 
     Attributes:
-      encoder: the encoder's address.
-      preprocess: the preprocess model's address.
+      encoder: the encoder's address, or the folder of a bundled compact encoder.
+      preprocess: the preprocess model's address, or the same folder.
       layers: Transformer layers.
       hidden: width of the outputs.
       heads: attention heads of a layer.
@@ -72,9 +73,9 @@ class Entry:
     @property
     def languages(self) -> frozenset[str]:
         """ISO 639 codes of the languages that it was trained on."""
-        if self.note.startswith("English"):
-            return frozenset(["en"])
-        return frozenset(["zh"]) if self.note.startswith("Chinese") else _LANGUAGES
+        by_name = {"English": "en", "Chinese": "zh", "Korean": "ko"}
+        name = next((name for name in by_name if self.note.startswith(name)), None)
+        return frozenset([by_name[name]]) if name else _LANGUAGES
 
 
 def find(words: Sequence[str]) -> dict[str, Entry]:
@@ -259,6 +260,8 @@ _LARGE = (24, 1024, 16)
 _PRE_UNCASED = "bert_en_uncased_preprocess/3"
 _PRE_CASED = "bert_en_cased_preprocess/3"
 
+_KO_REVIEWS_SMALL = os.path.join(installation.ROOT, "data", "encoder", "ko-reviews-small")
+
 CATALOGUE: Mapping[str, Entry] = {
     "bert_multi_cased": _bert(
         "tensorflow/bert_multi_cased_L-12_H-768_A-12/4",
@@ -267,6 +270,14 @@ CATALOGUE: Mapping[str, Entry] = {
         _BASE,
         "104 languages, including Korean",
         "XNLI 81.9 in English, 76.6 in Chinese",
+    ),
+    "ko_reviews_small": Entry(
+        _KO_REVIEWS_SMALL,
+        _KO_REVIEWS_SMALL,
+        *(4, 256, 4),
+        _parameters_m(8000, 4, 256, embedding=128),
+        "Korean; bundled, trained on 660,000 movie reviews and ratings",
+        "CC0-1.0",
     ),
     "bert_zh": _bert(
         "tensorflow/bert_zh_L-12_H-768_A-12/4",

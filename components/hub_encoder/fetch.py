@@ -1,4 +1,4 @@
-"""Copies the two SavedModels of an encoder into a folder.
+"""Copies the two SavedModels of an encoder into a folder, or builds them from a compact encoder.
 
 An archive is downloaded and unpacked into TF Hub's cache, under TF Hub's name for it, so that both share the cache. TF
 Hub itself is not used: it strips the leading `/` of a name, does not limit the size of an unpacked archive, and after a
@@ -19,7 +19,7 @@ import requests
 import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
-from components.hub_encoder import archive, catalogue, handles
+from components.hub_encoder import archive, catalogue, compact, handles
 from core import download, escape, progress
 from core.errors import UserError, first_line
 
@@ -37,6 +37,10 @@ def copy_models(sources: handles.Sources, folder: str) -> None:
     Raises:
       UserError: a location can't be read, or an archive is unsafe.
     """
+    if sources.is_compact:
+        progress.report("building the encoder", 0, 0)
+        compact.unpack(sources.encoder, folder)
+        return
     targets = (
         (sources.preprocess, encoder_artifact.preprocess_dir(folder)),
         (sources.encoder, encoder_artifact.encoder_dir(folder)),

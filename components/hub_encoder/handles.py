@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from artifacts import encoder as encoder_artifact
 from artifacts import model_files, saved_encoder
-from components.hub_encoder import catalogue
+from components.hub_encoder import catalogue, compact
 from components.hub_encoder.catalogue import is_archive_file, is_local
 from core import escape
 from core.errors import UserError
@@ -27,7 +27,7 @@ class Sources:
 
     Attributes:
       preprocess: an `https://` address, another address that `tf.io.gfile` reads, or a local folder or archive. An
-        archive that both fields name holds `preprocess/` and `encoder/`.
+        archive that both fields name holds `preprocess/` and `encoder/`; a folder that both name, a compact encoder.
       encoder: the same.
       heads: attention heads of a layer, None if unknown.
       recorded: `preprocess` and `encoder` -> digest from the card in their folder; empty without a card.
@@ -42,6 +42,11 @@ class Sources:
     def is_pair_archive(self) -> bool:
         """Whether one archive holds both."""
         return self.preprocess == self.encoder and is_archive_file(self.encoder)
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether they are one compact encoder."""
+        return self.preprocess == self.encoder and not is_archive_file(self.encoder)
 
 
 def resolve(handle: str, preprocess: str = "", setting: str = catalogue.HANDLE) -> Sources:
@@ -76,7 +81,8 @@ def resolve(handle: str, preprocess: str = "", setting: str = catalogue.HANDLE) 
         if is_archive_file(location):
             _require_archive(field, location)
         elif is_local(location):
-            _require_saved_model(field, location)
+            if not sources.is_compact:
+                _require_saved_model(field, location)
             _require_safe_files(field, location)
     return sources
 
@@ -103,7 +109,7 @@ def check_use(sources: Sources, mode: str, max_length: int) -> None:
     Raises:
       UserError: as in `saved_encoder.check_use`.
     """
-    if is_local(sources.encoder) and not is_archive_file(sources.encoder):
+    if is_local(sources.encoder) and not is_archive_file(sources.encoder) and not sources.is_compact:
         saved_encoder.check_use(sources.encoder, sources.encoder, mode, max_length)
 
 
@@ -112,9 +118,11 @@ def _preprocess_location(preprocess: str) -> str:
 
 
 def _pair(folder: str) -> Sources:
-    """Returns the sources in a folder or archive with both models; an encoder of this pipeline has a card."""
+    """Returns the sources in a folder or archive with both models or a compact encoder; this pipeline's have a card."""
     if is_archive_file(folder):
         return Sources(folder, folder)
+    if is_local(folder) and compact.is_compact(folder):
+        return Sources(folder, folder, compact.read_card(folder).heads)
     has_card = is_local(folder) and os.path.isfile(os.path.join(folder, encoder_artifact.CARD))
     locations = (encoder_artifact.preprocess_dir(folder), encoder_artifact.encoder_dir(folder))
     if not has_card:
