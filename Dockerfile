@@ -49,6 +49,7 @@ COPY --chmod=755 ${ENCODER} /opt/encoder
 FROM base${ENCODER:+-with-encoder}
 WORKDIR /app
 COPY --from=packages /app/.venv .venv
+COPY --chmod=755 data/encoder data/encoder
 COPY --chmod=755 data/invariance data/invariance
 COPY --chmod=755 configs configs
 COPY --chmod=755 schema schema

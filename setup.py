@@ -185,6 +185,7 @@ setup(
         *find_packages(include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]),
         # Files only, installed beside the packages as in a checkout, where `core/installation.py` finds them.
         "configs",
+        "data.encoder",
         "data.invariance",
         "data.sample",
     ],
@@ -196,6 +197,7 @@ setup(
         "local.monitoring": ["page.html.j2", "drift.html.j2", "shadow.html.j2"],
         "local.server": ["page.html.j2"],
         "configs": ["*.yaml", "examples/*.yaml", "glue/*.yaml"],
+        "data.encoder": ["README.md", "ko-reviews-small/*"],
         "data.invariance": ["*.tsv"],
         "data.sample": ["*.txt", "README.md"],
     },
