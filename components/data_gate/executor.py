@@ -13,8 +13,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from artifacts import model_card, model_files
-from artifacts.examples import read_ingest
+from artifacts import model_card
+from artifacts.examples import data_digest, read_ingest
 from components import gate_config
 from components.data_gate import comparison, profile, quality, vocabulary
 from components.data_gate.content import SplitContent, read_split
@@ -67,8 +67,8 @@ class Executor(base_executor.BaseExecutor):
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], Bounds)
         serving_dir = exec_properties[SERVING_DIR]
-        examples_sha256 = model_files.tree_sha256(inputs[EXAMPLES].uri)
-        reference = choose_reference(serving_dir, examples_sha256)
+        digest = data_digest(inputs[EXAMPLES].uri)
+        reference = choose_reference(serving_dir, digest)
         if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
             # The cache would store this verdict under the other model's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
@@ -76,7 +76,7 @@ class Executor(base_executor.BaseExecutor):
             # Here and not in BaselineModel, because it takes no training to see.
             model_card.check_same_inputs(reference.model_path, task)
         contents = _read_splits(inputs[EXAMPLES], task)
-        current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
+        current = _make_profile(inputs[EXAMPLES], digest, reference, contents)
         checks = check_quality(inputs, bounds, contents, current)
         checks += compare(bounds, contents, current, reference, _first_copies(inputs[EXAMPLES], task, contents))
         folder = artifact_utils.get_single_uri(output_dict[VERDICT])
@@ -201,11 +201,11 @@ def _describe(contents: Mapping[str, SplitContent]) -> dict[str, Any]:
 
 
 def _make_profile(
-    examples: types.Artifact, examples_sha256: str, reference: Reference, contents: Mapping[str, SplitContent]
+    examples: types.Artifact, digest: str, reference: Reference, contents: Mapping[str, SplitContent]
 ) -> profile.Profile:
     return profile.Profile(
         fingerprint=read_ingest(examples.uri).fingerprint,
-        examples_sha256=examples_sha256,
+        examples_sha256=digest,
         reference=reference.fingerprint,
         **_describe(contents),
     )

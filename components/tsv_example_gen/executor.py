@@ -37,6 +37,7 @@ EXAMPLES = "examples"
 _COUNTS = "counts"
 _COUNTS_FILE = "counts.json"
 _ACCEPTED, _NOT_SAMPLED, _LEFT_OUT = "accepted", "not_sampled", "left_out"
+_HASH_SUM = "hash_sum"
 # About ten seconds on one core.
 _REPORT_ROWS = 100_000
 # Rejected rows to quote in an error: enough to see a pattern.
@@ -48,7 +49,7 @@ _UNKNOWN_LABELS = 1000
 _KEPT_LABELS = 10
 
 # (split or role; `accepted`, `not_sampled`, `left_out` or the reason of a rejection) -> rows, and
-# (role, `bad_label`, the quoted value) -> rows.
+# (role, `bad_label`, the quoted value) -> rows; and (split, `hash_sum`) -> the sum of its rows' hashes.
 Counts = collections.Counter[tuple[str, ...]]
 
 
@@ -103,6 +104,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             span=plan.sources.span,
             fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
             unknown_labels=unknown_labels(counts),
+            digest=split.rows_digest({name: counts[name, _HASH_SUM] for name in features.SPLITS}),
         )
         _require_rows(data, ingest, examples.uri)
         write_ingest(examples.uri, ingest)
@@ -189,7 +191,7 @@ def rows_by_split(counts: Counts) -> dict[str, dict[str, Any]]:
             continue
         if outcome in (_ACCEPTED, _LEFT_OUT):
             rows[name][outcome] = count
-        elif outcome != _NOT_SAMPLED:
+        elif outcome not in (_NOT_SAMPLED, _HASH_SUM):
             rows[name]["rejected"][outcome] = count
     return rows
 
@@ -232,6 +234,8 @@ class _IngestRange(beam.DoFn):
             name = self._split(outcome, file.role, threshold)
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
             if name:
+                # Without the place in a file that replaces a missing id: the same rows in other files are equal.
+                counts[name, _HASH_SUM] += split.row_hash(outcome.id, outcome.texts, outcome.label)
                 yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{record.offset}"))
         yield beam.pvalue.TaggedOutput(_COUNTS, counts + unknown)
 

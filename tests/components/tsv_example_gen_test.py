@@ -693,6 +693,21 @@ def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
         assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
 
 
+def test_the_digest_is_of_the_rows_in_any_order_and_any_files(tmp_path):
+    lines = [f"text number {i}\t{i % 2}\n" for i in range(60)]
+
+    def digest(name, records, files):
+        for part in range(files):
+            (tmp_path / f"{name}-{part}.tsv").write_text("document\tlabel\n" + "".join(records[part::files]))
+        return read_ingest(run(tmp_path / name, config(tmp_path / f"{name}-*.tsv", id=None)).uri).digest
+
+    one = digest("one", lines, 1)
+    assert digest("seven", lines[::-1], 7) == one
+    assert (
+        len({one, digest("twice", [*lines, lines[0]], 1), digest("other", [*lines[1:], "text number 0\t1\n"], 1)}) == 3
+    )
+
+
 def test_empty_split_stops_with_counts_and_rows(tmp_path):
     train = rows_file(tmp_path / "train.tsv", 30, line="{0}\ttext\x07 {0}\tgood\n")
     with pytest.raises(UserError) as caught:
