@@ -22,6 +22,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from artifacts.examples import REJECTED_FOLDER, Ingest, describe_unknown_labels, read_rejected, write_ingest
+from components import beam_files
 from components.tsv_example_gen import file_head, parse, reader, records, sources, split
 from core import escape, progress
 from core.config import DataConfig
@@ -95,7 +96,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with self._make_beam_pipeline() as pipeline:
             ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
-        _remove_temporary_folders(examples.uri)
+        beam_files.remove_temporary_folders(examples.uri)
         counts = _take_counts(examples.uri)
         ingest = Ingest(
             rows=rows_by_split(counts),
@@ -323,13 +324,6 @@ def _take_counts(folder: str) -> Counts:
         counts = collections.Counter({tuple(key): count for key, count in json.loads(stream.read())})
     tf.io.gfile.remove(path)
     return counts
-
-
-def _remove_temporary_folders(folder: str) -> None:
-    """Removes leftovers of restarted writes, because readers treat every entry of a split's folder as a shard."""
-    for pattern in ("beam-temp-*", os.path.join("*", "beam-temp-*")):
-        for path in tf.io.gfile.glob(os.path.join(folder, pattern)):
-            tf.io.gfile.rmtree(path)
 
 
 def _require_rows(data: DataConfig, ingest: Ingest, folder: str) -> None:
