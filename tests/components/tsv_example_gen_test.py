@@ -22,6 +22,7 @@ from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
 from artifacts.examples import Ingest, read_ingest, read_rejected, read_rows, write_ingest
+from components.beam_engine import Engine, read_engine
 from components.tsv_example_gen import driver, executor, file_head, parse, reader, sources, split
 from components.tsv_example_gen.component import TsvExampleGen
 from components.tsv_example_gen.lines import KEPT_BYTES
@@ -691,6 +692,44 @@ def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
         view = stats_artifact_utils.load_statistics(statistics, name).proto().datasets[0]
         assert view.num_examples == count
         assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_shards_have_a_stated_number_whatever_the_file_is(tmp_path, suffix):
+    path = rows_file(tmp_path / "train.tsv", 60)
+    if suffix:
+        path = tmp_path / "train.tsv.gz"
+        path.write_bytes(gzip.compress((tmp_path / "train.tsv").read_bytes()))
+    data = config(path)
+    plan = executor.make_plan(data, workers=2)
+    with beam.Pipeline() as pipeline:
+        executor.ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, str(tmp_path / "out"), shards=3)
+    assert [len(os.listdir(tmp_path / "out" / f"Split-{name}")) for name in features.SPLITS] == [3, 3, 3]
+    assert sum(len(rows) for rows in read_all(str(tmp_path / "out")).values()) == 60
+
+
+def test_ranges_and_shards_by_bytes_and_workers():
+    mebibyte = 1 << 20
+    assert reader.choose_range_bytes(20 * mebibyte, 1) == reader.RANGE_BYTES == 64 * mebibyte
+    assert reader.choose_range_bytes(16 * mebibyte, 2) == 2 * mebibyte
+    assert reader.choose_range_bytes(100, 50) == mebibyte
+    assert reader.choose_range_bytes(10**12, 50) == 64 * mebibyte
+    assert executor.choose_shards(100, 4) == 4
+    assert executor.choose_shards(64 * 9 * mebibyte + 1, 4) == 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [
+        ([], Engine(True, 1)),
+        (["--runner=DirectRunner", "--direct_num_workers=3"], Engine(True, 3)),
+        (["--runner=FlinkRunner", "--parallelism=2", "--flink_master=a:1"], Engine(False, 2)),
+        (["--runner=SparkRunner"], Engine(False, 8)),
+        (["--runner=DataflowRunner", "--max_num_workers=50"], Engine(False, 50)),
+    ],
+)
+def test_the_engine_by_its_flags(flags, engine):
+    assert read_engine(flags) == engine
 
 
 def test_the_digest_is_of_the_rows_in_any_order_and_any_files(tmp_path):
