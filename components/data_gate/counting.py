@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import os
 import pickle
-from typing import Any, Iterable, Iterator, Mapping, Optional
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 import apache_beam as beam
 import tensorflow as tf
@@ -97,7 +97,7 @@ def add_counting(pipeline: beam.Pipeline, shards: list[Shard], task: Task, each_
     )
 
 
-def take_results(folder: str, splits: Iterable[str], task: Task, each_text_once: bool) -> Counted:
+def take_results(folder: str, splits: Sequence[str], task: Task, each_text_once: bool) -> Counted:
     """Reads the results of the pipeline, and removes them.
 
     Args:

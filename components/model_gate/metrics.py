@@ -126,7 +126,7 @@ def _cells(scores: PairedScores) -> confusion.Cells:
     index, rows = cell_counts.arrays(scores)
     labels, candidate, baseline = index.T
     np.add.at(counts, (labels, (candidate > STEPS // 2).astype(int), (baseline > STEPS // 2).astype(int)), rows)
-    return {cell: int(count) for cell, count in np.ndenumerate(counts) if count}
+    return {(label, ours, theirs): int(count) for (label, ours, theirs), count in np.ndenumerate(counts) if count}
 
 
 def _auc_bounds(counts: np.ndarray) -> tuple[float, float]:
