@@ -15,6 +15,7 @@ import pydantic
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
+from tensorflow_data_validation.statistics import stats_options
 from tfx import v1 as tfx
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.statistics_gen import stats_artifact_utils
@@ -687,11 +688,15 @@ def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
     assert artifact_utils.decode_split_names(examples.split_names) == ["train", "dev", "test"]
     statistics = standard_artifacts.ExampleStatistics()
     statistics.uri = str(tmp_path)
-    statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+    # As in the pipeline, with sketches.
+    options = {"stats_options_json": stats_options.StatsOptions(use_sketch_based_topk_uniques=True).to_json()}
+    statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, options)
     for name, count in (("train", read_ingest(examples.uri).rows["train"]["accepted"]), ("test", 5)):
         view = stats_artifact_utils.load_statistics(statistics, name).proto().datasets[0]
         assert view.num_examples == count
-        assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
+        by_name = {feature.path.step[0]: feature for feature in view.features}
+        assert by_name.keys() == {"id", "document", "label"}
+        assert by_name["document"].string_stats.unique == count
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
