@@ -17,6 +17,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 import numpy as np
 import tensorflow as tf
 
+from artifacts import model_files
 from core.files import atomic_write
 from schema import features
 
@@ -44,6 +45,8 @@ class Ingest:
       span: span of the training data, None if its location has no `{SPAN}`.
       fingerprint: SHA-256 of the files' content.
       unknown_labels: role -> quoted value that is not in `data.labels` -> rows; the most frequent values first.
+      digest: digest of the rows of each split, the same for any order and number of shards; empty in examples of
+        earlier releases.
     """
 
     rows: Mapping[str, Mapping[str, Any]]
@@ -52,6 +55,7 @@ class Ingest:
     span: Optional[int]
     fingerprint: str
     unknown_labels: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    digest: str = ""
 
 
 def write_ingest(folder: str, ingest: Ingest) -> None:
@@ -64,6 +68,11 @@ def read_ingest(folder: str) -> Ingest:
     """Reads the `ingest.json` of an Examples artifact's folder."""
     with tf.io.gfile.GFile(os.path.join(folder, INGEST_FILE)) as stream:
         return Ingest(**json.loads(stream.read()))
+
+
+def data_digest(folder: str) -> str:
+    """Returns `Ingest.digest`; of an artifact without one the digest of its files."""
+    return read_ingest(folder).digest or model_files.tree_sha256(folder)
 
 
 def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[bytes], list[Texts], np.ndarray]]:

@@ -6,6 +6,7 @@ TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's cli
 from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
+from tensorflow_data_validation.statistics import stats_options
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.component import SchemaGen
@@ -94,7 +95,9 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
     """Returns the nodes from input files to checked examples."""
     example_gen = TsvExampleGen(data=config.data.model_dump_json())
     examples = example_gen.outputs["examples"]
-    statistics_gen = StatisticsGen(examples=examples)
+    # With sketches, memory does not grow with the number of different texts; above 16,384 their number is an estimate.
+    sketched = stats_options.StatsOptions(use_sketch_based_topk_uniques=True)
+    statistics_gen = StatisticsGen(examples=examples, stats_options=sketched)
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = _schema(config, statistics)
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])

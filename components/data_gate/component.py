@@ -1,7 +1,7 @@
 """The component: takes examples, statistics and anomalies, and outputs a verdict or stops the run."""
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
 from artifacts.tfx_types import GateVerdict
@@ -26,7 +26,7 @@ class DataGateSpec(component_spec.ComponentSpec):
     OUTPUTS = {executor.VERDICT: component_spec.ChannelParameter(type=GateVerdict)}
 
 
-class DataGate(base_component.BaseComponent):
+class DataGate(base_beam_component.BaseBeamComponent):
     """Stops the run before training, with all reasons, if the data fails a check.
 
     It reads a folder outside the pipeline. Locally, its driver adds the fingerprint of that folder to the cache key.
@@ -34,7 +34,7 @@ class DataGate(base_component.BaseComponent):
     """
 
     SPEC_CLASS = DataGateSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
     DRIVER_CLASS = driver.Driver
 
     def __init__(

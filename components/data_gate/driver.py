@@ -6,7 +6,7 @@ from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 from tfx.types import artifact_utils
 
-from artifacts import model_files
+from artifacts.examples import data_digest
 from components.data_gate import executor, reference
 
 
@@ -21,7 +21,7 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         """
         examples = artifact_utils.get_single_instance(execution_info.input_dict[executor.EXAMPLES])
         chosen = reference.choose_reference(
-            execution_info.exec_properties[executor.SERVING_DIR], model_files.tree_sha256(examples.uri)
+            execution_info.exec_properties[executor.SERVING_DIR], data_digest(examples.uri)
         )
         output = driver_output_pb2.DriverOutput()
         output.exec_properties[executor.FINGERPRINT].string_value = chosen.fingerprint

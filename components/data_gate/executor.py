@@ -3,24 +3,23 @@
 import os
 from typing import Any, Mapping, Optional
 
-import numpy as np
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.statistics_gen import stats_artifact_utils
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from artifacts import model_card, model_files
-from artifacts.examples import read_ingest
+from artifacts import model_card
+from artifacts.examples import data_digest, read_ingest
 from components import gate_config
-from components.data_gate import comparison, profile, quality, vocabulary
-from components.data_gate.content import SplitContent, read_split
+from components.data_gate import comparison, counting, profile, quality, vocabulary
+from components.data_gate.content import SplitContent
+from components.data_gate.counting import Counted
 from components.data_gate.reference import Reference, check_served_profile, choose_reference
 from components.data_gate.unknown_tokens import check_unknown_tokens
-from core import progress
 from core.checks import Check, write_checks
 from core.config import DataGateConfig
 from core.errors import UserError
@@ -43,7 +42,7 @@ class Bounds(DataGateConfig):
     max_rejected_fraction: Fraction
 
 
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes the checks and the profile of the data, and stops the run if a check fails."""
 
     def Do(
@@ -67,29 +66,42 @@ class Executor(base_executor.BaseExecutor):
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in input_dict.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], Bounds)
         serving_dir = exec_properties[SERVING_DIR]
-        examples_sha256 = model_files.tree_sha256(inputs[EXAMPLES].uri)
-        reference = choose_reference(serving_dir, examples_sha256)
+        digest = data_digest(inputs[EXAMPLES].uri)
+        reference = choose_reference(serving_dir, digest)
         if exec_properties.get(FINGERPRINT) not in (None, reference.fingerprint):
             # The cache would store this verdict under the other model's fingerprint.
             raise UserError(f"serving.dir = {serving_dir!r}: another model was pushed during this run; run again")
         if reference.model_path is not None:
             # Here and not in BaselineModel, because it takes no training to see.
             model_card.check_same_inputs(reference.model_path, task)
-        contents = _read_splits(inputs[EXAMPLES], task)
-        current = _make_profile(inputs[EXAMPLES], examples_sha256, reference, contents)
-        checks = check_quality(inputs, bounds, contents, current)
-        checks += compare(bounds, contents, current, reference, _first_copies(inputs[EXAMPLES], task, contents))
         folder = artifact_utils.get_single_uri(output_dict[VERDICT])
+        counted = self._count(inputs[EXAMPLES], task, folder)
+        current = _make_profile(inputs[EXAMPLES], digest, reference, counted.contents)
+        checks = check_quality(inputs, bounds, counted, current)
+        checks += compare(bounds, counted.contents, current, reference, counted.first_copies)
         profile.write(folder, current)
         write_checks(folder, checks)
         if any(check.blocks for check in checks):
             raise quality.DataGateStopped(checks)
 
+    def _count(self, examples: types.Artifact, task: Task, folder: str) -> Counted:
+        """Counts the rows of the splits.
+
+        If the test split is held out of the training files, all copies of a text are in the same split, so a frequent
+        text alone makes the splits differ. They are then counted without copies too.
+        """
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        shards = counting.list_shards({split: artifact_utils.get_split_uri([examples], split) for split in splits})
+        each_text_once = not read_ingest(examples.uri).files[features.TEST_SPLIT]
+        with self._make_beam_pipeline() as pipeline:
+            counting.add_counting(pipeline, shards, task, each_text_once, folder)
+        return counting.take_results(folder, splits, task, each_text_once)
+
 
 def check_quality(
     inputs: Mapping[str, types.Artifact],
     bounds: Bounds,
-    contents: Mapping[str, SplitContent],
+    counted: Counted,
     current: profile.Profile,
 ) -> list[Check]:
     """Runs the checks that need only this run's data.
@@ -97,9 +109,10 @@ def check_quality(
     Args:
       inputs: input artifacts by name, as in `Executor.Do`.
       bounds: the gate's bounds.
-      contents: the content of each split, by name.
+      counted: the counts of the splits.
       current: the profile of the data.
     """
+    contents = counted.contents
     ingest = read_ingest(inputs[EXAMPLES].uri)
     roles = [role for role, files in ingest.files.items() if files]
     checks = _check_schema(list(contents), inputs, bounds)
@@ -111,9 +124,9 @@ def check_quality(
     checks += [*quality.check_script_shares(current.splits, bounds), quality.check_unreadable(current.splits, bounds)]
     # A dev split of the training files shares no text with the rest of them.
     others = [*([features.DEV_SPLIT] if ingest.files.get(features.DEV_SPLIT) else []), features.TEST_SPLIT]
-    train_hashes = contents[features.TRAIN_SPLIT].text_hashes
-    for split, other in ((split, contents[split]) for split in others):
-        checks.append(quality.check_in_train(split, train_hashes, other.text_hashes[other.own], bounds))
+    for split in others:
+        found, rows = (counts.get(split, 0) for counts in (counted.duplicates.in_train, counted.duplicates.own_rows))
+        checks.append(quality.check_in_train(split, found, rows, bounds))
     return checks
 
 
@@ -161,35 +174,6 @@ def _comparison(
     return comparison.Comparison(kind, split, current.splits[split], unknown, other_name, other)
 
 
-def _read_splits(examples: types.Artifact, task: Task) -> dict[str, SplitContent]:
-    rows = read_ingest(examples.uri).rows
-    splits = artifact_utils.decode_split_names(examples.split_names)
-    contents = {}
-    for done, split in enumerate(splits):
-        progress.report("counting", done, len(splits), split=split)
-        folder = artifact_utils.get_split_uri([examples], split)
-        contents[split] = read_split(folder, task, rows[split]["accepted"])
-    return contents
-
-
-def _first_copies(
-    examples: types.Artifact, task: Task, contents: Mapping[str, SplitContent]
-) -> Optional[dict[str, SplitContent]]:
-    """Reads the splits without copies of a text, if the test split is held out of the training files.
-
-    All copies of a text are then in the same split, so a frequent text alone makes the splits differ.
-    """
-    has_copies = any(np.unique(content.text_hashes).size < content.text_hashes.size for content in contents.values())
-    if read_ingest(examples.uri).files[features.TEST_SPLIT] or not has_copies:
-        return None
-    return {
-        split: read_split(
-            artifact_utils.get_split_uri([examples], split), task, content.text_hashes.size, content.text_hashes
-        )
-        for split, content in contents.items()
-    }
-
-
 def _describe(contents: Mapping[str, SplitContent]) -> dict[str, Any]:
     """Returns the fields of a profile that describe the contents of the splits."""
     return {
@@ -201,11 +185,11 @@ def _describe(contents: Mapping[str, SplitContent]) -> dict[str, Any]:
 
 
 def _make_profile(
-    examples: types.Artifact, examples_sha256: str, reference: Reference, contents: Mapping[str, SplitContent]
+    examples: types.Artifact, digest: str, reference: Reference, contents: Mapping[str, SplitContent]
 ) -> profile.Profile:
     return profile.Profile(
         fingerprint=read_ingest(examples.uri).fingerprint,
-        examples_sha256=examples_sha256,
+        examples_sha256=digest,
         reference=reference.fingerprint,
         **_describe(contents),
     )

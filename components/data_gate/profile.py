@@ -47,7 +47,7 @@ class Profile(Section):
     Attributes:
       format: version of the file format.
       fingerprint: fingerprint of the input files (`Ingest.fingerprint`).
-      examples_sha256: digest of the examples, which differs if the same files are read with other settings.
+      examples_sha256: `artifacts.examples.data_digest`, which differs if the same files are read with other settings.
       reference: `Reference.fingerprint` of the reference that the data was compared with.
       splits: the profile of each split, by name.
       vocabulary: vocabulary of the training rows.

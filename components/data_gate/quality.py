@@ -21,7 +21,6 @@ A check's section under `gates.data` has the check's name, without the part afte
 
 from typing import Mapping, Optional, Sequence
 
-import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from artifacts.examples import Ingest, describe_unknown_labels
@@ -199,22 +198,21 @@ def check_unreadable(splits: Mapping[str, SplitProfile], bounds: DataGateConfig)
     return upper_bounded("unreadable_characters", shares[worst], bounds, reason, "; check data.encoding")
 
 
-def check_in_train(split: str, train_hashes: np.ndarray, hashes: np.ndarray, bounds: DataGateConfig) -> Check:
+def check_in_train(split: str, count: int, rows: int, bounds: DataGateConfig) -> Check:
     """Passes if few enough rows of another split have a text that is also in train.
 
     Args:
       split: name of the other split, `dev` or `test`.
-      train_hashes: uint64[n], text hashes of the train split.
-      hashes: uint64[m], text hashes of the rows of the other split that have `content.OWN_CHARACTERS` or more.
+      count: rows of the other split that have a text of `content.OWN_CHARACTERS` or more that is also in train.
+      rows: rows of the other split that have that many.
       bounds: `dev_in_train`, `test_in_train`.
     """
     name = f"{split}_in_train"
-    if not hashes.size:
+    if not rows:
         return upper_bounded(name, None, bounds, f"not compared: no {split} row has {OWN_CHARACTERS} characters")
-    count = int(np.isin(hashes, train_hashes).sum())
-    share = count / max(hashes.size, 1)
-    rows = f"{count:,} of {hashes.size:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
-    return upper_bounded(name, share, bounds, f"{split}: {rows} have a text that is also in train")
+    share = count / rows
+    counted = f"{count:,} of {rows:,} rows ({share:.1%}) with {OWN_CHARACTERS} or more characters"
+    return upper_bounded(name, share, bounds, f"{split}: {counted} have a text that is also in train")
 
 
 def upper_bounded(name: str, value: Optional[float], bounds: DataGateConfig, reason: str, hint: str = "") -> Check:

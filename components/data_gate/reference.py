@@ -35,7 +35,7 @@ class Reference:
     fault: str = ""
 
 
-def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
+def choose_reference(serving_dir: str, data_digest: str) -> Reference:
     """Returns the newest version in serving as the reference.
 
     A model that was trained on the same data can't be its reference. The fingerprint is then that of the reference that
@@ -44,7 +44,7 @@ def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
 
     Args:
       serving_dir: the folder that the model server watches; it may not exist.
-      examples_sha256: `model_files.tree_sha256` of this run's examples.
+      data_digest: `artifacts.examples.data_digest` of this run's examples.
 
     Raises:
       UserError: the newest version is broken, or the folder can't be read.
@@ -54,7 +54,7 @@ def choose_reference(serving_dir: str, examples_sha256: str) -> Reference:
         return Reference(NONE, "no model is in serving")
     served, fault = _read_profile(path)
     version = f"serving version {os.path.basename(path)}"
-    if served is not None and served.examples_sha256 == examples_sha256:
+    if served is not None and served.examples_sha256 == data_digest:
         return Reference(served.reference, f"{version} was trained on the same data")
     content = served.model_dump_json() if served else fault
     fingerprint = hashlib.sha256(f"{model_files.model_sha256(path)} {content}".encode()).hexdigest()

@@ -52,7 +52,8 @@ def make_vocabulary(counts: TextCounts) -> Vocabulary:
     by_script = counts.letters()
     script = max(sorted(by_script), key=by_script.__getitem__, default="")
     letters, words = _letters(script, counts), _words(script, counts)
-    least_letter, least_word = _least_count(letters, _MAX_LETTERS), _least_count(words, _MAX_WORDS)
+    least_letter = _least_count(letters, _MAX_LETTERS)
+    least_word = max(_least_count(words, _MAX_WORDS), counts.least_count)
     return Vocabulary(
         script=script,
         letters="".join(_listed(letters, least_letter)),
@@ -73,7 +74,7 @@ def _unknown(script: str, counts: TextCounts, letters: Iterable[str], words: Ite
     unknown_words = (word for word in all_words if word not in known_words and known_letters.issuperset(word))
     return UnknownShares(
         letters=_share(all_letters, all_letters.keys() - known_letters, 0),
-        words=_share(all_words, unknown_words, counts.dropped_words[script]),
+        words=_share(all_words, unknown_words, counts.dropped_words.get(script, 0)),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Iterable, Iterator, Mapping, Optional, Sequence, Union
 import numpy as np
 
 from artifacts import examples
+from components.encoder_pretrainer.packed_texts import PackedTexts
 from components.tsv_example_gen import file_head, parse, reader, sources
 from components.tsv_example_gen.dialect import make_dialect
 from core import progress
@@ -81,26 +82,29 @@ def collect(
     Raises:
       UserError: a table can't be used.
     """
+    different = set(train)
+    # Only of texts that have one.
     totals: dict[bytes, list[float]] = {}
-    for text in train:
-        totals.setdefault(text, [0.0, 0.0])
     rejected: collections.Counter[str] = collections.Counter()
     for table in tables:
         for text, score in read_table(table, rejected):
-            total = totals.setdefault(text, [0.0, 0.0])
+            different.add(text)
             if score is not None:
+                total = totals.setdefault(text, [0.0, 0.0])
                 total[0] += score
                 total[1] += 1
-    left_out = {
-        split: sum(totals.pop(text, None) is not None for text in set(texts)) for split, texts in held_back.items()
-    }
-    ordered = sorted(totals)
-    scores = [totals[text][0] / totals[text][1] if totals[text][1] else math.nan for text in ordered]
+    left_out = {}
+    for split, texts in held_back.items():
+        before = len(different)
+        different.difference_update(texts)
+        left_out[split] = before - len(different)
+    ordered = sorted(different)
+    scores = [totals[text][0] / totals[text][1] if text in totals else math.nan for text in ordered]
     is_held_out = np.zeros(len(ordered), bool)
     count = min(MAX_HELD_OUT, round(held_out_fraction * len(ordered)))
     hashes = np.array([hash64(b"held-out", [text]) for text in ordered] if count else [], np.uint64)
     is_held_out[np.argsort(hashes, kind="stable")[:count]] = True
-    return Corpus(ordered, np.array(scores, np.float32), is_held_out, left_out, dict(rejected))
+    return Corpus(PackedTexts(ordered), np.array(scores, np.float32), is_held_out, left_out, dict(rejected))
 
 
 def read_table(table: TextsConfig, rejected: "collections.Counter[str]") -> Iterator[tuple[bytes, Optional[float]]]:

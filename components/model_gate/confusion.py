@@ -3,14 +3,10 @@
 A `table` is float[classes, classes], rows by label and answer.
 """
 
-from typing import Mapping
-
 import numpy as np
 
 from components.model_gate import paired
-
-# (label, candidate's class, baseline's class) -> rows.
-Cells = Mapping[tuple[int, int, int], int]
+from components.model_gate.cell_counts import Cells
 
 
 def tables(cells: Cells, classes: int) -> tuple[np.ndarray, np.ndarray]:

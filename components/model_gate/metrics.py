@@ -5,14 +5,14 @@ TFMA's own confidence intervals (jackknife, Poisson bootstrap) are paired too, b
 bound would be random too. `PairedErrors` needs one pass and no random numbers.
 """
 
-import collections
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional, Union
 
 import numpy as np
 from tensorflow_model_analysis.metrics import calibration_histogram, metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.model_gate import confusion, label_errors, paired
+from components.model_gate import cell_counts, confusion, label_errors, paired
+from components.model_gate.cell_counts import CellCounts
 from components.model_gate.paired import Results
 
 # Bins of probability. In bins with few rows, sampling error looks like bad calibration: with 1,000 rows spread evenly
@@ -24,7 +24,7 @@ CALIBRATION_BINS = 10
 STEPS = 1000
 
 # (label, candidate's score, baseline's score), the scores in steps -> rows.
-PairedScores = Mapping[tuple[int, int, int], int]
+PairedScores = Union[cell_counts.Cells, CellCounts]
 
 
 class CalibrationError(metric_types.Metric):
@@ -90,16 +90,16 @@ class ScoreCounts:
     """Rows by label and both models' scores, in steps."""
 
     def __init__(self) -> None:
-        self.scores: collections.Counter[tuple[int, int, int]] = collections.Counter()
+        self.scores = CellCounts(STEPS)
 
     def add(self, label: float, candidate: np.ndarray, baseline: np.ndarray) -> None:
         """Adds a row: its class, and both models' probabilities of class 1."""
         ours, theirs = (int(np.ceil(prediction.item() * STEPS)) for prediction in (candidate, baseline))
-        self.scores[int(label), ours, theirs] += 1
+        self.scores.add(int(label), ours, theirs)
 
     def merge(self, other: "ScoreCounts") -> None:
         """Adds the rows of another table."""
-        self.scores.update(other.scores)
+        self.scores.merge(other.scores)
 
     def results(self) -> Results:
         """Compares the models."""
@@ -122,10 +122,11 @@ def _values_beside_tfma(table: np.ndarray) -> dict[str, float]:
 
 def _cells(scores: PairedScores) -> confusion.Cells:
     """Returns the rows by label and both models' classes."""
-    cells: collections.Counter[tuple[int, int, int]] = collections.Counter()
-    for (label, candidate, baseline), rows in scores.items():
-        cells[label, int(candidate > STEPS // 2), int(baseline > STEPS // 2)] += rows
-    return cells
+    counts = np.zeros((2, 2, 2), int)
+    index, rows = cell_counts.arrays(scores)
+    labels, candidate, baseline = index.T
+    np.add.at(counts, (labels, (candidate > STEPS // 2).astype(int), (baseline > STEPS // 2).astype(int)), rows)
+    return {(label, ours, theirs): int(count) for (label, ours, theirs), count in np.ndenumerate(counts) if count}
 
 
 def _auc_bounds(counts: np.ndarray) -> tuple[float, float]:
@@ -150,9 +151,8 @@ def paired_errors(scores: PairedScores) -> dict[str, float]:
     Args:
       scores: rows by label and both scores.
     """
-    cells = np.array(list(scores), np.int64).reshape(-1, 3)
-    labels, (candidate, baseline) = cells[:, 0], cells[:, 1:].T
-    rows = np.array(list(scores.values()), np.float64)
+    cells, rows = cell_counts.arrays(scores)
+    (labels, candidate, baseline), rows = cells.T, rows.astype(np.float64)
     hits, placements, gaps = (
         contributions(candidate, labels, rows) - contributions(baseline, labels, rows)
         for contributions in (_is_correct, _placements, _signed_gaps)
@@ -177,9 +177,10 @@ def count_scores(scores: PairedScores) -> dict[str, Any]:
       and `suspects`, as in `label_errors`.
     """
     counts = {"candidate": np.zeros((2, STEPS + 1), int), "baseline": np.zeros((2, STEPS + 1), int)}
-    for (label, candidate, baseline), rows in scores.items():
-        counts["candidate"][label, candidate] += rows
-        counts["baseline"][label, baseline] += rows
+    cells, rows = cell_counts.arrays(scores)
+    labels, candidate, baseline = cells.T
+    np.add.at(counts["candidate"], (labels, candidate), rows)
+    np.add.at(counts["baseline"], (labels, baseline), rows)
     thresholds = label_errors.suspicion(counts["candidate"])
     return {
         **{name: table.tolist() for name, table in counts.items()},

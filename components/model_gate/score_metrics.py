@@ -1,19 +1,18 @@
 """The metrics of a model that predicts a number, beside those of the baseline.
 
 Labels and answers are rounded to `STEPS` steps of their range. The table has a cell for each combination that occurs,
-so its memory is bounded by the number of test rows.
+so its memory is bounded by the number of test rows, 16 bytes each.
 """
 
-import collections
 import functools
-from typing import Any, Iterable
+from typing import Any, Iterable, Union
 
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from components.model_gate import paired
-from components.model_gate.confusion import Cells
+from components.model_gate import cell_counts, paired
+from components.model_gate.cell_counts import CellCounts, Cells
 from components.model_gate.paired import Results
 
 STEPS = 1000
@@ -44,17 +43,17 @@ class ScoreTable:
     def __init__(self, low: float, high: float) -> None:
         """Starts empty, for scores from `low` to `high`."""
         self._low, self._high = low, high
-        self.cells: collections.Counter[tuple[int, int, int]] = collections.Counter()
+        self.cells = CellCounts(STEPS)
 
     def add(self, label: float, candidate: np.ndarray, baseline: np.ndarray) -> None:
         """Adds a row: its label and both models' scores."""
         places = [(float(score) - self._low) / (self._high - self._low) for score in (label, *candidate, *baseline)]
         label_step, ours, theirs = (int(round(place * STEPS)) for place in places)
-        self.cells[label_step, ours, theirs] += 1
+        self.cells.add(label_step, ours, theirs)
 
     def merge(self, other: "ScoreTable") -> None:
         """Adds the rows of another table."""
-        self.cells.update(other.cells)
+        self.cells.merge(other.cells)
 
     def results(self) -> Results:
         """Compares the models."""
@@ -69,16 +68,15 @@ class ScoreTable:
         return Results(candidate, baseline, errors, bounds, _details(self.cells))
 
 
-def compare(cells: Cells, steps: int) -> Results:
+def compare(cells: Union[Cells, CellCounts], steps: int) -> Results:
     """Compares two models by correlation and mean absolute error.
 
     Args:
       cells: rows by label, candidate's and baseline's answer, whole numbers from 0 to `steps`.
       steps: the largest label and answer, the unit of the mean absolute error.
     """
-    index = np.array(list(cells), np.int64).reshape(-1, 3)
-    labels, candidate, baseline = index.T
-    rows = np.array(list(cells.values()), np.float64)
+    index, rows = cell_counts.arrays(cells)
+    (labels, candidate, baseline), rows = index.T, rows.astype(np.float64)
     ours, theirs = (_measure(labels, answers, rows, steps) for answers in (candidate, baseline))
     limits = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "mean_absolute_error": (0.0, float(steps))}
     return Results(
@@ -162,17 +160,18 @@ def _moved(values: np.ndarray, weighted: np.ndarray, steps: int) -> np.ndarray:
     return (np.cumsum(sums[::-1])[::-1] - sums / 2)[values]
 
 
-def _details(cells: Cells) -> dict[str, Any]:
+def _details(cells: CellCounts) -> dict[str, Any]:
     """Returns both models' rows by label and score in bins, and the numbers of rows that changed or are far off."""
     tables = np.zeros((2, PLOT_BINS, PLOT_BINS), int)
-    fixed = broken = mistakes = 0
-    for (label, ours, theirs), rows in cells.items():
-        for table, answer in zip(tables, (ours, theirs), strict=True):
-            table[_plot_bin(label), _plot_bin(answer)] += rows
-        better = abs(theirs - label) - abs(ours - label)
-        fixed += rows * (better >= _NOTABLE)
-        broken += rows * (-better >= _NOTABLE)
-        mistakes += rows * (abs(ours - label) > _NOTABLE)
+    index, rows = cells.arrays()
+    labels, ours, theirs = index.T
+    for table, answers in zip(tables, (ours, theirs), strict=True):
+        np.add.at(table, (_plot_bins(labels), _plot_bins(answers)), rows)
+    better = np.abs(theirs - labels) - np.abs(ours - labels)
+    fixed, broken, mistakes = (
+        int(rows[chosen].sum())
+        for chosen in (better >= _NOTABLE, -better >= _NOTABLE, np.abs(ours - labels) > _NOTABLE)
+    )
     return {
         "candidate": tables[0].tolist(),
         "baseline": tables[1].tolist(),
@@ -182,5 +181,5 @@ def _details(cells: Cells) -> dict[str, Any]:
     }
 
 
-def _plot_bin(step: int) -> int:
-    return min(step * PLOT_BINS // STEPS, PLOT_BINS - 1)
+def _plot_bins(steps: np.ndarray) -> np.ndarray:
+    return np.minimum(steps * PLOT_BINS // STEPS, PLOT_BINS - 1)

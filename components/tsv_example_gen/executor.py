@@ -1,8 +1,11 @@
 """Runs one Beam pipeline from byte ranges to the shards of three splits.
 
 Beam's direct runner holds in memory everything that crosses a shuffle. Therefore only ranges, counts and the hashes of
-a sample cross one; rows are read, parsed, assigned to splits and written in one fused stage. With `data.sample_size`
-the training files are read twice: the first pass finds the largest hash in the sample.
+a sample cross one there; rows are read, parsed, assigned to splits and written in one fused stage. On another engine
+the examples cross one, which divides them into a stated number of shards: one file that can't be cut, such as a
+compressed one, would otherwise be one shard, which one worker reads in each of the following components.
+
+With `data.sample_size` the training files are read twice: the first pass finds the largest hash in the sample.
 """
 
 import base64
@@ -22,7 +25,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from artifacts.examples import REJECTED_FOLDER, Ingest, describe_unknown_labels, read_rejected, write_ingest
-from components.tsv_example_gen import file_head, parse, reader, records, sources, split
+from components import beam_engine, beam_files
+from components.tsv_example_gen import file_head, parse, reader, records, sources, split, streams
 from core import escape, progress
 from core.config import DataConfig
 from core.errors import UserError
@@ -37,6 +41,7 @@ EXAMPLES = "examples"
 _COUNTS = "counts"
 _COUNTS_FILE = "counts.json"
 _ACCEPTED, _NOT_SAMPLED, _LEFT_OUT = "accepted", "not_sampled", "left_out"
+_HASH_SUM = "hash_sum"
 # About ten seconds on one core.
 _REPORT_ROWS = 100_000
 # Rejected rows to quote in an error: enough to see a pattern.
@@ -48,7 +53,7 @@ _UNKNOWN_LABELS = 1000
 _KEPT_LABELS = 10
 
 # (split or role; `accepted`, `not_sampled`, `left_out` or the reason of a rejection) -> rows, and
-# (role, `bad_label`, the quoted value) -> rows.
+# (role, `bad_label`, the quoted value) -> rows; and (split, `hash_sum`) -> the sum of its rows' hashes.
 Counts = collections.Counter[tuple[str, ...]]
 
 
@@ -61,12 +66,14 @@ class Plan:
       ranges: the byte ranges of these files.
       boundaries: the boundaries that split the training files.
       fingerprint: SHA-256 of the uncompressed content of all files, regardless of their names and times.
+      size_bytes: size of all files as stored.
     """
 
     sources: sources.Sources
     ranges: list[reader.FileRange]
     boundaries: split.Boundaries
     fingerprint: str
+    size_bytes: int
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -90,11 +97,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         data = DataConfig.model_validate_json(exec_properties[DATA])
         # Not in the pipeline, which would wrap errors: this reads every file to its end and raises a UserError.
-        plan = make_plan(data)
+        engine = beam_engine.read_engine(self._beam_pipeline_args)
+        plan = make_plan(data, engine.workers)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES])
         with self._make_beam_pipeline() as pipeline:
-            ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri)
-        _remove_temporary_folders(examples.uri)
+            shards = None if engine.is_direct else choose_shards(plan.size_bytes, engine.workers)
+            ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, examples.uri, shards)
+        beam_files.remove_temporary_folders(examples.uri)
         counts = _take_counts(examples.uri)
         ingest = Ingest(
             rows=rows_by_split(counts),
@@ -103,14 +112,27 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             span=plan.sources.span,
             fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
             unknown_labels=unknown_labels(counts),
+            digest=split.rows_digest({name: counts[name, _HASH_SUM] for name in features.SPLITS}),
         )
         _require_rows(data, ingest, examples.uri)
         write_ingest(examples.uri, ingest)
         _set_properties(examples, ingest)
 
 
-def make_plan(data: DataConfig) -> Plan:
+def choose_shards(size_bytes: int, workers: int) -> int:
+    """Returns the number of shards of each split on an engine: one for each worker, or more for large files.
+
+    An engine holds what becomes a shard in a worker's memory.
+    """
+    return max(workers, -(-size_bytes // reader.RANGE_BYTES))
+
+
+def make_plan(data: DataConfig, workers: int = 1) -> Plan:
     """Finds the files, checks the start of each, then reads each to its end and cuts it into ranges.
+
+    Args:
+      data: where the files are and how to read them.
+      workers: number of workers that read the ranges.
 
     Raises:
       UserError: a location, a file or the fractions can't be used.
@@ -123,13 +145,15 @@ def make_plan(data: DataConfig) -> Plan:
     heads = [head for files in resolved.by_role.values() for head in file_head.read_heads(files, data)]
     for file, head in zip(all_files, heads, strict=True):
         file_head.check_columns(file, head, data, task)
+    size_bytes = sum(streams.size_bytes(file.path) for file in all_files)
+    range_bytes = reader.choose_range_bytes(size_bytes, workers)
     ranges, digests = [], []
     for index, (file, head) in enumerate(zip(all_files, heads, strict=True)):
         progress.report("fingerprint", index, len(heads), file=file.name)
-        sha256, parts = reader.survey(file, head, data, task)
+        sha256, parts = reader.survey(file, head, data, task, range_bytes)
         ranges += parts
         digests.append((file.role, sha256))
-    return Plan(resolved, ranges, boundaries, sources.fingerprint(digests))
+    return Plan(resolved, ranges, boundaries, sources.fingerprint(digests), size_bytes)
 
 
 def ingest_ranges(
@@ -138,6 +162,7 @@ def ingest_ranges(
     boundaries: split.Boundaries,
     data: DataConfig,
     folder: str,
+    shards: Optional[int] = None,
 ) -> None:
     """Adds the whole ingestion to a pipeline.
 
@@ -147,6 +172,7 @@ def ingest_ranges(
       boundaries: the boundaries that split the training files.
       data: how to parse the files.
       folder: the Examples artifact's folder.
+      shards: number of shards of each split; None for one or more for each range, without a shuffle.
     """
     created = pipeline | "Ranges" >> beam.Create(ranges)
     size = data.sample_size
@@ -156,7 +182,9 @@ def ingest_ranges(
     )
     for name in features.SPLITS:
         prefix = os.path.join(folder, f"Split-{name}", "data_tfrecord")
-        _ = outputs[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(prefix, file_name_suffix=".gz")
+        _ = outputs[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(
+            prefix, file_name_suffix=".gz", num_shards=shards or 0
+        )
     _ = outputs[REJECTED_FOLDER] | "WriteRejected" >> beam.io.WriteToText(
         os.path.join(folder, REJECTED_FOLDER, "rows"), file_name_suffix=".jsonl", skip_if_empty=True
     )
@@ -189,7 +217,7 @@ def rows_by_split(counts: Counts) -> dict[str, dict[str, Any]]:
             continue
         if outcome in (_ACCEPTED, _LEFT_OUT):
             rows[name][outcome] = count
-        elif outcome != _NOT_SAMPLED:
+        elif outcome not in (_NOT_SAMPLED, _HASH_SUM):
             rows[name]["rejected"][outcome] = count
     return rows
 
@@ -232,6 +260,8 @@ class _IngestRange(beam.DoFn):
             name = self._split(outcome, file.role, threshold)
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
             if name:
+                # Without the place in a file that replaces a missing id: the same rows in other files are equal.
+                counts[name, _HASH_SUM] += split.row_hash(outcome.id, outcome.texts, outcome.label)
                 yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{record.offset}"))
         yield beam.pvalue.TaggedOutput(_COUNTS, counts + unknown)
 
@@ -319,13 +349,6 @@ def _take_counts(folder: str) -> Counts:
         counts = collections.Counter({tuple(key): count for key, count in json.loads(stream.read())})
     tf.io.gfile.remove(path)
     return counts
-
-
-def _remove_temporary_folders(folder: str) -> None:
-    """Removes leftovers of restarted writes, because readers treat every entry of a split's folder as a shard."""
-    for pattern in ("beam-temp-*", os.path.join("*", "beam-temp-*")):
-        for path in tf.io.gfile.glob(os.path.join(folder, pattern)):
-            tf.io.gfile.rmtree(path)
 
 
 def _require_rows(data: DataConfig, ingest: Ingest, folder: str) -> None:

@@ -22,8 +22,12 @@ from components.tsv_example_gen.streams import BLOCK_BYTES, go_to, is_stored_pla
 from core.config import DataConfig
 from schema.task import Task
 
-# About 800,000 reviews: seconds of work, so that workers finish together, and few ranges to plan in memory.
+# The largest range, about 800,000 reviews: few to plan in memory.
 RANGE_BYTES = 64 << 20
+# The smallest one that several workers share: a second of work.
+_LEAST_RANGE_BYTES = 1 << 20
+# Ranges for each worker, so that all finish at about the same time.
+_RANGES_PER_WORKER = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,18 @@ class FileRange:
     def keys(self) -> Optional[tuple[str, ...]]:
         """As in `Dialect`."""
         return None if self.format == "tsv" else self.columns
+
+
+def choose_range_bytes(total_bytes: int, workers: int) -> int:
+    """Returns the size of the ranges of files that several workers read.
+
+    Args:
+      total_bytes: size of all files.
+      workers: number of workers; for one, ranges have the largest size.
+    """
+    if workers == 1:
+        return RANGE_BYTES
+    return min(max(total_bytes // (workers * _RANGES_PER_WORKER), _LEAST_RANGE_BYTES), RANGE_BYTES)
 
 
 def whole_file(file: SourceFile, head: FileHead) -> FileRange:

@@ -10,14 +10,16 @@ copies of the n-th record, which share its hash, make it larger.
 """
 
 import dataclasses
+import hashlib
 import itertools
-from typing import Iterable, Optional, Sequence
+import json
+from typing import Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 
 from core.errors import UserError
 from schema import features
-from schema.hashing import hash64, text_hash
+from schema.hashing import hash64, hash128, text_hash
 from schema.task import Label
 
 HASHES = 1 << 64
@@ -70,6 +72,24 @@ def assign_split(texts: Sequence[bytes], boundaries: Boundaries) -> str:
 def sample_hash(seed: int, record_id: str, texts: Sequence[str], label: Label) -> int:
     """Returns the 64-bit hash that orders records for a sample."""
     return hash64(b"sample", (part.encode() for part in (str(seed), record_id, *texts, str(label))))
+
+
+def row_hash(record_id: str, texts: Sequence[str], label: Label) -> int:
+    """Returns the 128-bit hash of a row, which `rows_digest` adds up."""
+    return hash128(b"row", (part.encode() for part in (record_id, *texts, str(label))))
+
+
+def rows_digest(hash_sums: Mapping[str, int]) -> str:
+    """Returns a digest of the rows of all splits, which depends neither on their order nor on the shards.
+
+    Equal rows count each, which an exclusive or of the hashes would not see (AdHash: Bellare and Micciancio, "A New
+    Paradigm for Collision-Free Hashing", 1997).
+
+    Args:
+      hash_sums: split -> sum of the `row_hash` of its rows.
+    """
+    sums = {name: f"{total % (1 << 128):032x}" for name, total in hash_sums.items()}
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 
 def smallest(hashes: Iterable[int], count: int) -> np.ndarray:

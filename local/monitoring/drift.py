@@ -157,6 +157,7 @@ def measure(log: Log, model: Model, bounds: Bounds) -> Drift:
     for rows in log.chunks():
         counts.add(["\n".join(texts) for texts in rows])
         sample = logs.keep_sample(sample, rows, _SAMPLE_ROWS)
+    counts.estimate_words(reference.vocabulary.words)
     sampled = [texts for _, texts in sample]
     joined = ["\n".join(texts)[:_SAMPLE_CHARACTERS] for texts in sampled]
     measured = profile.make_split_profile({}, counts)

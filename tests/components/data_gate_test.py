@@ -24,10 +24,21 @@ from artifacts import model_files
 from artifacts.examples import Ingest, read_ingest, write_ingest
 from artifacts.tfx_types import GateVerdict
 from components import gate_config
-from components.data_gate import content, driver, executor, profile, quality, text_counts, unknown_tokens
+from components.data_gate import (
+    content,
+    counting,
+    driver,
+    duplicates,
+    executor,
+    profile,
+    quality,
+    text_counts,
+    unknown_tokens,
+    word_sketch,
+)
 from components.data_gate.component import DataGate
 from components.tsv_example_gen import executor as example_gen
-from components.tsv_example_gen import parse
+from components.tsv_example_gen import parse, split
 from core import checks
 from core.config import CURATED_SCHEMA, DataConfig, DataGateConfig, is_wide, load_config
 from core.errors import UserError
@@ -50,22 +61,23 @@ def good_rows():
     return {name: [(f"{name} {i}", i % 2) for i in range(count)] for name, count in counts.items()}
 
 
-def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",), dev_files=()):
-    """Writes an Examples artifact like TsvExampleGen's, with two shards per split."""
+def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test.tsv",), dev_files=(), shards=2):
+    """Writes an Examples artifact like TsvExampleGen's."""
     examples = artifact(standard_artifacts.Examples, folder)
     for name, records in rows.items():
         split_folder = folder / f"Split-{name}"
         split_folder.mkdir(parents=True)
-        for shard in range(2):
-            path = str(split_folder / f"data_tfrecord-0000{shard}-of-00002.gz")
+        for shard in range(shards):
+            path = str(split_folder / f"data_tfrecord-0000{shard}-of-0000{shards}.gz")
             with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
-                for text, label in records[shard::2]:
+                for text, label in records[shard::shards]:
                     writer.write(example_gen.to_example(parse.Row("", (text,), label), f"{name}:0"))
     counts = {
         name: {"accepted": len(records), "rejected": (rejected or {}).get(name, {})} for name, records in rows.items()
     }
     files = {"train": ["train.tsv"], "dev": list(dev_files), "test": list(test_files)}
-    write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f"))
+    hashes = {name: sum(split.row_hash("", (text,), label) for text, label in each) for name, each in rows.items()}
+    write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f", digest=split.rows_digest(hashes)))
     return examples
 
 
@@ -155,6 +167,33 @@ def test_schema_anomaly_is_quoted(tmp_path):
 
 CASES = pathlib.Path(CURATED_SCHEMA).resolve().parent.parent.parent / "shared" / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="shared/cases is not beside the repository")
+
+
+def test_the_result_does_not_depend_on_shards_and_the_order_of_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_counts, "WORD_LIMIT", 50)
+    monkeypatch.setattr(word_sketch, "_FREQUENT", 20)
+    monkeypatch.setattr(content, "_SAMPLE_ROWS", 30)
+    chance = random.Random(0)
+
+    def texts(name):
+        # Some texts twice, with another label.
+        words = [[name + chance.choice("abcdef") * chance.randint(1, 6) for _ in range(6)] for _ in range(90)]
+        return [(" ".join(each), i % 2) for i, each in enumerate([*words, *words[:20], *words[:7]])]
+
+    rows = {name: texts(name) for name in features.SPLITS}
+    rows["test"] += rows["train"][:9]
+    results = []
+    for shards, step in ((1, 1), (2, -1), (7, 1)):
+        folder = tmp_path / str(shards)
+        ordered = {name: each[::step] for name, each in rows.items()}
+        results.append(
+            list(judge(folder, ordered, test_files=(), shards=shards, bounds={"min_compared_rows": 50}).values())
+        )
+        results[-1].append((folder / "verdict" / "profile.json").read_text())
+    assert results[0] == results[1] == results[2]
+    by_name = {check.check: check for check in results[0][:-1]}
+    assert by_name["test_in_train"].reason.startswith("test: 9 of ")
+    assert by_name["label_skew"].compared and "each text counted once" in by_name["label_skew"].reason
 
 
 @needs_cases
@@ -311,22 +350,33 @@ def test_label_share_has_an_upper_bound():
     assert check.reason == "dev: label 'a' has 60 of 100 rows (60.0%); gates.data.max_label_share is 50.0%"
 
 
+def count_split(folder, task=TASK):
+    """Counts the shards of the training split one by one."""
+    whole, hashed = content.SplitContent(task.label_groups), []
+    for shard in counting.list_shards({"train": str(folder / "Split-train")}):
+        part, texts = content.count_rows(shard.path, task)
+        whole.merge(part)
+        hashed.append(texts)
+    return whole, duplicates.TextHashes(*(np.concatenate(column) for column in zip(*hashed, strict=True)))
+
+
 def test_split_is_streamed_into_hashes_counts_and_a_sample(tmp_path):
     rows = {"train": [("same", 0)] * 3 + [(f"text {i}", 1) for i in range(5000)]}
     write_examples(tmp_path, {**good_rows(), **rows})
-    read = content.read_split(str(tmp_path / "Split-train"), TASK, 5003)
-    assert read.text_hashes.dtype == np.uint64 and read.text_hashes.shape == (5003,)
-    assert np.unique(read.text_hashes).size == 5001
+    read, texts = count_split(tmp_path)
+    assert texts.hashes.dtype == np.uint64 and texts.hashes.shape == (5003,)
+    assert np.unique(texts.hashes).size == 5001 and not texts.own.any()
+    assert np.bincount(texts.groups).tolist() == [3, 5000]
     assert read.labels == {"negative": 3, "positive": 5000}
     assert read.texts.words["text"] == 5000 and read.texts.lengths.sum() == 5003
-    assert 2300 < len(read.sample) < 2700  # Every second hash.
-    assert set(read.sample) <= {"same", *(text for text, _ in rows["train"])}
+    by_hash = sorted((text for text, _ in rows["train"]), key=lambda text: text_hash([text.encode()]))
+    assert read.sample == by_hash[:2000]
 
 
 def test_scores_are_counted_by_range(tmp_path):
     write_examples(tmp_path, {**good_rows(), "train": [("a", 0.1), ("b", 2.6), ("c", 5.0)]})
     task = make_task(("document",), {}, "regression", (0, 5))
-    labels = content.read_split(str(tmp_path / "Split-train"), task, 3).labels
+    labels = count_split(tmp_path, task)[0].labels
     assert {name: rows for name, rows in labels.items() if rows} == {"0 to 0.5": 1, "2.5 to 3": 1, "4.5 to 5": 1}
 
 
@@ -336,15 +386,14 @@ def test_the_rows_of_pairs_are_hashed_and_counted_with_both_texts(tmp_path):
     with tf.io.TFRecordWriter(str(path), "GZIP") as writer:
         for i, texts in enumerate((("ab", "c"), ("a", "bc"), ("ab", "c"))):
             writer.write(example_gen.to_example(parse.Row(str(i), texts, 0), ""))
-    read = content.read_split(str(path.parent), TASK, 3)
-    assert sorted(read.text_hashes.tolist()) == sorted(map(text_hash, ([b"ab", b"c"], [b"a", b"bc"], [b"ab", b"c"])))
+    read, hashed = count_split(tmp_path)
+    assert sorted(hashed.hashes.tolist()) == sorted(map(text_hash, ([b"ab", b"c"], [b"a", b"bc"], [b"ab", b"c"])))
     assert read.texts.letters() == {"Latin": 9}
 
 
 def test_sample_is_bounded_in_rows_and_in_characters(tmp_path):
     write_examples(tmp_path, {**good_rows(), "train": [("길" * 600, 0)] * 5000})
-    read = content.read_split(str(tmp_path / "Split-train"), TASK, 1)
-    assert read.sample == ["길" * 512] * 4000
+    assert count_split(tmp_path)[0].sample == ["길" * 512] * 2000
 
 
 def test_with_the_artifacts_of_the_real_components(tmp_path):

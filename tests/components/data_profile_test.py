@@ -1,5 +1,6 @@
 """The profile of data: counts, vocabularies, and the distance of two profiles."""
 
+import collections
 import csv
 import json
 import os
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies
 
-from components.data_gate import comparison, profile, quality, text_counts, vocabulary
-from components.data_gate.text_counts import LENGTH_EDGES, TextCounts, script_of
+from components.data_gate import comparison, profile, quality, text_counts, vocabulary, word_sketch
+from components.data_gate.text_counts import LENGTH_EDGES, FrequentWords, TextCounts, script_of
 from core.config import CURATED_SCHEMA, DataGateConfig
 
 REPO = os.path.dirname(os.path.dirname(CURATED_SCHEMA))
@@ -98,9 +99,24 @@ def test_long_words_are_cut():
     assert TextCounts(["가" * 30]).words == {"가" * 12: 2, "가" * 6: 1}
 
 
+def count_in_parts(parts):
+    """Counts parts by themselves, merges the counts, and counts the frequent words in a second pass."""
+    counts = TextCounts()
+    for texts in parts:
+        counts.merge(TextCounts(texts))
+    counts.sketch_words()
+    if counts.sketch is not None:
+        passes = [FrequentWords(counts.sketch) for _ in parts]
+        for words, texts in zip(passes, parts, strict=True):
+            words.add(texts)
+        counts.keep_frequent(sum((words.counts() for words in passes), collections.Counter()))
+    return counts
+
+
 def test_rare_words_are_dropped_and_still_counted(monkeypatch):
     monkeypatch.setattr(text_counts, "WORD_LIMIT", 2)
-    counts = TextCounts(["aa aa bb bb cc 가가 ㄴㄴ"])
+    monkeypatch.setattr(word_sketch, "_FREQUENT", 2)
+    counts = count_in_parts([["aa aa bb bb cc 가가 ㄴ"]])
     assert counts.words == {"aa": 2, "bb": 2}
     assert counts.dropped_words == {"Latin": 1, "Hangul": 2}
     held = vocabulary.Vocabulary(
@@ -117,6 +133,29 @@ def test_counts_do_not_depend_on_the_order_or_the_batches(one, other):
     assert vars(together).keys() == vars(apart).keys()
     assert profile.make_split_profile({}, together) == profile.make_split_profile({}, apart)
     assert vocabulary.make_vocabulary(together) == vocabulary.make_vocabulary(apart)
+
+
+@pytest.mark.parametrize("limit", [1, 5, 40, 10_000])
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_the_cut_of_rare_words_does_not_depend_on_order_and_parts(limit, parts, monkeypatch):
+    monkeypatch.setattr(text_counts, "WORD_LIMIT", limit)
+    monkeypatch.setattr(word_sketch, "_FREQUENT", 8)
+    chance = random.Random(0)
+    texts = [" ".join(chance.choice("abcdef") * int(1 + chance.expovariate(0.4)) for _ in range(5)) for _ in range(300)]
+    whole, parted = count_in_parts([texts]), count_in_parts([texts[::-1][part::parts] for part in range(parts)])
+    assert whole.words == parted.words and whole.dropped_words == parted.dropped_words
+    assert vocabulary.make_vocabulary(whole) == vocabulary.make_vocabulary(parted)
+    exact = collections.Counter(text_counts.find_words(texts))
+    assert sum(exact.values()) == sum(whole.words.values()) + sum(whole.dropped_words.values())
+    assert whole.words == {word: count for word, count in exact.items() if count >= whole.least_count}
+    assert (whole.sketch is None) == (len(exact) <= limit) == (whole.least_count == 1)
+
+
+def test_words_of_a_vocabulary_are_estimated_in_one_pass(monkeypatch):
+    monkeypatch.setattr(text_counts, "WORD_LIMIT", 1)
+    counts = TextCounts(["aa bb aa", "cc aa"])
+    counts.estimate_words(["aa", "dd"])
+    assert counts.words == {"aa": 3, "dd": 0} and counts.dropped_words == {"Latin": 2}
 
 
 @hypothesis.given(TEXTS)
@@ -242,8 +281,9 @@ def test_halves_of_real_reviews_are_similar():
 def test_real_test_rows_are_similar_to_the_training_rows():
     train, test = rows_of(NSMC, "ratings_train.txt"), rows_of(NSMC, "ratings_test.txt")
     assert_room(compared(test, train), 0.2)
-    hashes = [np.array([hash(text) for text, _ in rows]) for rows in (train, test)]
-    assert 0 < quality.check_in_train("test", *hashes, DataGateConfig()).value < 0.02
+    known = {text for text, _ in train}
+    found = sum(text in known for text, _ in test)
+    assert 0 < quality.check_in_train("test", found, len(test), DataGateConfig()).value < 0.02
     splits = profile_of(train).splits
     assert quality.check_unreadable(splits, DataGateConfig()).value == 0
     (hangul,) = quality.check_script_shares(splits, DataGateConfig(min_script_shares={"Hangul": 0.5}))

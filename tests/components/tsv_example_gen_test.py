@@ -15,6 +15,7 @@ import pydantic
 import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
+from tensorflow_data_validation.statistics import stats_options
 from tfx import v1 as tfx
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.components.statistics_gen import stats_artifact_utils
@@ -22,6 +23,7 @@ from tfx.orchestration.portable import data_types
 from tfx.types import artifact_utils, standard_artifacts
 
 from artifacts.examples import Ingest, read_ingest, read_rejected, read_rows, write_ingest
+from components.beam_engine import Engine, read_engine
 from components.tsv_example_gen import driver, executor, file_head, parse, reader, sources, split
 from components.tsv_example_gen.component import TsvExampleGen
 from components.tsv_example_gen.lines import KEPT_BYTES
@@ -686,11 +688,68 @@ def test_statistics_gen_reads_the_artifact(sampled, tmp_path):
     assert artifact_utils.decode_split_names(examples.split_names) == ["train", "dev", "test"]
     statistics = standard_artifacts.ExampleStatistics()
     statistics.uri = str(tmp_path)
-    statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, {})
+    # As in the pipeline, with sketches.
+    options = {"stats_options_json": stats_options.StatsOptions(use_sketch_based_topk_uniques=True).to_json()}
+    statistics_gen.Executor().Do({"examples": [examples]}, {"statistics": [statistics]}, options)
     for name, count in (("train", read_ingest(examples.uri).rows["train"]["accepted"]), ("test", 5)):
         view = stats_artifact_utils.load_statistics(statistics, name).proto().datasets[0]
         assert view.num_examples == count
-        assert {feature.path.step[0] for feature in view.features} == {"id", "document", "label"}
+        by_name = {feature.path.step[0]: feature for feature in view.features}
+        assert by_name.keys() == {"id", "document", "label"}
+        assert by_name["document"].string_stats.unique == count
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_shards_have_a_stated_number_whatever_the_file_is(tmp_path, suffix):
+    path = rows_file(tmp_path / "train.tsv", 60)
+    if suffix:
+        path = tmp_path / "train.tsv.gz"
+        path.write_bytes(gzip.compress((tmp_path / "train.tsv").read_bytes()))
+    data = config(path)
+    plan = executor.make_plan(data, workers=2)
+    with beam.Pipeline() as pipeline:
+        executor.ingest_ranges(pipeline, plan.ranges, plan.boundaries, data, str(tmp_path / "out"), shards=3)
+    assert [len(os.listdir(tmp_path / "out" / f"Split-{name}")) for name in features.SPLITS] == [3, 3, 3]
+    assert sum(len(rows) for rows in read_all(str(tmp_path / "out")).values()) == 60
+
+
+def test_ranges_and_shards_by_bytes_and_workers():
+    mebibyte = 1 << 20
+    assert reader.choose_range_bytes(20 * mebibyte, 1) == reader.RANGE_BYTES == 64 * mebibyte
+    assert reader.choose_range_bytes(16 * mebibyte, 2) == 2 * mebibyte
+    assert reader.choose_range_bytes(100, 50) == mebibyte
+    assert reader.choose_range_bytes(10**12, 50) == 64 * mebibyte
+    assert executor.choose_shards(100, 4) == 4
+    assert executor.choose_shards(64 * 9 * mebibyte + 1, 4) == 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "engine"),
+    [
+        ([], Engine(True, 1)),
+        (["--runner=DirectRunner", "--direct_num_workers=3"], Engine(True, 3)),
+        (["--runner=FlinkRunner", "--parallelism=2", "--flink_master=a:1"], Engine(False, 2)),
+        (["--runner=SparkRunner"], Engine(False, 8)),
+        (["--runner=DataflowRunner", "--max_num_workers=50"], Engine(False, 50)),
+    ],
+)
+def test_the_engine_by_its_flags(flags, engine):
+    assert read_engine(flags) == engine
+
+
+def test_the_digest_is_of_the_rows_in_any_order_and_any_files(tmp_path):
+    lines = [f"text number {i}\t{i % 2}\n" for i in range(60)]
+
+    def digest(name, records, files):
+        for part in range(files):
+            (tmp_path / f"{name}-{part}.tsv").write_text("document\tlabel\n" + "".join(records[part::files]))
+        return read_ingest(run(tmp_path / name, config(tmp_path / f"{name}-*.tsv", id=None)).uri).digest
+
+    one = digest("one", lines, 1)
+    assert digest("seven", lines[::-1], 7) == one
+    assert (
+        len({one, digest("twice", [*lines, lines[0]], 1), digest("other", [*lines[1:], "text number 0\t1\n"], 1)}) == 3
+    )
 
 
 def test_empty_split_stops_with_counts_and_rows(tmp_path):
