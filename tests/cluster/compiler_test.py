@@ -206,6 +206,7 @@ def test_figures_are_artifacts_that_kfps_page_draws(spec):
         ("trainer", "training"): "system.Metrics",
         ("model-gate", "metrics"): "system.Metrics",
         ("model-gate", "classification"): "system.ClassificationMetrics",
+        ("pusher", "version"): "system.Markdown",
         ("run-report", "page"): "system.HTML",
         ("run-outcome", "page"): "system.HTML",
         ("run-outcome", "outcome"): "system.Artifact",

@@ -41,7 +41,7 @@ def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inpu
         pod={"image": "reviews", "env": {"TF_NUM_INTRAOP_THREADS": "1"}},
         image_dir=str(pathlib.Path(run.__file__).parent.parent),
         volumes=[{"claim": "reviews", "path": str(tmp_path / "volume")}],
-        timeout_s=240,
+        timeout_s=600,
         restarts=3,
         shared_dir=str(checkpoints),
     )
