@@ -17,7 +17,7 @@ from core.config import CURATED_SCHEMA, Config
 from core.errors import UserError
 from core.files import atomic_write
 from core.kubeflow_config import KubeflowConfig, Pod, Volume
-from launchers.tfjob.config import TFJobConfig
+from launchers.cluster_job.config import ClusterJobConfig
 from pipeline import graph
 
 # Nodes that depend on state outside of the cache key (inputs, parameters, arguments, image): files, the serving folder,
@@ -115,7 +115,7 @@ def mounted_volumes(node_id: str, kubeflow: KubeflowConfig) -> list[Volume]:
 def _pod(node_id: str, config: Config, kubeflow: KubeflowConfig) -> Pod:
     pod, others = kubeflow.pod(node_id), kubeflow.defaults
     if node_id == "Trainer" and config.trainer.workers > 1:
-        # The pods of the TFJob get these resources; the Trainer's own pod only follows them.
+        # The workers' pods get these resources; the Trainer's own pod only follows them.
         fields = ("cpu", "memory_gb", "node_selector", "tolerations")
         return pod.model_copy(update={"gpus": 0, "shm_gb": None, **{name: getattr(others, name) for name in fields}})
     return pod
@@ -153,8 +153,8 @@ def _with_image_paths(config: Config, kubeflow: KubeflowConfig) -> Config:
 
 
 def _workers(kubeflow: KubeflowConfig) -> dict[str, Any]:
-    """Returns the configuration of the TFJob, whose pods have the settings of the Trainer."""
-    config = TFJobConfig(
+    """Returns the configuration of the workers, whose pods have the settings of the Trainer."""
+    config = ClusterJobConfig(
         **kubeflow.workers.model_dump(),
         pod=kubeflow.pod("Trainer"),
         volumes=tuple(volume.model_copy(update={"components": ()}) for volume in mounted_volumes("Trainer", kubeflow)),

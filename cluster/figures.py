@@ -5,9 +5,13 @@
 | trainer    | `training`       | `system.Metrics`               | speed, padding, epochs, loss and accuracy  |
 | model-gate | `metrics`        | `system.Metrics`               | candidate, model in serving, difference    |
 | model-gate | `classification` | `system.ClassificationMetrics` | confusion matrix; ROC curve of two classes |
+
+Of `system.Markdown` it draws the file: the Pusher's `version` says where the pushed version is.
 """
 
 import math
+import os
+import shlex
 from typing import Any, Iterable, Mapping
 
 import numpy as np
@@ -19,13 +23,15 @@ from core import checks
 _VERSION = {"schemaVersion": "0.0.1"}
 _METRICS = {"schemaTitle": "system.Metrics", **_VERSION}
 _CLASSIFICATION = {"schemaTitle": "system.ClassificationMetrics", **_VERSION}
+_MARKDOWN = {"schemaTitle": "system.Markdown", **_VERSION}
 
-TRAINING, METRICS, CLASSIFICATION = "training", "metrics", "classification"
+TRAINING, METRICS, CLASSIFICATION, VERSION = "training", "metrics", "classification", "version"
 
 # Task -> its outputs of KFP's own types, which the compiler adds: name -> type.
 OUTPUTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "trainer": {TRAINING: _METRICS},
     "model-gate": {METRICS: _METRICS, CLASSIFICATION: _CLASSIFICATION},
+    "pusher": {VERSION: _MARKDOWN},
 }
 
 # More points than a person can see on the page, and few enough for a row of the database.
@@ -45,6 +51,34 @@ def read(task: str, folders: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         folder = folders["blessing"]
         return {METRICS: metrics(checks.read_metrics(folder)), CLASSIFICATION: classification(evaluation.read(folder))}
     return {}
+
+
+def texts(task: str, metadata: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the files of a task's figures: output -> Markdown.
+
+    Args:
+      task: id of the task.
+      metadata: output of the component -> its metadata.
+    """
+    return {VERSION: version(metadata["pushed_model"])} if task == "pusher" else {}
+
+
+def version(pushed: Mapping[str, Any]) -> str:
+    """Returns where the pushed version is, and how to return to the one before, as Markdown.
+
+    Args:
+      pushed: the metadata of the Pusher's `pushed_model`.
+    """
+    if not pushed.get("pushed"):
+        return "Nothing was pushed. The page of the task `run-report` has the reason.\n"
+    path = pushed["pushed_destination"]
+    what = "The model was in serving already" if pushed.get("already_served") else "The model was pushed"
+    return (
+        f"## Version {pushed['pushed_version']}\n\n"
+        f"{what}: `{path}`. Its model card is `README.md` in that folder.\n\n"
+        "To return to the version before:\n\n"
+        f"    python local_runner.py rollback --serving {shlex.quote(os.path.dirname(path))}\n"
+    )
 
 
 def training(figures: model_run.TrainingFigures) -> dict[str, float]:

@@ -70,6 +70,12 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
     for name, metadata in figures.read(task_id, folders).items():
         if name in declared:  # Not by a file of an earlier release.
             written["artifacts"][name] = {"artifacts": [{"uri": declared[name], "metadata": metadata}]}
+    metadata = {name: each["artifacts"][0].get("metadata", {}) for name, each in written["artifacts"].items()}
+    for name, text in figures.texts(task_id, metadata).items():
+        if name in declared:
+            with fileio.open(executor_input.local_path(declared[name], local_root), "w") as stream:
+                stream.write(text)
+            written["artifacts"][name] = {"artifacts": [{"uri": declared[name]}]}
     if task_id == _EXAMPLE_GEN:
         _keep_counts(invocation, run)
     _write_output(invocation["outputs"]["outputFile"], written)

@@ -93,8 +93,10 @@ class Pod(PodConfig):
 
 
 class WorkersConfig(Section):
-    """The TFJob that trains if `trainer.workers` is more than one; its pods are configured as the Trainer's."""
+    """The job that trains if `trainer.workers` is more than one; its pods are configured as the Trainer's."""
 
+    # A TFJob of the Training Operator v1, or a TrainJob of Kubeflow Trainer v2.
+    kind: Literal["tfjob", "trainjob"] = "tfjob"
     namespace: KubernetesName = "kubeflow"
     # From the job's creation to its end, including the wait for free nodes.
     timeout_s: Count = 86_400

@@ -53,7 +53,7 @@ def create_pipeline(
       pipeline_root: folder of the artifacts.
       checkpoints: folder of the checkpoints from which a killed training resumes.
       metadata_connection: the local metadata store; None on a cluster, which has its own.
-      workers: a `launchers.tfjob` configuration if training workers are pods of a cluster; None for local processes.
+      workers: a `launchers.cluster_job` configuration if the workers are pods of a cluster; None for local processes.
       reports_dir: folder to which each run's report is copied, in a folder per run; empty for no copy.
 
     Raises:
@@ -74,7 +74,7 @@ def _components(
 ) -> list[base_node.BaseNode]:
     data = _data_nodes(config)
     # Outside the Trainer's output folders, because a retry of a killed execution gets new ones.
-    placement = {"checkpoints": checkpoints, **({"tfjob": workers} if workers else {})}
+    placement = {"checkpoints": checkpoints, **({"cluster_job": workers} if workers else {})}
     encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], placement)
     gates = _gate_nodes(config, data, encoder, trainer)
     report = RunReport(

@@ -18,7 +18,8 @@ def test_imports_between_packages_point_down():
 
 
 def test_modules_named_in_strings_exist():
-    name = re.compile(rf"^({'|'.join(PACKAGES)})(\.[a-z_]+){{2,}}$")
+    # `trainer.kubeflow.org` is a group of the Kubernetes API.
+    name = re.compile(rf"^({'|'.join(PACKAGES)})(\.[a-z_]+){{2,}}(?<!\.org)$")
     missing = []
     for file in PRODUCT:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -23,9 +23,9 @@ class TrainingJob:
       serving_model_dir: folder to export the model to.
       model_run_dir: folder for the files of `artifacts.model_run`.
       custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model card), `format` (`export.FORMAT`),
-        `checkpoints` (a folder that outlives this execution and that all workers share), `tfjob` (TFJobConfig) if the
-        workers are pods of a cluster, and `run`, an id that separates the checkpoints of identical trainings that run
-        at the same time.
+        `checkpoints` (a folder that outlives this execution and that all workers share), `cluster_job`
+        (ClusterJobConfig) if the workers are pods of a cluster, and `run`, an id that separates the checkpoints of
+        identical trainings that run at the same time.
     """
 
     train_files: Sequence[str]

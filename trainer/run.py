@@ -59,12 +59,12 @@ def train(arguments: Mapping[str, Any]) -> None:
 
 
 def _launcher(job: TrainingJob) -> Launcher:
-    if "tfjob" not in job.custom_config:
+    if "cluster_job" not in job.custom_config:
         return local_processes.LocalProcesses(gpus=_gpu_names(job.config.device))
     # Imported here, since it takes a second and only a cluster needs it.
-    from launchers import tfjob
+    from launchers import cluster_job
 
-    return tfjob.TFJob(tfjob.TFJobConfig.model_validate(job.custom_config["tfjob"]))
+    return cluster_job.ClusterJob(cluster_job.ClusterJobConfig.model_validate(job.custom_config["cluster_job"]))
 
 
 def _gpu_names(device: str) -> list[str]:

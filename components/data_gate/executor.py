@@ -4,10 +4,8 @@ import os
 from typing import Any, Mapping, Optional
 
 import tensorflow as tf
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
-from tfx.components.example_validator import executor as example_validator
-from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
@@ -34,6 +32,10 @@ ANOMALIES = "anomalies"
 SERVING_DIR = "serving_dir"
 FINGERPRINT = "fingerprint"
 VERDICT = "verdict"
+
+# The files of TFX's StatisticsGen and ExampleValidator. Importing their modules takes seconds.
+_STATISTICS_FILE = "FeatureStats.pb"
+_ANOMALIES_FILE = "SchemaDiff.pb"
 
 
 class Bounds(DataGateConfig):
@@ -204,10 +206,14 @@ def _check_schema(splits: list[str], inputs: Mapping[str, types.Artifact], bound
 
 
 def _read_anomalies(anomalies: types.Artifact, split: str) -> anomalies_pb2.Anomalies:
-    folder = artifact_utils.get_split_uri([anomalies], split)
-    with tf.io.gfile.GFile(os.path.join(folder, example_validator.DEFAULT_FILE_NAME), "rb") as stream:
-        return anomalies_pb2.Anomalies.FromString(stream.read())
+    return anomalies_pb2.Anomalies.FromString(_read_file(anomalies, split, _ANOMALIES_FILE))
 
 
 def _example_count(statistics: types.Artifact, split: str) -> int:
-    return stats_artifact_utils.load_statistics(statistics, split).proto().datasets[0].num_examples
+    content = _read_file(statistics, split, _STATISTICS_FILE)
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(content).datasets[0].num_examples
+
+
+def _read_file(artifact: types.Artifact, split: str, name: str) -> bytes:
+    with tf.io.gfile.GFile(os.path.join(artifact_utils.get_split_uri([artifact], split), name), "rb") as stream:
+        return stream.read()

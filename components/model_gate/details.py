@@ -4,8 +4,8 @@ import math
 from typing import Any, Mapping, Optional, Sequence
 
 from artifacts.evaluation import Change, Evaluation, Interval, NotableRow, Scores, Slice
-from components.model_gate import notable_rows, paired
-from components.model_gate.evaluation import OVERALL, Comparison
+from components.model_gate import results
+from components.model_gate.results import OVERALL, Comparison
 from core import intervals
 from core.config import SliceBound
 from schema.task import Task
@@ -21,15 +21,15 @@ def make_evaluation(
     """Makes the evaluation behind a report.
 
     Args:
-      comparisons: result of `evaluation.read_comparisons`.
-      details: result of `evaluation.read_details`.
+      comparisons: result of `results.read_comparisons`.
+      details: result of `results.read_details`.
       bounds: slice name -> its bounds.
       task: what is predicted.
       has_baseline: whether the baseline is the model in serving.
     """
     overall = comparisons[OVERALL]
-    scores = dict(details[paired.SCORES])
-    lists = details[notable_rows.NOTABLE_ROWS]
+    scores = dict(details[results.SCORES])
+    lists = details[results.NOTABLE_ROWS]
     suspicion, suspects = scores.pop("suspicion", None), scores.pop("suspects", 0)
     return Evaluation(
         label_names=task.label_names,
@@ -46,8 +46,8 @@ def make_evaluation(
         slice_metric=task.slice_metric,
         slices=_slices(comparisons, bounds, task.slice_metric, has_baseline),
         mistakes=_mistakes(lists),
-        fixed=_rows(lists.get(notable_rows.FIXED, ())),
-        broken=_rows(lists.get(notable_rows.BROKEN, ())),
+        fixed=_rows(lists.get(results.FIXED, ())),
+        broken=_rows(lists.get(results.BROKEN, ())),
         suspicion=suspicion,
         suspects=suspects,
     )
@@ -100,9 +100,9 @@ def _slice(comparison: Comparison, bound: SliceBound, metric: str, has_baseline:
 
 def _mistakes(lists: Mapping[str, Sequence[Sequence[Any]]]) -> tuple[NotableRow, ...]:
     """Returns the mistakes on the rows of all labels, the worst first."""
-    rows = [row for name in sorted(lists) if name.startswith(notable_rows.MISTAKES) for row in _rows(lists[name])]
+    rows = [row for name in sorted(lists) if name.startswith(results.MISTAKES) for row in _rows(lists[name])]
     return tuple(sorted(rows, key=lambda row: -(row.candidate if row.classes else abs(row.label - row.candidate))))
 
 
 def _rows(rows: Sequence[Sequence[Any]]) -> tuple[NotableRow, ...]:
-    return tuple(NotableRow(**notable_rows.Row(*row)._asdict()) for row in rows)
+    return tuple(NotableRow(**results.Row(*row)._asdict()) for row in rows)

@@ -1,14 +1,12 @@
-"""Configures TFMA's evaluation of the candidate and the baseline, and reads its result.
+"""Configures TFMA's evaluation of the candidate and the baseline; `results` reads its result.
 
 The stock Evaluator loads this module by its import path and calls `custom_eval_shared_model` and `custom_extractors`.
 The bounds are in `metric_checks`.
 """
 
-import base64
-import dataclasses
 import functools
 import json
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
@@ -16,39 +14,13 @@ import tensorflow_text  # noqa: F401  Registers the ops inside the model, on eve
 from tensorflow_model_analysis.api import types
 from tensorflow_model_analysis.proto import config_pb2  # At its top level only once TFX has imported TFMA.
 
-from components.model_gate import class_metrics, metrics, notable_rows, paired, score_metrics
+from components.model_gate import class_metrics, metrics, notable_rows, score_metrics
+from components.model_gate.results import BASELINE, CANDIDATE, EXAMPLE_COUNT, NOTABLE_ROWS
 from schema import features, slices
 from schema.task import EvaluationMetric, Task
 
-CANDIDATE = "candidate"
-BASELINE = "baseline"
-
-# The slice of all rows.
-OVERALL = "overall"
-
 # Where the metrics' classes are that TFMA and Keras do not have.
 _MODULES = (metrics, class_metrics, score_metrics, notable_rows)
-
-_EXAMPLE_COUNT = "example_count"
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Both models on the same rows: all of them, or a slice.
-
-    Attributes:
-      rows: number of rows.
-      candidate: metric name -> value; `nan` if it is undefined on these rows.
-      baseline: the same for the baseline.
-      errors: metric name -> standard error of the difference between the two.
-      bounds: metric name -> ends of the 95 % confidence interval of the candidate's value; nan if they are unknown.
-    """
-
-    rows: int
-    candidate: Mapping[str, float]
-    baseline: Mapping[str, float]
-    errors: Mapping[str, float]
-    bounds: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 def make_eval_config(task: Task) -> config_pb2.EvalConfig:
@@ -65,10 +37,10 @@ def make_eval_config(task: Task) -> config_pb2.EvalConfig:
         for name in (CANDIDATE, BASELINE)
     ]
     named = {
-        _EXAMPLE_COUNT: EvaluationMetric("ExampleCount"),
+        EXAMPLE_COUNT: EvaluationMetric("ExampleCount"),
         **{name: metric for name, metric in task.evaluation_metrics.items() if metric.class_name},
         "paired_metrics": task.paired_metrics,
-        notable_rows.NOTABLE_ROWS: task.notable_rows,
+        NOTABLE_ROWS: task.notable_rows,
     }
     configs = [_metric_config(name, metric) for name, metric in named.items()]
     return config_pb2.EvalConfig(
@@ -127,62 +99,3 @@ def _with_slices(extracts: types.Extracts) -> types.Extracts:
     text = "".join(row[name].item().decode("utf-8") for name in features.TEXTS if name in row)
     added = {slices.LENGTH: [slices.length_band(text)], slices.SCRIPT: slices.scripts(text)}
     return {**extracts, tfma.FEATURES_KEY: {**extracts[tfma.FEATURES_KEY], **added}}
-
-
-def read_comparisons(folder: str) -> dict[str, Comparison]:
-    """Reads an evaluation's folder.
-
-    Returns:
-      `OVERALL` and the name of each slice that has rows (`schema.slices.NAMES`) -> both models on its rows.
-    """
-    candidate, baseline = (_read_values(folder, name) for name in (CANDIDATE, BASELINE))
-    return {name: _comparison(values, baseline[name]) for name, values in candidate.items()}
-
-
-def read_details(folder: str) -> dict[str, Any]:
-    """Reads the overall metrics of an evaluation that are JSON: `paired.SCORES` and `notable_rows.NOTABLE_ROWS`."""
-    result = tfma.load_eval_result(folder, model_name=CANDIDATE)
-    outputs = next(outputs for key, outputs in result.slicing_metrics if not key)
-    return {
-        # Protobuf's JSON has bytes in base64.
-        name: json.loads(base64.b64decode(value["bytesValue"]))
-        for name, value in outputs[""][""].items()
-        if "bytesValue" in value
-    }
-
-
-def _read_values(folder: str, model_name: str) -> dict[str, dict[str, float]]:
-    """Returns slice name -> metric name -> value."""
-    result = tfma.load_eval_result(folder, model_name=model_name)
-    return {
-        _slice_name(key): {
-            # Protobuf's JSON has "NaN" in quotes, which `float` reads.
-            name: float(value["doubleValue"])
-            for name, value in outputs[""][""].items()
-            # TFMA's differences are redundant: both values are there.
-            if "doubleValue" in value and not name.endswith("_diff")
-        }
-        for key, outputs in result.slicing_metrics
-    }
-
-
-def _slice_name(key: Any) -> str:
-    """Converts a key, such as `(("length", "1-9"),)` -> `length:1-9`; that of the overall slice is empty."""
-    return ":".join(key[0]) if key else OVERALL
-
-
-def _comparison(candidate: Mapping[str, float], baseline: Mapping[str, float]) -> Comparison:
-    low, high = (_with_suffix(candidate, suffix) for suffix in (paired.LOW_SUFFIX, paired.HIGH_SUFFIX))
-    suffixes = (paired.ERROR_SUFFIX, paired.LOW_SUFFIX, paired.HIGH_SUFFIX)
-    return Comparison(
-        rows=int(candidate[_EXAMPLE_COUNT]),
-        candidate={name: value for name, value in candidate.items() if not name.endswith(suffixes)},
-        baseline=baseline,
-        errors=_with_suffix(candidate, paired.ERROR_SUFFIX),
-        bounds={name: (low[name], high[name]) for name in low},
-    )
-
-
-def _with_suffix(values: Mapping[str, float], suffix: str) -> dict[str, float]:
-    """Returns the values whose names end in a suffix, by their names without it."""
-    return {name.removesuffix(suffix): value for name, value in values.items() if name.endswith(suffix)}

@@ -14,7 +14,7 @@ from artifacts.blessing import bless
 from artifacts.examples import PROFILE_FILE
 from components import gate_config
 from components.data_gate import profile
-from components.model_gate import details, evaluation, invariance, metric_checks
+from components.model_gate import details, invariance, metric_checks, results
 from core.checks import Check, write_metrics
 from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig
 from schema.task import Task
@@ -47,8 +47,8 @@ class Executor(base_executor.BaseExecutor):
         inputs = {name: artifact_utils.get_single_instance(artifacts) for name, artifacts in given.items()}
         task, bounds = gate_config.load(exec_properties[gate_config.PARAMETER], GatesConfig)
         not_compared = baseline.why_not_compared(inputs[BASELINE])
-        comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
-        overall = comparisons[evaluation.OVERALL]
+        comparisons = results.read_comparisons(inputs[EVALUATION].uri)
+        overall = comparisons[results.OVERALL]
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         checks = [
             *metric_checks.check_metrics(overall, bounds.model, task, not_compared),
@@ -64,7 +64,7 @@ class Executor(base_executor.BaseExecutor):
                 "baseline": None if not_compared else _in_order(overall.baseline, task),
             },
         )
-        rows = evaluation.read_details(inputs[EVALUATION].uri)
+        rows = results.read_details(inputs[EVALUATION].uri)
         evaluated = details.make_evaluation(comparisons, rows, bounds.slices, task, not not_compared)
         evaluation_artifact.write(blessing.uri, evaluated)
         bless(blessing, checks)

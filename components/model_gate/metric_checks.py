@@ -17,7 +17,7 @@ import dataclasses
 import math
 from typing import Mapping, Optional
 
-from components.model_gate.evaluation import Comparison
+from components.model_gate.results import Comparison
 from core import intervals
 from core.checks import Check, Severity
 from core.config import MetricBound, SliceBound

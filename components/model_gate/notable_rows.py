@@ -6,24 +6,16 @@ ranked by rounded scores, and ties by a hash of the text.
 
 import functools
 import json
-from typing import Any, Callable, Iterable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import apache_beam as beam
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
 
+from components.model_gate.results import BROKEN, FIXED, MISTAKES, NOTABLE_ROWS, Row
 from schema import features
 from schema.hashing import hash64
-from schema.task import Label
-
-# Name of the metric: a `Ranking` of each list, as JSON.
-NOTABLE_ROWS = "notable_rows"
-
-# The lists: the candidate's mistakes, for classes on the rows of each label; the rows that only the candidate answers
-# correctly, and those that only the baseline does.
-MISTAKES = "mistakes"
-FIXED, BROKEN = "fixed", "broken"
 
 # Rows in a list: as many as a person reads.
 KEPT_ROWS = 20
@@ -33,27 +25,6 @@ _TEXT_CHARACTERS = 500
 
 # A score may differ in the seventh digit with the rows in its batch, which must not change the ranking.
 _DIGITS = 4
-
-
-class Row(NamedTuple):
-    """A test row.
-
-    Attributes:
-      id: its id.
-      text: its text, or both texts of a pair.
-      label: its label feature.
-      candidate: what the candidate says of it: for two classes the probability of class 1, for more that of its class;
-        a score.
-      baseline: the same of the baseline.
-      classes: for more than two classes, those of the candidate and of the baseline.
-    """
-
-    id: str
-    text: str
-    label: Label
-    candidate: float
-    baseline: float
-    classes: Optional[tuple[int, int]] = None
 
 
 # A row and its rank, the best first: its score with a minus, and a hash for ties.

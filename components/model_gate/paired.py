@@ -14,16 +14,8 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
 
+from components.model_gate.results import ERROR_SUFFIX, HIGH_SUFFIX, LOW_SUFFIX, SCORES
 from core import intervals
-
-# Suffix of the standard error of a metric's difference between the candidate and the baseline.
-ERROR_SUFFIX = "_diff_error"
-
-# Suffixes of the ends of the 95 % confidence interval of the candidate's metric.
-LOW_SUFFIX, HIGH_SUFFIX = "_low", "_high"
-
-# Name of the metric with `Results.details`, as JSON.
-SCORES = "scores"
 
 
 @dataclasses.dataclass(frozen=True)

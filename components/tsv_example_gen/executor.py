@@ -19,9 +19,7 @@ import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 from tfx import types
-from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from artifacts.examples import REJECTED_FOLDER, Ingest, describe_unknown_labels, read_rejected, write_ingest
@@ -384,6 +382,7 @@ def _set_properties(examples: types.Artifact, ingest: Ingest) -> None:
     """Sets the properties that TFX's own components read from the artifact."""
     examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
     examples.span = ingest.span or 0
-    examples_utils.set_payload_format(examples, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    # As TFX's `examples_utils`, whose import takes seconds.
+    examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+    examples.set_string_custom_property("file_format", "tfrecords_gzip")
     examples.set_string_custom_property("input_fingerprint", ingest.fingerprint)

@@ -9,7 +9,7 @@ from cluster.replay import pipeline_spec
 from core import config
 from core.errors import UserError
 from core.kubeflow_config import KubeflowConfig
-from launchers.tfjob import TFJobConfig
+from launchers.cluster_job import ClusterJobConfig
 from schema.task import task_from_json
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -206,6 +206,7 @@ def test_figures_are_artifacts_that_kfps_page_draws(spec):
         ("trainer", "training"): "system.Metrics",
         ("model-gate", "metrics"): "system.Metrics",
         ("model-gate", "classification"): "system.ClassificationMetrics",
+        ("pusher", "version"): "system.Markdown",
         ("run-report", "page"): "system.HTML",
         ("run-outcome", "page"): "system.HTML",
         ("run-outcome", "outcome"): "system.Artifact",
@@ -258,7 +259,7 @@ def test_a_components_settings_apply_only_to_its_pod(tmp_path):
     assert "accelerator" not in by_label["trainer_executor"]["resources"]
     assert "nodeSelector" not in pods["trainer_executor"]
     custom = graph(spec)["trainer"]["inputs"]["parameters"]["custom_config"]["runtimeValue"]["constant"]
-    workers = TFJobConfig.model_validate(yaml.safe_load(custom)["tfjob"])
+    workers = ClusterJobConfig.model_validate(yaml.safe_load(custom)["cluster_job"])
     assert (workers.pod.gpus, workers.pod.shm_gb, workers.pod.image) == (1, 8.0, "reg/reviews@sha256:abc")
     assert workers.pod.node_selector == {"gpu": "a100"}
     assert (workers.shared_dir, workers.namespace) == ("/mnt/reviews/state/nsmc", "kubeflow")

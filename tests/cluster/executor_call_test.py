@@ -60,6 +60,13 @@ def test_artifacts_have_their_class_their_properties_and_their_id(tmp_path):
     assert verdict.TYPE_NAME == "artifacts.GateVerdict"
 
 
+def test_an_id_that_is_no_number_is_left_out(tmp_path):
+    # Without ML Metadata artifacts have other ids, and outputs are named after themselves.
+    for name in ("0b5e6d2c-1f0a-4c8e-9d53-7f5f9f0c1a11", "examples"):
+        call("Plain", tmp_path, {"examples": artifact("tfx.Examples", uri="/in", name=name)})
+        assert SEEN["inputs"]["examples"][0].id == 0
+
+
 def test_the_output_has_what_the_executor_set(tmp_path):
     written = call("Plain", tmp_path, outputs={"examples": artifact("tfx.Examples", uri="/out")})
     (examples,) = written["artifacts"]["examples"]["artifacts"]

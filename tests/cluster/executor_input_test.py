@@ -100,3 +100,16 @@ def test_the_run_id_is_read_from_a_uri_of_either_layout(uri):
 def test_a_uri_without_the_task_is_an_error():
     with pytest.raises(ValueError, match="outputs of pusher"):
         executor_input.run_id(make_input(), "pusher")
+
+
+def test_the_input_of_the_newest_launcher():
+    """The main branch of August 2026: outputs have names, and the log's URI ends in the number of the attempt."""
+    content = make_input()
+    folder = "minio://b/p/run-1/model-gate/u"
+    logs = {"name": "executor-logs", "type": {"schemaTitle": "system.Artifact"}, "uri": f"{folder}/executor-logs-0"}
+    blessing = {"name": "blessing", "type": {"instanceSchema": "title: tfx.ModelBlessing"}, "uri": f"{folder}/blessing"}
+    artifacts = {"executor-logs": {"artifacts": [logs]}, "blessing": {"artifacts": [blessing]}}
+    content["outputs"] = {"artifacts": artifacts, "outputFile": "/minio/b/p/run-1/model-gate/u/output_metadata.json"}
+    assert executor_input.run_id(content, "model-gate") == "run-1"
+    executor_input.drop_backend_outputs(content)
+    assert list(content["outputs"]["artifacts"]) == ["blessing"]

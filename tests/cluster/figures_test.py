@@ -70,3 +70,18 @@ def test_the_training_has_the_losses_of_the_epoch_that_was_kept():
     values = figures.training(TrainingFigures(100.0, 0.1, 60.0, 1, history, "float32", 1, "native"))
     assert values["dev_loss"] == pytest.approx(0.4)
     assert (values["epochs"], values["best_epoch"], values["examples_per_s"]) == (2, 1, 100.0)
+
+
+def test_the_version_says_where_it_is_and_how_to_undo_the_push():
+    pushed = {"pushed": 1, "pushed_destination": "/mnt/my reviews/nsmc/1763827200", "pushed_version": "1763827200"}
+    lines = figures.texts("pusher", {"pushed_model": pushed})["version"].splitlines()
+    assert lines[0] == "## Version 1763827200"
+    assert lines[2].startswith("The model was pushed: `/mnt/my reviews/nsmc/1763827200`.")
+    assert lines[-1] == "    python local_runner.py rollback --serving '/mnt/my reviews/nsmc'"
+    again = figures.version({**pushed, "already_served": 1})
+    assert "was in serving already: `/mnt/my reviews/nsmc/1763827200`" in again
+
+
+def test_without_a_push_there_is_no_path():
+    assert figures.version({"pushed": 0}).startswith("Nothing was pushed.")
+    assert figures.texts("trainer", {}) == {}

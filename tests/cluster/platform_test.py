@@ -4,7 +4,8 @@ from kubernetes.utils.quantity import parse_quantity
 
 from cluster import platform
 from core.kubeflow_config import Pod, Volume
-from launchers.tfjob import TFJobConfig, manifest
+from launchers.cluster_job import ClusterJobConfig, tfjob
+from launchers.cluster_job.pod import User
 
 GB = 10**9  # The backend reads `memoryLimit: 17` as 17G.
 POD = Pod(image="reviews", memory_gb=17, shm_gb=16)
@@ -18,8 +19,8 @@ def test_shared_memory_of_a_component_is_smaller_than_its_memory():
 
 def test_shared_memory_of_a_worker_is_smaller_than_its_memory():
     volumes = [Volume(claim="reviews", path="/mnt")]
-    config = TFJobConfig(pod=POD, volumes=volumes, image_dir="/app", shared_dir="/mnt/work")
-    job = manifest.tfjob(config, "reviews-1", 2, "/mnt/work/job.json", manifest.User(1000, 100), None)
+    config = ClusterJobConfig(pod=POD, volumes=volumes, image_dir="/app", shared_dir="/mnt/work")
+    (job,) = tfjob.KIND.manifests(config, "reviews-1", 2, "/mnt/work/job.json", User(1000, 100), None)
     spec = job["spec"]["tfReplicaSpecs"]["Worker"]["template"]["spec"]
     (size,) = (parse_quantity(v["emptyDir"]["sizeLimit"]) for v in spec["volumes"] if "emptyDir" in v)
     assert size == 16 * GB

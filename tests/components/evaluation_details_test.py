@@ -7,7 +7,7 @@ import pytest
 
 from components.model_gate import label_errors
 from components.model_gate.details import make_evaluation
-from components.model_gate.evaluation import Comparison
+from components.model_gate.results import Comparison
 from core.config import SliceBound
 from tests.saved_models import TASK
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from components.model_gate import evaluation, notable_rows, paired
+from components.model_gate import evaluation, results
 from schema.task import make_task
 from tests import evaluations
 
@@ -33,7 +33,7 @@ def _evaluated(tmp_path_factory):
 
 @pytest.fixture(name="compared")
 def _compared(evaluated):
-    return evaluation.read_comparisons(evaluated)
+    return results.read_comparisons(evaluated)
 
 
 def test_config_has_both_models_and_no_thresholds():
@@ -96,13 +96,13 @@ def test_rows_are_sliced_by_length_and_script(compared):
 
 
 def test_the_scores_and_the_notable_rows_survive_tfma(evaluated):
-    details = evaluation.read_details(evaluated)
-    scores = details[paired.SCORES]
+    details = results.read_details(evaluated)
+    scores = details[results.SCORES]
     # Steps of 1/1000, rounded up; in float32, 0.73 and 0.93 are a little more.
     assert [step for step, rows in enumerate(scores["candidate"][1]) if rows] == [330, 731, 830, 931]
     assert [len(table) for table in scores["baseline"]] == [1001, 1001]
     assert (scores["fixed"], scores["broken"]) == (2, 2)
-    rows = details[notable_rows.NOTABLE_ROWS]
+    rows = details[results.NOTABLE_ROWS]
     assert {name: [row[1] for row in rows] for name, rows in rows.items()} == {
         "mistakes_0": ["...."],
         "mistakes_1": ["최고 ㅋㅋ"],

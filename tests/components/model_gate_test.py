@@ -21,8 +21,8 @@ from components.data_gate import profile, text_counts
 from components.data_gate.vocabulary import make_vocabulary
 from components.model_gate import executor, invariance, metric_checks
 from components.model_gate.component import ModelGate
-from components.model_gate.evaluation import Comparison
 from components.model_gate.invariance import Answers, Pair
+from components.model_gate.results import Comparison
 from core import checks
 from core.config import FailedPairs, GatesConfig, InvarianceGateConfig, MetricBound, SliceBound, load_config
 from core.errors import UserError

@@ -149,6 +149,10 @@ def test_every_task_runs_and_the_run_parameters_reach_them(job, messages):
     for path in (folder.parent, *folder.parent.glob("**/*")):
         mode = path.lstat().st_mode
         assert mode & stat.S_IROTH and not mode & stat.S_IWOTH, f"{path}: Argo's umask is 0"
+    (page,) = (job / "replay" / "store").glob(f"**/{record['run_id']}/pusher/*/version")
+    assert f"## Version {version}" in page.read_text(encoding="utf-8") and str(folder) in page.read_text(
+        encoding="utf-8"
+    )
     accuracy = summary["metrics"]["candidate"]["accuracy"]
     text = f"tiny: pushed: {folder} (accuracy {accuracy:.4f})"
     assert messages == [("Bearer s3cret", {"text": text})]

@@ -3,14 +3,13 @@
 import os
 import threading
 import time
-from typing import Optional, Sequence
+from typing import Mapping, Optional
 
 import kubernetes
 import urllib3
 from kubernetes.client import ApiException
 
-from launchers.tfjob import manifest
-from launchers.tfjob.cluster import Cluster
+from launchers.cluster_job.cluster import Cluster
 
 
 class Logs:
@@ -26,12 +25,12 @@ class Logs:
         """Returns the file of a worker's log."""
         return os.path.join(self._folder, f"worker-{worker}.log")
 
-    def follow(self, pods: Sequence[kubernetes.client.V1Pod]) -> None:
-        """Starts copying the logs of these pods; skips those that have not started."""
-        for pod in pods:
+    def follow(self, pods: Mapping[int, kubernetes.client.V1Pod]) -> None:
+        """Starts copying the logs of the workers' current pods; skips those that have not started."""
+        for worker, pod in pods.items():
             before = self._copies.get(pod.metadata.uid)
             if pod.status.phase not in (None, "Pending") and (before is None or before.is_broken):
-                file = self.path(int(pod.metadata.labels[manifest.INDEX_LABEL]))
+                file = self.path(worker)
                 copied_at = before.copied_at if before else None
                 self._copies[pod.metadata.uid] = _Copy(self._cluster, pod.metadata.name, file, copied_at)
 

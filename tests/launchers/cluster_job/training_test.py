@@ -1,4 +1,4 @@
-"""A real training by two workers of a TFJob, one of which is killed: they reconnect and continue."""
+"""A real training by two workers of a job on a cluster, one of which is killed: they reconnect and continue."""
 
 import dataclasses
 import logging
@@ -15,8 +15,8 @@ import tensorflow as tf
 from artifacts import model_run
 from core import progress
 from launchers.base import WorkerJob, import_path
-from launchers.tfjob import TFJob, TFJobConfig
-from tests.launchers.tfjob import fake_cluster
+from launchers.cluster_job import ClusterJob, ClusterJobConfig
+from tests.launchers.cluster_job import fake_cluster
 from tests.trainer import tiny_training
 from trainer import run
 from trainer.job import INPUTS, OUTPUTS
@@ -29,26 +29,28 @@ def _inputs(tmp_path):
     return tiny_training.write_inputs(folder)
 
 
-def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inputs, monkeypatch, caplog):
+@pytest.mark.parametrize("kind", ["tfjob", pytest.param("trainjob", marks=pytest.mark.slow)])
+def test_two_workers_of_which_one_is_killed_finish_their_training(tmp_path, inputs, monkeypatch, caplog, kind):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     checkpoints = tmp_path / "volume" / "checkpoints"
     model = tmp_path / "model" / "Format-Serving"
     job = tiny_training.job(inputs, model, tmp_path / "run", checkpoints, workers=2, epochs=4)
-    tfjob = TFJobConfig(
+    config = ClusterJobConfig(
+        kind=kind,
         namespace="kubeflow",
         pod={"image": "reviews", "env": {"TF_NUM_INTRAOP_THREADS": "1"}},
         image_dir=str(pathlib.Path(run.__file__).parent.parent),
         volumes=[{"claim": "reviews", "path": str(tmp_path / "volume")}],
-        timeout_s=240,
+        timeout_s=600,
         restarts=3,
         shared_dir=str(checkpoints),
     )
-    cluster = fake_cluster.Cluster(tmp_path)
+    cluster = fake_cluster.Cluster(tmp_path, kind)
     monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", cluster.kubeconfig())
     killer = threading.Thread(target=_kill_worker_1, args=(cluster, checkpoints), daemon=True)
     killer.start()
     try:
-        TFJob(tfjob, poll_s=0.2).launch(
+        ClusterJob(config, poll_s=0.2).launch(
             WorkerJob(import_path(run.train), dataclasses.asdict(job), str(checkpoints / "logs"), INPUTS, OUTPUTS),
             2,
         )

@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Callable, Iterator, Mapping, Optional, Sequence
+from typing import Callable, Iterator, Mapping, Optional
 
 import kubernetes
 
@@ -11,7 +11,6 @@ from core.errors import UserError
 from launchers import worker
 from launchers.base import WorkerFailed
 from launchers.messages import Done, Error, Message, Progress, Started, decode
-from launchers.tfjob import manifest
 
 
 class Worker:
@@ -95,15 +94,14 @@ class Workers:
         """Each worker's last progress, in words."""
         return ", ".join(f"worker {each.index}: {each.stage}" for each in self._all)
 
-    def update(self, pods: Sequence[kubernetes.client.V1Pod]) -> None:
-        """Reads the state of the pods, and the messages that have arrived since the last call."""
-        pod_of = {int(pod.metadata.labels[manifest.INDEX_LABEL]): pod for pod in pods}
-        for i, pod in pod_of.items():
+    def update(self, pods: Mapping[int, kubernetes.client.V1Pod]) -> None:
+        """Reads the state of the workers' current pods, and the messages that have arrived since the last call."""
+        for i, pod in pods.items():
             if failure := _pod_failure(pod):
                 self._pod_failures.pop(i, None)  # Reinserted, since the last one is the newest.
                 self._pod_failures[i] = failure
         new_messages = [each.read() for each in self._all]
-        reasons = {each.index: _pending_reason(pod_of.get(each.index)) for each in self._all}
+        reasons = {each.index: _pending_reason(pods.get(each.index)) for each in self._all}
         if any(new_messages) or any(reasons.values()):
             self._active_at = time.monotonic()
         # When worker 0 is done the job is, and the other pods are removed.

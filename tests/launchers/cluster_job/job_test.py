@@ -1,4 +1,4 @@
-"""Real workers of a TFJob, through the real Kubernetes client; no process, job or folder is left."""
+"""Real workers of a job, through the real Kubernetes client; no process, job or folder is left."""
 
 import json
 import logging
@@ -18,19 +18,27 @@ from core import progress
 from core.errors import UserError
 from launchers import worker
 from launchers.base import WorkerFailed, WorkerJob, import_path
-from launchers.tfjob import TFJob, TFJobConfig
-from launchers.tfjob import cluster as cluster_module
-from launchers.tfjob import tfjob as tfjob_module
+from launchers.cluster_job import ClusterJob, ClusterJobConfig, tfjob
+from launchers.cluster_job import cluster as cluster_module
+from launchers.cluster_job import job as job_module
 from tests.launchers import launched_jobs
-from tests.launchers.tfjob import fake_cluster, launching, targets
+from tests.launchers.cluster_job import fake_cluster, launching, targets
 
 REPOSITORY = pathlib.Path(worker.__file__).parent.parent
 
 
+BOTH_KINDS = pytest.mark.parametrize("kind", ["tfjob", "trainjob"])
+
+
 @pytest.fixture
-def cluster(tmp_path, monkeypatch):
+def kind():
+    return "tfjob"
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch, kind):
     (tmp_path / "cluster").mkdir()
-    fake = fake_cluster.Cluster(tmp_path / "cluster")
+    fake = fake_cluster.Cluster(tmp_path / "cluster", kind)
     monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", fake.kubeconfig())
     yield fake
     fake.close()
@@ -60,7 +68,7 @@ def job_of(target, volume, arguments, **names):
 
 
 def launch(volume, job, **changes):
-    TFJob(TFJobConfig(**settings(volume, **changes)), poll_s=0.05).launch(job, 2)
+    ClusterJob(ClusterJobConfig(**settings(volume, **changes)), poll_s=0.05).launch(job, 2)
 
 
 def act(volume, *acts, **changes):
@@ -70,7 +78,7 @@ def act(volume, *acts, **changes):
 
 
 def assert_nothing_is_left(cluster, volume):
-    assert cluster.jobs == {} and cluster.pods == {}
+    assert cluster.jobs == {} and cluster.runtimes == {} and cluster.pods == {}
     assert os.listdir(volume / "checkpoints" / "jobs") == []
 
 
@@ -81,7 +89,8 @@ def wait_until(condition, timeout_s=90):
         time.sleep(0.02)
 
 
-def test_two_workers_read_staged_inputs_and_worker_0s_output_is_delivered(cluster, volume, tmp_path):
+@BOTH_KINDS
+def test_two_workers_read_staged_inputs_and_worker_0s_output_is_delivered(cluster, volume, tmp_path, kind):
     for name in ("train/a.gz", "train/b.gz", "dev/a.gz", "encoder/encoder/1.pb"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"content of {name}")
@@ -94,7 +103,7 @@ def test_two_workers_read_staged_inputs_and_worker_0s_output_is_delivered(cluste
         "out": str(out),
         "rate": 0.5,
     }
-    launch(volume, job_of(targets.join, volume, arguments, inputs=("patterns", "folder"), outputs=("out",)))
+    launch(volume, job_of(targets.join, volume, arguments, inputs=("patterns", "folder"), outputs=("out",)), kind=kind)
     assert sorted(os.listdir(out)) == ["arguments.json", "deep"]
     assert json.loads((out / "deep" / "texts.json").read_text()) == {
         "a.gz": "content of dev/a.gz",
@@ -128,7 +137,8 @@ def test_progress_of_worker_0_is_reported_and_logs_are_kept(cluster, volume, cap
     assert {"printed 영화", "an error", "from another program"} <= set(log.splitlines())
 
 
-def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume):
+@BOTH_KINDS
+def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume, kind):
     saved = volume / "saved"
 
     def kill():
@@ -137,7 +147,7 @@ def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume
 
     killer = threading.Thread(target=kill)
     killer.start()
-    launch(volume, job_of(targets.count, volume, {"folder": str(volume)}))
+    launch(volume, job_of(targets.count, volume, {"folder": str(volume)}), kind=kind)
     killer.join()
     for i in (0, 1):
         first, second = map(int, (volume / f"starts-{i}").read_text().split())
@@ -146,16 +156,24 @@ def test_a_killed_worker_and_its_peer_are_restarted_and_continue(cluster, volume
     assert_nothing_is_left(cluster, volume)
 
 
-def test_a_worker_that_is_lost_too_often_fails_the_job(cluster, volume):
-    with pytest.raises(WorkerFailed, match="lost more often than kubeflow.workers.restarts = 1 allows") as caught:
-        launch(volume, job_of(targets.die, volume, {}), restarts=1)
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("tfjob", "lost more often than kubeflow.workers.restarts = 1 allows"),
+        ("trainjob", "ended with exit status 137 .*reaching max number of restarts"),
+    ],
+)
+def test_a_worker_that_is_lost_too_often_fails_the_job(cluster, volume, kind, message):
+    with pytest.raises(WorkerFailed, match=message) as caught:
+        launch(volume, job_of(targets.die, volume, {}), restarts=1, kind=kind)
     assert caught.value.worker == 1
     assert_nothing_is_left(cluster, volume)
 
 
-def test_without_restarts_the_first_loss_fails_the_job(cluster, volume):
-    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job is fail"):
-        launch(volume, job_of(targets.die, volume, {}), restarts=0)
+@BOTH_KINDS
+def test_without_restarts_the_first_loss_fails_the_job(cluster, volume, kind):
+    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job"):
+        launch(volume, job_of(targets.die, volume, {}), restarts=0, kind=kind)
     assert_nothing_is_left(cluster, volume)
 
 
@@ -175,15 +193,17 @@ def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_worker_that_exits_without_a_message_is_reported_with_its_status(cluster, volume):
-    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job is failing"):
-        act(volume, "sleep", "exit_immediately")
+@BOTH_KINDS
+def test_worker_that_exits_without_a_message_is_reported_with_its_status(cluster, volume, kind):
+    with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job"):
+        act(volume, "sleep", "exit_immediately", kind=kind)
     assert_nothing_is_left(cluster, volume)
 
 
-def test_job_that_takes_too_long_fails_with_the_last_progress_of_each_worker(cluster, volume):
+@BOTH_KINDS
+def test_job_that_takes_too_long_fails_with_the_last_progress_of_each_worker(cluster, volume, kind):
     with pytest.raises(WorkerFailed) as caught:
-        act(volume, "report_and_sleep", "sleep", timeout_s=3)
+        act(volume, "report_and_sleep", "sleep", timeout_s=3, kind=kind)
     assert "timed out: not done after 3 s (kubeflow.workers.timeout_s)" in caught.value.reason
     assert "worker 0: epoch 1/2 (3 of 10), worker 1: none" in caught.value.reason
     assert_nothing_is_left(cluster, volume)
@@ -196,24 +216,29 @@ def test_silent_workers_are_stopped_but_not_while_they_are_unscheduled(cluster, 
     start, opener = time.monotonic(), threading.Timer(3, lambda: setattr(cluster, "is_full", False))
     opener.start()
     with pytest.raises(WorkerFailed, match="timed out: no worker has sent a message for 1.5 s"):
-        TFJob(TFJobConfig(**settings(volume)), poll_s=0.05, stall_timeout_s=1.5).launch(job, 2)
+        ClusterJob(ClusterJobConfig(**settings(volume)), poll_s=0.05, stall_timeout_s=1.5).launch(job, 2)
     assert time.monotonic() - start > 4
     assert "waiting for workers (worker 0: no pod yet; worker 1: no pod yet): 0 of 2" in caplog.messages
     assert_nothing_is_left(cluster, volume)
 
 
-def _launching_process(cluster, volume, job):
+def _launching_process(cluster, volume, job, kind):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KUBECONFIG": cluster.kubeconfig()}
-    arguments = [json.dumps(settings(volume)), json.dumps(vars(job))]
+    arguments = [json.dumps(settings(volume, kind=kind)), json.dumps(vars(job))]
     return subprocess.Popen([sys.executable, "-m", launching.__name__, *arguments], env=environment)
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)]
+    ("kind", "number", "status"),
+    [
+        ("tfjob", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("tfjob", signal.SIGINT, -signal.SIGINT),
+        ("trainjob", signal.SIGTERM, 128 + signal.SIGTERM),
+    ],
 )
-def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
+def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status, kind):
     arguments = {"folder": str(volume), "acts": ["sleep", "sleep_ignoring_sigterm"]}
-    process = _launching_process(cluster, volume, WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs")))
+    process = _launching_process(cluster, volume, WorkerJob(launched_jobs.ACT, arguments, str(volume / "logs")), kind)
     wait_until(lambda: os.path.exists(launched_jobs.note_file(volume, 1)))
     (job,) = cluster.pods.values()
     workers = [pod.process for pod in job.values()]
@@ -223,14 +248,14 @@ def test_a_cancelled_run_leaves_nothing(cluster, volume, number, status):
     assert_nothing_is_left(cluster, volume)
 
 
-def test_a_retry_replaces_the_job_of_a_killed_launcher(cluster, volume):
+def test_a_retry_replaces_the_job_of_a_killed_launcher(cluster, volume, kind):
     job = job_of(targets.count, volume, {"folder": str(volume)})
-    process = _launching_process(cluster, volume, job)
+    process = _launching_process(cluster, volume, job, kind)
     wait_until(lambda: (volume / "saved").exists())
     process.kill()
     process.wait()
     assert len(cluster.jobs) == 1
-    launch(volume, job)
+    launch(volume, job, kind=kind)
     first, second = cluster.created
     assert first["metadata"]["name"] == second["metadata"]["name"]
     assert first["metadata"]["uid"] != second["metadata"]["uid"]
@@ -251,11 +276,12 @@ def test_workers_end_without_a_heartbeat_from_the_launcher(tmp_path):
     assert process.returncode == 1
 
 
-def test_a_deleted_job_is_reported(cluster, volume):
+@BOTH_KINDS
+def test_a_deleted_job_is_reported(cluster, volume, kind):
     timer = threading.Timer(1, lambda: [j["metadata"].update(deletionTimestamp="x") for j in cluster.jobs.values()])
     timer.start()
     with pytest.raises(WorkerFailed, match="not found: it was deleted during the run"):
-        act(volume, "sleep", "sleep")
+        act(volume, "sleep", "sleep", kind=kind)
     assert_nothing_is_left(cluster, volume)
 
 
@@ -301,9 +327,9 @@ def test_calls_that_fail_temporarily_are_retried(cluster, volume):
 def test_a_creation_whose_response_was_lost_is_not_repeated(cluster, volume, monkeypatch):
     create = cluster.create
 
-    def create_and_lose_the_response(job):
+    def create_and_lose_the_response(job, store):
         monkeypatch.setattr(cluster, "create", create)
-        create(job)
+        create(job, store)
         return 504, "gateway timeout"
 
     monkeypatch.setattr(cluster, "create", create_and_lose_the_response)
@@ -314,21 +340,22 @@ def test_a_creation_whose_response_was_lost_is_not_repeated(cluster, volume, mon
 def test_an_unreachable_api_server_is_reported(cluster, monkeypatch):
     cluster.close()
     with pytest.raises(UserError, match="the cluster's API server does not respond"):
-        cluster_module.Cluster("kubeflow", urllib3.Retry(1, backoff_factor=0)).job("x")
+        cluster_module.Cluster("kubeflow", tfjob.KIND, urllib3.Retry(1, backoff_factor=0)).job("x")
 
 
 def test_missing_credentials_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(kubernetes.config.kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     with pytest.raises(UserError, match="no credentials for the cluster"):
-        cluster_module.Cluster("kubeflow")
+        cluster_module.Cluster("kubeflow", tfjob.KIND)
 
 
-def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch):
+@BOTH_KINDS
+def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch, kind):
     (tmp_path / "namespace").write_text("kubeflow\n")
-    monkeypatch.setattr(tfjob_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    monkeypatch.setattr(job_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
     monkeypatch.setenv("KFP_POD_NAME", "trainer-x")
     monkeypatch.setenv("KFP_POD_UID", "0b5e")
-    act(volume, "finish", "finish")
+    act(volume, "finish", "finish", kind=kind)
     (owner,) = cluster.created[0]["metadata"]["ownerReferences"]
     assert (owner["name"], owner["uid"]) == ("trainer-x", "0b5e")
 

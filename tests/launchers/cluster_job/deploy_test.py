@@ -6,17 +6,18 @@ import pathlib
 import yaml
 
 from core.kubeflow_config import KubeflowConfig
-from launchers.tfjob import cluster, manifest
+from launchers.cluster_job import cluster, tfjob, trainjob
 
 ROOT = pathlib.Path(cluster.__file__).parent.parent.parent
 
-# Calls of the client -> (API group, resource, verb) that they need.
+# Calls of the client -> (API groups and resources, verb) that they need.
+_JOBS = {(each.group, each.plural) for kind in (tfjob.KIND, trainjob.KIND) for each in kind.resources}
 NEEDED = {
-    "create_namespaced_custom_object": (manifest.GROUP, manifest.PLURAL, "create"),
-    "get_namespaced_custom_object": (manifest.GROUP, manifest.PLURAL, "get"),
-    "delete_namespaced_custom_object": (manifest.GROUP, manifest.PLURAL, "delete"),
-    "list_namespaced_pod": ("", "pods", "list"),
-    "read_namespaced_pod_log": ("", "pods/log", "get"),
+    "create_namespaced_custom_object": (_JOBS, "create"),
+    "get_namespaced_custom_object": (_JOBS, "get"),
+    "delete_namespaced_custom_object": (_JOBS, "delete"),
+    "list_namespaced_pod": ({("", "pods")}, "list"),
+    "read_namespaced_pod_log": ({("", "pods/log")}, "get"),
 }
 
 
@@ -39,7 +40,13 @@ def test_role_allows_what_the_launcher_calls_and_no_more():
         for verb in rule["verbs"]
     }
     source = inspect.getsource(cluster)
-    assert {need for call, need in NEEDED.items() if f".{call}(" in source} == allowed
+    needed = {
+        (*resource, verb)
+        for call, (resources, verb) in NEEDED.items()
+        if f".{call}(" in source
+        for resource in resources
+    }
+    assert needed == allowed
     assert source.count("self._objects.") + source.count("self._core.") == len(NEEDED)
 
 

@@ -1,22 +1,13 @@
-"""The TFJob's manifest. Pure: the same arguments give the same manifest."""
+"""The manifest of a worker's pod, and what all kinds of jobs have in common. Pure."""
 
 import dataclasses
 import hashlib
 import json
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from core.kubeflow_config import Pod, SecretVariable, gigabytes
 from launchers import worker
-from launchers.tfjob.config import TFJobConfig
-
-GROUP, VERSION, PLURAL = "kubeflow.org", "v1", "tfjobs"
-
-# The operator sets TF_CONFIG in the container of this name, and reads its exit status.
-CONTAINER = "tensorflow"
-
-# Labels that the operator puts on the pods.
-JOB_LABEL = "training.kubeflow.org/job-name"
-INDEX_LABEL = "training.kubeflow.org/replica-index"
+from launchers.cluster_job.config import ClusterJobConfig
 
 # Python ignores SIGTERM as process 1, and TensorFlow's handler does not end the process: a longer wait before SIGKILL
 # would only hold the GPUs.
@@ -25,9 +16,6 @@ _GRACE_S = 5
 # The launcher ends the job after `timeout_s`, with its own message. The operator's limit, for a launcher that is gone,
 # comes a little later.
 _DEADLINE_MARGIN_S = 60
-
-# How long a job that ended without its launcher is kept for inspection.
-_KEPT_S = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,54 +51,44 @@ def job_name(target: str, arguments: Mapping[str, Any]) -> str:
     return f"reviews-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
-def tfjob(config: TFJobConfig, name: str, workers: int, job_file: str, user: User, owner: Optional[Owner]) -> dict:
-    """Returns the manifest, JSON values.
+def metadata(config: ClusterJobConfig, name: str, owner: Optional[Owner]) -> dict[str, Any]:
+    """Returns the metadata of an object of a job.
 
     Args:
       config: the job's configuration.
       name: the job's name.
-      workers: number of workers.
-      job_file: the job's file on the shared volume.
-      user: the workers' user.
-      owner: a pod whose deletion also deletes the job.
+      owner: a pod whose deletion also deletes the object.
     """
-    metadata: dict[str, Any] = {"name": name, "namespace": config.namespace}
+    result: dict[str, Any] = {"name": name, "namespace": config.namespace}
     # Kubernetes' garbage collector looks for the owner in the job's namespace only, and would delete a job whose owner
     # is in another one.
     if owner is not None and owner.namespace == config.namespace:
-        metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}]
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "TFJob",
-        "metadata": metadata,
-        "spec": {
-            "runPolicy": {
-                # Failed pods are kept for their logs, running ones are deleted.
-                "cleanPodPolicy": "Running",
-                "activeDeadlineSeconds": config.timeout_s + _DEADLINE_MARGIN_S,
-                "ttlSecondsAfterFinished": _KEPT_S,
-                # With ExitCode the operator (1.8, 1.9) counts only the first failure; the launcher counts all.
-                "backoffLimit": config.restarts,
-            },
-            "tfReplicaSpecs": {
-                "Worker": {
-                    "replicas": workers,
-                    # A worker that exits with 128 or more (killed, evicted, `worker.LOST_PEER_STATUS`) is restarted in
-                    # a new pod; a lower status, such as that of a wrong input, fails the job.
-                    "restartPolicy": "ExitCode",
-                    "template": _template(config, job_file, user),
-                }
-            },
-        },
-    }
+        result["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": owner.name, "uid": owner.uid}]
+    return result
 
 
-def _template(config: TFJobConfig, job_file: str, user: User) -> dict:
+def deadline_s(config: ClusterJobConfig) -> int:
+    """Returns the time after which the operator ends a job whose launcher is gone."""
+    return config.timeout_s + _DEADLINE_MARGIN_S
+
+
+def template(
+    config: ClusterJobConfig, container: str, job_file: str, user: User, env: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Returns the template of a worker's pod, JSON values.
+
+    Args:
+      config: the job's configuration.
+      container: name of the container.
+      job_file: the job's file on the shared volume.
+      user: the worker's user.
+      env: environment variables, in addition to those of the configuration.
+    """
     # Workers connect to each other directly: with a sidecar gRPC between them fails, and the pod never ends.
     istio = {"sidecar.istio.io/inject": "false"}
     pod = config.pod
     spec: dict[str, Any] = {
-        "containers": [_container(config, job_file)],
+        "containers": [_container(config, container, job_file, env)],
         "volumes": [
             {"name": f"volume-{i}", "persistentVolumeClaim": {"claimName": volume.claim}}
             for i, volume in enumerate(config.volumes)
@@ -137,7 +115,7 @@ def _template(config: TFJobConfig, job_file: str, user: User) -> dict:
     return {"metadata": {"annotations": istio, "labels": istio}, "spec": spec}
 
 
-def _container(config: TFJobConfig, job_file: str) -> dict:
+def _container(config: ClusterJobConfig, name: str, job_file: str, env: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     environment = {
         # So that the log of a killed worker is complete.
         "PYTHONUNBUFFERED": "1",
@@ -150,13 +128,14 @@ def _container(config: TFJobConfig, job_file: str) -> dict:
     if config.pod.shm_gb:
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     container: dict[str, Any] = {
-        "name": CONTAINER,
+        "name": name,
         "image": config.pod.image,
         "command": ["python", "-m", worker.__name__, job_file],
         "workingDir": config.image_dir,
         "env": [
-            *({"name": name, "value": value} for name, value in environment.items()),
+            *({"name": variable, "value": value} for variable, value in environment.items()),
             *(_from_secret(variable) for variable in config.pod.secrets),
+            *env,
         ],
         "volumeMounts": mounts,
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

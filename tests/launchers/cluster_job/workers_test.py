@@ -6,8 +6,8 @@ import pytest
 from kubernetes import client
 
 from core import progress
+from launchers.cluster_job import workers
 from launchers.messages import Progress, encode
-from launchers.tfjob import manifest, workers
 
 MESSAGE = encode(Progress("영화", 1, 2, {}))
 
@@ -17,9 +17,8 @@ def pending(waiting=None, condition=None):
     container = client.V1ContainerStatus(
         image="i", image_id="i", name="tensorflow", ready=False, restart_count=0, state=state
     )
-    labels = {manifest.INDEX_LABEL: "0"}
     return client.V1Pod(
-        metadata=client.V1ObjectMeta(labels=labels),
+        metadata=client.V1ObjectMeta(),
         status=client.V1PodStatus(
             phase="Pending",
             container_statuses=[container] if waiting else None,
@@ -49,8 +48,8 @@ def pending(waiting=None, condition=None):
 def test_reason_of_a_pending_worker_is_reported_once(tmp_path, caplog, pod, text):
     caplog.set_level(logging.INFO, progress.LOGGER.name)
     job = workers.Workers(str(tmp_path), 1, 0, 60, str)
-    job.update([pod])
-    job.update([pod])
+    job.update({0: pod})
+    job.update({0: pod})
     assert caplog.messages == [f"waiting for workers (worker 0: {text}): 0 of 1"]
 
 

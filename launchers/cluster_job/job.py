@@ -1,4 +1,4 @@
-"""Workers as pods: creates a TFJob for a job, monitors it until it finishes, and deletes it."""
+"""Workers as pods: creates a job on the cluster, monitors it until it finishes, and deletes it."""
 
 import contextlib
 import logging
@@ -13,12 +13,15 @@ from kubernetes.client import ApiException
 
 from core.errors import UserError
 from launchers.base import Launcher, WorkerFailed, WorkerJob
-from launchers.tfjob import manifest
-from launchers.tfjob.cluster import Cluster
-from launchers.tfjob.config import TFJobConfig
-from launchers.tfjob.logs import Logs
-from launchers.tfjob.staging import Stage
-from launchers.tfjob.workers import Workers
+from launchers.cluster_job import tfjob, trainjob
+from launchers.cluster_job.cluster import Cluster
+from launchers.cluster_job.config import ClusterJobConfig
+from launchers.cluster_job.logs import Logs
+from launchers.cluster_job.pod import Owner, User, job_name
+from launchers.cluster_job.staging import Stage
+from launchers.cluster_job.workers import Workers
+
+_KINDS = {"tfjob": tfjob.KIND, "trainjob": trainjob.KIND}
 
 # They identify the Trainer's own pod: Kubernetes mounts the file, the backend's launcher sets the variables.
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
@@ -34,8 +37,8 @@ _HEARTBEAT_S = 10.0
 _LOGS_S = 5.0
 
 
-class TFJob(Launcher):
-    """Workers as pods of a TFJob.
+class ClusterJob(Launcher):
+    """Workers as pods of a job.
 
     If a worker is lost the others fail too, since none can train alone; the operator restarts all of them, and they
     continue from their last checkpoint. A retried execution first removes the remains of its previous attempt.
@@ -47,33 +50,36 @@ class TFJob(Launcher):
         first step and writing the model take minutes without one.
     """
 
-    def __init__(self, config: TFJobConfig, poll_s: float = 5.0, stall_timeout_s: float = 1800.0):
+    def __init__(self, config: ClusterJobConfig, poll_s: float = 5.0, stall_timeout_s: float = 1800.0):
         self.config = config
+        self._kind = _KINDS[config.kind]
         self.poll_s = poll_s
         self.stall_timeout_s = stall_timeout_s
 
     def launch(self, job: WorkerJob, workers: int) -> None:
-        name = manifest.job_name(job.target, job.arguments)
+        name = job_name(job.target, job.arguments)
         stage = Stage(os.path.join(self.config.shared_dir, "jobs", name), job)
         with _termination_as_exit():
-            cluster = Cluster(self.config.namespace)
+            cluster = Cluster(self.config.namespace, self._kind)
             if not cluster.remove(name, _REMOVAL_S):
                 raise UserError(
-                    f"TFJob {name} of an earlier attempt is still being deleted; see kubectl describe tfjob {name}"
+                    f"{self._kind.name} {name} of an earlier attempt is still being deleted; see kubectl describe "
+                    f"{self._kind.name.lower()} {name}"
                 )
             logs = Logs(cluster, job.log_dir)
             try:
                 job_file = stage.create()
-                user = manifest.User(os.getuid(), os.getgid())
+                user = User(os.getuid(), os.getgid())
+                manifests = self._kind.manifests(self.config, name, workers, job_file, user, _own_pod())
                 with _heartbeats(stage):
-                    cluster.create(manifest.tfjob(self.config, name, workers, job_file, user, _own_pod()))
+                    cluster.create(manifests)
                     self._follow(name, cluster, stage, logs, workers)
                 if stage.missing():
                     reason = f"finished without writing its output {', '.join(stage.missing())}"
                     raise WorkerFailed(0, workers, reason, logs.path(0))
                 stage.deliver()
             finally:
-                _clean_up(name, cluster, stage, logs)
+                self._clean_up(name, cluster, stage, logs)
 
     def _follow(self, name: str, cluster: Cluster, stage: Stage, logs: Logs, count: int) -> None:
         """Checks the job until it has succeeded."""
@@ -87,8 +93,8 @@ class TFJob(Launcher):
             workers.update(pods)
             workers.raise_failure()
             if job is None:
-                raise workers.error(f"TFJob {name}: not found: it was deleted during the run")
-            if _condition(job, "Succeeded") is not None:
+                raise workers.error(f"{self._kind.name} {name}: not found: it was deleted during the run")
+            if _condition(job, self._kind.succeeded) is not None:
                 return
             failed = _condition(job, "Failed")
             if failed is not None:
@@ -97,6 +103,20 @@ class TFJob(Launcher):
                 limit = f"{self.config.timeout_s} s (kubeflow.workers.timeout_s)"
                 raise workers.error(f"timed out: not done after {limit}; last progress: {workers.last_progress}")
             time.sleep(self.poll_s)
+
+    def _clean_up(self, name: str, cluster: Cluster, stage: Stage, logs: Logs) -> None:
+        """Removes the job, its pods and its folder; errors are only logged, to keep the job's own failure visible."""
+        kind = self._kind.name
+        try:
+            if not cluster.remove(name, _REMOVAL_S):
+                logging.warning("%s %s is still being deleted", kind, name)
+            logs.wait(_LOGS_S)
+        except (UserError, ApiException) as error:
+            logging.error(
+                "%s %s could not be deleted: %s; run kubectl delete %s %s", kind, name, error, kind.lower(), name
+            )
+        finally:
+            stage.remove()
 
 
 @contextlib.contextmanager
@@ -126,25 +146,13 @@ def _condition(job: Mapping[str, Any], kind: str) -> Optional[str]:
     return None
 
 
-def _own_pod() -> Optional[manifest.Owner]:
+def _own_pod() -> Optional[Owner]:
     """Returns the pod that this process runs in, None outside the cluster."""
     name, uid = os.environ.get(_POD_NAME_VARIABLE), os.environ.get(_POD_UID_VARIABLE)
     if not name or not uid or not os.path.exists(_NAMESPACE_FILE):
         return None
     with open(_NAMESPACE_FILE, encoding="utf-8") as stream:
-        return manifest.Owner(name, uid, stream.read().strip())
-
-
-def _clean_up(name: str, cluster: Cluster, stage: Stage, logs: Logs) -> None:
-    """Removes the job, its pods and its folder; errors are only logged, to keep the job's own failure visible."""
-    try:
-        if not cluster.remove(name, _REMOVAL_S):
-            logging.warning("TFJob %s is still being deleted", name)
-        logs.wait(_LOGS_S)
-    except (UserError, ApiException) as error:
-        logging.error("TFJob %s could not be deleted: %s; run kubectl delete tfjob %s", name, error, name)
-    finally:
-        stage.remove()
+        return Owner(name, uid, stream.read().strip())
 
 
 @contextlib.contextmanager
