@@ -14,7 +14,7 @@ from artifacts.blessing import bless
 from artifacts.examples import PROFILE_FILE
 from components import gate_config
 from components.data_gate import profile
-from components.model_gate import details, evaluation, invariance, metric_checks
+from components.model_gate import details, evaluation, invariance, metric_checks, teacher
 from core.checks import Check, write_metrics
 from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig
 from schema.task import Task
@@ -23,10 +23,15 @@ EVALUATION = "evaluation"
 MODEL = "model"
 BASELINE = "baseline"
 DATA_VERDICT = "data_verdict"
+TEACHER_LABELS = "teacher_labels"
 BLESSING = "blessing"
 
-# The fields of `GatesConfig` that this gate reads.
-SECTIONS = ("model", "slices", "invariance")
+_SECTIONS = ("model", "slices", "invariance")
+
+
+def sections(has_teacher: bool) -> tuple[str, ...]:
+    """Returns the fields of `GatesConfig` that this gate reads."""
+    return (*_SECTIONS, "teacher") if has_teacher else _SECTIONS
 
 
 class Executor(base_executor.BaseExecutor):
@@ -57,6 +62,9 @@ class Executor(base_executor.BaseExecutor):
                 path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task, inputs.get(DATA_VERDICT)
             ),
         ]
+        if TEACHER_LABELS in inputs:
+            model_path = path_utils.serving_model_path(inputs[MODEL].uri)
+            checks.append(teacher.check_student(model_path, inputs[TEACHER_LABELS].uri, bounds.teacher, task))
         write_metrics(
             blessing.uri,
             {
