@@ -16,7 +16,7 @@ from components import gate_config
 from components.data_gate import profile
 from components.model_gate import details, evaluation, invariance, metric_checks, teacher
 from core.checks import Check, write_metrics
-from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig
+from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig, TeacherBound
 from schema.task import Task
 
 EVALUATION = "evaluation"
@@ -54,17 +54,14 @@ class Executor(base_executor.BaseExecutor):
         not_compared = baseline.why_not_compared(inputs[BASELINE])
         comparisons = evaluation.read_comparisons(inputs[EVALUATION].uri)
         overall = comparisons[evaluation.OVERALL]
+        model_path = path_utils.serving_model_path(inputs[MODEL].uri)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         checks = [
             *metric_checks.check_metrics(overall, bounds.model, task, not_compared),
             *metric_checks.check_slices(comparisons, bounds.slices, task, not_compared),
-            *_check_pairs(
-                path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task, inputs.get(DATA_VERDICT)
-            ),
+            *_check_student(model_path, bounds.teacher, task, inputs.get(TEACHER_LABELS)),
+            *_check_pairs(model_path, bounds.invariance, task, inputs.get(DATA_VERDICT)),
         ]
-        if TEACHER_LABELS in inputs:
-            model_path = path_utils.serving_model_path(inputs[MODEL].uri)
-            checks.append(teacher.check_student(model_path, inputs[TEACHER_LABELS].uri, bounds.teacher, task))
         write_metrics(
             blessing.uri,
             {
@@ -82,6 +79,10 @@ def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
     """Returns the number of rows, then the metrics in the order of the task."""
     known = [name for name in task.evaluation_metrics if name in values]
     return {name: values[name] for name in dict.fromkeys([*sorted(values.keys() - known), *known])}
+
+
+def _check_student(model_path: str, bound: TeacherBound, task: Task, labels: Optional[types.Artifact]) -> list[Check]:
+    return [teacher.check_student(model_path, labels.uri, bound, task)] if labels else []
 
 
 def _check_pairs(

@@ -172,8 +172,11 @@ def describe_distillation(summary: Summary) -> str:
     if taught is None:
         return ""
     who = "a teacher" if len(taught.teachers) == 1 else f"{len(taught.teachers)} teachers"
-    lost = [check.value for check in summary.gates if check.check.endswith("_below_teacher")]
-    student = f"; the student lost {lost[0]:.4f} of it" if lost and isinstance(lost[0], float) else ""
+    lost = next((check.value for check in summary.gates if check.check.endswith("_below_teacher")), None)
+    student = ""
+    if isinstance(lost, float):
+        whom = "it" if len(taught.teachers) == 1 else "them"
+        student = f"; the student is {abs(lost):.4f} {'below' if lost > 0 else 'above'} {whom}"
     return f"learned from {who} with {taught.metric} {taught.value:.4f}, on {taught.rows:,} texts{student}"
 
 
