@@ -394,6 +394,8 @@ class Config(Section):
                 f"trainer.class_weights: {self.trainer.class_weights} needs classes; the labels are numbers (data.task)"
             )
         for table in self.distill.texts if self.distill else ():
+            if table.score is not None:
+                raise ValueError(f"distill.texts: score = {table.score}: only a pre-training uses it; remove it")
             if len(table.data.texts) != len(self.data.texts):
                 raise ValueError(
                     f"distill.texts: text = {', '.join(table.data.texts)}: should be as many columns as data.text = "
