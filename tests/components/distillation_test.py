@@ -249,13 +249,13 @@ def write_labels(folder, logit):
 
 
 def test_a_student_learns_what_only_the_teacher_knows(tmp_path, examples):
-    model_artifact, training = train(tmp_path, examples, write_labels(tmp_path / "labels", -2.0), epochs=6)
+    model_artifact, training = train(tmp_path, examples, write_labels(tmp_path / "labels", -2.0), epochs=8)
     served = path_utils.serving_model_dir(model_artifact.uri)
     logits = teachers.compute_logits(served, [("배우들 연기가 좋았다".encode(),)], "")
     # Half of the labelled rows are good, and none is like this text.
     assert logits[0, 0] < -1
     # 8 labelled rows and 40 of the teacher, in batches of 4.
-    assert model_run.read_training(training.uri).curve[-1]["step"] == 6 * 12
+    assert model_run.read_training(training.uri).curve[-1]["step"] == 8 * 12
 
 
 def test_rows_of_the_teacher_follow_the_labelled_ones(tmp_path):
