@@ -88,18 +88,18 @@ def read_rows(patterns: Sequence[str], chunk_rows: int) -> Iterator[tuple[list[b
     """
     files = sorted(file for pattern in patterns for file in tf.io.gfile.glob(pattern))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP")
-    text_features = _text_features(records)
+    names = text_features(records)
     spec = {
         features.ID: tf.io.FixedLenFeature([], tf.string),
         features.LABEL: label_spec(files),
-        **{name: tf.io.FixedLenFeature([], tf.string) for name in text_features},
+        **{name: tf.io.FixedLenFeature([], tf.string) for name in names},
     }
     for batch in records.batch(chunk_rows).map(lambda serialised: tf.io.parse_example(serialised, spec)):
-        columns = [batch[name].numpy().tolist() for name in text_features]
+        columns = [batch[name].numpy().tolist() for name in names]
         yield batch[features.ID].numpy().tolist(), list(zip(*columns, strict=True)), batch[features.LABEL].numpy()
 
 
-def _text_features(records: tf.data.Dataset) -> list[str]:
+def text_features(records: tf.data.Dataset) -> list[str]:
     """Returns the text features of serialised examples, which are those of the first one."""
     for record in records.take(1).as_numpy_iterator():
         return [name for name in features.TEXTS if name in tf.train.Example.FromString(record).features.feature]

@@ -188,12 +188,22 @@ def node_ids(config: Config) -> set[str]:
     encoder = "HubEncoder" if config.encoder.source == "hub" else "EncoderPretrainer"
     schema = "SchemaGen" if config.data.schema_file is None else "ImportSchemaGen"
     names = "TsvExampleGen StatisticsGen ExampleValidator DataGate Trainer BaselineModel Evaluator ModelGate"
-    return {*names.split(), encoder, schema, "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
+    teachers = ["TeacherLabels"] if config.distill else []
+    return {*names.split(), *teachers, encoder, schema, "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
 
 
 def _text_tables(config: Config) -> tuple[TextsConfig, ...]:
     """Returns the tables that a pre-training reads."""
     return config.encoder.pretrain.texts if config.encoder.source == "pretrain" else ()
+
+
+def _distill_paths(config: Config) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Returns key, location and the components that read it, of the teachers and of the texts that they label."""
+    if config.distill is None:
+        return []
+    needs = ("TeacherLabels",)
+    tables = [("distill.texts", table.file, needs) for table in config.distill.texts]
+    return [*(("distill.teachers", folder, needs) for folder in config.distill.teachers), *tables]
 
 
 def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
@@ -207,12 +217,13 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
         ("data.dev", config.data.dev, ("TsvExampleGen",)),
         ("data.test", config.data.test, ("TsvExampleGen",)),
         *(("encoder.pretrain.texts", table.file, ("EncoderPretrainer",)) for table in _text_tables(config)),
+        *_distill_paths(config),
     ):
         if key == "serving.dir" and path is None:
             yield "serving.dir: missing; should be a folder on a volume of kubeflow.volumes"
         elif path is not None and "://" not in path and not _on_volume(path, needs, kubeflow, everywhere):
             who = ", ".join(needs) if needs else "every component"
-            instead = ", or a URL" if key.startswith(("data.", "encoder.")) else ""
+            instead = ", or a URL" if key.startswith(("data.", "encoder.", "distill.texts")) else ""
             yield f"{key} = {path}: should be on a volume of kubeflow.volumes that {who} mounts{instead}"
     for key, path in (
         ("data.schema_file", config.data.schema_file),

@@ -21,8 +21,11 @@ from launchers.cluster_job.config import ClusterJobConfig
 from pipeline import graph
 
 # Nodes that depend on state outside of the cache key (inputs, parameters, arguments, image): files, the serving folder,
-# the speed of a machine. RunReport and RunOutcome also write outside of artifacts.
-_UNCACHED = {"TsvExampleGen", "DataGate", "BaselineModel", "ServingValidator", "Pusher", "RunReport", "RunOutcome"}
+# teachers, the speed of a machine. RunReport and RunOutcome also write outside of artifacts.
+_UNCACHED = {
+    *("TsvExampleGen", "DataGate", "TeacherLabels", "BaselineModel", "ServingValidator", "Pusher"),
+    *("RunReport", "RunOutcome"),
+}
 
 # Nodes that write `report.html`.
 _REPORTING = {"RunReport", "RunOutcome"}

@@ -14,12 +14,14 @@ import absl.logging
 import rich.console
 
 from artifacts import blessing
+from components import text_tables
 from components.data_gate.quality import DataGateStopped
 from components.encoder_pretrainer import start, texts
 from components.hub_encoder import handles
 from components.model_gate import invariance
 from components.run_report import gather, notification, report, tracking
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
+from components.teacher_labels import rows, teachers
 from core import escape, gpu
 from core.config import AUTO_PAIRS, Config, dump_config
 from core.errors import UserError
@@ -33,6 +35,7 @@ from schema import labels
 _SOURCES = {
     "examples": ("TsvExampleGen", "examples"),
     "data_verdict": ("DataGate", "verdict"),
+    "teacher_labels": ("TeacherLabels", "labels"),
     "model": ("Trainer", "model"),
     "model_run": ("Trainer", "model_run"),
     "model_blessing": ("ModelGate", "blessing"),
@@ -55,7 +58,7 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
 
     Raises:
       UserError: `trainer.device` is `gpu` and no GPU can be used, `notify` needs an environment variable that is not
-        set, or the encoder's name or folder is wrong or can't be trained as configured.
+        set, the encoder's name or folder is wrong or can't be trained as configured, or a teacher was not pushed.
       KeyboardInterrupt: the run was interrupted; running the same command resumes it.
     """
     absl.logging.set_verbosity(absl.logging.INFO)
@@ -110,10 +113,13 @@ def _check_settings(config: Config) -> None:
         sources = handles.resolve(config.encoder.handle, config.encoder.preprocess or "")
         handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
     else:
-        texts.check(config.encoder.pretrain.texts)
+        text_tables.check(config.encoder.pretrain.texts, texts.SETTING)
         if config.encoder.pretrain.continue_from is not None:
             sources = handles.resolve(config.encoder.pretrain.continue_from, setting=start.SETTING)
             handles.check_use(sources, config.trainer.mode, config.trainer.max_length)
+    if config.distill is not None:
+        teachers.check(config.distill.teachers, config.task)
+        text_tables.check(config.distill.texts, rows.SETTING)
 
 
 def _print(console: rich.console.Console, message: str) -> None:

@@ -15,7 +15,7 @@ import rich.table
 import rich.text
 
 from components.run_report import titles
-from components.run_report.summary import SplitRows, Summary, predict_command
+from components.run_report.summary import SplitRows, Summary, describe_distillation, predict_command
 from core import escape, progress, streams
 from core.checks import Check, Metrics, Verdict
 from local.outcome import NodeOutcome
@@ -151,6 +151,8 @@ def show_outcome(console: rich.console.Console, summary: Summary) -> None:
     """Prints rows, metrics, gates and the verdict of a run."""
     console.print()
     _show_rows(console, summary.rows)
+    if sentence := describe_distillation(summary):
+        streams.print_sentence(console, _escape(sentence))
     _show_metrics(console, summary.metrics, summary.metric_titles)
     _show_gates(console, summary.gates, summary.metric_titles)
     console.print()

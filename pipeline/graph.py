@@ -3,6 +3,7 @@
 TFX's modules are imported one by one, because `tfx.v1` loads Google Cloud's clients, which takes 12 CPU seconds.
 """
 
+import json
 from typing import Any, Mapping, Optional
 
 from ml_metadata.proto import metadata_store_pb2
@@ -31,6 +32,9 @@ from components.model_gate.component import ModelGate
 from components.pusher.component import Pusher
 from components.run_report.component import RunReport
 from components.serving_validator.component import ServingValidator
+from components.teacher_labels import executor as teacher_labels
+from components.teacher_labels.component import TeacherLabels
+from components.trainer.component import Trainer as StudentTrainer
 from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
 from schema import features
@@ -75,8 +79,10 @@ def _components(
     data = _data_nodes(config)
     # Outside the Trainer's output folders, because a retry of a killed execution gets new ones.
     placement = {"checkpoints": checkpoints, **({"cluster_job": workers} if workers else {})}
-    encoder, trainer = _training_nodes(config, data["TsvExampleGen"], data["SchemaGen"], data["DataGate"], placement)
-    gates = _gate_nodes(config, data, encoder, trainer)
+    teachers = _teacher_nodes(config, data)
+    taught_by = {name: node.outputs["labels"] for name, node in teachers.items()}
+    encoder, trainer = _training_nodes(config, data, placement, taught_by)
+    gates = _gate_nodes(config, data, encoder, trainer, taught_by)
     report = RunReport(
         examples=data["TsvExampleGen"].outputs["examples"],
         data_verdict=data["DataGate"].outputs["verdict"],
@@ -87,8 +93,9 @@ def _components(
         pushed_model=gates["Pusher"].outputs["pushed_model"],
         pipeline_name=config.name,
         reports_dir=reports_dir,
+        **taught_by,
     )
-    return [*data.values(), encoder, trainer, *gates.values(), report]
+    return [*data.values(), *teachers.values(), encoder, trainer, *gates.values(), report]
 
 
 def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
@@ -119,19 +126,34 @@ def _data_nodes(config: Config) -> dict[str, base_node.BaseNode]:
     }
 
 
+def _teacher_nodes(config: Config, data: Mapping[str, base_node.BaseNode]) -> dict[str, base_node.BaseNode]:
+    """Returns the node that asks the teachers, by the input that takes its labels; it waits for DataGate."""
+    if config.distill is None:
+        return {}
+    labels = TeacherLabels(
+        examples=data["TsvExampleGen"].outputs["examples"],
+        config=config.distill.model_dump_json(include=teacher_labels.SETTINGS),
+        task=json.dumps(task_to_json(config.task)),
+    )
+    labels.add_upstream_node(data["DataGate"])
+    return {"teacher_labels": labels}
+
+
 def _training_nodes(
     config: Config,
-    example_gen: base_node.BaseNode,
-    schema_gen: base_node.BaseNode,
-    data_gate: base_node.BaseNode,
+    data: Mapping[str, base_node.BaseNode],
     placement: Mapping[str, Any],
+    taught_by: Mapping[str, BaseChannel],
 ) -> tuple[base_node.BaseNode, base_node.BaseNode]:
     """Returns the encoder and the Trainer, which both wait for DataGate."""
-    encoder = _encoder(config, example_gen.outputs["examples"], placement["checkpoints"])
-    trainer = Trainer(
+    examples = data["TsvExampleGen"].outputs["examples"]
+    encoder = _encoder(config, examples, placement["checkpoints"])
+    distill = {"distill": config.distill.model_dump(exclude=teacher_labels.SETTINGS)} if config.distill else {}
+    trainer = (StudentTrainer if taught_by else Trainer)(
+        **taught_by,
         run_fn=f"{run.__name__}.{run.run_fn.__name__}",
-        examples=example_gen.outputs["examples"],
-        schema=schema_gen.outputs["schema"],
+        examples=examples,
+        schema=data["SchemaGen"].outputs["schema"],
         base_model=encoder.outputs["encoder"],
         train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
         eval_args=trainer_pb2.EvalArgs(splits=[features.DEV_SPLIT]),
@@ -140,16 +162,21 @@ def _training_nodes(
             "task": task_to_json(config.task),
             "data": config.data.model_dump(include=model_card.LAYOUT),
             "format": export.FORMAT,
+            **distill,
             **placement,
         },
     )
-    encoder.add_upstream_node(data_gate)
-    trainer.add_upstream_node(data_gate)
+    encoder.add_upstream_node(data["DataGate"])
+    trainer.add_upstream_node(data["DataGate"])
     return encoder, trainer
 
 
 def _gate_nodes(
-    config: Config, data: Mapping[str, base_node.BaseNode], encoder: base_node.BaseNode, trainer: base_node.BaseNode
+    config: Config,
+    data: Mapping[str, base_node.BaseNode],
+    encoder: base_node.BaseNode,
+    trainer: base_node.BaseNode,
+    taught_by: Mapping[str, BaseChannel],
 ) -> dict[str, base_node.BaseNode]:
     """Returns the nodes from the candidate model to the model in serving."""
     examples, model = data["TsvExampleGen"].outputs["examples"], trainer.outputs["model"]
@@ -166,8 +193,9 @@ def _gate_nodes(
         evaluation=evaluator.outputs["evaluation"],
         model=model,
         baseline=baseline.outputs["baseline"],
-        gate=gate_config.dump(config.task, config.gates, model_gate.SECTIONS),
+        gate=gate_config.dump(config.task, config.gates, model_gate.sections(config.distill is not None)),
         data_verdict=data["DataGate"].outputs["verdict"],
+        **taught_by,
     )
     serving_validator = ServingValidator(
         model=model,

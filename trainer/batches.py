@@ -144,7 +144,7 @@ def feature_inputs(features: np.ndarray) -> tuple[InputsOf, Any]:
 
 def dataset(
     inputs: tuple[InputsOf, Any],
-    labels: np.ndarray,
+    targets: Any,
     lengths: np.ndarray,
     batches: Callable[[], Iterable[np.ndarray]],
     context: tf.distribute.InputContext,
@@ -155,7 +155,7 @@ def dataset(
 
     Args:
       inputs: from `token_inputs` or `feature_inputs`.
-      labels: int64[n], class of each row, or float32[n], its score.
+      targets: an array [n, ...], such as labels, or a structure of them.
       lengths: int64[n], number of tokens of each row.
       batches: returns the row numbers of the global batches, without end.
       context: the worker's index and the number of replicas.
@@ -163,7 +163,7 @@ def dataset(
       replica_rows: number of rows to which filler rows extend every share; None for no filler rows.
 
     Returns:
-      Endless elements (inputs, labels [rows], weights float32[rows], rows of the global batch float32[]); the
+      Endless elements (inputs, targets [rows, ...], weights float32[rows], rows of the global batch float32[]); the
       weight of a filler row is 0, that of the others 1.
     """
     inputs_of, spec = inputs
@@ -171,7 +171,7 @@ def dataset(
     local = replicas // context.num_input_pipelines
     local_replicas = slice(context.input_pipeline_id * local, (context.input_pipeline_id + 1) * local)
 
-    def generate() -> Iterator[tuple[Any, np.ndarray, np.ndarray, np.float32]]:
+    def generate() -> Iterator[tuple[Any, Any, np.ndarray, np.float32]]:
         for rows in batches():
             width = width_of(int(lengths[rows].max()), widths)
             for share in np.array_split(rows, replicas)[local_replicas]:
@@ -179,9 +179,11 @@ def dataset(
                 filled = np.full(max(replica_rows or len(share), 1), FILLER)
                 filled[: len(share)] = share
                 weights = (filled != FILLER).astype(np.float32)
-                yield inputs_of(filled, width), labels[filled], weights, np.float32(len(rows))
+                filled_targets = tf.nest.map_structure(lambda array, rows=filled: array[rows], targets)
+                yield inputs_of(filled, width), filled_targets, weights, np.float32(len(rows))
 
-    rows_of = tf.TensorSpec([None], labels.dtype), tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
+    targets_of = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), targets)
+    rows_of = targets_of, tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.float32)
     elements = tf.data.Dataset.from_generator(generate, output_signature=(spec, *rows_of))
     # With a known, infinite cardinality tf.distribute need not synchronise the end of the data in each step.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)

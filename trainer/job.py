@@ -1,14 +1,15 @@
 """A training job and its data."""
 
 import dataclasses
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from core.config import TrainerConfig
 from schema.task import Task, task_from_json
 from trainer import reviews
+from trainer.distillation import Distillation
 
 # Fields of a `TrainingJob` that are paths to read, and folders that worker 0 writes.
-INPUTS = ("train_files", "eval_files", "base_model")
+INPUTS = ("train_files", "eval_files", "base_model", "teacher_files")
 OUTPUTS = ("serving_model_dir", "model_run_dir")
 
 
@@ -24,8 +25,9 @@ class TrainingJob:
       model_run_dir: folder for the files of `artifacts.model_run`.
       custom_config: `trainer` (TrainerConfig), `task`, `data` (for the model card), `format` (`export.FORMAT`),
         `checkpoints` (a folder that outlives this execution and that all workers share), `cluster_job`
-        (ClusterJobConfig) if the workers are pods of a cluster, and `run`, an id that separates the checkpoints of
-        identical trainings that run at the same time.
+        (ClusterJobConfig) if the workers are pods of a cluster, `run`, an id that separates the checkpoints of
+        identical trainings that run at the same time, and `distill` (`Distillation`) if there are teachers.
+      teacher_files: file patterns of the texts that teachers have labelled; empty without teachers.
     """
 
     train_files: Sequence[str]
@@ -34,6 +36,7 @@ class TrainingJob:
     serving_model_dir: str
     model_run_dir: str
     custom_config: Mapping[str, Any]
+    teacher_files: Sequence[str] = ()
 
     @property
     def config(self) -> TrainerConfig:
@@ -44,6 +47,11 @@ class TrainingJob:
     def task(self) -> Task:
         """The task."""
         return task_from_json(self.custom_config["task"])
+
+    @property
+    def distillation(self) -> Optional[Distillation]:
+        """How to learn from teachers; None without teachers."""
+        return Distillation(**self.custom_config["distill"]) if self.teacher_files else None
 
 
 @dataclasses.dataclass(frozen=True)

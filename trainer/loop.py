@@ -16,8 +16,9 @@ import tf_keras
 from core import progress
 from core.config import TrainerConfig
 from schema.task import Task
-from trainer import batches, distribution, model
+from trainer import batches, distillation, distribution, model
 from trainer.checkpoints import Checkpoints
+from trainer.distillation import Distillation
 
 # Rows per batch without gradients: more is not faster on two cores and costs memory.
 EVALUATION_BATCH = 128
@@ -37,12 +38,12 @@ class Data:
 
     Attributes:
       inputs: from `batches.token_inputs` or `batches.feature_inputs`.
-      labels: int64[n], class of each row, or float32[n], its score.
+      targets: int64[n], class of each row, or float32[n], its score; in a distillation `distillation.Targets`.
       lengths: int64[n], number of tokens of each row.
     """
 
     inputs: tuple[batches.InputsOf, Any]
-    labels: np.ndarray
+    targets: Any
     lengths: np.ndarray
 
 
@@ -141,6 +142,7 @@ class Steps:
         dtype: tf.DType,
         xla: bool,
         class_weights: Optional[np.ndarray] = None,
+        distillation: Optional[Distillation] = None,
     ):
         """Prepares the steps; nothing is traced yet.
 
@@ -153,6 +155,7 @@ class Steps:
           dtype: data type of the matrix products in training; evaluation is in float32, like serving.
           xla: whether XLA compiles the forward and backward passes.
           class_weights: float32[classes], weight of a row of each class in loss and metric, on average 1; None for 1.
+          distillation: how to learn from teachers, if the training rows have `distillation.Targets`.
         """
         self._strategy = strategy
         self._task = task
@@ -161,6 +164,7 @@ class Steps:
         self._seed = seed
         self._dtype = dtype
         self._class_weights = class_weights
+        self._distillation = distillation
         # The iterators' signatures leave rows and widths open, so there is one trace for all batches. XLA compiles once
         # per shape.
         self._gradients = tf.function(self._gradients_of, jit_compile=xla, autograph=False)
@@ -184,18 +188,24 @@ class Steps:
         return sums
 
     def _gradients_of(
-        self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor, rows: tf.Tensor, seed: tf.Tensor
+        self, inputs: Any, targets: Any, weights: tf.Tensor, rows: tf.Tensor, seed: tf.Tensor
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        labels = targets.labels if self._distillation else targets
         factors = self._factors(labels, weights)
         with tf.GradientTape() as tape:
             logits = self._model(inputs, seed, self._dtype)
-            losses = self._task.example_losses(labels, logits) * factors
+            losses = self._losses(targets, logits) * factors
             # Summed over the replicas, this is the mean over the global batch.
             loss = tf.reduce_sum(losses) / rows
             if isinstance(self._optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
                 loss = self._optimizer.get_scaled_loss(loss)
         scores = self._task.example_scores(labels, logits) * factors
         return tape.gradient(loss, self._model.weights), self._totals(losses, scores, factors)
+
+    def _losses(self, targets: Any, logits: tf.Tensor) -> tf.Tensor:
+        if self._distillation:
+            return distillation.losses(self._task, self._distillation, targets, logits)
+        return self._task.example_losses(targets, logits)
 
     def _sums_of(self, inputs: Any, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         """Returns the sums over weighted rows, float32[3]: loss, score, rows."""
@@ -246,7 +256,7 @@ class Loop:
         self._checkpoints = checkpoints
         self._train, self._dev = train, dev
         self._widths = widths
-        self._steps_per_epoch = -(-len(train.labels) // config.batch_size)
+        self._steps_per_epoch = -(-len(train.lengths) // config.batch_size)
         self._total_steps = config.epochs * self._steps_per_epoch
         self._state = _State()
         # Sums that the device may still be computing; reading them waits for it.
@@ -291,7 +301,7 @@ class Loop:
 
         def worker_dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             return batches.dataset(
-                data.inputs, data.labels, data.lengths, global_batches, context, self._widths, replica_rows
+                data.inputs, data.targets, data.lengths, global_batches, context, self._widths, replica_rows
             )
 
         return iter(self._strategy.distribute_datasets_from_function(worker_dataset))

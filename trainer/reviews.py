@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import heapq
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
@@ -23,13 +23,15 @@ class Split:
       tokens: tokens of its n rows.
       labels: int64[n], class of each row, or float32[n], its score.
       first_texts: the texts of the first rows, at most `GOLDEN_ROWS`.
-      digest: SHA-256 of all ids, texts and labels.
+      digest: SHA-256 of all ids, texts and labels, and of teachers' logits.
+      teacher_logits: float32[n, head_units], nan for rows with a label of their own; None without teachers.
     """
 
     tokens: tokens.Tokens
     labels: np.ndarray
     first_texts: Sequence[examples.Texts]
     digest: str
+    teacher_logits: Optional[np.ndarray] = None
 
 
 def read_split(patterns: Sequence[str], preprocess: Any, max_length: int, name: str) -> Split:

@@ -18,7 +18,19 @@ from core.config import TrainerConfig
 from core.errors import UserError
 from launchers import local_processes
 from launchers.base import Launcher, WorkerJob, import_path
-from trainer import batches, checkpoints, distribution, loop, model, pooled, precision, results, reviews, tracing
+from trainer import (
+    batches,
+    checkpoints,
+    distillation,
+    distribution,
+    loop,
+    model,
+    pooled,
+    precision,
+    results,
+    reviews,
+    tracing,
+)
 from trainer.job import INPUTS, OUTPUTS, Reviews, TrainingJob
 from trainer.reduced import ReducedEncoder, reduce_table
 
@@ -32,7 +44,9 @@ def run_fn(fn_args: FnArgs) -> None:
     Args:
       fn_args: has attributes with the names of the fields of `TrainingJob`.
     """
-    job = TrainingJob(**{field.name: getattr(fn_args, field.name) for field in dataclasses.fields(TrainingJob)})
+    names = [field.name for field in dataclasses.fields(TrainingJob)]
+    # TFX's own Trainer has no `teacher_files`.
+    job = TrainingJob(**{name: getattr(fn_args, name) for name in names if hasattr(fn_args, name)})
     # If TF_CONFIG is set, a scheduler has started this process as one of the workers.
     if job.config.workers == 1 or "TF_CONFIG" in os.environ:
         train(dataclasses.asdict(job))
@@ -92,7 +106,9 @@ def _train(
     store = _open_checkpoints(job, data, strategy, optimizer, trained_model.weights)
     train_data, dev_data = _model_inputs(job, classifier.encoder, data, strategy)
     class_weights = job.task.balanced_weights(data.train.labels) if config.class_weights == "balanced" else None
-    steps = loop.Steps(strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights)
+    steps = loop.Steps(
+        strategy, job.task, trained_model, optimizer, config.seed, dtype, xla, class_weights, job.distillation
+    )
     widths = _choose_widths(config, data) if xla or gpus else []
     result = loop.Loop(config, job.task, steps, strategy, store, train_data, dev_data, widths).run()
     if distribution.worker_index(strategy) == 0:
@@ -122,6 +138,8 @@ def _read_reviews(job: TrainingJob) -> Reviews:
         reviews.read_split(files, preprocess, job.config.max_length, name)
         for files, name in ((job.train_files, "train"), (job.eval_files, "dev"))
     )
+    if job.teacher_files:
+        train_split = distillation.add_teacher_rows(train_split, job.teacher_files, preprocess, job.config.max_length)
     return Reviews(preprocess, train_split, dev_split)
 
 
@@ -192,6 +210,7 @@ def _open_checkpoints(
         dict(encoder_artifact.read(job.base_model).sha256),
         [data.train.digest, data.dev.digest],
         job.custom_config.get("run"),
+        *([dataclasses.asdict(job.distillation)] if job.distillation else []),
     )
     if writes:
         checkpoints.remove_abandoned(root, key)
@@ -210,7 +229,7 @@ def _model_inputs(
             inputs = batches.feature_inputs(pooled.pooled_outputs(encoder, split.tokens, folder, name, strategy))
         else:
             inputs = batches.token_inputs(split.tokens)
-        splits.append(loop.Data(inputs, split.labels, split.tokens.lengths))
+        splits.append(loop.Data(inputs, distillation.targets_of(split), split.tokens.lengths))
     return splits
 
 

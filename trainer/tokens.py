@@ -67,6 +67,16 @@ class Tokens:
         return dataclasses.replace(self, starts=self.starts[order], lengths=self.lengths[order])
 
 
+def concatenate(first: Tokens, second: Tokens) -> Tokens:
+    """Returns the rows of both, in memory."""
+    return Tokens(
+        np.concatenate([first.word_ids, second.word_ids]),
+        np.concatenate([first.type_ids, second.type_ids]),
+        np.concatenate([first.starts, second.starts + len(first.word_ids)]),
+        np.concatenate([first.lengths, second.lengths]),
+    )
+
+
 def pack(preprocess: Any, texts: Sequence[tf.Tensor], max_length: int) -> Mapping[str, tf.Tensor]:
     """Tokenises and packs rows with a preprocess model.
 

@@ -5,6 +5,7 @@ from tfx.orchestration.portable import base_driver as ir_base_driver
 from tfx.orchestration.portable import data_types
 from tfx.proto.orchestration import driver_output_pb2
 
+from components import text_tables
 from components.encoder_pretrainer import executor, start, texts
 from components.hub_encoder import handles
 from core.config import PretrainConfig
@@ -21,7 +22,7 @@ class Driver(base_driver.BaseDriver, ir_base_driver.BaseDriver):
         """
         config = PretrainConfig.model_validate_json(execution_info.exec_properties[executor.CONFIG])
         output = driver_output_pb2.DriverOutput()
-        parts = [texts.fingerprint(config.texts)]
+        parts = [text_tables.fingerprint(config.texts, texts.SETTING)]
         if config.continue_from is not None:
             parts.append(handles.fingerprint(handles.resolve(config.continue_from, setting=start.SETTING)))
         output.exec_properties[executor.FINGERPRINT].string_value = " ".join(parts)

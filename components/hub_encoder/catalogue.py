@@ -1,4 +1,4 @@
-"""The bundled encoder and well-known ones of TF Hub, with their preprocess models. Imports neither TensorFlow nor TFX."""
+"""The bundled encoder and well-known ones of TF Hub. Imports neither TensorFlow nor TFX."""
 
 import dataclasses
 import difflib

@@ -20,6 +20,7 @@ class ModelGateSpec(component_spec.ComponentSpec):
         executor.MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.BASELINE: component_spec.ChannelParameter(type=standard_artifacts.Model),
         executor.DATA_VERDICT: component_spec.ChannelParameter(type=GateVerdict, optional=True),
+        executor.TEACHER_LABELS: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {executor.BLESSING: component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
@@ -41,6 +42,7 @@ class ModelGate(base_component.BaseComponent):
         baseline: types.BaseChannel,
         gate: str,
         data_verdict: Optional[types.BaseChannel] = None,
+        teacher_labels: Optional[types.BaseChannel] = None,
     ) -> None:
         """Initialises the component.
 
@@ -49,10 +51,11 @@ class ModelGate(base_component.BaseComponent):
             `components.model_gate.evaluation.make_eval_config`.
           model: channel of the candidate, `standard_artifacts.Model`.
           baseline: channel of BaselineModel's output.
-          gate: `gate_config.dump` of the task and the `executor.SECTIONS` of a `GatesConfig`. The cache key has only
+          gate: `gate_config.dump` of the task and the `executor.sections` of a `GatesConfig`. The cache key has only
             the path of the file of sentence pairs, so changed content needs another path.
           data_verdict: channel of DataGate's verdict, with the profile of the data, whose language the sentence pairs
             must have; None to use any pairs.
+          teacher_labels: channel of TeacherLabels' output, if the candidate is a student.
         """
         blessing = types.Channel(type=standard_artifacts.ModelBlessing)
         super().__init__(
@@ -62,6 +65,7 @@ class ModelGate(base_component.BaseComponent):
                 baseline=baseline,
                 gate=gate,
                 data_verdict=data_verdict,
+                teacher_labels=teacher_labels,
                 blessing=blessing,
             )
         )

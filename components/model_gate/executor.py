@@ -14,19 +14,24 @@ from artifacts.blessing import bless
 from artifacts.examples import PROFILE_FILE
 from components import gate_config
 from components.data_gate import profile
-from components.model_gate import details, invariance, metric_checks, results
+from components.model_gate import details, invariance, metric_checks, results, teacher
 from core.checks import Check, write_metrics
-from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig
+from core.config import AUTO_PAIRS, GatesConfig, InvarianceGateConfig, TeacherBound
 from schema.task import Task
 
 EVALUATION = "evaluation"
 MODEL = "model"
 BASELINE = "baseline"
 DATA_VERDICT = "data_verdict"
+TEACHER_LABELS = "teacher_labels"
 BLESSING = "blessing"
 
-# The fields of `GatesConfig` that this gate reads.
-SECTIONS = ("model", "slices", "invariance")
+_SECTIONS = ("model", "slices", "invariance")
+
+
+def sections(has_teacher: bool) -> tuple[str, ...]:
+    """Returns the fields of `GatesConfig` that this gate reads."""
+    return (*_SECTIONS, "teacher") if has_teacher else _SECTIONS
 
 
 class Executor(base_executor.BaseExecutor):
@@ -49,13 +54,13 @@ class Executor(base_executor.BaseExecutor):
         not_compared = baseline.why_not_compared(inputs[BASELINE])
         comparisons = results.read_comparisons(inputs[EVALUATION].uri)
         overall = comparisons[results.OVERALL]
+        model_path = path_utils.serving_model_path(inputs[MODEL].uri)
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         checks = [
             *metric_checks.check_metrics(overall, bounds.model, task, not_compared),
             *metric_checks.check_slices(comparisons, bounds.slices, task, not_compared),
-            *_check_pairs(
-                path_utils.serving_model_path(inputs[MODEL].uri), bounds.invariance, task, inputs.get(DATA_VERDICT)
-            ),
+            *_check_student(model_path, bounds.teacher, task, inputs.get(TEACHER_LABELS)),
+            *_check_pairs(model_path, bounds.invariance, task, inputs.get(DATA_VERDICT)),
         ]
         write_metrics(
             blessing.uri,
@@ -74,6 +79,10 @@ def _in_order(values: Mapping[str, float], task: Task) -> dict[str, float]:
     """Returns the number of rows, then the metrics in the order of the task."""
     known = [name for name in task.evaluation_metrics if name in values]
     return {name: values[name] for name in dict.fromkeys([*sorted(values.keys() - known), *known])}
+
+
+def _check_student(model_path: str, bound: TeacherBound, task: Task, labels: Optional[types.Artifact]) -> list[Check]:
+    return [teacher.check_student(model_path, labels.uri, bound, task)] if labels else []
 
 
 def _check_pairs(

@@ -4,6 +4,7 @@
 |--------------------------------------------|----------------------------------------------------------------|
 | `<metric>`                                 | the value misses `gates.model.<metric>.min` (or `max`)         |
 | `<metric>_drop` (`_rise`)                  | the drop from serving exceeds `max_drop` and is significant    |
+| `<metric>_below_teacher`                   | the same of the drop from the teachers and `gates.teacher`     |
 | `<metric>/<slice>`, `<metric>_drop/<slice>`| the same for `gates.slices.<slice>`, from `min_rows` rows on   |
 
 An absolute bound applies to the value itself, for any number of rows. A drop fails only if it exceeds the margin
@@ -17,13 +18,18 @@ import dataclasses
 import math
 from typing import Mapping, Optional
 
+import numpy as np
+
 from components.model_gate.results import Comparison
 from core import intervals
 from core.checks import Check, Severity
-from core.config import MetricBound, SliceBound
+from core.config import MetricBound, SliceBound, TeacherBound
 from schema.task import Task
 
 GATE = "model"
+
+# Ends the name of the check of a student.
+BELOW_TEACHER = "_below_teacher"
 
 # A difference of 0.01 is 0.010000000000000009 in floating point, and still within a margin of 0.01.
 _ROUNDING = 1e-9
@@ -43,6 +49,8 @@ class _Measurement:
       lower_is_better: whether the metric counts errors.
       setting: the configuration key of the bounds.
       severity: severity of the checks.
+      other: the model that this one is compared with.
+      change: ends the name of that comparison; None for `_drop` or `_rise`.
     """
 
     metric: str
@@ -54,6 +62,8 @@ class _Measurement:
     lower_is_better: bool
     setting: str
     severity: Severity
+    other: str = "the model in serving"
+    change: Optional[str] = None
 
     @property
     def value(self) -> float:
@@ -100,6 +110,35 @@ def check_metrics(overall: Comparison, bounds: Mapping[str, MetricBound], task: 
         measurement = _Measurement(name, title, None, overall, limit, margin, lower, setting, bound.severity)
         checks += _check_bounds(measurement, not_compared)
     return checks
+
+
+def check_student(student: np.ndarray, teacher: np.ndarray, bound: TeacherBound, task: Task) -> Check:
+    """Checks how much worse a student is than its teachers, in the task's training metric.
+
+    Args:
+      student: float[n], scores of the rows by `Task.example_scores`.
+      teacher: the scores of the teachers for the same rows.
+      bound: the largest drop allowed.
+      task: what is predicted.
+    """
+    metric, differences = task.training_metric, student.astype(np.float64) - teacher
+    error = float(differences.std()) / len(student) ** 0.5
+    values = ({metric: float(each.mean())} for each in (student, teacher))
+    comparison = Comparison(len(student), *values, {metric: error})
+    measurement = _Measurement(
+        metric,
+        metric,
+        None,
+        comparison,
+        limit=None,
+        margin=bound.max_drop,
+        lower_is_better=False,
+        setting="gates.teacher",
+        severity=bound.severity,
+        other="the teachers",
+        change=BELOW_TEACHER,
+    )
+    return _check_change(measurement, bound.max_drop, not_compared="")
 
 
 def check_slices(
@@ -164,8 +203,8 @@ def _check_value(measurement: _Measurement, limit: float) -> Check:
 
 
 def _check_change(measurement: _Measurement, margin: float, not_compared: str) -> Check:
-    """Compares the value with that of the model in serving."""
-    suffix = "_rise" if measurement.lower_is_better else "_drop"
+    """Compares the value with that of the other model."""
+    suffix = measurement.change or ("_rise" if measurement.lower_is_better else "_drop")
     if not_compared:
         reason = f"not compared: {not_compared}"
         return measurement.check(suffix, True, 0.0, margin, reason, compared=False)
@@ -177,9 +216,9 @@ def _check_change(measurement: _Measurement, margin: float, not_compared: str) -
 
 def _describe_change(measurement: _Measurement, margin: float, within: bool, passed: bool) -> str:
     title = measurement.title
-    value, before = f"{title} {measurement.value:.4f}", f"the {measurement.before:.4f} of the model in serving"
+    value, before = f"{title} {measurement.value:.4f}", f"the {measurement.before:.4f} of {measurement.other}"
     if math.isnan(measurement.worse_by):
-        return f"{title} can't be compared with the model in serving: it is undefined on these rows"
+        return f"{title} can't be compared with {measurement.other}: it is undefined on these rows"
     if measurement.worse_by <= 0:
         return f"{value} is no worse than {before}"
     side, noun = ("above", "rise") if measurement.lower_is_better else ("below", "drop")

@@ -11,7 +11,7 @@ from tfx.utils import path_utils
 from artifacts import encoder as encoder_artifact
 from artifacts import evaluation as evaluation_artifact
 from artifacts import examples as examples_artifact
-from artifacts import model_run, pretraining
+from artifacts import model_run, pretraining, teacher_labels
 from components.data_gate import profile as data_profile
 from components.pusher.properties import ALREADY_SERVED
 from components.run_report.summary import DataSummary, EncoderSummary, SplitRows, Summary
@@ -30,6 +30,7 @@ class RunArtifacts:
     examples: Optional[artifact.Artifact] = None
     data_verdict: Optional[artifact.Artifact] = None
     encoder: Optional[artifact.Artifact] = None
+    teacher_labels: Optional[artifact.Artifact] = None
     model: Optional[artifact.Artifact] = None
     model_run: Optional[artifact.Artifact] = None
     model_blessing: Optional[artifact.Artifact] = None
@@ -147,6 +148,7 @@ def summarise(pipeline: str, artifacts: RunArtifacts) -> Summary:
         data=_data(artifacts.examples),
         encoder=_encoder(artifacts.encoder),
         training=model_run.read_training(artifacts.model_run.uri) if artifacts.model_run else None,
+        distillation=teacher_labels.read_figures(artifacts.teacher_labels.uri) if artifacts.teacher_labels else None,
         metrics=checks.read_metrics(blessing.uri) if blessing else checks.NO_METRICS,
         metric_titles=evaluated.metric_titles if evaluated else {},
         metric_intervals={name: (each.low, each.high) for name, each in intervals.items()},

@@ -9,7 +9,7 @@ from artifacts.evaluation import Change, Evaluation, Interval, NotableRow
 from components.data_gate.text_counts import LENGTH_EDGES
 from components.run_report import charts, data_charts, titles
 from components.run_report.gather import Details
-from components.run_report.summary import Summary, predict_command
+from components.run_report.summary import Summary, describe_distillation, predict_command
 from core.checks import Check
 from schema import features
 
@@ -49,6 +49,7 @@ def prepare(summary: Summary, details: Details) -> dict[str, Any]:
         "verdict": verdict,
         "sentence_of_verdict": sentence,
         "next_step": next_step(summary),
+        "distillation": describe_distillation(summary),
         "checks": group_by_verdict(summary.gates),
         "check_title": lambda name: titles.title_check(name, summary.metric_titles),
         "metrics": metric_rows(summary.metrics, evaluated),

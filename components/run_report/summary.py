@@ -14,6 +14,7 @@ from schema import features
 if TYPE_CHECKING:
     from artifacts.model_run import TrainingFigures
     from artifacts.pretraining import PretrainingFigures
+    from artifacts.teacher_labels import TeacherFigures
 
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
@@ -109,6 +110,7 @@ class Summary:
       data: the input files and the examples made of them.
       encoder: the encoder that was fine-tuned.
       training: measurements of the training.
+      distillation: the teachers and the texts that they labelled; None without teachers.
       metrics: metrics of the candidate and of the model previously in serving.
       metric_titles: metric name -> what people call it, with the names of the labels.
       metric_intervals: metric name -> 95 % confidence interval of the candidate's value, for metrics that have one.
@@ -132,6 +134,7 @@ class Summary:
     data: Optional[DataSummary] = None
     encoder: Optional[EncoderSummary] = None
     training: Optional["TrainingFigures"] = None
+    distillation: Optional["TeacherFigures"] = None
     metrics: checks.Metrics = dataclasses.field(default_factory=lambda: checks.NO_METRICS)
     metric_titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     metric_intervals: Mapping[str, intervals.Interval] = dataclasses.field(default_factory=dict)
@@ -161,6 +164,20 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `summary.json`."""
         return {**dataclasses.asdict(self), "exit_status": self.exit_status}
+
+
+def describe_distillation(summary: Summary) -> str:
+    """Returns a sentence on the teachers, their texts, and what the student lost; empty without teachers."""
+    taught = summary.distillation
+    if taught is None:
+        return ""
+    who = "a teacher" if len(taught.teachers) == 1 else f"{len(taught.teachers)} teachers"
+    lost = next((check.value for check in summary.gates if check.check.endswith("_below_teacher")), None)
+    student = ""
+    if isinstance(lost, float):
+        whom = "it" if len(taught.teachers) == 1 else "them"
+        student = f"; the student is {abs(lost):.4f} {'below' if lost > 0 else 'above'} {whom}"
+    return f"learned from {who} with {taught.metric} {taught.value:.4f}, on {taught.rows:,} texts{student}"
 
 
 def predict_command(summary: Summary) -> str:

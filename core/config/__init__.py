@@ -5,7 +5,7 @@ are relative to that file's folder, those after `--set` to the current folder.
 
 | module        | holds                                                                              |
 |---------------|------------------------------------------------------------------------------------|
-| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`, `notify`; `Config` |
+| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `distill` and others; `Config`   |
 | `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task/`           |
 | `loading.py`  | a file and `--set` -> `Config`                                                     |
 | `saving.py`   | `Config` -> a file                                                                 |
@@ -25,6 +25,7 @@ from core.config.gates import (
     Script,
     ServingGateConfig,
     SliceBound,
+    TeacherBound,
     UpperBound,
 )
 from core.config.loading import load_config
@@ -36,6 +37,7 @@ from core.config.sections import (
     BeamConfig,
     Config,
     DataConfig,
+    DistillConfig,
     EncoderConfig,
     NotifyConfig,
     Pooling,
@@ -56,6 +58,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "DataGateConfig",
+    "DistillConfig",
     "EncoderConfig",
     "FailedPairs",
     "GatesConfig",
@@ -68,6 +71,7 @@ __all__ = [
     "ServingConfig",
     "ServingGateConfig",
     "SliceBound",
+    "TeacherBound",
     "TextsConfig",
     "TrainerConfig",
     "UpperBound",

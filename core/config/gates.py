@@ -177,6 +177,13 @@ class ServingGateConfig(Section):
         return "off" if value is False else value
 
 
+class TeacherBound(Section):
+    """How much worse the student of `distill` may be than its teachers, in the task's training metric."""
+
+    max_drop: Margin = 0.02
+    severity: Severity = "fail"
+
+
 class GatesConfig(Section):
     """Bounds of every gate.
 
@@ -186,5 +193,6 @@ class GatesConfig(Section):
     data: DataGateConfig = DataGateConfig()
     model: Mapping[str, MetricBound] = {}
     slices: Mapping[str, SliceBound] = {}
+    teacher: TeacherBound = TeacherBound()
     invariance: InvarianceGateConfig = InvarianceGateConfig()
     serving: ServingGateConfig = ServingGateConfig()

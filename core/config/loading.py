@@ -24,6 +24,8 @@ _LOCATIONS = (
     "encoder.preprocess",
     "encoder.pretrain.continue_from",
     "encoder.pretrain.texts",
+    "distill.teachers",
+    "distill.texts",
     "gates.invariance.pairs",
     "serving.dir",
 )
@@ -213,14 +215,16 @@ def _make_locations_absolute(tree: dict[str, Any], folder: str) -> None:
         if isinstance(location, str) and _is_path(field, location):
             parent[key] = os.path.normpath(os.path.join(folder, os.path.expanduser(location)))
         elif isinstance(location, list):
-            for entry in location:
-                _make_file_absolute(entry, folder)
+            parent[key] = [_absolute_entry(entry, folder) for entry in location]
 
 
-def _make_file_absolute(entry: Any, folder: str) -> None:
-    """Makes the path `file` of an entry of a list absolute, in place."""
-    if isinstance(entry, dict) and isinstance(entry.get("file"), str) and "://" not in entry["file"]:
-        entry["file"] = os.path.normpath(os.path.join(folder, os.path.expanduser(entry["file"])))
+def _absolute_entry(entry: Any, folder: str) -> Any:
+    """Makes an entry of a list absolute: a path, or the path `file` of a table."""
+    if isinstance(entry, dict) and "file" in entry:
+        return {**entry, "file": _absolute_entry(entry["file"], folder)}
+    if isinstance(entry, str) and "://" not in entry:
+        return os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
+    return entry
 
 
 def _is_path(field: str, location: str) -> bool:

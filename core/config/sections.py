@@ -309,6 +309,19 @@ class TrainerConfig(Section):
         return self
 
 
+class DistillConfig(Section):
+    """How a small model learns from larger ones; `trainer` and `encoder` are the small one's."""
+
+    # Folders of pushed versions; several are an ensemble, whose logits are averaged.
+    teachers: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    # Unlabelled texts for the teachers to label, in tables; the training split's are always used.
+    texts: tuple[TextsConfig, ...] = ()
+    # Weight of such a text in the loss; that of a labelled row is 1.
+    weight: Positive = 1.0
+    # Of classes: more than 1 makes the teachers' answers less sure.
+    temperature: Positive = 1.0
+
+
 class ServingConfig(Section):
     """The folder that a model server watches (default: `serving` under the pipeline's folder)."""
 
@@ -365,6 +378,8 @@ class Config(Section):
     data: DataConfig
     encoder: EncoderConfig = EncoderConfig()
     trainer: TrainerConfig = TrainerConfig()
+    # Without it, the model learns from the labelled rows only.
+    distill: Optional[DistillConfig] = None
     gates: GatesConfig = GatesConfig()
     serving: ServingConfig = ServingConfig()
     beam: BeamConfig = BeamConfig()
@@ -378,6 +393,14 @@ class Config(Section):
             raise ValueError(
                 f"trainer.class_weights: {self.trainer.class_weights} needs classes; the labels are numbers (data.task)"
             )
+        for table in self.distill.texts if self.distill else ():
+            if table.score is not None:
+                raise ValueError(f"distill.texts: score = {table.score}: only a pre-training uses it; remove it")
+            if len(table.data.texts) != len(self.data.texts):
+                raise ValueError(
+                    f"distill.texts: text = {', '.join(table.data.texts)}: should be as many columns as data.text = "
+                    f"{', '.join(self.data.texts)}"
+                )
         if self.trainer.threshold != 0.5 and not self.task.has_threshold:
             raise ValueError(f"trainer.threshold: {self.trainer.threshold} is for two classes; remove it")
         return self

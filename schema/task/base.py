@@ -104,6 +104,26 @@ class Task(abc.ABC):
     def example_losses(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         """Returns training losses float32[batch] for label features [batch] and logits float32[batch, head_units]."""
 
+    @abc.abstractmethod
+    def distillation_losses(self, teacher: "tf.Tensor", logits: "tf.Tensor", temperature: float) -> "tf.Tensor":
+        """Returns the losses float32[batch] of a student that learns the answers of a teacher.
+
+        Args:
+          teacher: the teacher's logits float32[batch, head_units].
+          logits: the student's, the same shape.
+          temperature: divides the logits of both; the losses are scaled so that their gradients keep their size
+            (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+        """
+
+    def answers_of(self, logits: "np.ndarray") -> "np.ndarray":
+        """Returns the `label` features, int64[n] or float32[n], that logits float32[n, head_units] stand for."""
+        return self.served_outputs(logits)[self.answer_output].numpy()
+
+    @property
+    @abc.abstractmethod
+    def answer_output(self) -> str:
+        """The served output that is a `label` feature."""
+
     @property
     @abc.abstractmethod
     def training_metric(self) -> str:

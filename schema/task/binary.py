@@ -26,6 +26,12 @@ class BinaryTask(ClassTask):
 
         return tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, tf.float32), logits[:, 0])
 
+    def distillation_losses(self, teacher: "tf.Tensor", logits: "tf.Tensor", temperature: float) -> "tf.Tensor":
+        import tensorflow as tf
+
+        targets = tf.sigmoid(teacher[:, 0] / temperature)
+        return temperature**2 * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits[:, 0] / temperature)
+
     def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 

@@ -65,6 +65,10 @@ class ClassTask(Task):
     def training_metric(self) -> str:
         return "accuracy"
 
+    @property
+    def answer_output(self) -> str:
+        return "label"
+
     def named_labels(self, labels: "tf.Tensor") -> "dict[str, tf.Tensor]":
         """Returns the served outputs `label`, int64[batch], and `label_name`, string[batch]: the names of its classes.
 

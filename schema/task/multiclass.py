@@ -26,6 +26,12 @@ class MulticlassTask(ClassTask):
 
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
+    def distillation_losses(self, teacher: "tf.Tensor", logits: "tf.Tensor", temperature: float) -> "tf.Tensor":
+        import tensorflow as tf
+
+        targets = tf.nn.softmax(teacher / temperature)
+        return temperature**2 * tf.nn.softmax_cross_entropy_with_logits(targets, logits / temperature)
+
     def example_scores(self, labels: "tf.Tensor", logits: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 

@@ -44,6 +44,15 @@ class OrdinalTask(MulticlassTask):
         losses = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(classes > steps, tf.float32), logits)
         return tf.reduce_sum(tf.where(classes >= steps, losses, 0.0), axis=1)
 
+    def distillation_losses(self, teacher: "tf.Tensor", logits: "tf.Tensor", temperature: float) -> "tf.Tensor":
+        import tensorflow as tf
+
+        # A step counts by the probability that the teacher gives to reaching it.
+        passed = tf.sigmoid(teacher / temperature)
+        reached = tf.math.cumprod(passed, axis=1, exclusive=True)
+        losses = tf.nn.sigmoid_cross_entropy_with_logits(passed, logits / temperature)
+        return temperature**2 * tf.reduce_sum(reached * losses, axis=1)
+
     def served_outputs(self, logits: "tf.Tensor") -> "dict[str, tf.Tensor]":
         import tensorflow as tf
 

@@ -82,6 +82,14 @@ class ScoreTask(Task):
 
         return tf.nn.sigmoid_cross_entropy_with_logits(self._places(tf.cast(labels, tf.float32)), logits[:, 0])
 
+    def distillation_losses(self, teacher: "tf.Tensor", logits: "tf.Tensor", temperature: float) -> "tf.Tensor":
+        """Takes the teacher's score as the label; a score has no temperature."""
+        return self.example_losses(self.served_outputs(teacher)["score"], logits)
+
+    @property
+    def answer_output(self) -> str:
+        return "score"
+
     @property
     def training_metric(self) -> str:
         return "closeness"

@@ -168,6 +168,11 @@ def test_a_valid_configuration_passes(tmp_path):
             "encoder.handle = 'bert_multi_case': not in the catalogue; did you mean bert_multi_cased",
         ),
         (["encoder.source=hub", "encoder.handle=https://x/enc"], "encoder.preprocess: missing"),
+        (["distill.teachers=[/home/1]"], "distill.teachers = /home/1: should be on a volume .* TeacherLabels mounts$"),
+        (
+            ["distill={teachers: [/mnt/1], texts: [{file: /home/t.tsv}]}"],
+            "distill.texts = /home/t.tsv: should be on a volume .* or a URL",
+        ),
         (["kubeflow.components.Tariner.cpu=1"], "kubeflow.components: Tariner: no such component"),
         (["kubeflow.volumes=[{claim: c, path: /mnt, components: [X]}]"], "volumes.c.components: X: no such component"),
         (["kubeflow.components.Pusher.gpus=1"], "components.Pusher.gpus = 1: only the Trainer"),

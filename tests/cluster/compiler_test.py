@@ -122,6 +122,17 @@ def test_the_graph_is_the_golden_one(spec):
     assert tasks == TASKS
 
 
+def test_teachers_are_asked_in_every_run_and_their_labels_reach_the_student(tmp_path):
+    taught = compiled(tmp_path, "distill.teachers=[/mnt/reviews/large/1]")[0]
+    tasks = graph(taught)
+    assert tasks.keys() - TASKS.keys() == {"teacher-labels"}
+    assert sorted(tasks["teacher-labels"]["dependentTasks"]) == ["data-gate", "tsv-example-gen"]
+    assert not tasks["teacher-labels"]["cachingOptions"]["enableCache"]
+    takers = {name for name, task in tasks.items() if "teacher-labels" in task.get("dependentTasks", [])}
+    assert takers == {"trainer", "model-gate", "run-report"}
+    assert "components.trainer.executor.Executor" in containers(taught)["trainer_executor"]["args"]
+
+
 def test_every_container_is_the_entrypoint_in_the_configured_image(spec):
     assert set(containers(spec)) == {f"{task}_executor" for task in (*TASKS, "run-outcome")}
     for label, container in containers(spec).items():

@@ -1,0 +1,1 @@
+"""Trainer: TFX's Trainer for students, which learn from the labels of teachers too."""
