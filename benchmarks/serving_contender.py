@@ -1,11 +1,10 @@
 """A process that answers texts, for `benchmarks.serving_cpu`: from texts to probabilities, tokenised by the model."""
 
-import dataclasses
 import json
 import os
 import sys
 import time
-from typing import Any, Callable, Sequence
+from typing import Callable, Sequence
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
@@ -14,9 +13,9 @@ import tensorflow as tf  # noqa: E402
 import tensorflow_text  # noqa: E402, F401  Registers the ops inside the model.
 
 from benchmarks.training.turns import Referee  # noqa: E402
-from local import engines, served_model  # noqa: E402
+from local import served_model  # noqa: E402
 
-SAVED_MODEL, OPENVINO = "saved-model", "openvino"
+SAVED_MODEL = "saved-model"
 
 # Texts -> probabilities float32[batch].
 Answer = Callable[[Sequence[bytes]], np.ndarray]
@@ -26,7 +25,7 @@ def main(name: str, folder: str, file: str) -> None:
     """Answers until the input ends.
 
     Args:
-      name: `saved-model`, `openvino`, or an engine.
+      name: `saved-model`, or an engine.
       folder: the model.
       file: JSON list of texts.
     """
@@ -51,31 +50,8 @@ def _make(name: str, folder: str) -> Answer:
         signature = loaded.signatures["serving_default"]
         # The default argument keeps the variables, of which a signature has only weak references.
         return lambda texts, keep=loaded: signature(text=tf.constant(texts))["probability"].numpy()
-    model = served_model.load(folder, "", engines.TENSORFLOW if name == OPENVINO else name)
-    if name == OPENVINO:
-        model = _with_openvino(model)
+    model = served_model.load(folder, "", name)
     return lambda texts: model.compute([(text,) for text in texts])["probability"]
-
-
-def _with_openvino(model: served_model.Model) -> served_model.Model:
-    """Returns a model whose graph for ONNX Runtime is computed by OpenVINO."""
-    import openvino
-
-    from local.engines import onnx_engine, onnx_graph
-
-    engine: Any = onnx_engine.OnnxEngine(model.loaded, model.card.task, int8=False)
-    graph = onnx_graph.build(onnx_engine.read_weights(model.loaded)).SerializeToString()
-    core = openvino.Core()
-    # Its default on processors that have it is bfloat16.
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(graph), "CPU", options).create_infer_request()
-
-    class Session:
-        def run(self, names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-            return [request.infer(inputs, share_inputs=True)[0]]
-
-    engine._session = Session()
-    return dataclasses.replace(model, engine=engine)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ The weights are random, and the same for all; the last column is the largest dif
     before        `serving_default` of the SavedModel that the code of `--before CHECKOUT` exports
     onnx          `serve --engine onnx`: ONNX Runtime in float32
     onnx-int8     `serve --engine onnx-int8`: the same in 8-bit integers
-    openvino      OpenVINO in float32, on the graph that ONNX Runtime gets
+    openvino      `serve --engine openvino`: OpenVINO in float32, on the graph that ONNX Runtime gets
 
 The last three compute no padding either: the graph is ours. They run under the interpreter of `--python other=COMMAND`,
-which needs the packages of this one too, such as an environment with the extra `onnx` and `openvino`; without their
-packages they are left out, with the reason. On a machine with more cores, `taskset -c 0,1` leaves two.
+such as an environment with the extra `onnx`; without their packages they are left out, with the reason. On a machine
+with more cores, `taskset -c 0,1` leaves two.
 """
 
 import argparse
@@ -55,7 +55,7 @@ _PACKAGES = {
     "before": "",
     "onnx": "onnx, onnxruntime",
     "onnx-int8": "onnx, onnxruntime",
-    "openvino": "onnx, onnxruntime, openvino",
+    "openvino": "onnx, openvino",
 }
 # Reviews of a turn by batch size: about a second or two, for an encoder at most 512 wide, and for a wider one.
 _TURN = {1: (256, 64), 32: (640, 96)}

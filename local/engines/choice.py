@@ -1,6 +1,7 @@
 """Makes the engine of a model, and lets it answer only if its answers are those of TensorFlow."""
 
 import dataclasses
+import functools
 import itertools
 import os
 from typing import Any, Callable, Mapping, Optional, Protocol, Sequence
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from core import installation
 from core.errors import UserError
-from local.engines import ONNX, ONNX_INT8, TENSORFLOW
+from local.engines import ONNX, ONNX_INT8, OPENVINO, TENSORFLOW
 from schema.task import Task
 
 # Texts of the gate: enough that one wrong weight shows, few enough to add only a second to the load of BERT-base.
@@ -41,7 +42,7 @@ class Bounds:
 
 
 # Float32 sums in another order; and 8-bit integers, which moved trained models' probabilities by 0.001 on average.
-BOUNDS = {ONNX: Bounds(1e-4, 1e-3), ONNX_INT8: Bounds(0.01, 0.1)}
+BOUNDS = {ONNX: Bounds(1e-4, 1e-3), ONNX_INT8: Bounds(0.01, 0.1), OPENVINO: Bounds(1e-4, 1e-3)}
 
 
 def make_engine(
@@ -65,14 +66,14 @@ def make_engine(
     if name == TENSORFLOW:
         return None
     try:
-        from local.engines import onnx_engine  # An optional extra.
+        convert = _import(name)
     except ImportError as error:
         raise UserError(
-            f"--engine {name}: {error.name or 'onnxruntime'} is not installed; install the extra onnx: "
+            f"--engine {name}: {error.name or 'a package'} is not installed; install the extra onnx: "
             "sh scripts/setup.sh onnx, or the packages of requirements/*/onnx.txt"
         ) from error
     try:
-        engine = onnx_engine.OnnxEngine(loaded, task, int8=name == ONNX_INT8)
+        engine = convert(loaded, task)
     except (AttributeError, KeyError) as error:  # No `pack`, or not the expected weights.
         raise UserError(
             f"--engine {name}: {folder}: can't be converted; its encoder should be a BERT whose layers do not share "
@@ -80,6 +81,20 @@ def make_engine(
         ) from error
     check(name, engine, task, expected)
     return engine
+
+
+def _import(name: str) -> Callable[[Any, Task], Engine]:
+    """Returns what makes the engine of a SavedModel, from an optional extra."""
+    from local.engines import onnx_engine
+
+    if name == OPENVINO:
+        from local.engines import openvino_runtime
+
+        return functools.partial(onnx_engine.OnnxEngine, compile_graph=openvino_runtime.compile_float32)
+    from local.engines import onnx_runtime
+
+    compile_graph = onnx_runtime.compile_int8 if name == ONNX_INT8 else onnx_runtime.compile_float32
+    return functools.partial(onnx_engine.OnnxEngine, compile_graph=compile_graph)
 
 
 def check(name: str, engine: Engine, task: Task, expected: Callable[[Any], Outputs]) -> None:

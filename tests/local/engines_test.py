@@ -65,7 +65,10 @@ class Shifted:
         }
 
 
-@pytest.mark.parametrize("name, shift", [(engines.ONNX, 0.01), (engines.ONNX_INT8, 0.1), (engines.ONNX, np.nan)])
+@pytest.mark.parametrize(
+    "name, shift",
+    [(engines.ONNX, 0.01), (engines.ONNX_INT8, 0.1), (engines.ONNX, np.nan), (engines.OPENVINO, 0.01)],
+)
 def test_an_engine_with_other_answers_is_refused(exported, name, shift):
     own = served_model.load(exported, "")
     choice.check(name, Shifted(own.loaded, 0.0), saved_models.TASK, own.compute)
@@ -73,20 +76,24 @@ def test_an_engine_with_other_answers_is_refused(exported, name, shift):
         choice.check(name, Shifted(own.loaded, shift), saved_models.TASK, own.compute)
 
 
-def test_without_the_extra_one_sentence_says_what_to_install(exported, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    "name, missing", [(engines.ONNX, "onnx"), (engines.ONNX_INT8, "onnxruntime"), (engines.OPENVINO, "openvino")]
+)
+def test_without_the_extra_one_sentence_says_what_to_install(exported, monkeypatch, capfd, name, missing):
     real = builtins.__import__
 
-    def without_onnx(name, *arguments, **named):
-        if name.partition(".")[0] in ("onnx", "onnxruntime"):
+    def without_package(name, *arguments, **named):
+        if name.partition(".")[0] == missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return real(name, *arguments, **named)
 
-    monkeypatch.setattr(builtins, "__import__", without_onnx)
-    for module in ("local.engines.onnx_engine", "local.engines.onnx_graph"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    assert local_runner.main(["predict", "--model", exported, "--engine", "onnx", "굿"]) == 2
+    monkeypatch.setattr(builtins, "__import__", without_package)
+    for module in ("onnx_engine", "onnx_graph", "onnx_runtime", "openvino_runtime"):
+        monkeypatch.delitem(sys.modules, f"local.engines.{module}", raising=False)
+        monkeypatch.delattr(engines, module, raising=False)
+    assert local_runner.main(["predict", "--model", exported, "--engine", name, "굿"]) == 2
     error = capfd.readouterr().err
-    assert error.count("\n") == 1 and "sh scripts/setup.sh onnx" in error and "Traceback" not in error
+    assert error.count("\n") == 1 and f"{missing} is not installed" in error and "sh scripts/setup.sh onnx" in error
 
 
 def test_a_model_that_is_not_ours_to_convert_is_refused(tmp_path):
@@ -104,8 +111,8 @@ def test_networks_that_the_graph_lacks_are_refused(parts, tmp_path, shared, pool
         served_model.load(folder, "", engines.ONNX)
 
 
-@pytest.mark.parametrize("name, tolerance", [(engines.ONNX, 2e-6), (engines.ONNX_INT8, 0.02)])
-def test_onnx_runtime_answers_as_tensorflow(exported, name, tolerance):
+@pytest.mark.parametrize("name, tolerance", [(engines.ONNX, 2e-6), (engines.ONNX_INT8, 0.02), (engines.OPENVINO, 2e-6)])
+def test_an_engine_answers_as_tensorflow(exported, name, tolerance):
     expected, answers = (served_model.load(exported, "", each).compute(ROWS) for each in (engines.TENSORFLOW, name))
     assert answers.keys() == expected.keys()
     np.testing.assert_allclose(answers["probability"], expected["probability"], atol=tolerance)
