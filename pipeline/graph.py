@@ -32,6 +32,7 @@ from components.run_report.component import RunReport
 from components.serving_validator.component import ServingValidator
 from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
+from pipeline.engine import flags
 from schema import features
 from schema.task import task_to_json
 from trainer import export, run
@@ -64,7 +65,7 @@ def create_pipeline(
         components=_components(config, checkpoints, workers, reports_dir),
         enable_cache=True,
         metadata_connection_config=metadata_connection,
-        beam_pipeline_args=list(config.beam.args),
+        beam_pipeline_args=flags.make_flags(config.beam),
     )
 
 

@@ -5,15 +5,16 @@ are relative to that file's folder, those after `--set` to the current folder.
 
 | module        | holds                                                                              |
 |---------------|------------------------------------------------------------------------------------|
-| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `beam`, `notify`; `Config` |
+| `sections.py` | keys and defaults of `data`, `encoder`, `trainer`, `serving`, `notify`; `Config`         |
 | `gates.py`    | keys and defaults of `gates`; those of the metrics are in `schema/task/`           |
 | `loading.py`  | a file and `--set` -> `Config`                                                     |
 | `saving.py`   | `Config` -> a file                                                                 |
 | `faults.py`   | error messages, with a suggestion for a misspelt key                               |
 
-The keys of `kubeflow` are in `core/kubeflow_config.py`.
+The keys of `beam` are in `core/beam_config.py`, those of `kubeflow` in `core/kubeflow_config.py`.
 """
 
+from core.beam_config import BeamConfig
 from core.config.faults import describe_faults
 from core.config.gates import (
     AUTO_PAIRS,
@@ -33,7 +34,6 @@ from core.config.sections import (
     ARCHIVE_SUFFIXES,
     CURATED_SCHEMA,
     DELIMITERS,
-    BeamConfig,
     Config,
     DataConfig,
     EncoderConfig,

@@ -1,0 +1,205 @@
+"""A run's time with an engine: checks it before the first job, shows the jobs, cancels them on an interrupt."""
+
+import contextlib
+import logging
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+import requests
+
+from core import progress
+from core.beam_config import BeamConfig
+from core.errors import UserError, first_line
+from pipeline.engine import checks, flags, package
+from pipeline.engine.flink import Flink, Job, last_line
+
+_POLL_S = 1.0
+# The probe imports TensorFlow on a worker: 40 s on a busy machine.
+_PROBE_TIMEOUT_S = 300.0
+# Beam's runner for Spark 3.
+_SPARK_VERSION = "3"
+
+
+class JobFailed(RuntimeError):
+    """A job of the engine failed; the text is the worker's last line and where to find more."""
+
+
+@contextlib.contextmanager
+def open_session(flags_: Sequence[str], folder: str = "", beam: Optional[BeamConfig] = None) -> Iterator[Sequence[str]]:
+    """Prepares an engine, and cancels what is left of its jobs at the end.
+
+    Args:
+      flags_: Beam's, as `flags.make_flags` writes them.
+      folder: where the components write.
+      beam: the section they come from, whose `args` are checked; None if they were checked before.
+
+    Yields:
+      The flags for the jobs.
+
+    Raises:
+      UserError: a job could not run there.
+      JobFailed: a job failed inside the context.
+      KeyboardInterrupt: Ctrl-C or SIGTERM; the jobs have been cancelled.
+    """
+    values = flags.parse(flags_)
+    runner = values.get("runner", "")
+    if beam is not None:
+        flags.check_args(beam)
+    if runner == "DataflowRunner":
+        checks.check_google_credentials()
+    if runner == "FlinkRunner" and "://" in values.get("flink_master", ""):
+        engine: Optional[Flink] = Flink(values["flink_master"])
+    elif runner == "SparkRunner":
+        engine = None
+    else:
+        yield flags_
+        return
+    with _interrupt_on_sigterm(), contextlib.ExitStack() as stack:
+        own, arguments = _prepare(engine, values)
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="beam-package-"))
+        from pipeline.engine import job_server  # Slow: imports Beam.
+
+        address = stack.enter_context(job_server.run(own.pop("java"), own.pop("jar"), arguments))
+        if beam is not None:
+            flags.check_args(beam, job_server.list_flags(address))
+        name = f"reviews-{uuid.uuid4().hex[:8]}"
+        own |= {"runner": "PortableRunner", "job_endpoint": address, "job_name": name}
+        # Without either, TFX would stage a copy of itself.
+        shipped = {"extra_package": package.write(temporary)} if values.get("environment_type") == "PROCESS" else {}
+        own |= shipped or {"sdk_container_image": "unused"}
+        rest = [flag for flag in flags_ if flag[2:].partition("=")[0] not in (*own, *_REPLACED)]
+        job_flags = [*rest, *(f"--{key}={value}" for key, value in own.items())]
+        with _cancel_on_exit(engine, name, values):
+            _probe(engine, job_flags, name, folder)
+            with _watch(engine, name):
+                yield job_flags
+
+
+# Flags of Beam's own start of a job server.
+_REPLACED = ("flink_job_server_jar", "spark_job_server_jar", "spark_master_url")
+
+
+def _prepare(engine: Optional[Flink], values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Checks what a job needs; returns the job server's program, flags to add, and the job server's arguments."""
+    if engine is None:
+        java = checks.find_java()
+        jar = checks.find_jar(values.get("spark_job_server_jar"), "spark", _SPARK_VERSION)
+        return {"java": java, "jar": jar}, [f"--spark-master-url={values['spark_master_url']}"]
+    java = checks.find_java()
+    parallelism = int(values["parallelism"]) if "parallelism" in values else None
+    version, slots = engine.check(parallelism)
+    jar = checks.find_jar(values.get("flink_job_server_jar"), "flink", version)
+    return {"java": java, "jar": jar, "parallelism": slots}, [f"--flink-master={engine.address}"]
+
+
+@contextlib.contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Treats SIGTERM as Ctrl-C, so that the jobs are cancelled then too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _cancel_on_exit(engine: Optional[Flink], name: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Cancels the session's jobs when the context is left early, and describes the failure of one."""
+    try:
+        yield
+    except BaseException as error:
+        if engine is None:
+            raise  # Spark's jobs run in the job server, or end with it.
+        failed = None
+        if isinstance(error, Exception) and not isinstance(error, UserError):
+            failed = _describe_failure(engine, name)
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # A second Ctrl-C would leave the job behind.
+        try:
+            engine.cancel(name)
+            if not isinstance(error, Exception):
+                # Until then a worker may finish what it was writing.
+                time.sleep(int(values.get("environment_cache_millis", 0)) / 1000 + _POLL_S)
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, before)
+        if failed is not None:
+            raise JobFailed(failed) from error
+        raise
+
+
+def _describe_failure(engine: Flink, name: str) -> Optional[str]:
+    """Returns the worker's last line if a job of this session has failed; None for any other error."""
+    with contextlib.suppress(requests.RequestException):
+        for job in engine.jobs(name):
+            if job.state == "FAILED" and (failures := engine.failures(job)):
+                return f"{last_line(failures[-1])}; more: {engine.link(job)}"
+    return None
+
+
+def _probe(engine: Optional[Flink], job_flags: Sequence[str], name: str, folder: str) -> None:
+    """Runs the probe; its first failure ends it, because the engine would try again for minutes."""
+    from pipeline.engine import probe  # Slow: imports Beam.
+
+    progress.report("checking a worker", 0, 0)
+    result = probe.run(job_flags, folder)
+    end = time.monotonic() + _PROBE_TIMEOUT_S
+    while str(result.state) not in ("DONE", "FAILED", "CANCELLED"):
+        for job in engine.jobs(name) if engine is not None else ():
+            if failures := engine.failures(job):
+                raise UserError(f"beam: a worker can't run the components: {last_line(failures[0])}")
+        if time.monotonic() > end:
+            raise UserError(f"beam: no worker has finished the probe in {_PROBE_TIMEOUT_S:.0f} s; see the engine's log")
+        time.sleep(_POLL_S)
+    try:
+        result.wait_until_finish()
+    except Exception as error:
+        raise UserError(f"beam: a worker can't run the components: {last_line(str(error))}") from error
+
+
+@contextlib.contextmanager
+def _watch(engine: Optional[Flink], name: str) -> Iterator[None]:
+    """Reports the progress and the retries of the jobs inside the context."""
+    if engine is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=_report, args=(engine, name, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _report(engine: Flink, name: str, stop: threading.Event) -> None:
+    seen: dict[str, int] = {}
+    while not stop.wait(_POLL_S):
+        try:
+            for job in engine.jobs(name):
+                if job.has_ended:
+                    continue
+                progress.report("tasks on Flink", job.finished, job.tasks)
+                _report_retries(engine, job, seen)
+        except (requests.RequestException, ValueError, KeyError) as error:
+            logging.info("Flink: %s", first_line(error))
+
+
+def _report_retries(engine: Flink, job: Job, seen: dict[str, int]) -> None:
+    failures = engine.failures(job)
+    for number in range(seen.get(job.id, 0), len(failures)):
+        progress.report(f"retry {number + 1}: {last_line(failures[number])}", number + 1, 0, keep=True)
+    seen[job.id] = max(seen.get(job.id, 0), len(failures))
