@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import zipfile
-from typing import Mapping, Optional
+from typing import Mapping
 
 from core.errors import UserError, first_line
 
 # Beam's runners need 11; older ones do not know `--add-opens` either.
 _OLDEST_JAVA = 11
 _MANIFEST = "META-INF/MANIFEST.MF"
+_HOW = "should be Beam's job server for this engine; `make flink` writes build/flink/job-server.jar"
 
 
 def find_java(environment: Mapping[str, str] = os.environ) -> str:
@@ -36,19 +37,8 @@ def find_java(environment: Mapping[str, str] = os.environ) -> str:
     return java
 
 
-def find_jar(jar: Optional[str], engine: str, version: str) -> str:
-    """Returns the path of the job server's jar; Beam downloads it if none is set.
-
-    Args:
-      jar: `beam.job_server_jar`.
-      engine: `flink` or `spark`.
-      version: of the engine, such as 1.19; part of the jar's name.
-
-    Raises:
-      UserError: there is no such file, it is no program, or it can't be downloaded.
-    """
-    if jar is None:
-        return _download(engine, version)
+def check_jar(jar: str) -> None:
+    """Raises UserError unless a file is a Java program."""
     if not os.path.isfile(jar):
         raise UserError(f"beam.job_server_jar = {jar}: no such file; {_HOW}")
     try:
@@ -58,13 +48,18 @@ def find_jar(jar: Optional[str], engine: str, version: str) -> str:
         raise UserError(f"beam.job_server_jar = {jar}: not a jar ({first_line(error)}); {_HOW}") from error
     if b"Main-Class:" not in manifest:
         raise UserError(f"beam.job_server_jar = {jar}: has no main class; {_HOW}")
-    return jar
 
 
-_HOW = "should be Beam's job server for this engine; `make flink` writes build/flink/job-server.jar"
+def download_jar(engine: str, version: str) -> str:
+    """Lets Beam download the job server of an engine; returns its path.
 
+    Args:
+      engine: `flink` or `spark`.
+      version: of the engine, such as 1.19; part of the jar's name.
 
-def _download(engine: str, version: str) -> str:
+    Raises:
+      UserError: it can't be downloaded.
+    """
     from apache_beam.utils import subprocess_server  # Slow.
 
     target = f":runners:{engine}:{version}:job-server:shadowJar"

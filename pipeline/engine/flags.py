@@ -78,9 +78,11 @@ def _portable_flags(beam: BeamConfig) -> dict[str, Any]:
 
 
 def _worker_environment(beam: BeamConfig) -> dict[str, str]:
-    # The program starts `python3` of PATH. An installation elsewhere has its own beside its program.
-    folder = os.path.dirname(beam.command or sys.executable)
-    return {"PATH": f"{folder}:/usr/local/bin:/usr/bin:/bin", "TF_USE_LEGACY_KERAS": "1"}
+    # The program starts `python3` of PATH: this one, or in another place that of its checkout's or image's .venv.
+    python = os.path.dirname(sys.executable)
+    if beam.command is not None:
+        python = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(beam.command))), ".venv", "bin")
+    return {"PATH": f"{python}:/usr/local/bin:/usr/bin:/bin", "TF_USE_LEGACY_KERAS": "1"}
 
 
 def parse(flags: Iterable[str]) -> dict[str, str]:

@@ -56,15 +56,15 @@ class Flink:
         try:
             overview = self._get("/overview")
             version, total, free = (overview[key] for key in ("flink-version", "slots-total", "slots-available"))
+        except (ValueError, TypeError, KeyError) as error:  # Not JSON: requests' error for that is a ValueError too.
+            raise UserError(
+                f"beam.address = {self._shown()}: what answers there is not Flink; should be HOST:PORT of Flink's REST "
+                "API (8081 by default)"
+            ) from error
         except requests.RequestException as error:
             raise UserError(
                 f"beam.address = {self._shown()}: {_describe(error)}; should be HOST:PORT of Flink's REST API (8081 by "
                 "default)"
-            ) from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"beam.address = {self._shown()}: what answers there is not Flink; should be HOST:PORT of Flink's REST "
-                "API (8081 by default)"
             ) from error
         wanted = parallelism or total
         if wanted > total or not total:
@@ -74,8 +74,8 @@ class Flink:
             )
         if wanted > free:
             raise UserError(
-                f"beam.parallelism = {wanted}: only {free} of the {total} task slots of Flink at {self._shown()} are "
-                f"free; wait for its jobs or cancel them ({self.address}/#/job/running)"
+                f"beam.address = {self._shown()}: {free} of Flink's {total} task slots are free, and {wanted} are "
+                f"needed; wait for its jobs, cancel them ({self.address}/#/job/running), or set beam.parallelism"
             )
         return ".".join(version.split(".")[:2]), wanted
 

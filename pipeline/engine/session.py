@@ -1,6 +1,7 @@
 """A run's time with an engine: checks it before the first job, shows the jobs, cancels them on an interrupt."""
 
 import contextlib
+import dataclasses
 import logging
 import signal
 import tempfile
@@ -17,7 +18,7 @@ from core.errors import UserError, first_line
 from pipeline.engine import checks, flags, package
 from pipeline.engine.flink import Flink, Job, last_line
 
-_POLL_S = 1.0
+_POLL_S = 2.0
 # The probe imports TensorFlow on a worker: 40 s on a busy machine.
 _PROBE_TIMEOUT_S = 300.0
 # Beam's runner for Spark 3.
@@ -28,14 +29,32 @@ class JobFailed(RuntimeError):
     """A job of the engine failed; the text is the worker's last line and where to find more."""
 
 
+# Flags of Beam's own start of a job server.
+_REPLACED = ("flink_job_server_jar", "spark_job_server_jar", "spark_master_url")
+
+
+def check(engine_flags: Sequence[str]) -> None:
+    """Checks what takes no time: Java, the jar, whether the engine answers and has free slots, credentials.
+
+    Args:
+      engine_flags: Beam's, as `flags.make_flags` writes them.
+
+    Raises:
+      UserError: a job could not run there.
+    """
+    _prepare(flags.parse(engine_flags))
+
+
 @contextlib.contextmanager
-def open_session(flags_: Sequence[str], folder: str = "", beam: Optional[BeamConfig] = None) -> Iterator[Sequence[str]]:
+def open_session(
+    engine_flags: Sequence[str], folder: str = "", beam: Optional[BeamConfig] = None
+) -> Iterator[Sequence[str]]:
     """Prepares an engine, and cancels what is left of its jobs at the end.
 
     Args:
-      flags_: Beam's, as `flags.make_flags` writes them.
+      engine_flags: as for `check`.
       folder: where the components write.
-      beam: the section they come from, whose `args` are checked; None if they were checked before.
+      beam: the section that they come from, whose `args` are checked; None if they were checked before.
 
     Yields:
       The flags for the jobs.
@@ -45,55 +64,81 @@ def open_session(flags_: Sequence[str], folder: str = "", beam: Optional[BeamCon
       JobFailed: a job failed inside the context.
       KeyboardInterrupt: Ctrl-C or SIGTERM; the jobs have been cancelled.
     """
-    values = flags.parse(flags_)
-    runner = values.get("runner", "")
+    values = flags.parse(engine_flags)
     if beam is not None:
         flags.check_args(beam)
+    engine = _prepare(values)
+    if engine is None:
+        yield engine_flags
+        return
+    from pipeline.engine import job_server  # Slow: imports Beam.
+
+    with _interrupt_on_sigterm(), tempfile.TemporaryDirectory(prefix="beam-package-") as temporary:
+        with job_server.run(engine.java, engine.jar, engine.arguments) as address:
+            if beam is not None:
+                flags.check_args(beam, job_server.list_flags(address))
+            name = f"reviews-{uuid.uuid4().hex[:8]}"
+            job_flags = _job_flags(engine_flags, engine, address, name, temporary)
+            with _cancel_on_exit(engine.flink, name, values):
+                _probe(engine.flink, job_flags, name, folder)
+                with _watch(engine.flink, name):
+                    yield job_flags
+
+
+@dataclasses.dataclass(frozen=True)
+class _Engine:
+    """What a job server needs.
+
+    Attributes:
+      java: path of the program.
+      jar: path of the job server.
+      arguments: of the job server.
+      parallelism: of the jobs; None for the engine's default.
+      flink: None for Spark, whose jobs end with the job server.
+    """
+
+    java: str
+    jar: str
+    arguments: Sequence[str]
+    parallelism: Optional[int] = None
+    flink: Optional[Flink] = None
+
+
+def _prepare(values: Mapping[str, str]) -> Optional[_Engine]:
+    """Checks what a job needs; returns None for a runner without a job server."""
+    runner, master = values.get("runner"), values.get("flink_master", "")
     if runner == "DataflowRunner":
         checks.check_google_credentials()
-    if runner == "FlinkRunner" and "://" in values.get("flink_master", ""):
-        engine: Optional[Flink] = Flink(values["flink_master"])
-    elif runner == "SparkRunner":
-        engine = None
-    else:
-        yield flags_
-        return
-    with _interrupt_on_sigterm(), contextlib.ExitStack() as stack:
-        own, arguments = _prepare(engine, values)
-        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="beam-package-"))
-        from pipeline.engine import job_server  # Slow: imports Beam.
-
-        address = stack.enter_context(job_server.run(own.pop("java"), own.pop("jar"), arguments))
-        if beam is not None:
-            flags.check_args(beam, job_server.list_flags(address))
-        name = f"reviews-{uuid.uuid4().hex[:8]}"
-        own |= {"runner": "PortableRunner", "job_endpoint": address, "job_name": name}
-        # Without either, TFX would stage a copy of itself.
-        shipped = {"extra_package": package.write(temporary)} if values.get("environment_type") == "PROCESS" else {}
-        own |= shipped or {"sdk_container_image": "unused"}
-        rest = [flag for flag in flags_ if flag[2:].partition("=")[0] not in (*own, *_REPLACED)]
-        job_flags = [*rest, *(f"--{key}={value}" for key, value in own.items())]
-        with _cancel_on_exit(engine, name, values):
-            _probe(engine, job_flags, name, folder)
-            with _watch(engine, name):
-                yield job_flags
-
-
-# Flags of Beam's own start of a job server.
-_REPLACED = ("flink_job_server_jar", "spark_job_server_jar", "spark_master_url")
-
-
-def _prepare(engine: Optional[Flink], values: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """Checks what a job needs; returns the job server's program, flags to add, and the job server's arguments."""
-    if engine is None:
+    if runner == "SparkRunner" and "spark_master_url" in values:
         java = checks.find_java()
-        jar = checks.find_jar(values.get("spark_job_server_jar"), "spark", _SPARK_VERSION)
-        return {"java": java, "jar": jar}, [f"--spark-master-url={values['spark_master_url']}"]
-    java = checks.find_java()
-    parallelism = int(values["parallelism"]) if "parallelism" in values else None
-    version, slots = engine.check(parallelism)
-    jar = checks.find_jar(values.get("flink_job_server_jar"), "flink", version)
-    return {"java": java, "jar": jar, "parallelism": slots}, [f"--flink-master={engine.address}"]
+        own_jar = values.get("spark_job_server_jar")
+        if own_jar is not None:
+            checks.check_jar(own_jar)
+        jar = own_jar or checks.download_jar("spark", _SPARK_VERSION)
+        return _Engine(java, jar, [f"--spark-master-url={values['spark_master_url']}"])
+    if runner == "FlinkRunner" and "://" in master:
+        java, flink = checks.find_java(), Flink(master)
+        own_jar = values.get("flink_job_server_jar")
+        if own_jar is not None:
+            checks.check_jar(own_jar)
+        version, slots = flink.check(int(values["parallelism"]) if "parallelism" in values else None)
+        jar = own_jar or checks.download_jar("flink", version)
+        return _Engine(java, jar, [f"--flink-master={master}"], slots, flink)
+    return None
+
+
+def _job_flags(flags_: Sequence[str], engine: _Engine, address: str, name: str, folder: str) -> list[str]:
+    """Returns the flags of a job that a job server takes; writes the package for its workers into the folder."""
+    own = {"runner": "PortableRunner", "job_endpoint": address, "job_name": name}
+    if engine.parallelism is not None:
+        own["parallelism"] = str(engine.parallelism)
+    if flags.parse(flags_).get("environment_type") == "PROCESS":
+        own["extra_package"] = package.write(folder)
+    else:
+        # The package is there already; without this flag TFX would stage a copy of itself.
+        own["sdk_container_image"] = "unused"
+    kept = [flag for flag in flags_ if flag[2:].partition("=")[0] not in (*own, *_REPLACED)]
+    return [*kept, *(f"--{key}={value}" for key, value in own.items())]
 
 
 @contextlib.contextmanager
