@@ -62,6 +62,12 @@ class BeamConfig(Section):
     # Beam's own flags.
     args: tuple[str, ...] = ()
 
+    def with_command(self, command: str) -> "BeamConfig":
+        """Returns the section with a program for workers' processes, where it has none and needs one."""
+        if self.runner not in _ADDRESSES or self.environment != "process" or self.command is not None:
+            return self
+        return self.model_copy(update={"command": command})
+
     @pydantic.model_validator(mode="after")
     def _fits_runner(self) -> "BeamConfig":
         for name, field in type(self).model_fields.items():

@@ -79,8 +79,9 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
         os.makedirs(root, exist_ok=True)  # A worker checks that it sees it.
         with screen.show_progress(), engine_session.open_session(make_flags(config.beam), root, config.beam) as flags:
+            runner.beam_flags = flags
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
-            settings = _set_serving_dir(config, folder).model_copy(update={"beam": BeamConfig(args=tuple(flags))})
+            settings = _set_serving_dir(config, folder).model_copy(update={"beam": BeamConfig()})
             runner.run(graph.create_pipeline(settings, root, checkpoints, connection))
     except Exception as failure:  # A failed run gets a summary too.
         logging.exception("the run failed")

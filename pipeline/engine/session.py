@@ -45,6 +45,11 @@ def check(engine_flags: Sequence[str]) -> None:
     _prepare(flags.parse(engine_flags))
 
 
+def has_engine(engine_flags: Sequence[str]) -> bool:
+    """Whether jobs with these flags run on workers of Flink or Spark."""
+    return flags.parse(engine_flags).get("runner") in ("FlinkRunner", "SparkRunner")
+
+
 @contextlib.contextmanager
 def open_session(
     engine_flags: Sequence[str], folder: str = "", beam: Optional[BeamConfig] = None
@@ -202,9 +207,10 @@ def _probe(engine: Optional[Flink], job_flags: Sequence[str], name: str, folder:
     result = probe.run(job_flags, folder)
     end = time.monotonic() + _PROBE_TIMEOUT_S
     while str(result.state) not in ("DONE", "FAILED", "CANCELLED"):
-        for job in engine.jobs(name) if engine is not None else ():
-            if failures := engine.failures(job):
-                raise UserError(f"beam: a worker can't run the components: {last_line(failures[0])}")
+        if engine is not None:
+            for job in engine.jobs(name):
+                if failures := engine.failures(job):
+                    raise UserError(f"beam: a worker can't run the components: {last_line(failures[0])}")
         if time.monotonic() > end:
             raise UserError(f"beam: no worker has finished the probe in {_PROBE_TIMEOUT_S:.0f} s; see the engine's log")
         time.sleep(_POLL_S)
