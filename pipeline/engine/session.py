@@ -207,10 +207,8 @@ def _probe(engine: Optional[Flink], job_flags: Sequence[str], name: str, folder:
     result = probe.run(job_flags, folder)
     end = time.monotonic() + _PROBE_TIMEOUT_S
     while str(result.state) not in ("DONE", "FAILED", "CANCELLED"):
-        if engine is not None:
-            for job in engine.jobs(name):
-                if failures := engine.failures(job):
-                    raise UserError(f"beam: a worker can't run the components: {last_line(failures[0])}")
+        if engine is not None and (failure := _first_failure(engine, name)):
+            raise UserError(f"beam: a worker can't run the components: {last_line(failure)}")
         if time.monotonic() > end:
             raise UserError(f"beam: no worker has finished the probe in {_PROBE_TIMEOUT_S:.0f} s; see the engine's log")
         time.sleep(_POLL_S)
@@ -218,6 +216,15 @@ def _probe(engine: Optional[Flink], job_flags: Sequence[str], name: str, folder:
         result.wait_until_finish()
     except Exception as error:
         raise UserError(f"beam: a worker can't run the components: {last_line(str(error))}") from error
+
+
+def _first_failure(engine: Flink, name: str) -> Optional[str]:
+    """Returns the first failure of a job; None if there is none, or if Flink is too busy to say."""
+    with contextlib.suppress(requests.RequestException):
+        for job in engine.jobs(name):
+            if failures := engine.failures(job):
+                return failures[0]
+    return None
 
 
 @contextlib.contextmanager
