@@ -15,6 +15,8 @@ _TIMEOUT_S = 5.0
 _ENDED = ("FINISHED", "FAILED", "CANCELED")
 # Until a cancelled job has ended; Flink itself kills a task that does not react in 180 s.
 _CANCEL_TIMEOUT_S = 60.0
+# A job that was just submitted appears in the list after this time.
+_SUBMISSION_S = 3.0
 _POLL_S = 0.5
 
 
@@ -104,10 +106,13 @@ class Flink:
           UserError: they have not ended in a minute.
         """
         end = time.monotonic() + _CANCEL_TIMEOUT_S
+        quiet_since = time.monotonic()
         while time.monotonic() < end:
             with contextlib.suppress(requests.RequestException):
                 running = [job for job in self.jobs(name) if not job.has_ended]
-                if not running:
+                if running:
+                    quiet_since = time.monotonic()
+                elif time.monotonic() - quiet_since > _SUBMISSION_S:
                     return
                 for job in running:
                     requests.patch(f"{self.address}/jobs/{job.id}?mode=cancel", timeout=_TIMEOUT_S)

@@ -78,16 +78,20 @@ def open_session(
         return
     from pipeline.engine import job_server  # Slow: imports Beam.
 
-    with _interrupt_on_sigterm(), tempfile.TemporaryDirectory(prefix="beam-package-") as temporary:
-        with job_server.run(engine.java, engine.jar, engine.arguments) as address:
-            if beam is not None:
-                flags.check_args(beam, job_server.list_flags(address))
-            name = f"reviews-{uuid.uuid4().hex[:8]}"
-            job_flags = _job_flags(engine_flags, engine, address, name, temporary)
-            with _cancel_on_exit(engine.flink, name, values):
-                _probe(engine.flink, job_flags, name, folder)
-                with _watch(engine.flink, name):
-                    yield job_flags
+    name = f"reviews-{uuid.uuid4().hex[:8]}"
+    # The job server ends before the jobs are cancelled, so that it submits no other meanwhile.
+    with (
+        _interrupt_on_sigterm(),
+        tempfile.TemporaryDirectory(prefix="beam-package-") as temporary,
+        _cancel_on_exit(engine.flink, name, values),
+        job_server.run(engine.java, engine.jar, engine.arguments) as address,
+    ):
+        if beam is not None:
+            flags.check_args(beam, job_server.list_flags(address))
+        job_flags = _job_flags(engine_flags, engine, address, name, temporary)
+        _probe(engine.flink, job_flags, name, folder)
+        with _watch(engine.flink, name):
+            yield job_flags
 
 
 @dataclasses.dataclass(frozen=True)
