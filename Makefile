@@ -4,7 +4,7 @@
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-slow lint format bench lock wheel debian13 image clean
+.PHONY: help run test test-fast test-slow lint format bench lock wheel debian13 image flink flink-down clean
 
 help:
 	@echo 'make run     train, evaluate and push a model from the bundled sample'
@@ -15,6 +15,7 @@ help:
 	@echo 'make wheel   build the package into dist/; docs/install.md shows how to install it'
 	@echo 'make debian13 ARGS="test" (or run, ...)  run that target with the current versions if glibc is older than 2.39'
 	@echo 'make image   build the image for Kubeflow; TAG=name:tag, ARGS="--build-arg DEVICE=cpu" for one without CUDA'
+	@echo 'make flink   start a Flink with two task managers on this machine (docs/engine.md); make flink-down ends it'
 	@echo 'make clean   remove the environment and the caches, but not runs/ with its models'
 	@echo 'ARGS="..." is passed to the commands of run, test and image'
 
@@ -83,6 +84,13 @@ image:
 		exit 1; \
 	}; \
 	DOCKER_BUILDKIT=1 "$$engine" build --tag '$(TAG)' --build-arg 'REVISION=$(REVISION)' $(ARGS) .
+
+flink:
+	@sh scripts/setup.sh
+	@.venv/bin/python scripts/flink.py up $(ARGS)
+
+flink-down:
+	@.venv/bin/python scripts/flink.py down $(ARGS)
 
 # No trailing slashes: of a symbolic link only the link is removed.
 clean:

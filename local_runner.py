@@ -34,6 +34,8 @@ from local import (  # noqa: E402
 )
 from local.server import listener  # noqa: E402
 from local.server.settings import Settings  # noqa: E402
+from pipeline.engine import session as engine_session  # noqa: E402
+from pipeline.engine.flags import make_flags  # noqa: E402
 from schema import features  # noqa: E402
 
 DEFAULT_CONFIG = os.path.join(installation.CONFIGS, "sample.yaml")
@@ -83,7 +85,9 @@ def run(options: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
         try:
-            file_head.check_local(settings.data, settings.task)  # Takes no time, unlike the imports below.
+            # These take no time, unlike the imports below.
+            file_head.check_local(settings.data, settings.task)
+            engine_session.check(make_flags(settings.beam))
         except UserError as error:
             return early_stop.stop(settings, run_folder, error, console)
         with streams.show_spinner(console, "loading TensorFlow and TFX"):

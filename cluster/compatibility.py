@@ -57,6 +57,10 @@ IMAGE_FOLDERS = ("configs", "schema", "data/invariance")
 IMAGE_ENCODER = "/opt/encoder"
 
 
+# Components that run on Beam.
+_BEAM_COMPONENTS = ("TsvExampleGen", "StatisticsGen", "Evaluator")
+
+
 def check_config(config: Config) -> None:
     """Checks a configuration's settings for a cluster.
 
@@ -70,6 +74,7 @@ def check_config(config: Config) -> None:
         *_encoder_faults(config),
         *_path_faults(config, kubeflow),
         *_mount_faults(kubeflow),
+        *_beam_faults(config, kubeflow),
         *_pod_faults(config, kubeflow),
     ]
     if faults:
@@ -213,6 +218,7 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
     for key, path, needs in (
         ("serving.dir", config.serving.dir, ("DataGate", "BaselineModel", "Pusher")),
         ("kubeflow.work_dir", kubeflow.work_dir, ()),
+        ("beam.job_server_jar", config.beam.job_server_jar, _BEAM_COMPONENTS),
         ("data.train", config.data.train, ("TsvExampleGen",)),
         ("data.dev", config.data.dev, ("TsvExampleGen",)),
         ("data.test", config.data.test, ("TsvExampleGen",)),
@@ -243,6 +249,11 @@ def _path_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
                 f"encoder.handle = {handle}: should be a name of the catalogue, a URL, a folder on a volume that "
                 f"HubEncoder mounts, or the image's {IMAGE_ENCODER}"
             )
+
+
+def _beam_faults(config: Config, kubeflow: KubeflowConfig) -> Iterator[str]:
+    if config.beam.runner == "dataflow" and not (kubeflow.pipeline_root or "").startswith("gs://"):
+        yield "kubeflow.pipeline_root: should be a folder on gs://, since Dataflow's workers mount no volumes"
 
 
 def _mount_faults(kubeflow: KubeflowConfig) -> Iterator[str]:

@@ -19,6 +19,7 @@ from core.files import atomic_write
 from core.kubeflow_config import KubeflowConfig, Pod, Volume
 from launchers.cluster_job.config import ClusterJobConfig
 from pipeline import graph
+from pipeline.engine import flags
 
 # Nodes that depend on state outside of the cache key (inputs, parameters, arguments, image): files, the serving folder,
 # teachers, the speed of a machine. RunReport and RunOutcome also write outside of artifacts.
@@ -53,6 +54,7 @@ def compile_pipeline(config: Config, output: str) -> None:
     """
     if not output.endswith((".yaml", ".yml")):
         raise UserError(f"--output {output}: should end in .yaml; the backend reads .json as another format")
+    flags.check_args(config.beam)
     documents = make_documents(config)
     text = yaml.safe_dump_all(documents, sort_keys=True)
     compatibility.check_text(text, output)
@@ -147,6 +149,7 @@ def _with_image_paths(config: Config, kubeflow: KubeflowConfig) -> Config:
     gates = config.gates
     return config.model_copy(
         update={
+            "beam": config.beam.with_command(image_path(flags.BOOT) or flags.BOOT),
             "data": config.data.model_copy(update={"schema_file": image_path(config.data.schema_file)}),
             "gates": gates.model_copy(
                 update={"invariance": gates.invariance.model_copy(update={"pairs": image_path(gates.invariance.pairs)})}

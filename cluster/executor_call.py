@@ -4,6 +4,7 @@ TFX's own entrypoint imports the compiler, TFMA and Beam, which takes seconds of
 what every executor needs; the executor imports the rest.
 """
 
+import contextlib
 import importlib
 import logging
 import os
@@ -17,7 +18,9 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils, standard_artifacts, value_artifact
 from tfx.version import __version__ as tfx_version
 
+from cluster import shared_copies
 from core import progress, streams
+from pipeline.engine import session as engine_session
 
 # Prefix of the titles of TFX's own artifact types.
 _TFX_TITLE = "tfx."
@@ -33,6 +36,7 @@ def call(
     flags: Sequence[str],
     run_id: str,
     temporary: str,
+    shared: str = "",
 ) -> dict[str, Any]:
     """Runs an executor.
 
@@ -43,6 +47,7 @@ def call(
       flags: for Beam, or for the executor.
       run_id: the run's id, which the executor sees as the id of the execution.
       temporary: folder for temporary files.
+      shared: folder on a volume that the workers of an engine such as Flink see too; used only with one.
 
     Returns:
       The ExecutorOutput.
@@ -59,12 +64,20 @@ def call(
         executor_class = _import(class_path)
     # Only a class derived from Beam's executor has imported it.
     beam = sys.modules.get(_BEAM_EXECUTOR)
-    context: base_executor.BaseExecutor.Context
+    parameters = _read_parameters(executor_input, inputs_spec)
     if beam is not None and issubclass(executor_class, beam.BaseBeamExecutor):
-        context = beam.BaseBeamExecutor.Context(beam_pipeline_args=list(flags), unique_id=run_id, tmp_dir=temporary)
+        copies: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if engine_session.has_engine(flags):
+            os.makedirs(shared, exist_ok=True)
+            copies = shared_copies.use(inputs, outputs, os.path.join(shared, "artifacts"))
+        with engine_session.open_session(flags, shared) as job_flags, copies:
+            context = beam.BaseBeamExecutor.Context(
+                beam_pipeline_args=list(job_flags), unique_id=run_id, tmp_dir=temporary
+            )
+            executor_class(context).Do(inputs, outputs, parameters)
     else:
-        context = base_executor.BaseExecutor.Context(extra_flags=list(flags), unique_id=run_id, tmp_dir=temporary)
-    executor_class(context).Do(inputs, outputs, _read_parameters(executor_input, inputs_spec))
+        plain = base_executor.BaseExecutor.Context(extra_flags=list(flags), unique_id=run_id, tmp_dir=temporary)
+        executor_class(plain).Do(inputs, outputs, parameters)
     return {"artifacts": {name: {"artifacts": list(map(_write_artifact, each))} for name, each in outputs.items()}}
 
 

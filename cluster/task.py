@@ -29,6 +29,9 @@ _PRETRAINER = "encoder-pretrainer"
 
 _EXAMPLE_GEN = "tsv-example-gen"
 
+# Subfolder of a run's folder on the volume.
+_SHARED = "beam"
+
 # Output of RunReport and RunOutcome, a folder, and outputs that are one file of it: KFP's page does not show folders.
 _REPORT = "report"
 _REPORT_FILES = {task_protocol.PAGE: REPORT_FILE, task_protocol.OUTCOME: SUMMARY_FILE}
@@ -55,9 +58,16 @@ def run(options: argparse.Namespace, flags: Sequence[str], invocation: dict[str,
     remote = executor_input.remote_uris(invocation, local_root)
     executor_input.localize(invocation, local_root)
     executor_input.create_output_folders(invocation)
+    shared = os.path.join(run_folder(os.environ[task_protocol.REPORTS_VARIABLE], run), _SHARED, task_id)
     with tempfile.TemporaryDirectory() as temporary:
         written = executor_call.call(
-            options.executor_class_path, invocation, inputs_spec, flags=flags, run_id=run, temporary=temporary
+            options.executor_class_path,
+            invocation,
+            inputs_spec,
+            flags=flags,
+            run_id=run,
+            temporary=temporary,
+            shared=shared,
         )
     executor_input.restore_remote_uris(written, remote)
     executor_input.drop_nulls(written)

@@ -11,9 +11,9 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.compiler import constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
+from tfx.orchestration.portable import beam_executor_operator, launcher, runtime_parameter_utils, tfx_runner
 from tfx.orchestration.portable.mlmd import execution_lib
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from local import store
 from local.outcome import NodeOutcome
@@ -22,6 +22,10 @@ from local.terminal import Terminal
 
 class DagRunner(tfx_runner.IrBasedRunner):
     """Runs the nodes in topological order; `outcomes` has one entry per node, in that order."""
+
+    # Set before the run: flags of the components that use Beam. Results do not depend on them, but TFX's cache would if
+    # they were in the pipeline.
+    beam_flags: Sequence[str] = ()
 
     def __init__(self, run: str, terminal: Terminal, folder: str):
         """Creates a runner.
@@ -58,6 +62,7 @@ class DagRunner(tfx_runner.IrBasedRunner):
             mlmd_connection=connection,
             pipeline_info=pipeline.pipeline_info,
             pipeline_runtime_spec=pipeline.runtime_spec,
+            custom_executor_operators={executable_spec_pb2.BeamExecutableSpec: self._make_beam_operator},
             executor_spec=runner_utils.extract_executor_spec(deployment, outcome.id),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, outcome.id),
         )
@@ -82,6 +87,15 @@ class DagRunner(tfx_runner.IrBasedRunner):
         finally:
             outcome.seconds = time.monotonic() - start
             self._terminal.end(outcome)
+
+    def _make_beam_operator(
+        self, executor_spec: executable_spec_pb2.BeamExecutableSpec, platform_config: Any = None
+    ) -> beam_executor_operator.BeamExecutorOperator:
+        with_flags = executable_spec_pb2.BeamExecutableSpec()
+        with_flags.CopyFrom(executor_spec)
+        for flag in self.beam_flags:
+            with_flags.beam_pipeline_args_placeholders.add().value.string_value = flag
+        return beam_executor_operator.BeamExecutorOperator(with_flags, platform_config)
 
 
 def _connection(deployment: Any) -> metadata_store_pb2.ConnectionConfig:

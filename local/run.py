@@ -23,12 +23,14 @@ from components.run_report import gather, notification, report, tracking
 from components.run_report.summary import REPORT_FILE, SUMMARY_FILE, ComponentSummary, Status, Summary
 from components.teacher_labels import rows, teachers
 from core import escape, gpu
-from core.config import AUTO_PAIRS, Config, dump_config
+from core.config import AUTO_PAIRS, BeamConfig, Config, dump_config
 from core.errors import UserError
 from core.files import atomic_write
 from local import dag_runner, history, serving, session, store, terminal
 from local.outcome import NodeOutcome
 from pipeline import graph
+from pipeline.engine import session as engine_session
+from pipeline.engine.flags import make_flags
 from schema import labels
 
 # Field of `RunArtifacts` -> (node id, output).
@@ -78,9 +80,12 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         # Latency and memory vary with the load of this machine, so a model that failed is validated again.
         store.remove_outputs(folder, os.path.join("ServingValidator", "blessing", "*", blessing.INFRA_NOT_BLESSED))
         root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
-        with screen.show_progress():
+        os.makedirs(root, exist_ok=True)  # A worker checks that it sees it.
+        with screen.show_progress(), engine_session.open_session(make_flags(config.beam), root, config.beam) as flags:
+            runner.beam_flags = flags
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
-            runner.run(graph.create_pipeline(_set_serving_dir(config, folder), root, checkpoints, connection))
+            settings = _set_serving_dir(config, folder).model_copy(update={"beam": BeamConfig()})
+            runner.run(graph.create_pipeline(settings, root, checkpoints, connection))
     except Exception as failure:  # A failed run gets a summary too.
         logging.exception("the run failed")
         error = failure

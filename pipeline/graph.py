@@ -37,6 +37,7 @@ from components.teacher_labels.component import TeacherLabels
 from components.trainer.component import Trainer as StudentTrainer
 from components.tsv_example_gen.component import TsvExampleGen
 from core.config import Config
+from pipeline.engine import flags
 from schema import features
 from schema.task import task_to_json
 from trainer import export, run
@@ -69,7 +70,7 @@ def create_pipeline(
         components=_components(config, checkpoints, workers, reports_dir),
         enable_cache=True,
         metadata_connection_config=metadata_connection,
-        beam_pipeline_args=list(config.beam.args),
+        beam_pipeline_args=flags.make_flags(config.beam),
     )
 
 

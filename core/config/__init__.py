@@ -11,9 +11,10 @@ are relative to that file's folder, those after `--set` to the current folder.
 | `saving.py`   | `Config` -> a file                                                                 |
 | `faults.py`   | error messages, with a suggestion for a misspelt key                               |
 
-The keys of `kubeflow` are in `core/kubeflow_config.py`.
+The keys of `beam` are in `core/beam_config.py`, those of `kubeflow` in `core/kubeflow_config.py`.
 """
 
+from core.beam_config import BeamConfig
 from core.config.faults import describe_faults
 from core.config.gates import (
     AUTO_PAIRS,
@@ -34,7 +35,6 @@ from core.config.sections import (
     ARCHIVE_SUFFIXES,
     CURATED_SCHEMA,
     DELIMITERS,
-    BeamConfig,
     Config,
     DataConfig,
     DistillConfig,

@@ -16,6 +16,7 @@ from schema.task import Task
 
 # Keys that hold a location; a local one is made absolute when it is read.
 _LOCATIONS = (
+    "beam.job_server_jar",
     "data.train",
     "data.dev",
     "data.test",

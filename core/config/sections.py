@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Mapping, Optional, Union
 
 import pydantic
 
+from core.beam_config import BeamConfig
 from core.config.gates import GatesConfig
 from core.kubeflow_config import KubeflowConfig
 from core.section import Count, Fraction, OpenFraction, Positive, Section
@@ -337,12 +338,6 @@ class ServingConfig(Section):
         if value is not None and "://" in value:
             raise ValueError("should be a folder, not an address")
         return value
-
-
-class BeamConfig(Section):
-    """Beam's own flags; without any, the direct runner on this machine."""
-
-    args: tuple[str, ...] = ()
 
 
 class NotifyConfig(Section):

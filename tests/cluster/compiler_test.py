@@ -307,3 +307,16 @@ def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         compiler.compile_pipeline(config.load_config(FILE), str(tmp_path / "file" / "x.yaml"))
+
+
+def test_tasks_get_the_flags_of_the_engine_with_paths_of_the_image(tmp_path):
+    spec, _ = compiled(tmp_path, "beam.runner=flink", "beam.address=flink-rest:8081", "beam.parallelism=4")
+    by_label = containers(spec)
+    for task in ("tsv-example-gen", "statistics-gen", "evaluator"):
+        args = by_label[f"{task}_executor"]["args"]
+        assert {"--runner=FlinkRunner", "--flink_master=http://flink-rest:8081", "--parallelism=4"} <= set(args)
+        (worker,) = [json.loads(arg.partition("=")[2]) for arg in args if arg.startswith("--environment_config=")]
+        assert worker["command"] == "/app/pipeline/engine/boot.py"
+        assert worker["env"]["PATH"].startswith("/app/.venv/bin:")
+    with pytest.raises(UserError, match=r"beam.args: --runer: Beam has no such flag; did you mean runner\?"):
+        compiled(tmp_path, "beam.args=[--runer=FlinkRunner]")

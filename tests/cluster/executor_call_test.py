@@ -1,4 +1,5 @@
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ from absl import logging
 from tfx.dsl.components.base import base_beam_executor, base_executor
 from tfx.types import standard_artifacts
 
-from cluster import executor_call
+from cluster import executor_call, shared_copies
 from core import progress
 
 SEEN = {}
@@ -101,3 +102,18 @@ def test_value_artifacts_are_read(tmp_path):
     (tmp_path / "value").write_text("7")
     call("Plain", tmp_path, {"n": artifact("tfx.Integer", uri=str(tmp_path / "value"))})
     assert SEEN["inputs"]["n"][0].value == 7
+
+
+def test_an_engine_gets_copies_on_the_volume_and_outputs_return_from_it(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "rows").write_text("1")
+    (tmp_path / "out").mkdir()
+    source, target, remote = (standard_artifacts.Examples() for _ in range(3))
+    source.uri, target.uri, remote.uri = str(tmp_path / "in"), str(tmp_path / "out"), "gs://bucket/x"
+    volume = tmp_path / "volume"
+    with shared_copies.use({"a": [source, remote]}, {"b": [target]}, str(volume)):
+        assert (pathlib.Path(source.uri) / "rows").read_text() == "1"
+        assert all(pathlib.Path(each.uri).parent == volume for each in (source, target))
+        (pathlib.Path(target.uri) / "shard").write_text("2")
+    assert (source.uri, target.uri, remote.uri) == (str(tmp_path / "in"), str(tmp_path / "out"), "gs://bucket/x")
+    assert (tmp_path / "out" / "shard").read_text() == "2" and not volume.exists()
