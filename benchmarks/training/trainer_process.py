@@ -54,20 +54,29 @@ class Training:
         """The folder of its checkpoints."""
         return os.path.join(self.folder, "checkpoints")
 
-    def start(self, output: Union[int, IO[Any]] = subprocess.DEVNULL) -> subprocess.Popen:
-        """Starts an attempt; its output goes to `output`."""
-        os.makedirs(self.folder, exist_ok=True)
-        job = run.TrainingJob(
+    @property
+    def model(self) -> str:
+        """The folder of the exported model."""
+        return os.path.join(self.folder, "model")
+
+    @property
+    def job(self) -> run.TrainingJob:
+        """The Trainer's arguments."""
+        return run.TrainingJob(
             [os.path.join(self.examples, f"{features.TRAIN_SPLIT}.gz")],
             [os.path.join(self.examples, f"{features.DEV_SPLIT}.gz")],
             self.encoder,
-            os.path.join(self.folder, "model"),
+            self.model,
             os.path.join(self.folder, "run"),
             {"trainer": self.config.model_dump(), "task": TASK, "data": {}, "checkpoints": self.checkpoints},
         )
+
+    def start(self, output: Union[int, IO[Any]] = subprocess.DEVNULL) -> subprocess.Popen:
+        """Starts an attempt; its output goes to `output`."""
+        os.makedirs(self.folder, exist_ok=True)
         file = os.path.join(self.folder, "job.json")
         with open(file, "w", encoding="utf-8") as stream:
-            json.dump(dataclasses.asdict(job), stream)
+            json.dump(dataclasses.asdict(self.job), stream)
         environment = {**os.environ, "PYTHONPATH": os.getcwd(), "TF_USE_LEGACY_KERAS": "1"}
         return subprocess.Popen([sys.executable, "-c", _SCRIPT, file], env=environment, stdout=output, stderr=output)
 
