@@ -123,8 +123,12 @@ def check_student(student: np.ndarray, teacher: np.ndarray, bound: TeacherBound,
     """
     metric, differences = task.training_metric, student.astype(np.float64) - teacher
     error = float(differences.std()) / len(student) ** 0.5
-    values = ({metric: float(each.mean())} for each in (student, teacher))
-    comparison = Comparison(len(student), *values, {metric: error})
+    comparison = Comparison(
+        rows=len(student),
+        candidate={metric: float(student.mean())},
+        baseline={metric: float(teacher.mean())},
+        errors={metric: error},
+    )
     measurement = _Measurement(
         metric,
         metric,
