@@ -75,17 +75,12 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
     try:
         with atomic_write(os.path.join(run_folder, history.CONFIG_FILE)) as stream:
             stream.write(dump_config(config))
-        for message in store.repair(folder):
-            _print(console, message)
-        # Latency and memory vary with the load of this machine, so a model that failed is validated again.
-        store.remove_outputs(folder, os.path.join("ServingValidator", "blessing", "*", blessing.INFRA_NOT_BLESSED))
-        root, connection = os.path.join(folder, store.ARTIFACTS), store.connection(folder)
-        os.makedirs(root, exist_ok=True)  # A worker checks that it sees it.
+        root = _prepare_artifacts(folder, console)
         with screen.show_progress(), engine_session.open_session(make_flags(config.beam), root, config.beam) as flags:
             runner.beam_flags = flags
             checkpoints = os.path.join(root, "Trainer", "checkpoints")
             settings = _set_serving_dir(config, folder).model_copy(update={"beam": BeamConfig()})
-            runner.run(graph.create_pipeline(settings, root, checkpoints, connection))
+            runner.run(graph.create_pipeline(settings, root, checkpoints, store.connection(folder)))
     except Exception as failure:  # A failed run gets a summary too.
         logging.exception("the run failed")
         error = failure
@@ -107,6 +102,17 @@ def run(config: Config, folder: str, run_folder: str, console: rich.console.Cons
         path = _schema_path(runner.outcomes)
         _print(console, f"the schema was inferred: review {path} and set data.schema_file to it")
     return summary.exit_status
+
+
+def _prepare_artifacts(folder: str, console: rich.console.Console) -> str:
+    """Repairs what a killed run left; returns the folder of the artifacts."""
+    for message in store.repair(folder):
+        _print(console, message)
+    # Latency and memory vary with the load of this machine, so a model that failed is validated again.
+    store.remove_outputs(folder, os.path.join("ServingValidator", "blessing", "*", blessing.INFRA_NOT_BLESSED))
+    root = os.path.join(folder, store.ARTIFACTS)
+    os.makedirs(root, exist_ok=True)  # A worker checks that it sees it.
+    return root
 
 
 def _check_settings(config: Config) -> None:

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Folders of the repository that no task of a run needs.
 LEFT_OUT = {"tests", "benchmarks"}
 PACKAGES = sorted({folder.parent.name for folder in ROOT.glob("*/__init__.py")} - LEFT_OUT)
-FOLDERS = [*PACKAGES, "configs", "data/invariance"]
+FOLDERS = [*PACKAGES, "configs", "data/encoder", "data/invariance"]
 RUNNERS = ["kubeflow_runner.py", "local_runner.py"]
 
 # Files that may be in a working checkout and must not be in the image.
