@@ -58,8 +58,9 @@ def test_version_names_the_packages_without_importing_them(capsys):
 
 def test_encoders_as_json_are_one_object_per_line(capsys):
     assert local_runner.main(["encoders", "ko", "--json"]) == 0
-    (record,) = map(json.loads, capsys.readouterr().out.splitlines())
+    record, bundled = map(json.loads, capsys.readouterr().out.splitlines())
     assert record["handle"] == "bert_multi_cased" and record["layers"] == 12 and "ko" in record["languages"]
+    assert bundled["handle"] == "ko_reviews_small" and bundled["languages"] == ["ko"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -46,7 +46,7 @@ class Sources:
     @property
     def is_compact(self) -> bool:
         """Whether they are one compact encoder."""
-        return self.preprocess == self.encoder and not is_archive_file(self.encoder)
+        return self.preprocess == self.encoder and is_local(self.encoder) and compact.is_compact(self.encoder)
 
 
 def resolve(handle: str, preprocess: str = "", setting: str = catalogue.HANDLE) -> Sources:

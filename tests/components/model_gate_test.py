@@ -383,7 +383,7 @@ def gate(folder, candidate, baseline, pairs=True):
     executor.Executor().Do(
         {executor.EVALUATION: [evaluated], executor.MODEL: [candidate], executor.BASELINE: [baseline]},
         {executor.BLESSING: [blessing]},
-        {gate_config.PARAMETER: gate_config.dump(TASK, bounds, executor.SECTIONS)},
+        {gate_config.PARAMETER: gate_config.dump(TASK, bounds, executor.sections(has_teacher=False))},
     )
     return blessing
 

@@ -277,6 +277,7 @@ def test_summary_json_has_the_documented_keys(tmp_path):
         "data": None,
         "encoder": None,
         "training": None,
+        "distillation": None,
         "metrics": {"candidate": None, "baseline": None},
         "metric_titles": {},
         "metric_intervals": {},

@@ -28,6 +28,8 @@ REPOSITORY = pathlib.Path(worker.__file__).parent.parent
 
 
 BOTH_KINDS = pytest.mark.parametrize("kind", ["tfjob", "trainjob"])
+# Of what the kinds share, where each test takes seconds.
+SLOW_TRAINJOB = pytest.mark.parametrize("kind", ["tfjob", pytest.param("trainjob", marks=pytest.mark.slow)])
 
 
 @pytest.fixture
@@ -170,7 +172,7 @@ def test_a_worker_that_is_lost_too_often_fails_the_job(cluster, volume, kind, me
     assert_nothing_is_left(cluster, volume)
 
 
-@BOTH_KINDS
+@SLOW_TRAINJOB
 def test_without_restarts_the_first_loss_fails_the_job(cluster, volume, kind):
     with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 137 \(Error\); job"):
         launch(volume, job_of(targets.die, volume, {}), restarts=0, kind=kind)
@@ -193,14 +195,14 @@ def test_another_error_ends_the_others_and_is_in_the_log(cluster, volume):
     assert_nothing_is_left(cluster, volume)
 
 
-@BOTH_KINDS
+@SLOW_TRAINJOB
 def test_worker_that_exits_without_a_message_is_reported_with_its_status(cluster, volume, kind):
     with pytest.raises(WorkerFailed, match=r"worker 1 of 2: ended with exit status 3 \(Error\); job"):
         act(volume, "sleep", "exit_immediately", kind=kind)
     assert_nothing_is_left(cluster, volume)
 
 
-@BOTH_KINDS
+@SLOW_TRAINJOB
 def test_job_that_takes_too_long_fails_with_the_last_progress_of_each_worker(cluster, volume, kind):
     with pytest.raises(WorkerFailed) as caught:
         act(volume, "report_and_sleep", "sleep", timeout_s=3, kind=kind)
@@ -276,7 +278,7 @@ def test_workers_end_without_a_heartbeat_from_the_launcher(tmp_path):
     assert process.returncode == 1
 
 
-@BOTH_KINDS
+@SLOW_TRAINJOB
 def test_a_deleted_job_is_reported(cluster, volume, kind):
     timer = threading.Timer(1, lambda: [j["metadata"].update(deletionTimestamp="x") for j in cluster.jobs.values()])
     timer.start()
@@ -349,7 +351,7 @@ def test_missing_credentials_are_reported(tmp_path, monkeypatch):
         cluster_module.Cluster("kubeflow", tfjob.KIND)
 
 
-@BOTH_KINDS
+@SLOW_TRAINJOB
 def test_own_pod_is_the_owner(cluster, volume, tmp_path, monkeypatch, kind):
     (tmp_path / "namespace").write_text("kubeflow\n")
     monkeypatch.setattr(job_module, "_NAMESPACE_FILE", str(tmp_path / "namespace"))
