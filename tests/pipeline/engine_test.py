@@ -145,7 +145,18 @@ def test_a_flink_that_can_take_no_job_is_refused(changes, message):
         flink_answers(**changes)
 
 
-def test_an_address_without_flink_is_refused_before_anything_starts():
+def write_java(home, version):
+    """Writes a `java` that only tells its version; machines without Java run these tests too."""
+    java = home / "bin" / "java"
+    java.parent.mkdir(exist_ok=True)
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    java.chmod(0o755)
+    return java
+
+
+def test_an_address_without_flink_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    write_java(tmp_path, "17.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(UserError, match="Connection refused; should be HOST:PORT of Flink's REST API"):
         session.check(flags.make_flags(BeamConfig(runner="flink", address="localhost:1")))
     with answering(b"<html>") as address, pytest.raises(UserError, match="what answers there is not Flink"):
@@ -155,13 +166,10 @@ def test_an_address_without_flink_is_refused_before_anything_starts():
 def test_java_is_found_or_the_message_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(UserError, match="PATH: no java there.*apt-get install"):
         checks.find_java({"PATH": str(tmp_path)})
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
     with pytest.raises(UserError, match="JAVA_HOME = .*: no java there"):
         checks.find_java({"JAVA_HOME": str(tmp_path)})
     for version, is_new in (("1.8.0_402", False), ("17.0.15", True)):
-        java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
-        java.chmod(0o755)
+        java = write_java(tmp_path, version)
         if is_new:
             assert checks.find_java({"JAVA_HOME": str(tmp_path)}) == str(java)
         else:
