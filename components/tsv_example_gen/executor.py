@@ -51,7 +51,7 @@ _UNKNOWN_LABELS = 1000
 _KEPT_LABELS = 10
 
 # (split or role; `accepted`, `not_sampled`, `left_out` or the reason of a rejection) -> rows, and
-# (role, `bad_label`, the quoted value) -> rows; and (split, `hash_sum`) -> the sum of its rows' hashes.
+# (role, `bad_label`, the quoted value) -> rows; and (split, `hash_sum`, word) -> its sum over the rows' hashes.
 Counts = collections.Counter[tuple[str, ...]]
 
 
@@ -110,7 +110,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             span=plan.sources.span,
             fingerprint=exec_properties.get(FINGERPRINT) or plan.fingerprint,
             unknown_labels=unknown_labels(counts),
-            digest=split.rows_digest({name: counts[name, _HASH_SUM] for name in features.SPLITS}),
+            digest=split.rows_digest(_hash_sums(counts)),
         )
         _require_rows(data, ingest, examples.uri)
         write_ingest(examples.uri, ingest)
@@ -215,7 +215,7 @@ def rows_by_split(counts: Counts) -> dict[str, dict[str, Any]]:
             continue
         if outcome in (_ACCEPTED, _LEFT_OUT):
             rows[name][outcome] = count
-        elif outcome not in (_NOT_SAMPLED, _HASH_SUM):
+        elif outcome != _NOT_SAMPLED:
             rows[name]["rejected"][outcome] = count
     return rows
 
@@ -223,8 +223,8 @@ def rows_by_split(counts: Counts) -> dict[str, dict[str, Any]]:
 def unknown_labels(counts: Counts) -> dict[str, dict[str, int]]:
     """Converts counts to `Ingest.unknown_labels`."""
     result: dict[str, dict[str, int]] = {}
-    for (name, _, *value), count in counts.most_common():
-        if value and len(result.setdefault(name, {})) < _KEPT_LABELS:
+    for (name, outcome, *value), count in counts.most_common():
+        if outcome == rejections.BAD_LABEL and value and len(result.setdefault(name, {})) < _KEPT_LABELS:
             result[name][value[0]] = count
     return result
 
@@ -259,7 +259,8 @@ class _IngestRange(beam.DoFn):
             counts[name or file.role, _ACCEPTED if name else _NOT_SAMPLED] += 1
             if name:
                 # Without the place in a file that replaces a missing id: the same rows in other files are equal.
-                counts[name, _HASH_SUM] += split.row_hash(outcome.id, outcome.texts, outcome.label)
+                for word, value in enumerate(split.row_hash(outcome.id, outcome.texts, outcome.label)):
+                    counts[name, _HASH_SUM, str(word)] += value
                 yield beam.pvalue.TaggedOutput(name, to_example(outcome, f"{file.name}:{record.offset}"))
         yield beam.pvalue.TaggedOutput(_COUNTS, counts + unknown)
 
@@ -334,6 +335,11 @@ def _rejected_json(
         "bytes": base64.b64encode(record.content).decode("ascii"),
     }
     return json.dumps(rejected, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _hash_sums(counts: Counts) -> dict[str, list[int]]:
+    words = [str(word) for word in range(split.HASH_WORDS)]
+    return {name: [counts[name, _HASH_SUM, word] for word in words] for name in features.SPLITS}
 
 
 def _sum_counts(parts: Iterable[Counts]) -> Counts:

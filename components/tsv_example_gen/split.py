@@ -23,6 +23,8 @@ from schema.hashing import hash64, hash128, text_hash
 from schema.task import Label
 
 HASHES = 1 << 64
+# Of `row_hash`.
+_WORD_BITS, HASH_WORDS = 32, 4
 # Hashes to collect between cuts: 8 MiB, and few cuts.
 _CHUNK = 1 << 20
 
@@ -74,21 +76,28 @@ def sample_hash(seed: int, record_id: str, texts: Sequence[str], label: Label) -
     return hash64(b"sample", (part.encode() for part in (str(seed), record_id, *texts, str(label))))
 
 
-def row_hash(record_id: str, texts: Sequence[str], label: Label) -> int:
-    """Returns the 128-bit hash of a row, which `rows_digest` adds up."""
-    return hash128(b"row", (part.encode() for part in (record_id, *texts, str(label))))
+def row_hash(record_id: str, texts: Sequence[str], label: Label) -> tuple[int, ...]:
+    """Returns the 128-bit hash of a row as `HASH_WORDS` words of 32 bits, the lowest first.
+
+    Beam's integers have 64 bits, so it can add up the words of two billion rows.
+    """
+    value = hash128(b"row", (part.encode() for part in (record_id, *texts, str(label))))
+    return tuple(value >> (_WORD_BITS * word) & ((1 << _WORD_BITS) - 1) for word in range(HASH_WORDS))
 
 
-def rows_digest(hash_sums: Mapping[str, int]) -> str:
+def rows_digest(hash_sums: Mapping[str, Sequence[int]]) -> str:
     """Returns a digest of the rows of all splits, which depends neither on their order nor on the shards.
 
     Equal rows count each, which an exclusive or of the hashes would not see (AdHash: Bellare and Micciancio, "A New
     Paradigm for Collision-Free Hashing", 1997).
 
     Args:
-      hash_sums: split -> sum of the `row_hash` of its rows.
+      hash_sums: split -> for each word of `row_hash`, its sum over the rows.
     """
-    sums = {name: f"{total % (1 << 128):032x}" for name, total in hash_sums.items()}
+    totals = {
+        name: sum(total << (_WORD_BITS * word) for word, total in enumerate(words)) for name, words in hash_sums.items()
+    }
+    sums = {name: f"{total % (1 << 128):032x}" for name, total in totals.items()}
     return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
 
 

@@ -76,7 +76,10 @@ def write_examples(folder, rows, rejected=None, not_sampled=0, test_files=("test
         name: {"accepted": len(records), "rejected": (rejected or {}).get(name, {})} for name, records in rows.items()
     }
     files = {"train": ["train.tsv"], "dev": list(dev_files), "test": list(test_files)}
-    hashes = {name: sum(split.row_hash("", (text,), label) for text, label in each) for name, each in rows.items()}
+    hashes = {
+        name: [sum(word) for word in zip(*(split.row_hash("", (text,), label) for text, label in each), strict=True)]
+        for name, each in rows.items()
+    }
     write_ingest(examples.uri, Ingest(counts, not_sampled, files, None, "f", digest=split.rows_digest(hashes)))
     return examples
 
