@@ -110,7 +110,7 @@ _ONNX = [
     # The graph that it computes; releases after 1.17 need a protobuf that the old set can't have.
     f"onnx==1.23.2; {CURRENT}",
     f"onnx==1.17.0; {OLD}",
-    # A third engine, faster than ONNX Runtime for encoders of BERT-base's size.
+    # A third engine, which can be faster than ONNX Runtime for encoders of BERT-base's size.
     "openvino==2026.4.1",
 ]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The program that a worker of Flink or Spark starts where there is no SDK container of Beam.
+"""Starts a Python worker on a host of Flink or Spark, without a container of Beam's SDK.
 
 It fetches what was staged with the job, unpacks this package, and becomes Beam's Python worker. Its arguments are those
 of the SDK container's entry (`--id`, `--provision_endpoint`, ...).

@@ -737,6 +737,13 @@ def test_the_engine_by_its_flags(flags, engine):
     assert read_engine(flags) == engine
 
 
+def test_the_words_of_a_rows_hash_are_parts_of_one_number():
+    digests = [split.rows_digest({"train": words}) for words in ([1, 0, 0, 0], [0, 1, 0, 0], [1 << 32, 0, 0, 0])]
+    assert digests[0] != digests[1] == digests[2]
+    words = split.row_hash("1", ("good",), 1)
+    assert len(words) == 4 and all(0 <= word < 1 << 32 for word in words)
+
+
 def test_the_digest_is_of_the_rows_in_any_order_and_any_files(tmp_path):
     lines = [f"text number {i}\t{i % 2}\n" for i in range(60)]
 

@@ -60,7 +60,8 @@ def _train_job(_):
 
 
 def _training_runtime(pod_template):
-    # Kubernetes: a podFailurePolicy needs restartPolicy Never, 0 is no failure, a successPolicy an indexed Job.
+    # Kubernetes accepts a podFailurePolicy only with restartPolicy Never, in it only exit codes above 0, and a
+    # successPolicy only in an indexed Job.
     pod_spec = {"properties": {"restartPolicy": _only("Never"), "containers": {"contains": _named("node")}}}
     code = {"type": "integer", "minimum": 1, "maximum": 255}
     on_exit_codes = _object(
